@@ -1,0 +1,34 @@
+//! A store for the execution traces of Reflow programs: programs made of actors that exchange messages.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), reflow_tracing::storage::StorageError> {
+//! use reflow_tracing::storage::{MemoryStorage, StorageBackend};
+//! use reflow_tracing::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceQuery};
+//!
+//! let storage = MemoryStorage::new();
+//! let trace = FlowTrace::new(FlowId::new("invoices"), FlowVersion::default());
+//! let trace_id = trace.trace_id;
+//! storage.store_trace(trace).await?;
+//! storage.store_event(trace_id, TraceEvent { actor_id: "parser".into(), ..Default::default() }).await?;
+//!
+//! let found = storage.query_traces(TraceQuery { actor_filter: Some("parser".into()), ..Default::default() }).await?;
+//! assert_eq!(found[0].trace_id, trace_id);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Rooms, each using only those before it: [`model`](crate#reexports) (pure data), [`storage`] (the contract and the
+//! built-in backends), `plugin` (backends that are WebAssembly components), `config`, `ingest` (sessions of senders),
+//! `server` and `cli`.
+//!
+//! Features: `sqlite`, `plugins`, `server` (all on by default) and `conformance` (the suite that every backend passes).
+
+mod model;
+pub mod storage;
+
+pub use model::{
+    CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, InvalidValue, MAX_NAME_BYTES,
+    MessageSnapshot, PerformanceMetrics, SortOrder, StateDiff, StateDiffType, TraceEvent, TraceEventData,
+    TraceEventKind, TraceEventType, TraceId, TraceMetadata, TracePage, TraceQuery,
+};

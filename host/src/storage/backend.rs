@@ -1,0 +1,129 @@
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::StorageError;
+use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
+
+/// A place where traces live: the contract that every backend keeps, built in or not.
+///
+/// Six methods are required; the others are provided, correct on top of those six, and meant to be overridden where a
+/// backend can do better. The suite in [`conformance`](crate::storage::conformance) checks what is written here.
+///
+/// # Writes
+/// - `Ok` means stored, to the durability that the backend is configured for. What was acknowledged MUST survive the
+///   death of the process, unless the backend says that it keeps nothing ([`MemoryStorage`](super::MemoryStorage)).
+/// - Writes are idempotent. An event is identified by its trace and its event id; storing one again MUST change nothing.
+///   A trace header that is stored again replaces the earlier header and leaves the events alone.
+/// - Events MAY arrive before the header of their trace, and in any order. They MUST be kept.
+/// - A batch MAY be stored in part when it fails; storing it again completes it.
+///
+/// # Reads
+/// - A read that begins after a write was acknowledged MUST see it.
+/// - Everything comes back exactly as it was given: nanoseconds, bytes, text with `\u0000`, 64-bit integers.
+/// - The events of a trace come ordered by (timestamp, event id), traces as [`SortOrder`](crate::SortOrder) says.
+///
+/// # Arguments
+/// What can't be stored exactly (see [`FlowTrace::validate`]) and a query that makes no sense
+/// (see [`TraceQuery::validate`]) MUST be refused with [`StorageError::InvalidArgument`], changing nothing.
+///
+/// # Wrappers
+/// A type that wraps a backend MUST forward every method, the provided ones too.
+#[async_trait]
+pub trait StorageBackend: Send + Sync {
+    /// Stores a trace: its header, and its events as [`store_events`](Self::store_events) would.
+    ///
+    /// Events that are stored already stay, also those that `trace` does not hold.
+    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError>;
+
+    /// The trace with all of its events; `None` while no header is stored for it.
+    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError>;
+
+    /// The traces that match, complete with their events. Traces without a header are never among them.
+    ///
+    /// The answer holds at most [`TraceQuery::limit`] traces; [`query_page`](Self::query_page) says whether there are more.
+    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError>;
+
+    /// Stores one event of a trace.
+    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError>;
+
+    /// The events of a trace, also when no header is stored for it; none when the trace is unknown.
+    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError>;
+
+    /// Whether the store can do its work now. MUST reach what a write would need; MUST NOT change anything.
+    async fn health_check(&self) -> Result<(), StorageError>;
+
+    /// Stores several traces, like [`store_trace`](Self::store_trace) for each.
+    async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
+        for trace in traces {
+            self.store_trace(trace).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores several events, like [`store_event`](Self::store_event) for each. They MAY belong to several traces.
+    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        for (trace_id, event) in events {
+            self.store_event(trace_id, event).await?;
+        }
+        Ok(())
+    }
+
+    /// The traces that match, a page at a time.
+    ///
+    /// Following the tokens from the first page to the last gives every trace once that matched all the while, whatever
+    /// is stored meanwhile. A token is good for the predicates and the order that it was given for.
+    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        super::paging::by_offset(self, query).await
+    }
+
+    /// How many traces match, whatever the query's window.
+    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
+        super::paging::count(self, query).await
+    }
+
+    /// Deletes a trace with its events. Says whether there was anything to delete.
+    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
+        let _ = trace_id;
+        Err(StorageError::Unsupported("this backend deletes no traces".into()))
+    }
+
+    /// Deletes the traces that started before `time`, with their events. Says how many there were.
+    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+        super::paging::delete_before(self, time).await
+    }
+
+    /// The versions of a flow among its stored traces, ascending, each once.
+    async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
+        super::paging::flow_versions(self, flow_id).await
+    }
+
+    /// What the store holds.
+    async fn stats(&self) -> Result<StorageStats, StorageError> {
+        super::paging::stats(self).await
+    }
+
+    /// Waits until everything acknowledged is where a crash of the machine can't reach it, as far as the backend can tell.
+    async fn flush(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Ends the work: flushes, releases files and connections. Calls after it MAY fail.
+    async fn close(&self) -> Result<(), StorageError> {
+        self.flush().await
+    }
+}
+
+/// What a store holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StorageStats {
+    /// Traces with a header.
+    pub traces: u64,
+    /// Events, those of traces without a header included where the backend can see them.
+    pub events: u64,
+    /// The bytes that the store takes up, where the backend can tell.
+    pub bytes: Option<u64>,
+    /// The earliest start of a trace.
+    pub oldest: Option<DateTime<Utc>>,
+    /// The latest start of a trace.
+    pub newest: Option<DateTime<Utc>>,
+}

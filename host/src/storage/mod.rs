@@ -1,0 +1,15 @@
+//! Where traces live: the contract, and the backends that are built in.
+//!
+//! A new backend is a folder here with a type that implements [`StorageBackend`], and a line in the suite's tests.
+
+mod backend;
+mod error;
+mod memory;
+mod paging;
+
+pub use backend::{StorageBackend, StorageStats};
+pub use error::StorageError;
+pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};
+
+// The words of the contract, so that a backend's file needs one `use`.
+pub use crate::model::{FlowTrace, TraceEvent, TraceId, TraceQuery};

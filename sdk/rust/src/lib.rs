@@ -1,0 +1,1 @@
+//! Write a storage plugin for reflow-tracing in Rust.
