@@ -6,10 +6,14 @@ mod backend;
 mod error;
 mod memory;
 mod paging;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
 
 pub use backend::{StorageBackend, StorageStats};
 pub use error::StorageError;
 pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{JournalMode, SqliteConfig, SqliteStorage, SynchronousMode, TempStore};
 
 // The words of the contract, so that a backend's file needs one `use`.
 pub use crate::model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
