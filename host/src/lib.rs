@@ -25,6 +25,8 @@
 //! Features: `sqlite`, `plugins`, `server` (all on by default) and `conformance` (the suite that every backend passes).
 
 mod model;
+#[cfg(feature = "plugins")]
+pub mod plugin;
 pub mod storage;
 
 pub use model::{

@@ -52,7 +52,7 @@ impl SqliteStorage {
             let path = Path::new(&config.database_path).to_owned();
             let mut connection = connection::open(&config)?;
             schema::prepare(&mut connection, &path)?;
-            Ok(Self { writer: Writer::start(connection, path)?, readers: Pool::new(config) })
+            Ok(Self { writer: Writer::start(connection, path)?, readers: Pool::new(config, |_| Ok(())) })
         })
         .await
     }

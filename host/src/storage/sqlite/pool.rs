@@ -16,6 +16,7 @@ pub(crate) struct Pool {
 
 struct Shared {
     config: SqliteConfig,
+    set_up: fn(&mut Connection) -> rusqlite::Result<()>,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
 }
@@ -28,9 +29,10 @@ pub(crate) struct Pooled {
 }
 
 impl Pool {
-    pub(crate) fn new(config: SqliteConfig) -> Self {
+    /// A pool whose connections are set up by `set_up`, beyond what `config` says.
+    pub(crate) fn new(config: SqliteConfig, set_up: fn(&mut Connection) -> rusqlite::Result<()>) -> Self {
         let permits = Arc::new(Semaphore::new(config.max_connections.max(1) as usize));
-        Self { shared: Arc::new(Shared { config, idle: Mutex::default(), permits }) }
+        Self { shared: Arc::new(Shared { config, set_up, idle: Mutex::default(), permits }) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -55,7 +57,7 @@ impl Pool {
         let mut pooled = self.acquire().await?;
         blocking(move || {
             let connection = pooled.connection()?;
-            work(connection).map_err(|error| describe(Path::new(&pooled.shared.config.database_path), &error))
+            work(connection).map_err(|error| pooled.shared.describe(&error))
         })
         .await
     }
@@ -67,12 +69,22 @@ impl Pool {
     }
 }
 
+impl Shared {
+    fn describe(&self, error: &rusqlite::Error) -> StorageError {
+        describe(Path::new(&self.config.database_path), error)
+    }
+}
+
 impl Pooled {
     /// The connection, opened when it is first asked for.
     pub(crate) fn connection(&mut self) -> Result<&mut Connection, StorageError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => open(&self.shared.config)?,
+            None => {
+                let mut connection = open(&self.shared.config)?;
+                (self.shared.set_up)(&mut connection).map_err(|error| self.shared.describe(&error))?;
+                connection
+            }
         };
         Ok(self.connection.insert(connection))
     }
@@ -80,9 +92,9 @@ impl Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        // A connection that a transaction was left open on would keep its lock: closing it rolls back.
+        // A transaction that was left open would keep its lock; if it can't be rolled back, closing the connection does.
         if let Some(connection) = self.connection.take()
-            && connection.is_autocommit()
+            && (connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok())
             && !self.shared.permits.is_closed()
         {
             self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
