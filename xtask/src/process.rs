@@ -1,8 +1,9 @@
-//! Child processes: shown before they start, and never waited for without an end where they may hang.
+//! Child processes: shown before they start, ended when they hang, never left behind.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -28,33 +29,73 @@ pub fn output(command: &mut Command) -> Result<String> {
 /// Like [`run`], but ends the command when it takes longer than `limit`.
 pub fn run_within(limit: Duration, command: &mut Command) -> Result<()> {
     println!("$ {}", shown(command));
-    let mut child = command.spawn().with_context(|| format!("cannot start {}", name(command)))?;
-    let Some(status) = wait_within(limit, &mut child)? else {
-        kill(&mut child);
+    let Some(status) = Guarded::spawn(command)?.wait_within(limit)? else {
         bail!("{} took longer than {} s and was stopped", name(command), limit.as_secs());
     };
     ensure!(status.success(), "{} ended with {status}", name(command));
     Ok(())
 }
 
-/// The child's status, or `None` when it is still running after `limit`.
-pub fn wait_within(limit: Duration, child: &mut Child) -> Result<Option<ExitStatus>> {
-    let end = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait().context("cannot wait for a child process")? {
-            return Ok(Some(status));
+/// A child that ends with this value, and with this process however that ends.
+pub struct Guarded {
+    child: Child,
+    warden: Option<Child>,
+}
+
+impl Guarded {
+    /// Starts the command.
+    pub fn spawn(command: &mut Command) -> Result<Self> {
+        let child = command.spawn().with_context(|| format!("cannot start {}", name(command)))?;
+        let warden = warden(child.id());
+        Ok(Self { child, warden })
+    }
+
+    /// The child's stdout, once, when it was asked for.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// The child's status, or `None` when it is still running after `limit`.
+    pub fn wait_within(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().context("cannot wait for a child process")? {
+                return Ok(Some(status));
+            }
+            if Instant::now() >= end {
+                return Ok(None);
+            }
+            thread::sleep(POLL);
         }
-        if Instant::now() >= end {
-            return Ok(None);
+    }
+
+    /// Asks the child to end, as a service manager does. Where there are no signals, it is ended.
+    pub fn terminate(&mut self) -> Result<()> {
+        if cfg!(unix) {
+            run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))
+        } else {
+            self.child.kill().context("cannot end a child process")
         }
-        std::thread::sleep(POLL);
     }
 }
 
-/// Ends the child at once. Both calls fail only for a child that has ended already.
-pub fn kill(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // First the warden, which would signal a process id that is free for others once the child is waited for.
+        for child in self.warden.iter_mut().chain([&mut self.child]) {
+            // These fail only for a child that has ended and was waited for.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Ends a process when this one dies without running destructors, by a signal for instance: its end closes the pipe that
+/// the warden reads. Where there is no shell, there is no warden.
+fn warden(process: u32) -> Option<Child> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "read line; kill -TERM \"$0\"", &process.to_string()]);
+    shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
 /// Whether a program of this name is on the PATH.

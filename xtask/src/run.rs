@@ -4,13 +4,14 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 
+use crate::process::Guarded;
 use crate::{plugins, process, setup, test, workspace};
 
 const FOLDER: &str = "target/demo";
@@ -47,20 +48,23 @@ pub fn main(arguments: &[String]) -> Result<()> {
     prepare()?;
 
     let binary = workspace::host_binary();
-    let (host, url) = Host::start(&binary)?;
-    process::run_within(CLIENT_LIMIT, Command::new(&binary).args(["replay", SESSION, "--url", &url]))?;
-    process::run_within(CLIENT_LIMIT, Command::new(&binary).args(["query", "--config", CONFIG]))?;
+    let (mut host, url) = Host::start(&binary)?;
+    let client = |arguments: &[&str]| process::run_within(CLIENT_LIMIT, Command::new(&binary).args(arguments));
+    client(&["replay", SESSION, "--url", &url])
+        .and_then(|()| client(&["query", "--config", CONFIG]))
+        .map_err(|error| host.explain(error))?;
     host.stop()?;
 
     let binary = binary.display();
     println!(
-        "\nThe traces are in {FOLDER}/{DATABASE}. What to try next:
-  {binary} query --config {CONFIG} --json        the traces as JSON
-  {binary} get TRACE_ID --config {CONFIG}        one of them with its events
-  {binary} serve --config {CONFIG}               then give the address that it prints to a
-      Reflow program, as `server_url` of its `TracingConfig`
-  {CONFIG}                                       with `backend = \"sqlite\"`, \
-         the same without a plugin"
+        "
+The traces are in {FOLDER}/{DATABASE}. What to try next:
+  # the traces as JSON, and one of them with its events
+  {binary} query --config {CONFIG} --json
+  {binary} get TRACE_ID --config {CONFIG}
+  # the host again: give the address that it prints to a Reflow program, as `server_url` of its `TracingConfig`
+  {binary} serve --config {CONFIG}
+  # the same without a plugin: `backend = \"sqlite\"` in {CONFIG}"
     );
     Ok(())
 }
@@ -78,11 +82,8 @@ fn prepare() -> Result<()> {
     fs::write(CONFIG, CONFIG_TEXT).with_context(|| format!("cannot write {CONFIG}"))
 }
 
-/// The running host. It ends with this value, and with this process however that ends.
-struct Host {
-    child: Child,
-    warden: Option<Child>,
-}
+/// The running host.
+struct Host(Guarded);
 
 impl Host {
     /// Starts the host and waits until it takes connections; returns its address too. What it prints is passed on.
@@ -90,11 +91,9 @@ impl Host {
         let mut command = Command::new(binary);
         command.args(["serve", "--config", CONFIG]).stdin(Stdio::null()).stdout(Stdio::piped());
         println!("$ {} serve --config {CONFIG} &", binary.display());
-        let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
-        let warden = warden(child.id());
-        let mut host = Self { child, warden };
+        let mut host = Guarded::spawn(&mut command)?;
 
-        let stdout = host.child.stdout.take().context("the host has no stdout")?;
+        let stdout = host.stdout().context("the host has no stdout")?;
         let (ready, address) = mpsc::channel();
         // Reads to the end: a host whose pipe nobody reads would block when it prints.
         thread::spawn(move || {
@@ -107,58 +106,37 @@ impl Host {
             }
         });
         match address.recv_timeout(READY_LIMIT) {
-            Ok(address) => Ok((host, address)),
+            Ok(address) => Ok((Self(host), address)),
             Err(RecvTimeoutError::Timeout) => {
                 bail!("the host did not print `{READY}ws://..` within {} s", READY_LIMIT.as_secs())
             }
-            Err(RecvTimeoutError::Disconnected) => match process::wait_within(STOP_LIMIT, &mut host.child)? {
+            Err(RecvTimeoutError::Disconnected) => match host.wait_within(STOP_LIMIT)? {
                 Some(status) => bail!("the host ended with {status} before it was ready; see its output above"),
                 None => bail!("the host closed its stdout before it was ready"),
             },
         }
     }
 
+    /// A client's error, with the host's end where that is the cause.
+    fn explain(&mut self, error: Error) -> Error {
+        match self.0.wait_within(Duration::ZERO) {
+            Ok(Some(status)) => error.context(format!("the host ended on its own with {status}")),
+            _ => error,
+        }
+    }
+
     /// Ends the host as a service manager would, and fails when it does not end well.
     fn stop(mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait().context("cannot wait for the host")? {
-            bail!("the host had ended on its own with {status}");
+        if let Some(status) = self.0.wait_within(Duration::ZERO)? {
+            bail!("the host ended on its own with {status}");
         }
-        let status = self.terminate()?;
+        self.0.terminate()?;
+        let status = self.0.wait_within(STOP_LIMIT)?;
         let status = status.with_context(|| format!("the host did not stop within {} s", STOP_LIMIT.as_secs()))?;
-        ensure!(status.success(), "the host stopped with {status}");
+        // Where it can't be asked to stop, it can't end well.
+        ensure!(status.success() || cfg!(not(unix)), "the host stopped with {status}");
         Ok(())
     }
-
-    #[cfg(unix)]
-    fn terminate(&mut self) -> Result<Option<ExitStatus>> {
-        let pid = self.child.id().to_string();
-        process::run(Command::new("kill").args(["-TERM", &pid]))?;
-        process::wait_within(STOP_LIMIT, &mut self.child)
-    }
-
-    #[cfg(not(unix))]
-    fn terminate(&mut self) -> Result<Option<ExitStatus>> {
-        process::kill(&mut self.child);
-        Ok(Some(ExitStatus::default()))
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // First the warden, which would signal a process id that is free for others once the child is waited for.
-        if let Some(warden) = &mut self.warden {
-            process::kill(warden);
-        }
-        process::kill(&mut self.child);
-    }
-}
-
-/// Ends the host when this process dies without running destructors, by a signal for instance: its end closes the pipe
-/// that the warden reads. Where there is no shell, there is no warden.
-fn warden(host: u32) -> Option<Child> {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "read line; kill -TERM \"$0\"", &host.to_string()]);
-    shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
 fn address_in(line: &str) -> Option<&str> {
