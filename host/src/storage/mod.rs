@@ -3,6 +3,8 @@
 //! A new backend is a folder here with a type that implements [`StorageBackend`], and a line in the suite's tests.
 
 mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod memory;
 mod paging;
