@@ -1,4 +1,4 @@
-//! The suite over the backends that need nothing but memory.
+//! The suite over the backends that need no plugin and no server.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -19,6 +19,25 @@ async fn memory_keeps_the_contract() {
 #[test]
 fn memory_answers_like_the_oracle() {
     conformance::check_generated(256, memory).unwrap();
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite() -> Result<Subject, StorageError> {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = reflow_tracing::storage::SqliteStorage::new(folder.path().join("traces.db")).await?;
+    Ok(Subject::new(storage).keeping(folder))
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_contract() {
+    conformance::run(sqlite).await.assert_passed();
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn sqlite_answers_like_the_oracle() {
+    conformance::check_generated(64, sqlite).unwrap();
 }
 
 /// The least that a backend can be: what the contract provides does the rest.

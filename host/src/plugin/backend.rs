@@ -232,7 +232,8 @@ impl StorageBackend for PluginBackend {
         }
         let page = PageRequest {
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
-            offset: query.offset.unwrap_or(0) as u64,
+            // The first page left them out: the pages after it go on from where it ended.
+            offset: if token.is_some() { 0 } else { query.offset.unwrap_or(0) as u64 },
             token,
         };
         let (headers, next) = self.header_page(&convert::query(&query), page).await?;
