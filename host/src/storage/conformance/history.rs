@@ -116,11 +116,7 @@ async fn apply(backend: &dyn StorageBackend, oracle: &mut Oracle, write: Write) 
 
 /// Compares the answers to a query: at once, counted, and page by page.
 async fn check_query(backend: &dyn StorageBackend, oracle: &Oracle, query: &TraceQuery) -> Outcome {
-    same_traces(
-        format!("the answer to {query:?}"),
-        &backend.query_traces(query.clone()).await?,
-        &oracle.query(query),
-    )?;
+    same_traces(format!("the answer to {query:?}"), &backend.query_traces(query.clone()).await?, &oracle.query(query))?;
     let matching = oracle.matching(query);
     let counted = backend.count_traces(query.clone()).await?;
     same(format!("count_traces of {query:?}"), &counted, &(matching.len() as u64))?;
