@@ -24,7 +24,11 @@
 //!
 //! Features: `sqlite`, `plugins`, `server` (all on by default) and `conformance` (the suite that every backend passes).
 
+#[cfg(feature = "server")]
+pub mod config;
 mod model;
+#[cfg(feature = "plugins")]
+pub mod plugin;
 pub mod storage;
 
 pub use model::{

@@ -1,0 +1,5 @@
+//! Backends that are WebAssembly components.
+
+mod policy;
+
+pub use policy::{Grants, Limits, PluginConfig};
