@@ -26,6 +26,8 @@
 
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod ingest;
 mod model;
 #[cfg(feature = "plugins")]
 pub mod plugin;
