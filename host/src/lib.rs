@@ -31,6 +31,8 @@ pub mod ingest;
 mod model;
 #[cfg(feature = "plugins")]
 pub mod plugin;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod storage;
 
 pub use model::{
