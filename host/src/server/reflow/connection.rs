@@ -20,7 +20,7 @@ use super::{MAX_MESSAGE_BYTES, frame, request};
 use crate::ingest::{CommitError, Ingest, Lagged, LiveEvent, Session, Subscription};
 
 /// The events of a connection that may wait for their commit: a full batch. Its sender waits beyond them.
-const MAX_IN_FLIGHT: usize = 1_024;
+pub(super) const MAX_IN_FLIGHT: usize = 1_024;
 
 /// The same in bytes of their messages, because events can be large.
 const MAX_IN_FLIGHT_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
