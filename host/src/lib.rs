@@ -25,6 +25,8 @@
 //! Features: `sqlite`, `plugins`, `server` (all on by default) and `conformance` (the suite that every backend passes).
 
 #[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
 pub mod ingest;

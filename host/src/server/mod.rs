@@ -24,10 +24,10 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 #[non_exhaustive]
 pub enum ServeError {
     /// The listener failed.
-    #[error("can't accept connections: {0}")]
+    #[error("can't accept connections")]
     Accept(#[source] io::Error),
     /// The store could not be closed; what was acknowledged is stored.
-    #[error("can't close the store: {0}")]
+    #[error("can't close the store")]
     Close(#[source] StorageError),
 }
 
