@@ -31,6 +31,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant)] // There is one of them.
 enum Command {
     Serve(serve::Args),
     Query(query::Args),
@@ -75,15 +76,22 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut message = format!("error: {error}\n");
-            for cause in error.chain().skip(1) {
-                message += &format!("  because: {cause}\n");
-            }
             // When nobody reads it there is nobody to tell.
-            let _ = std::io::stderr().write_all(message.as_bytes());
+            let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and what caused it, one a line; a cause that the line before repeats is left out.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.ends_with(&cause) {
+            message += &format!("\n  because: {cause}");
+        }
+    }
+    message
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
@@ -107,5 +115,11 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("refused").context("IO: refused").context("can't connect");
+        assert_eq!(with_causes(&error), "can't connect\n  because: IO: refused");
     }
 }

@@ -52,6 +52,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             server => format!("ws://{}", server.address()),
         },
     };
+    if !url.starts_with("ws://") {
+        bail!("{url:?} is not the URL of a host; it begins with ws://, for example ws://127.0.0.1:8080");
+    }
 
     let replayed = future::join_all(connections.iter().map(|connection| replay(&url, &connection.frames))).await;
     let mut total = Outcome::default();
@@ -61,7 +64,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         broken = broken.or(result.err());
     }
     let frames = connections.iter().map(|connection| connection.frames.len()).sum::<usize>();
-    output::print(|out| total.write(out, connections.len(), frames))?;
+    if broken.is_none() || total.acknowledged + total.failed > 0 {
+        output::print(|out| total.write(out, connections.len(), frames))?;
+    }
     match (broken, total.failed) {
         (Some(error), _) => Err(error),
         (None, 0) => Ok(()),
@@ -135,10 +140,10 @@ async fn exchange(url: &str, frames: &[Frame], outcome: &mut Outcome) -> anyhow:
 
 fn connect_error(url: &str, error: tungstenite::Error) -> anyhow::Error {
     let hint = match &error {
-        tungstenite::Error::Io(_) => "is the host running? Start it with `reflow-tracing serve`",
-        _ => "a host is named like ws://127.0.0.1:8080",
+        tungstenite::Error::Io(_) => "; is the host running? Start it with `reflow-tracing serve`",
+        _ => "",
     };
-    anyhow::Error::new(error).context(format!("can't connect to {url}; {hint}"))
+    anyhow::Error::new(error).context(format!("can't connect to {url}{hint}"))
 }
 
 /// What the server says to a frame.

@@ -30,22 +30,51 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The signals that ask the process to end.
+#[cfg(unix)]
 struct Signals {
-    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
+#[cfg(unix)]
 impl Signals {
     /// From now on the signals no longer end the process at once.
     fn install() -> anyhow::Result<Self> {
-        #[cfg(unix)]
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
-            #[cfg(unix)]
+            interrupt: signal(SignalKind::interrupt()).context("can't wait for SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("can't wait for SIGTERM")?,
         })
     }
 
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// Ctrl-C, where there are no signals.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn install() -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => "Ctrl-C",
+            // Without it the process can only be ended from outside.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Signals {
     /// Waits for the first signal. A second one ends the process without waiting for anything.
     async fn received(mut self) {
         let signal = self.next().await;
@@ -54,16 +83,5 @@ impl Signals {
             self.next().await;
             std::process::exit(1);
         });
-    }
-
-    async fn next(&mut self) -> &'static str {
-        #[cfg(unix)]
-        let terminate = self.terminate.recv();
-        #[cfg(not(unix))]
-        let terminate = std::future::pending::<()>();
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => "SIGINT",
-            _ = terminate => "SIGTERM",
-        }
     }
 }

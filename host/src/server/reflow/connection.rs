@@ -165,9 +165,9 @@ impl Connection {
                 self.settle().await?;
                 request::answer(request, &self.ingest, &mut self.session, &mut self.subscription).await
             }
-            Err(refusal) => {
+            Err(problem) => {
                 self.settle().await?;
-                frame::encode(&refusal)
+                frame::encode(&TracingResponse::Error { message: problem, code: ErrorCode::InvalidRequest })
             }
         };
         self.feed(answer).await?;

@@ -3,19 +3,19 @@
 use axum::extract::ws::Message;
 use serde::Serialize;
 
-use super::message::{TracingRequest, TracingResponse};
+use super::message::TracingRequest;
 
 /// How compressed data begins.
 const COMPRESSIONS: &[(&str, &[u8])] =
     &[("zstd", &[0x28, 0xb5, 0x2f, 0xfd]), ("gzip", &[0x1f, 0x8b]), ("lz4", &[0x04, 0x22, 0x4d, 0x18])];
 
-/// The request that a message, text or binary, holds; or the answer that says why it is none.
-pub(super) fn decode(message: &[u8]) -> Result<TracingRequest, TracingResponse> {
+/// The request that a message, text or binary, holds; or why it is none.
+pub(super) fn decode(message: &[u8]) -> Result<TracingRequest, String> {
     serde_json::from_slice(message).map_err(|error| {
-        TracingResponse::invalid_request(match COMPRESSIONS.iter().find(|(_, magic)| message.starts_with(magic)) {
+        match COMPRESSIONS.iter().find(|(_, magic)| message.starts_with(magic)) {
             Some((name, _)) => format!("messages compressed with {name} are not supported: send JSON as text"),
             None => format!("the message is no request: {error}"),
-        })
+        }
     })
 }
 
@@ -31,8 +31,8 @@ mod tests {
 
     #[track_caller]
     fn assert_refused(message: &[u8], part: &str) {
-        let Err(TracingResponse::Error { message, .. }) = decode(message) else { panic!("it is accepted") };
-        assert!(message.contains(part), "{part:?} is missing in: {message}");
+        let error = decode(message).unwrap_err();
+        assert!(error.contains(part), "{part:?} is missing in: {error}");
     }
 
     #[test]

@@ -147,10 +147,6 @@ pub enum TraceResponse {
 impl TracingResponse {
     /// The answer to what has no answer of its own, as in Reflow's server.
     pub(super) const DONE: Self = Self::EventRecorded { success: true, error: None };
-
-    pub(super) fn invalid_request(message: impl Into<String>) -> Self {
-        Self::Error { message: message.into(), code: ErrorCode::InvalidRequest }
-    }
 }
 
 impl From<StorageError> for TracingResponse {
