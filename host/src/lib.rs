@@ -24,9 +24,17 @@
 //!
 //! Features: `sqlite`, `plugins`, `server` (all on by default) and `conformance` (the suite that every backend passes).
 
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
+pub mod ingest;
 mod model;
 #[cfg(feature = "plugins")]
 pub mod plugin;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod storage;
 
 pub use model::{

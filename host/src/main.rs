@@ -1,2 +1,7 @@
-//! .
-fn main() {}
+//! The program `reflow-tracing`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    reflow_tracing::cli::main()
+}

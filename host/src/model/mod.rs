@@ -17,6 +17,8 @@ pub use event::{
     TraceEventKind, TraceEventType,
 };
 pub use id::{EventId, ExecutionId, FlowId, TraceId};
+#[cfg(feature = "server")]
+pub(crate) use query::status_matches;
 pub(crate) use query::{Position, Window, clamped_nanos};
 pub use query::{SortOrder, TracePage, TraceQuery};
 pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, TraceMetadata};

@@ -210,7 +210,8 @@ pub(crate) fn clamped_nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn status_matches(wanted: &ExecutionStatus, status: &ExecutionStatus) -> bool {
+/// Whether `status` is the wanted one; `Failed` with an empty error stands for any failure.
+pub(crate) fn status_matches(wanted: &ExecutionStatus, status: &ExecutionStatus) -> bool {
     match (wanted.error(), status.error()) {
         (Some(""), Some(_)) => true,
         _ => wanted == status,

@@ -4,7 +4,7 @@ use super::super::case::cases;
 use super::super::compare::same;
 use super::super::{Outcome, Store};
 use super::sample::{comes_back, event, event_of, trace, with_attribute, with_data, with_events};
-use crate::model::{FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEvent, TraceEventData, TraceMetadata};
+use crate::model::{FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEventData, TraceMetadata};
 
 cases! { "shapes":
     a_trace_without_anything_comes_back => "No name has to be there, and no event.",

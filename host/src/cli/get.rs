@@ -1,0 +1,39 @@
+use anyhow::bail;
+
+use super::output::{Format, print, write_json_line};
+use super::{ConfigFile, table};
+use crate::TraceId;
+
+/// Show one trace with its events
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The trace
+    trace_id: TraceId,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let trace_id = args.trace_id;
+    let storage = args.config.open().await?;
+    let Some(trace) = storage.get_trace(trace_id).await? else {
+        let events = storage.get_events(trace_id).await?.len();
+        storage.close().await?;
+        match events {
+            0 => bail!("there is no trace {trace_id} in the store"),
+            events => bail!(
+                "trace {trace_id} has no header yet, only events ({events}): its sender has not started it, and gets a \
+                 header for it when its connection ends"
+            ),
+        }
+    };
+    storage.close().await?;
+    print(|out| match args.format {
+        Format::Table => writeln!(out, "{}", table::of_trace(&trace).trim_end()),
+        Format::Json | Format::Ndjson => write_json_line(out, &trace),
+    })?;
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! The command line of the program `reflow-tracing`.
+
+mod get;
+mod output;
+mod query;
+mod recording;
+mod replay;
+mod serve;
+mod table;
+mod time;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::{Config, open_storage};
+use crate::storage::StorageBackend;
+
+/// A store for the execution traces of Reflow programs.
+#[derive(Parser)]
+#[command(name = "reflow-tracing", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+#[allow(clippy::large_enum_variant)] // There is one of them.
+enum Command {
+    Serve(serve::Args),
+    Query(query::Args),
+    Get(get::Args),
+    Replay(replay::Args),
+}
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration [default: reflow_tracing.toml in the working folder, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(self.config.as_deref())?)
+    }
+
+    /// Opens the configured store from beside the host.
+    async fn open(&self) -> anyhow::Result<Arc<dyn StorageBackend>> {
+        let config = self.load()?;
+        if config.storage.backend == "memory" {
+            bail!(
+                "the configured backend is `memory`, whose traces are in the memory of the host process only. \
+                 Configure another backend, for example `sqlite`, to look at traces from here"
+            );
+        }
+        Ok(open_storage(&config).await?)
+    }
+}
+
+/// Runs the program with the arguments of the process. Its exit code is 0 when everything was done, 1 when not, and 2
+/// when the arguments make no sense.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy())
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // When nobody reads it there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and what caused it, one a line; a cause that the line before repeats is left out.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.ends_with(&cause) {
+            message += &format!("\n  because: {cause}");
+        }
+    }
+    message
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start threads")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Query(args) => query::run(args).await,
+            Command::Get(args) => get::run(args).await,
+            Command::Replay(args) => replay::run(args).await,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("refused").context("IO: refused").context("can't connect");
+        assert_eq!(with_causes(&error), "can't connect\n  because: IO: refused");
+    }
+}

@@ -1,0 +1,214 @@
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use futures::{SinkExt, StreamExt, future};
+use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use super::recording::{self, Frame, Recorded};
+use super::{ConfigFile, output};
+use crate::TraceId;
+use crate::server::reflow::{TraceResponse, TracingResponse};
+
+/// The frames of a connection that may wait for their answer: enough to hide the way there and back, and no more than
+/// the server takes in at once.
+const WINDOW: usize = 256;
+
+/// The failures that are shown; the others are only counted.
+const SHOWN_FAILURES: usize = 10;
+
+/// Send a recorded session to a running host, as fast as it takes it
+///
+/// Each line of the file is a frame: {"connection": "ID", "at_ms": 1.5, "frame": REQUEST}. Each connection of the
+/// recording becomes one connection, all at the same time. Ends when every trace is complete in the store.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The recording; - reads it from stdin
+    file: PathBuf,
+    /// The host [default: the one that the configuration describes]
+    #[arg(long, value_name = "ws://HOST:PORT")]
+    url: Option<String>,
+}
+
+/// What came of some frames.
+#[derive(Default)]
+struct Outcome {
+    acknowledged: usize,
+    started: Vec<TraceId>,
+    failed: usize,
+    /// The first of them, by line.
+    failures: Vec<(usize, String)>,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let connections = read(&args.file)?;
+    let url = match args.url {
+        Some(url) => url,
+        None => match args.config.load()?.server {
+            server if server.port == 0 => bail!("the configuration leaves the port open; name the host with --url"),
+            server => format!("ws://{}", server.address()),
+        },
+    };
+    if !url.starts_with("ws://") {
+        bail!("{url:?} is not the URL of a host; it begins with ws://, for example ws://127.0.0.1:8080");
+    }
+
+    let replayed = future::join_all(connections.iter().map(|connection| replay(&url, &connection.frames))).await;
+    let mut total = Outcome::default();
+    let mut broken = None;
+    for (outcome, result) in replayed {
+        total.add(outcome);
+        broken = broken.or(result.err());
+    }
+    let frames = connections.iter().map(|connection| connection.frames.len()).sum::<usize>();
+    if broken.is_none() || total.acknowledged + total.failed > 0 {
+        output::print(|out| total.write(out, connections.len(), frames))?;
+    }
+    match (broken, total.failed) {
+        (Some(error), _) => Err(error),
+        (None, 0) => Ok(()),
+        (None, failed) => bail!("{failed} of {frames} frames failed"),
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<Recorded>> {
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).context("can't read the recording from stdin")?;
+    } else {
+        text =
+            std::fs::read_to_string(file).with_context(|| format!("can't read the recording `{}`", file.display()))?;
+    }
+    recording::parse(&text).map_err(|error| anyhow!("{}: {error}; nothing was sent", file.display()))
+}
+
+/// Sends the frames of one connection. What was achieved before an error is told with it.
+async fn replay(url: &str, frames: &[Frame]) -> (Outcome, anyhow::Result<()>) {
+    let mut outcome = Outcome::default();
+    let result = exchange(url, frames, &mut outcome).await;
+    (outcome, result)
+}
+
+async fn exchange(url: &str, frames: &[Frame], outcome: &mut Outcome) -> anyhow::Result<()> {
+    let (socket, _) = tokio_tungstenite::connect_async(url).await.map_err(|error| connect_error(url, error))?;
+    let (mut sink, mut stream) = socket.split();
+    let window = Semaphore::new(WINDOW);
+    let lost = || format!("lost the connection to {url}");
+
+    // At the same time, so that answers that nobody reads can't make the server stop reading.
+    let send = async {
+        for frame in frames {
+            window.acquire().await.context("the window is never closed")?.forget();
+            sink.feed(Message::text(frame.json.clone())).await.with_context(lost)?;
+            if window.available_permits() == 0 {
+                sink.flush().await.with_context(lost)?;
+            }
+        }
+        sink.flush().await.with_context(lost)
+    };
+    let receive = async {
+        let mut unanswered = frames.iter();
+        while !unanswered.as_slice().is_empty() {
+            let text = match stream.next().await.transpose().with_context(lost)? {
+                Some(Message::Text(text)) => text,
+                Some(Message::Ping(_) | Message::Pong(_)) => continue,
+                Some(Message::Close(_)) | None => {
+                    bail!("{url} closed the connection with {} answers outstanding", unanswered.len())
+                }
+                Some(other) => bail!("{url} sent what is no answer: {other:?}"),
+            };
+            let Some(answer) = Answer::parse(&text)? else { continue };
+            if let Some(frame) = unanswered.next() {
+                outcome.note(frame.line, answer);
+            }
+            window.add_permits(1);
+        }
+        Ok(())
+    };
+    future::try_join(send, receive).await?;
+
+    sink.close().await.with_context(lost)?;
+    // The server closes once the traces are complete.
+    while let Some(message) = stream.next().await {
+        message.with_context(lost)?;
+    }
+    Ok(())
+}
+
+fn connect_error(url: &str, error: tungstenite::Error) -> anyhow::Error {
+    let hint = match &error {
+        tungstenite::Error::Io(_) => "; is the host running? Start it with `reflow-tracing serve`",
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!("can't connect to {url}{hint}"))
+}
+
+/// What the server says to a frame.
+enum Answer {
+    Done,
+    Started(TraceId),
+    Failed(String),
+}
+
+impl Answer {
+    /// `None` for a notification, which answers nothing.
+    fn parse(text: &str) -> anyhow::Result<Option<Self>> {
+        if let Ok(response) = serde_json::from_str(text) {
+            return Ok(Some(match response {
+                TracingResponse::EventNotification { .. } => return Ok(None),
+                TracingResponse::TraceStarted { trace_id } => Self::Started(trace_id),
+                TracingResponse::EventRecorded { success: false, error } => Self::Failed(error.unwrap_or_default()),
+                TracingResponse::Error { message, .. } => Self::Failed(message),
+                _ => Self::Done,
+            }));
+        }
+        match serde_json::from_str(text).with_context(|| format!("the server's answer is none of Reflow's: {text}"))? {
+            TraceResponse::Error { message } => Ok(Some(Self::Failed(message))),
+            _ => Ok(Some(Self::Done)),
+        }
+    }
+}
+
+impl Outcome {
+    fn note(&mut self, line: usize, answer: Answer) {
+        match answer {
+            Answer::Done => self.acknowledged += 1,
+            Answer::Started(trace_id) => {
+                self.acknowledged += 1;
+                self.started.push(trace_id);
+            }
+            Answer::Failed(error) => {
+                self.failed += 1;
+                if self.failures.len() < SHOWN_FAILURES {
+                    self.failures.push((line, error));
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.started.extend(other.started);
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+    }
+
+    fn write(&mut self, out: &mut dyn Write, connections: usize, frames: usize) -> std::io::Result<()> {
+        writeln!(out, "connections   {connections}")?;
+        writeln!(out, "frames        {frames}")?;
+        writeln!(out, "acknowledged  {}", self.acknowledged)?;
+        writeln!(out, "failed        {}", self.failed)?;
+        self.failures.sort();
+        for (line, error) in self.failures.iter().take(SHOWN_FAILURES) {
+            writeln!(out, "  line {line}: {error}")?;
+        }
+        if self.failed > SHOWN_FAILURES {
+            writeln!(out, "  and {} more", self.failed - SHOWN_FAILURES)?;
+        }
+        writeln!(out, "traces        {}", self.started.len())?;
+        self.started.iter().try_for_each(|trace_id| writeln!(out, "  {trace_id}"))
+    }
+}

@@ -1,0 +1,87 @@
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+use super::{ConfigFile, output};
+use crate::config::open_storage;
+use crate::server;
+
+/// Take traces over Reflow's WebSocket protocol and store them, until SIGINT or SIGTERM
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let address = config.server.address();
+    let listener = TcpListener::bind(&address).await.with_context(|| {
+        format!("can't listen on {address}; `host` and `port` in `[server]` of the configuration say where to listen")
+    })?;
+    let storage = open_storage(&config).await?;
+    tracing::info!(backend = config.storage.backend, "the store is open");
+
+    let shutdown = Signals::install()?;
+    let url = format!("ws://{}", listener.local_addr().context("the listener has no address")?);
+    output::print(|out| writeln!(out, "listening on {url}"))?;
+    server::serve(listener, storage, shutdown.received()).await?;
+    tracing::info!("everything is stored and closed");
+    Ok(())
+}
+
+/// The signals that ask the process to end.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    /// From now on the signals no longer end the process at once.
+    fn install() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("can't wait for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("can't wait for SIGTERM")?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// Ctrl-C, where there are no signals.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn install() -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => "Ctrl-C",
+            // Without it the process can only be ended from outside.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Signals {
+    /// Waits for the first signal. A second one ends the process without waiting for anything.
+    async fn received(mut self) {
+        let signal = self.next().await;
+        tracing::info!("{signal}: shutting down; once more to end at once");
+        tokio::spawn(async move {
+            self.next().await;
+            std::process::exit(1);
+        });
+    }
+}

@@ -1,0 +1,254 @@
+//! What the operator says: a TOML file, and environment variables that override it.
+//!
+//! Nothing is guessed: an unknown setting, a wrong value or an unknown `REFLOW_TRACING_` variable is an error that names
+//! the file and line, or the variable.
+
+mod environment;
+mod open;
+mod plugins;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::storage::MemoryConfig;
+pub use open::{OpenError, open_storage};
+pub use plugins::{PluginConfig, PluginsConfig};
+
+/// The file that is read from the working folder when no other is named.
+pub const FILE_NAME: &str = "reflow_tracing.toml";
+
+/// The names of the backends that need no plugin.
+pub const BUILT_IN: &[&str] = &["memory", "sqlite"];
+
+/// The whole configuration. The default is what an empty file says.
+///
+/// Paths are relative to the working folder.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the host listens.
+    pub server: ServerConfig,
+    /// Where traces are kept.
+    pub storage: StorageConfig,
+    /// Custom backends.
+    pub plugins: PluginsConfig,
+}
+
+/// The table `[server]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The name or address to listen on.
+    pub host: String,
+    /// The TCP port; 0 takes any free one.
+    pub port: u16,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".into(), port: 8080 }
+    }
+}
+
+impl ServerConfig {
+    /// `HOST:PORT`, an IPv6 address in brackets.
+    pub fn address(&self) -> String {
+        let Self { host, port } = self;
+        if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+/// The table `[storage]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// One of [`BUILT_IN`], or a plugin's name.
+    pub backend: String,
+    /// For the backend `memory`.
+    pub memory: MemoryConfig,
+    /// For the backend `sqlite`.
+    #[cfg(feature = "sqlite")]
+    pub sqlite: crate::storage::SqliteConfig,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            backend: "sqlite".into(),
+            memory: MemoryConfig::default(),
+            #[cfg(feature = "sqlite")]
+            sqlite: crate::storage::SqliteConfig::default(),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration file `{}`: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file does not say what a configuration can say.
+    #[error("{}: {}", path.display(), error.to_string().trim_end())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        error: Box<toml::de::Error>,
+    },
+    /// A variable's value makes no sense.
+    #[error("the environment variable {name} is {value:?}; it must be {expected}")]
+    InvalidVariable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A variable that looks like ours and is not.
+    #[error("the environment variable {name} is not known; there are {}", environment::known_names())]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+    },
+}
+
+impl Config {
+    /// Reads the file at `path`, or [`FILE_NAME`] in the working folder if there is one, then the environment.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_with(path, std::env::vars_os())
+    }
+
+    /// Like [`load`](Self::load), with these environment variables.
+    pub fn load_with(
+        path: Option<&Path>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = match path {
+            Some(path) => Self::read(path)?,
+            None => match Self::read(Path::new(FILE_NAME)) {
+                Err(ConfigError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                    Self::default()
+                }
+                result => result?,
+            },
+        };
+        environment::apply(&mut config, variables)?;
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Invalid { path: path.to_owned(), error: Box::new(error) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Config::load_with(Some(file.path()), [])
+    }
+
+    /// The message, which must contain each of `parts`.
+    #[track_caller]
+    fn assert_refused(text: &str, parts: &[&str]) {
+        let message = load(text).unwrap_err().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{part:?} is missing in: {message}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_says_the_defaults() {
+        let config = load("").unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(config.server.address(), "127.0.0.1:8080");
+        assert_eq!(config.storage.backend, "sqlite");
+        assert_eq!(config.plugins.dir, Path::new("plugins"));
+    }
+
+    #[test]
+    fn an_ipv6_address_is_bracketed() {
+        let server = ServerConfig { host: "::1".into(), port: 1 };
+        assert_eq!(server.address(), "[::1]:1");
+    }
+
+    #[cfg(feature = "plugins")]
+    #[test]
+    fn a_plugin_is_described_by_its_table() {
+        let config = load(
+            r#"
+            [storage]
+            backend = "ledger"
+            [storage.memory]
+            max_traces = 7
+            [plugins]
+            dir = "elsewhere"
+            [plugins.ledger]
+            grants = { sql = { default = "sqlite:ledger.db" } }
+            config = { ttl_seconds = 3600 }
+            limits = { memory_mb = 64 }
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.storage.memory.max_traces, 7);
+        assert_eq!(config.plugins.dir, Path::new("elsewhere"));
+        let ledger = &config.plugins.named["ledger"];
+        assert_eq!(ledger.grants.sql["default"], "sqlite:ledger.db");
+        assert_eq!(ledger.config["ttl_seconds"], 3600);
+        assert_eq!(ledger.limits.memory_mb, 64);
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let error = Config::load_with(Some(Path::new("no/such/file.toml")), []).unwrap_err();
+        assert!(error.to_string().contains("no/such/file.toml"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_known_ones() {
+        assert_refused("[server]\nprot = 1", &["line 2", "prot = 1", "`host`", "`port`"]);
+        assert_refused("[sever]\nport = 1", &["line 1", "sever", "`server`"]);
+        assert_refused("[storage.memory]\nmax = 1", &["line 2", "`max`", "`max_traces`"]);
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_line() {
+        assert_refused("[server]\nport = \"x\"", &["line 2", "port = \"x\"", "u16"]);
+        assert_refused("[server]\nport = 70000", &["line 2", "70000"]);
+    }
+
+    #[test]
+    fn a_misspelt_setting_of_the_plugins_table_is_explained() {
+        assert_refused("[plugins]\ndri = \"x\"", &["line 2", "dri = \"x\"", "`[plugins.NAME]`", "`dir`"]);
+    }
+
+    #[cfg(feature = "plugins")]
+    #[test]
+    fn an_unknown_key_of_a_plugin_is_named_with_its_line() {
+        assert_refused("[plugins.redis]\nfiel = \"x\"", &["line 2", "fiel = \"x\"", "`file`"]);
+        assert_refused("[plugins.redis]\n\nlimits = { memory = 1 }", &["line 3", "`memory`", "`memory_mb`"]);
+    }
+
+    #[test]
+    fn a_plugin_can_not_take_a_built_in_name_or_a_path() {
+        assert_refused("[plugins.memory]\n", &["line 1", "memory", "built-in"]);
+        assert_refused("[plugins.\"a/b\"]\n", &["line 1", "a/b", "path"]);
+    }
+}

@@ -1,0 +1,184 @@
+//! From the configuration to a store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::plugins::check_name;
+use super::{BUILT_IN, Config};
+use crate::storage::{MemoryStorage, StorageBackend, StorageError};
+
+/// Why the configured store can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The backend is neither built in nor a plugin that is there.
+    #[error(
+        "there is no backend `{name}`: it is not built in (those are {}), and there is no plugin file `{}`{}. \
+         Put the plugin there, name its file with `file` in `[plugins.{name}]`, or set `backend` in `[storage]` to \
+         another one",
+        BUILT_IN.join(", "),
+        file.display(),
+        there_are(folder, found),
+    )]
+    NoSuchBackend {
+        /// The name that the configuration gives.
+        name: String,
+        /// The file that was looked for.
+        file: PathBuf,
+        /// The folder of the plugins.
+        folder: PathBuf,
+        /// The components in that folder.
+        found: Vec<String>,
+    },
+    /// The name can't be a backend's.
+    #[error("`backend` in `[storage]` can't be {name:?}: {problem}")]
+    InvalidName {
+        /// The name that the configuration gives.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The program was built without what the backend needs.
+    #[error("the backend `{name}` is not in this build: it was built without the feature `{feature}`")]
+    NotInThisBuild {
+        /// The name that the configuration gives.
+        name: String,
+        /// The missing Cargo feature.
+        feature: &'static str,
+    },
+    /// The backend was found, but does not open.
+    #[error("can't open the backend `{name}`: {error}")]
+    Backend {
+        /// The name that the configuration gives.
+        name: String,
+        /// What the backend says.
+        error: StorageError,
+    },
+}
+
+fn there_are(folder: &Path, found: &[String]) -> String {
+    match found {
+        [] => format!(" (`{}` holds no .wasm file)", folder.display()),
+        found => format!(" (`{}` holds {})", folder.display(), found.join(", ")),
+    }
+}
+
+/// Opens the store that `config` names.
+pub async fn open_storage(config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
+    match config.storage.backend.as_str() {
+        "memory" => Ok(Arc::new(MemoryStorage::with_config(config.storage.memory.clone()))),
+        #[cfg(feature = "sqlite")]
+        name @ "sqlite" => {
+            opened(name, crate::storage::SqliteStorage::with_config(config.storage.sqlite.clone()).await)
+        }
+        #[cfg(not(feature = "sqlite"))]
+        name @ "sqlite" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "sqlite" }),
+        name => open_plugin(name, config).await,
+    }
+}
+
+async fn open_plugin(name: &str, config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
+    let file = plugin_file(name, config)?;
+    #[cfg(feature = "plugins")]
+    {
+        let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
+        opened(name, crate::plugin::PluginBackend::load(name, &file, &plugin).await)
+    }
+    #[cfg(not(feature = "plugins"))]
+    {
+        drop(file);
+        Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "plugins" })
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn opened(
+    name: &str,
+    backend: Result<impl StorageBackend + 'static, StorageError>,
+) -> Result<Arc<dyn StorageBackend>, OpenError> {
+    match backend {
+        Ok(backend) => Ok(Arc::new(backend)),
+        Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
+    }
+}
+
+/// Where the component of the plugin `name` is.
+fn plugin_file(name: &str, config: &Config) -> Result<PathBuf, OpenError> {
+    check_name(name).map_err(|problem| OpenError::InvalidName { name: name.to_owned(), problem })?;
+    let folder = &config.plugins.dir;
+    #[cfg(feature = "plugins")]
+    let named = config.plugins.named.get(name).and_then(|plugin| plugin.file.clone());
+    #[cfg(not(feature = "plugins"))]
+    let named = None;
+    let file = named.unwrap_or_else(|| folder.join(format!("{name}.wasm")));
+    if file.is_file() {
+        return Ok(file);
+    }
+    Err(OpenError::NoSuchBackend { name: name.to_owned(), file, folder: folder.clone(), found: components_in(folder) })
+}
+
+/// The names of the component files in `folder`, in order; none when it can't be read.
+fn components_in(folder: &Path) -> Vec<String> {
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".wasm"))
+        .collect();
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(backend: &str, dir: &Path) -> Config {
+        let mut config = Config::default();
+        config.storage.backend = backend.into();
+        config.plugins.dir = dir.to_owned();
+        config
+    }
+
+    async fn refusal(config: &Config) -> String {
+        open_storage(config).await.err().expect("it must not open").to_string()
+    }
+
+    #[tokio::test]
+    async fn memory_is_opened_by_name() {
+        let storage = open_storage(&config("memory", Path::new("plugins"))).await.unwrap();
+        storage.health_check().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_unknown_backend_is_refused_with_what_was_looked_for_and_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("redis.wasm"), "").unwrap();
+        std::fs::write(dir.path().join("notes.txt"), "").unwrap();
+        let message = refusal(&config("reddis", dir.path())).await;
+        for part in ["`reddis`", "reddis.wasm", "memory, sqlite", "redis.wasm", "[plugins.reddis]"] {
+            assert!(message.contains(part), "{part:?} is missing in: {message}");
+        }
+        assert!(!message.contains("notes.txt"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_name_can_not_lead_out_of_the_plugins_folder() {
+        for name in ["../secret", "a\\b", "..", ""] {
+            let message = refusal(&config(name, Path::new("plugins"))).await;
+            assert!(message.contains("[storage]"), "{message}");
+        }
+    }
+
+    #[cfg(feature = "plugins")]
+    #[test]
+    fn the_file_of_a_plugin_is_the_one_its_table_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("other.wasm");
+        std::fs::write(&file, "").unwrap();
+        let mut config = config("ledger", dir.path());
+        let plugin = super::super::PluginConfig { file: Some(file.clone()), ..Default::default() };
+        config.plugins.named.insert("ledger".into(), plugin);
+        assert_eq!(plugin_file("ledger", &config).unwrap(), file);
+    }
+}

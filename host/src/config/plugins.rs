@@ -1,0 +1,101 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::BUILT_IN;
+
+#[cfg(feature = "plugins")]
+pub use crate::plugin::PluginConfig;
+/// What this build, which has no plugins, makes of a plugin's table: nothing.
+#[cfg(not(feature = "plugins"))]
+pub type PluginConfig = serde::de::IgnoredAny;
+
+/// The table `[plugins]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginsConfig {
+    /// The folder where `NAME.wasm` is looked for.
+    pub dir: PathBuf,
+    /// The tables `[plugins.NAME]`, by name.
+    pub named: BTreeMap<String, PluginConfig>,
+}
+
+impl Default for PluginsConfig {
+    fn default() -> Self {
+        Self { dir: "plugins".into(), named: BTreeMap::new() }
+    }
+}
+
+/// What is wrong with the name of a plugin, which becomes part of a path.
+pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        Err("it is empty")
+    } else if name.contains(['/', '\\', '\0']) || name == "." || name == ".." {
+        Err("it is a path; give the file with `file` in the plugin's table")
+    } else if BUILT_IN.contains(&name) {
+        Err("that is a built-in backend")
+    } else {
+        Ok(())
+    }
+}
+
+/// By hand, because `#[serde(flatten)]` would lose the lines of errors.
+impl<'de> Deserialize<'de> for PluginsConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+
+        impl<'de> Visitor<'de> for Table {
+            type Value = PluginsConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the table `[plugins]`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut plugins = PluginsConfig::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "dir" {
+                        plugins.dir = map.next_value()?;
+                        continue;
+                    }
+                    let Entry(plugin) = map.next_value()?;
+                    check_name(&name)
+                        .map_err(|problem| A::Error::custom(format!("a plugin can't be named `{name}`: {problem}")))?;
+                    plugins.named.insert(name, plugin);
+                }
+                Ok(plugins)
+            }
+        }
+
+        deserializer.deserialize_map(Table)
+    }
+}
+
+/// A plugin's table, with an error that tells somebody who misspelt `dir` what is meant.
+struct Entry(PluginConfig);
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+
+        impl<'de> Visitor<'de> for Table {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a table: `[plugins.NAME]` describes the plugin NAME, and `dir` is the only setting of `[plugins]` \
+                     itself",
+                )
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                PluginConfig::deserialize(MapAccessDeserializer::new(map)).map(Entry)
+            }
+        }
+
+        deserializer.deserialize_map(Table)
+    }
+}

@@ -1,0 +1,46 @@
+//! From senders to the store: what a connection sends becomes traces, concurrent writes share group commits, and what is
+//! stored is told to those who watch.
+
+mod committer;
+mod live;
+mod open_trace;
+mod session;
+
+use std::sync::Arc;
+
+pub use committer::{CommitError, Committer};
+pub use live::{Lagged, Live, LiveEvent, Subscription, SubscriptionFilters};
+pub use session::{Session, UNKNOWN_FLOW};
+
+use crate::storage::StorageBackend;
+
+/// What all senders share: the store, the queue of writes to it, and the live stream.
+#[derive(Clone)]
+pub struct Ingest {
+    storage: Arc<dyn StorageBackend>,
+    committer: Committer,
+    live: Live,
+}
+
+impl Ingest {
+    /// Ingest into `storage`. Must be called within a tokio runtime, which then writes what is submitted.
+    pub fn new(storage: Arc<dyn StorageBackend>) -> Self {
+        let live = Live::new();
+        Self { committer: Committer::start(storage.clone(), live.clone()), storage, live }
+    }
+
+    /// The store that events go to.
+    pub fn storage(&self) -> &dyn StorageBackend {
+        &*self.storage
+    }
+
+    /// The queue of writes to the store.
+    pub fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    /// The events as they are stored.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+}

@@ -1,0 +1,310 @@
+//! What one sender sends, made traces.
+//!
+//! Reflow's client puts a fresh random trace id on every event and never learns the id that `StartTrace` returns, so the
+//! id on an event is believed only when it is that of a trace that was started on this connection or is in the store.
+//! Every other event belongs to the connection's current trace, which is allotted at the first of its events or at
+//! `StartTrace`, whichever comes first: the client reports actors before it starts the trace.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use hashlink::LruCache;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::live::LiveEvent;
+use super::open_trace::OpenTrace;
+use super::{CommitError, Ingest};
+use crate::storage::StorageError;
+use crate::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceMetadata};
+
+/// The flow of events whose sender never said which flow it runs.
+pub const UNKNOWN_FLOW: &str = "unknown";
+
+/// How many trace ids of events a session remembers the store's answer for. Random ids never come back, so the number
+/// bounds the memory (about 100 KB) rather than serving them.
+const REMEMBERED_IDS: usize = 1_024;
+
+/// The pauses before a trace's end is stored again after a failure that may pass.
+const END_RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
+
+/// One sender: a connection, from its first message to its end.
+pub struct Session {
+    ingest: Ingest,
+    id: Uuid,
+    peer: Option<SocketAddr>,
+    open: HashMap<TraceId, Arc<OpenTrace>>,
+    current: Option<Arc<OpenTrace>>,
+    stored: LruCache<TraceId, Arc<OnceCell<Option<StoredTrace>>>>,
+}
+
+/// What has to be known of a trace that other senders stored.
+#[derive(Clone)]
+struct StoredTrace {
+    flow_id: FlowId,
+    status: ExecutionStatus,
+}
+
+impl Session {
+    /// A session that stores in `ingest`; `peer` is where its messages come from.
+    pub fn new(ingest: Ingest, peer: Option<SocketAddr>) -> Self {
+        let stored = LruCache::new(REMEMBERED_IDS);
+        Self { ingest, id: Uuid::new_v4(), peer, open: HashMap::new(), current: None, stored }
+    }
+
+    /// Names the session, in logs and in the metadata of its traces.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Stores an event in the trace that it belongs to. The trace is decided now; the future ends when the event is
+    /// stored. Several may be under way.
+    pub fn record(
+        &mut self,
+        trace_id: TraceId,
+        event: TraceEvent,
+    ) -> impl Future<Output = Result<(), CommitError>> + Send + use<> {
+        let ingest = self.ingest.clone();
+        let started_here = self.open.get(&trace_id).cloned();
+        let asked = started_here.is_none().then(|| self.stored.entry(trace_id).or_insert_with(Arc::default).clone());
+        let target = started_here.unwrap_or_else(|| self.current());
+        async move {
+            if let Some(asked) = asked
+                && let Some(StoredTrace { flow_id, status }) =
+                    asked.get_or_try_init(|| find(&ingest, trace_id)).await?.clone()
+            {
+                return ingest.committer().store(LiveEvent { trace_id, flow_id: Some(flow_id), status, event }).await;
+            }
+            target.record(&ingest, event).await
+        }
+    }
+
+    /// Starts a trace, which is the current one from now on, and gives its id once its header is stored.
+    ///
+    /// Events that came before belong to it, unless they followed another start. To be called when every event recorded
+    /// so far is stored.
+    pub async fn start_trace(&mut self, flow_id: FlowId, version: FlowVersion) -> Result<TraceId, StorageError> {
+        if self.current.as_ref().is_some_and(|trace| trace.is_started()) {
+            self.current = None;
+        }
+        let trace = self.current();
+        let now = Utc::now();
+        let start_time = trace.earliest().map_or(now, |earliest| earliest.min(now));
+        let header = self.header(trace.trace_id, flow_id, version, start_time);
+        let result = self.ingest.storage().store_trace(header.clone()).await;
+        // A header that could not be stored now may well be when the trace ends; one that is refused never will.
+        if !matches!(result, Err(StorageError::InvalidArgument(_))) {
+            trace.set_header(header, result.is_ok());
+        }
+        result.map(|()| trace.trace_id)
+    }
+
+    /// Stores a trace that its sender completed.
+    pub async fn store_trace(&mut self, trace: FlowTrace) -> Result<(), StorageError> {
+        let header = FlowTrace { events: Vec::new(), ..trace.clone() };
+        let live = self.ingest.live();
+        let events = if live.is_watched() { trace.events.clone() } else { Vec::new() };
+        self.ingest.storage().store_trace(trace).await?;
+        for event in events {
+            let flow_id = Some(header.flow_id.clone());
+            live.publish(LiveEvent { trace_id: header.trace_id, flow_id, status: header.status.clone(), event });
+        }
+        self.stored.remove(&header.trace_id);
+        if let Some(open) = self.open.get(&header.trace_id) {
+            open.set_header(header, true);
+        }
+        Ok(())
+    }
+
+    /// Ends every trace that was started here. To be called when every event recorded so far is stored.
+    pub async fn finish(self) {
+        for trace in self.open.values() {
+            let unknown =
+                |start_time| self.header(trace.trace_id, FlowId::new(UNKNOWN_FLOW), FlowVersion::default(), start_time);
+            if let Some(header) = trace.ended(unknown) {
+                self.end(header).await;
+            }
+        }
+    }
+
+    async fn end(&self, header: FlowTrace) {
+        let trace_id = header.trace_id;
+        let mut pauses = END_RETRIES.into_iter();
+        while let Err(error) = self.ingest.storage().store_trace(header.clone()).await {
+            match pauses.next().filter(|_| error.is_retryable()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => {
+                    tracing::error!(%trace_id, session = %self.id, "the end of a trace was not stored: {error}");
+                    return;
+                }
+            }
+        }
+        tracing::debug!(%trace_id, session = %self.id, status = header.status.name(), "trace ended");
+    }
+
+    /// The trace that events belong to which name no other.
+    fn current(&mut self) -> Arc<OpenTrace> {
+        let open = &mut self.open;
+        self.current
+            .get_or_insert_with(|| {
+                let trace = Arc::new(OpenTrace::new());
+                open.insert(trace.trace_id, trace.clone());
+                trace
+            })
+            .clone()
+    }
+
+    fn header(&self, trace_id: TraceId, flow_id: FlowId, version: FlowVersion, start_time: DateTime<Utc>) -> FlowTrace {
+        FlowTrace {
+            trace_id,
+            flow_id,
+            version,
+            start_time,
+            status: ExecutionStatus::Running,
+            metadata: TraceMetadata {
+                session_id: Some(self.id.to_string()),
+                hostname: self.peer.map(|peer| peer.ip().to_string()).unwrap_or_default(),
+                ..TraceMetadata::default()
+            },
+            ..FlowTrace::default()
+        }
+    }
+}
+
+async fn find(ingest: &Ingest, trace_id: TraceId) -> Result<Option<StoredTrace>, CommitError> {
+    let trace = ingest.storage().get_trace(trace_id).await?;
+    Ok(trace.map(|trace| StoredTrace { flow_id: trace.flow_id, status: trace.status }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{MemoryStorage, StorageBackend};
+    use crate::{TraceEventData, TraceEventType, TraceQuery};
+
+    fn session() -> (Arc<MemoryStorage>, Session) {
+        let storage = Arc::new(MemoryStorage::new());
+        let ingest = Ingest::new(storage.clone());
+        (storage, Session::new(ingest, Some(([192, 0, 2, 7], 5).into())))
+    }
+
+    fn event(seconds: i64) -> TraceEvent {
+        let timestamp = DateTime::from_timestamp(seconds, 0).unwrap();
+        TraceEvent { timestamp, actor_id: "a".into(), ..Default::default() }
+    }
+
+    fn flow(id: &str) -> (FlowId, FlowVersion) {
+        (FlowId::new(id), FlowVersion::default())
+    }
+
+    async fn start(session: &mut Session, id: &str) -> TraceId {
+        let (flow_id, version) = flow(id);
+        session.start_trace(flow_id, version).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn events_with_random_ids_belong_to_the_current_trace_also_those_before_its_start() {
+        let (storage, mut session) = session();
+        session.record(TraceId::new(), event(10)).await.unwrap();
+        let trace_id = start(&mut session, "f").await;
+        session.record(TraceId::new(), event(20)).await.unwrap();
+
+        let trace = storage.get_trace(trace_id).await.unwrap().unwrap();
+        assert_eq!(trace.events.len(), 2);
+        assert_eq!((trace.status, trace.end_time), (ExecutionStatus::Running, None));
+        assert_eq!(trace.start_time, event(10).timestamp);
+        assert_eq!(trace.metadata.session_id, Some(session.id().to_string()));
+        assert_eq!(trace.metadata.hostname, "192.0.2.7");
+
+        session.finish().await;
+        let trace = storage.get_trace(trace_id).await.unwrap().unwrap();
+        assert_eq!(trace.end_time, Some(event(20).timestamp));
+        assert_eq!(trace.status, ExecutionStatus::Completed);
+        assert_eq!(trace.events.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_names_a_known_trace_goes_there() {
+        let (storage, mut session) = session();
+        let elsewhere = FlowTrace::new(FlowId::new("elsewhere"), FlowVersion::default());
+        storage.store_trace(elsewhere.clone()).await.unwrap();
+        let first = start(&mut session, "first").await;
+        let second = start(&mut session, "second").await;
+        for trace_id in [first, second, second, elsewhere.trace_id, elsewhere.trace_id, elsewhere.trace_id] {
+            session.record(trace_id, event(1)).await.unwrap();
+        }
+        let count = async |trace_id| storage.get_events(trace_id).await.unwrap().len();
+        assert_eq!((count(first).await, count(second).await, count(elsewhere.trace_id).await), (1, 2, 3));
+
+        session.finish().await;
+        let untouched = storage.get_trace(elsewhere.trace_id).await.unwrap().unwrap();
+        assert_eq!(untouched.end_time, None, "a trace of another sender is not ended");
+        for ended in [first, second] {
+            assert!(storage.get_trace(ended).await.unwrap().unwrap().end_time.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_trace_with_a_failed_actor_fails_with_its_first_error() {
+        let (storage, mut session) = session();
+        let trace_id = start(&mut session, "f").await;
+        let failed = |error: &str| TraceEvent {
+            event_type: TraceEventType::ActorFailed,
+            data: TraceEventData { error: Some(error.into()), ..Default::default() },
+            ..event(1)
+        };
+        session.record(TraceId::new(), failed("disk")).await.unwrap();
+        session.record(TraceId::new(), failed("later")).await.unwrap();
+        session.finish().await;
+        let trace = storage.get_trace(trace_id).await.unwrap().unwrap();
+        assert_eq!(trace.status, ExecutionStatus::Failed { error: "disk".into() });
+        assert_eq!(trace.end_time, Some(trace.start_time), "never before its start");
+    }
+
+    #[tokio::test]
+    async fn events_without_a_start_make_a_trace_of_an_unknown_flow() {
+        let (storage, mut session) = session();
+        let failed = TraceEvent { event_type: TraceEventType::ActorFailed, ..event(5) };
+        session.record(TraceId::new(), failed).await.unwrap();
+        session.finish().await;
+        let traces = storage.query_traces(TraceQuery::default()).await.unwrap();
+        let [trace] = &traces[..] else { panic!("{traces:?}") };
+        assert_eq!(trace.flow_id.as_str(), UNKNOWN_FLOW);
+        assert_eq!(trace.status, ExecutionStatus::Failed { error: "actor a failed".into() });
+    }
+
+    #[tokio::test]
+    async fn a_session_without_events_leaves_nothing() {
+        let (storage, mut session) = session();
+        let bad = TraceEvent { actor_id: "x".repeat(crate::MAX_NAME_BYTES + 1), ..event(1) };
+        session.record(TraceId::new(), bad).await.unwrap_err();
+        session.finish().await;
+        assert_eq!(storage.stats().await.unwrap().traces, 0);
+    }
+
+    #[tokio::test]
+    async fn a_start_that_is_refused_leaves_the_events_a_trace() {
+        let (storage, mut session) = session();
+        session.record(TraceId::new(), event(1)).await.unwrap();
+        let (_, version) = flow("");
+        let too_long = FlowId::new("x".repeat(crate::MAX_NAME_BYTES + 1));
+        session.start_trace(too_long, version).await.unwrap_err();
+        let trace_id = start(&mut session, "f").await;
+        assert_eq!(storage.get_trace(trace_id).await.unwrap().unwrap().events.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_trace_that_its_sender_ended_is_left_as_it_is() {
+        let (storage, mut session) = session();
+        let trace_id = start(&mut session, "f").await;
+        let mut trace = storage.get_trace(trace_id).await.unwrap().unwrap();
+        trace.status = ExecutionStatus::Cancelled;
+        trace.end_time = Some(Utc::now());
+        session.store_trace(trace.clone()).await.unwrap();
+        session.finish().await;
+        assert_eq!(storage.get_trace(trace_id).await.unwrap(), Some(trace));
+    }
+}

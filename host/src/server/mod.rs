@@ -1,0 +1,84 @@
+//! The host's network side.
+
+pub mod reflow;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::ingest::Ingest;
+use crate::storage::{StorageBackend, StorageError};
+
+/// How long a shutdown waits for connections to store what they sent and to say goodbye. Longer than a slow store needs,
+/// shorter than the patience of service managers (systemd: 90 s).
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+
+/// Why a server did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The listener failed.
+    #[error("can't accept connections")]
+    Accept(#[source] io::Error),
+    /// The store could not be closed; what was acknowledged is stored.
+    #[error("can't close the store")]
+    Close(#[source] StorageError),
+}
+
+/// Serves `listener` from `storage` until `shutdown` ends. Then it accepts no more connections, ends those that there
+/// are, stores what they sent, ends their traces, and closes `storage`.
+pub async fn serve(
+    listener: TcpListener,
+    storage: Arc<dyn StorageBackend>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let (stop, stopped) = watch::channel(false);
+    // Nothing is sent: the receiver learns when the last connection has dropped its sender.
+    let (alive, mut all_ended) = mpsc::channel::<Infallible>(1);
+    let app = reflow::router(Ingest::new(storage.clone()), Stopped(stopped.clone()), alive);
+
+    // Answers are small and somebody waits for each, so they must not wait for more to fill a packet.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("can't set TCP_NODELAY: {error}");
+        }
+    });
+    let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move {
+            shutdown.await;
+            stop.send_replace(true);
+        })
+        .into_future();
+    let grace_ends = async {
+        Stopped(stopped).wait().await;
+        tokio::time::sleep(SHUTDOWN_GRACE).await;
+    };
+    let all_served = async {
+        let result = serving.await;
+        while all_ended.recv().await.is_some() {}
+        result
+    };
+    tokio::select! {
+        result = all_served => result.map_err(ServeError::Accept)?,
+        () = grace_ends => tracing::warn!("some connections did not end within {SHUTDOWN_GRACE:?} and are abandoned"),
+    }
+    storage.close().await.map_err(ServeError::Close)
+}
+
+/// Learns that the server is to stop.
+#[derive(Clone)]
+pub(crate) struct Stopped(watch::Receiver<bool>);
+
+impl Stopped {
+    /// Waits until the server is to stop.
+    async fn wait(&mut self) {
+        // An error means that the server is gone, which comes to the same.
+        let _ = self.0.wait_for(|stopped| *stopped).await;
+    }
+}

@@ -1,0 +1,51 @@
+//! From the bytes of a message to a request, and from an answer to a message.
+
+use axum::extract::ws::Message;
+use serde::Serialize;
+
+use super::message::TracingRequest;
+
+/// How compressed data begins.
+const COMPRESSIONS: &[(&str, &[u8])] =
+    &[("zstd", &[0x28, 0xb5, 0x2f, 0xfd]), ("gzip", &[0x1f, 0x8b]), ("lz4", &[0x04, 0x22, 0x4d, 0x18])];
+
+/// The request that a message, text or binary, holds; or why it is none.
+pub(super) fn decode(message: &[u8]) -> Result<TracingRequest, String> {
+    serde_json::from_slice(message).map_err(|error| {
+        match COMPRESSIONS.iter().find(|(_, magic)| message.starts_with(magic)) {
+            Some((name, _)) => format!("messages compressed with {name} are not supported: send JSON as text"),
+            None => format!("the message is no request: {error}"),
+        }
+    })
+}
+
+/// The text message that holds `answer`.
+pub(super) fn encode(answer: &impl Serialize) -> Message {
+    let json = serde_json::to_string(answer).expect("answers are plain data whose maps have text keys");
+    Message::Text(json.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_refused(message: &[u8], part: &str) {
+        let error = decode(message).unwrap_err();
+        assert!(error.contains(part), "{part:?} is missing in: {error}");
+    }
+
+    #[test]
+    fn a_message_that_is_no_request_is_refused_with_the_reason() {
+        assert_refused(b"hello", "expected value");
+        assert_refused(b"\xff\xfe", "expected value");
+        assert_refused(br#"{"Foo":{}}"#, "unknown variant `Foo`, expected one of `StartTrace`");
+        assert_refused(br#"{"GetTrace":{"trace_id":"7"}}"#, "UUID");
+    }
+
+    #[test]
+    fn a_compressed_message_is_refused_with_the_remedy() {
+        assert_refused(b"\x28\xb5\x2f\xfd\x00", "zstd");
+        assert_refused(b"\x1f\x8b\x08", "gzip");
+    }
+}
