@@ -60,7 +60,7 @@ pub fn main(arguments: &[String]) -> Result<()> {
         "
 The traces are in {FOLDER}/{DATABASE}. What to try next:
   # the traces as JSON, and one of them with its events
-  {binary} query --config {CONFIG} --json
+  {binary} query --config {CONFIG} --format json
   {binary} get TRACE_ID --config {CONFIG}
   # the host again: give the address that it prints to a Reflow program, as `server_url` of its `TracingConfig`
   {binary} serve --config {CONFIG}
