@@ -42,3 +42,8 @@ pub use model::{
     MessageSnapshot, PerformanceMetrics, SortOrder, StateDiff, StateDiffType, TraceEvent, TraceEventData,
     TraceEventKind, TraceEventType, TraceId, TraceMetadata, TracePage, TraceQuery,
 };
+
+/// The examples of the README, compiled.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -122,6 +122,21 @@ fn golden_header() -> FlowTrace {
     }
 }
 
+#[test]
+fn the_bodies_of_recorded_events_take_a_quarter_of_their_json() {
+    let recording = include_str!("../../../../tests/fixtures/reflow-session.jsonl");
+    let (mut json, mut bodies) = (0, 0);
+    for line in recording.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(event) = line["frame"]["RecordEvent"].get("event") {
+            let event: TraceEvent = serde_json::from_value(event.clone()).unwrap();
+            json += serde_json::to_string(&event).unwrap().len();
+            bodies += encode_event(&event).len();
+        }
+    }
+    assert!(bodies * 4 < json, "{bodies} bytes, {json} of JSON");
+}
+
 /// Stores hold bodies for years: these stay readable, whatever is written today.
 #[test]
 fn bodies_of_version_1_stay_readable_for_ever() {
