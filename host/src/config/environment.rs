@@ -40,16 +40,15 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
-    // MERGE(sqlite): the variable that names the file.
-    // #[cfg(feature = "sqlite")]
-    // Variable {
-    //     name: "REFLOW_TRACING_SQLITE_PATH",
-    //     expected: NOT_EMPTY,
-    //     set: |config, value| {
-    //         config.storage.sqlite.path = not_empty(value)?.into();
-    //         Some(())
-    //     },
-    // },
+    #[cfg(feature = "sqlite")]
+    Variable {
+        name: "REFLOW_TRACING_SQLITE_PATH",
+        expected: NOT_EMPTY,
+        set: |config, value| {
+            config.storage.sqlite.database_path = not_empty(value)?;
+            Some(())
+        },
+    },
 ];
 
 fn not_empty(value: &str) -> Option<String> {
@@ -104,6 +103,13 @@ mod tests {
         .unwrap();
         assert_eq!(config.server.address(), "0.0.0.0:9000");
         assert_eq!(config.storage.backend, "memory");
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn the_file_of_sqlite_has_a_variable() {
+        let config = apply_to_default(&[("REFLOW_TRACING_SQLITE_PATH", "other.db")]).unwrap();
+        assert_eq!(config.storage.sqlite.database_path, "other.db");
     }
 
     #[test]

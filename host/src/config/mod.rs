@@ -69,15 +69,19 @@ pub struct StorageConfig {
     pub backend: String,
     /// For the backend `memory`.
     pub memory: MemoryConfig,
-    // MERGE(sqlite): the table of the backend `sqlite`.
-    // /// For the backend `sqlite`.
-    // #[cfg(feature = "sqlite")]
-    // pub sqlite: crate::storage::SqliteConfig,
+    /// For the backend `sqlite`.
+    #[cfg(feature = "sqlite")]
+    pub sqlite: crate::storage::SqliteConfig,
 }
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        Self { backend: "sqlite".into(), memory: MemoryConfig::default() }
+        Self {
+            backend: "sqlite".into(),
+            memory: MemoryConfig::default(),
+            #[cfg(feature = "sqlite")]
+            sqlite: crate::storage::SqliteConfig::default(),
+        }
     }
 }
 
@@ -222,6 +226,8 @@ mod tests {
         assert_refused("[server]\nprot = 1", &["line 2", "prot = 1", "`host`", "`port`"]);
         assert_refused("[sever]\nport = 1", &["line 1", "sever", "`server`"]);
         assert_refused("[storage.memory]\nmax = 1", &["line 2", "`max`", "`max_traces`"]);
+        #[cfg(feature = "sqlite")]
+        assert_refused("[storage.sqlite]\npath = 1", &["line 2", "`path`", "`database_path`"]);
     }
 
     #[test]

@@ -67,33 +67,36 @@ fn there_are(folder: &Path, found: &[String]) -> String {
 pub async fn open_storage(config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
     match config.storage.backend.as_str() {
         "memory" => Ok(Arc::new(MemoryStorage::with_config(config.storage.memory.clone()))),
-        // MERGE(sqlite): open it in place of the arm below, which stays for builds without the feature.
-        // #[cfg(feature = "sqlite")]
-        // name @ "sqlite" => SqliteStorage::with_config(config.storage.sqlite.clone())
-        //     .await
-        //     .map(|storage| Arc::new(storage) as Arc<dyn StorageBackend>)
-        //     .map_err(|error| OpenError::Backend { name: name.to_owned(), error }),
-        // #[cfg(not(feature = "sqlite"))]
+        #[cfg(feature = "sqlite")]
+        name @ "sqlite" => {
+            opened(name, crate::storage::SqliteStorage::with_config(config.storage.sqlite.clone()).await)
+        }
+        #[cfg(not(feature = "sqlite"))]
         name @ "sqlite" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "sqlite" }),
-        name => open_plugin(name, config).await,
+        name => {
+            let file = plugin_file(name, config)?;
+            #[cfg(feature = "plugins")]
+            {
+                let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
+                opened(name, crate::plugin::PluginBackend::load(name, &file, &plugin).await)
+            }
+            #[cfg(not(feature = "plugins"))]
+            {
+                drop(file);
+                Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "plugins" })
+            }
+        }
     }
 }
 
-async fn open_plugin(name: &str, config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
-    let file = plugin_file(name, config)?;
-    // MERGE(plugins): load it in place of the error below, which stays for builds without the feature.
-    // #[cfg(feature = "plugins")]
-    // {
-    //     let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
-    //     crate::plugin::PluginBackend::load(name, &file, &plugin)
-    //         .await
-    //         .map(|backend| Arc::new(backend) as Arc<dyn StorageBackend>)
-    //         .map_err(|error| OpenError::Backend { name: name.to_owned(), error })
-    // }
-    // #[cfg(not(feature = "plugins"))]
-    {
-        drop(file);
-        Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "plugins" })
+#[cfg(feature = "sqlite")]
+fn opened(
+    name: &str,
+    backend: Result<impl StorageBackend + 'static, StorageError>,
+) -> Result<Arc<dyn StorageBackend>, OpenError> {
+    match backend {
+        Ok(backend) => Ok(Arc::new(backend)),
+        Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
     }
 }
 
@@ -143,6 +146,26 @@ mod tests {
     async fn memory_is_opened_by_name() {
         let storage = open_storage(&config("memory", Path::new("plugins"))).await.unwrap();
         storage.health_check().await.unwrap();
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn sqlite_is_opened_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config("sqlite", dir.path());
+        config.storage.sqlite.database_path = dir.path().join("t.db").to_str().unwrap().into();
+        let storage = open_storage(&config).await.unwrap();
+        storage.health_check().await.unwrap();
+        storage.close().await.unwrap();
+    }
+
+    #[cfg(feature = "plugins")]
+    #[tokio::test]
+    async fn a_plugin_file_that_is_no_component_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("broken.wasm"), "no wasm").unwrap();
+        let message = refusal(&config("broken", dir.path())).await;
+        assert!(message.contains("`broken`"), "{message}");
     }
 
     #[tokio::test]

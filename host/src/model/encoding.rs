@@ -57,6 +57,9 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// Free-form attributes: a map in text formats, JSON text in binary ones, which can't hold values of unknown type.
 pub(crate) mod attributes {
     use std::collections::BTreeMap;

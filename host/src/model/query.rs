@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceEventKind, TraceId, time};
+use super::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceEvent, TraceEventKind, TraceId, time};
 
 /// Which traces are asked for. All predicates that are present must hold; the default asks for the newest 100 traces.
 ///
@@ -24,7 +24,7 @@ pub struct TraceQuery {
     pub actor_filter: Option<String>,
     /// At most so many traces: 100 when absent, at most 10,000.
     pub limit: Option<usize>,
-    /// Leaves out the first so many.
+    /// Leaves out the first so many of the answer: of the first page, where pages are asked for.
     pub offset: Option<usize>,
 
     /// Traces with an event of one of these kinds.
@@ -96,6 +96,12 @@ impl Position {
         Self { start_time: time::nanos(trace.start_time), trace_id: trace.trace_id }
     }
 
+    /// Ascends in the order that was asked for.
+    pub(crate) fn sort_key(self, order: SortOrder) -> (i128, TraceId) {
+        let start = i128::from(self.start_time);
+        (if order == SortOrder::NewestFirst { -start } else { start }, self.trace_id)
+    }
+
     pub(crate) fn token(self) -> String {
         format!("{}.{}", self.start_time, self.trace_id.0.simple())
     }
@@ -140,24 +146,36 @@ impl TraceQuery {
                     .ok_or_else(|| format!("page_token {token:?} is not one that this store gave"))?,
             ),
         };
-        Ok(Window { limit: self.checked_limit()?, offset: self.offset.unwrap_or(0), after })
+        // The first page left them out: the pages after it go on from where it ended.
+        let offset = if after.is_some() { 0 } else { self.offset.unwrap_or(0) };
+        Ok(Window { limit: self.checked_limit()?, offset, after })
     }
 
     /// Whether `trace`, complete with its events, is asked for; `limit`, `offset` and `page_token` aside.
     pub fn matches(&self, trace: &FlowTrace) -> bool {
+        self.matches_header(trace) && self.matches_events(trace, || trace.events.iter())
+    }
+
+    /// Whether the events are of any account beside the header.
+    pub(crate) fn asks_for_events(&self) -> bool {
+        self.actor_filter.is_some() || self.event_types.is_some() || self.has_error.is_some()
+    }
+
+    /// The predicates that a header alone decides.
+    pub(crate) fn matches_header(&self, trace: &FlowTrace) -> bool {
         let Self {
             flow_id,
             execution_id,
             time_range,
             status,
-            actor_filter,
+            actor_filter: _,
             limit: _,
             offset: _,
-            event_types,
+            event_types: _,
             tags,
             min_duration,
             max_duration,
-            has_error,
+            has_error: _,
             order: _,
             page_token: _,
         } = self;
@@ -167,16 +185,23 @@ impl TraceQuery {
             && execution_id.is_none_or(|execution| execution == trace.execution_id)
             && time_range.is_none_or(|(from, to)| (time::nanos(from)..=time::nanos(to)).contains(&start))
             && status.as_ref().is_none_or(|status| status_matches(status, &trace.status))
-            && actor_filter
-                .as_ref()
-                .is_none_or(|part| trace.events.iter().any(|event| event.actor_id.contains(part.as_str())))
-            && event_types
-                .as_ref()
-                .is_none_or(|kinds| trace.events.iter().any(|event| kinds.contains(&event.event_type.kind())))
             && tags.iter().all(|(name, value)| trace.metadata.tags.get(name) == Some(value))
             && min_duration.is_none_or(|min| duration.is_some_and(|took| took >= clamped_nanos(min).into()))
             && max_duration.is_none_or(|max| duration.is_some_and(|took| took <= clamped_nanos(max).into()))
-            && has_error.is_none_or(|wanted| wanted == trace_has_error(trace))
+    }
+
+    /// The predicates that need the events of the trace.
+    pub(crate) fn matches_events<'a, I>(&self, header: &FlowTrace, events: impl Fn() -> I) -> bool
+    where
+        I: Iterator<Item = &'a TraceEvent>,
+    {
+        let failed = matches!(header.status, ExecutionStatus::Failed { .. });
+        self.actor_filter.as_ref().is_none_or(|part| events().any(|event| event.actor_id.contains(part.as_str())))
+            && self
+                .event_types
+                .as_ref()
+                .is_none_or(|kinds| events().any(|event| kinds.contains(&event.event_type.kind())))
+            && self.has_error.is_none_or(|wanted| wanted == (failed || events().any(TraceEvent::is_error)))
     }
 }
 
@@ -191,10 +216,6 @@ pub(crate) fn status_matches(wanted: &ExecutionStatus, status: &ExecutionStatus)
         (Some(""), Some(_)) => true,
         _ => wanted == status,
     }
-}
-
-fn trace_has_error(trace: &FlowTrace) -> bool {
-    matches!(trace.status, ExecutionStatus::Failed { .. }) || trace.events.iter().any(super::TraceEvent::is_error)
 }
 
 mod duration {

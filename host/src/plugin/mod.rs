@@ -1,5 +1,18 @@
-//! Backends that are WebAssembly components.
+//! Custom backends: WebAssembly components that keep the contract in `wit/`, each in a sandbox of its own.
+//!
+//! A plugin reaches what the operator granted it and nothing else ([`Grants`]), within bounds ([`Limits`]).
+//! [`PluginBackend`] presents it as a [`StorageBackend`](crate::storage::StorageBackend).
 
+mod backend;
+mod batch;
+mod bindings;
+mod capabilities;
+mod component;
+mod convert;
+mod engine;
+mod instance;
 mod policy;
+mod pool;
 
+pub use backend::PluginBackend;
 pub use policy::{Grants, Limits, PluginConfig};

@@ -24,7 +24,8 @@ use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePag
 ///
 /// # Arguments
 /// What can't be stored exactly (see [`FlowTrace::validate`]) and a query that makes no sense
-/// (see [`TraceQuery::validate`]) MUST be refused with [`StorageError::InvalidArgument`], changing nothing.
+/// (see [`TraceQuery::validate`]) MUST be refused with [`StorageError::InvalidArgument`], changing nothing; in a batch too,
+/// where one such element refuses the whole.
 ///
 /// # Wrappers
 /// A type that wraps a backend MUST forward every method, the provided ones too.
@@ -41,6 +42,8 @@ pub trait StorageBackend: Send + Sync {
     /// The traces that match, complete with their events. Traces without a header are never among them.
     ///
     /// The answer holds at most [`TraceQuery::limit`] traces; [`query_page`](Self::query_page) says whether there are more.
+    /// [`TraceQuery::page_token`] is a matter of `query_page`; a backend that leaves that one provided never sees a token
+    /// of its own, and MAY disregard it here.
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError>;
 
     /// Stores one event of a trace.
@@ -54,6 +57,7 @@ pub trait StorageBackend: Send + Sync {
 
     /// Stores several traces, like [`store_trace`](Self::store_trace) for each.
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
+        traces.iter().try_for_each(FlowTrace::validate)?;
         for trace in traces {
             self.store_trace(trace).await?;
         }
@@ -62,6 +66,7 @@ pub trait StorageBackend: Send + Sync {
 
     /// Stores several events, like [`store_event`](Self::store_event) for each. They MAY belong to several traces.
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        events.iter().try_for_each(|(_, event)| event.validate())?;
         for (trace_id, event) in events {
             self.store_event(trace_id, event).await?;
         }
@@ -73,7 +78,7 @@ pub trait StorageBackend: Send + Sync {
     /// Following the tokens from the first page to the last gives every trace once that matched all the while, whatever
     /// is stored meanwhile. A token is good for the predicates and the order that it was given for.
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        super::paging::by_offset(self, query).await
+        super::paging::by_position(self, query).await
     }
 
     /// How many traces match, whatever the query's window.

@@ -1,7 +1,7 @@
 use crate::model::InvalidValue;
 
 /// Why a store did not do what it was asked. Each message names what it is about and, where there is one, the remedy.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
     /// The argument can't be stored or asked for; nothing was changed.

@@ -3,13 +3,19 @@
 //! A new backend is a folder here with a type that implements [`StorageBackend`], and a line in the suite's tests.
 
 mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod memory;
 mod paging;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
 
 pub use backend::{StorageBackend, StorageStats};
 pub use error::StorageError;
 pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{JournalMode, SqliteConfig, SqliteStorage, SynchronousMode, TempStore};
 
 // The words of the contract, so that a backend's file needs one `use`.
 pub use crate::model::{FlowTrace, TraceEvent, TraceId, TraceQuery};

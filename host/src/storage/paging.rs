@@ -5,29 +5,65 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::{StorageBackend, StorageError, StorageStats};
-use crate::model::{FlowId, FlowTrace, FlowVersion, SortOrder, TracePage, TraceQuery};
+use crate::model::{FlowId, FlowTrace, FlowVersion, Position, SortOrder, TracePage, TraceQuery};
 
-/// A page whose token is the number of traces before it.
+/// A page whose token is the place of its last trace, so that what is stored or deleted meanwhile shifts nothing.
 ///
-/// Traces that are stored meanwhile shift the pages, so a backend that can do better should.
-pub(super) async fn by_offset<B: StorageBackend + ?Sized>(
+/// The six methods can't start after a place, but at a time: the rest of the answer is what started at the last trace's
+/// time or further on, less the traces of that very time that were read already. Many traces of one start make their
+/// pages dearer, nothing else does.
+pub(super) async fn by_position<B: StorageBackend + ?Sized>(
     backend: &B,
     query: TraceQuery,
 ) -> Result<TracePage, StorageError> {
     query.validate().map_err(StorageError::InvalidArgument)?;
-    let offset = match &query.page_token {
-        None => query.offset.unwrap_or(0),
-        Some(token) => token.parse().map_err(|_| {
-            StorageError::InvalidArgument(format!("page_token {token:?} is not one that this store gave"))
-        })?,
-    };
-    let limit = query.limit.unwrap_or(TraceQuery::DEFAULT_LIMIT);
-    if limit == 0 {
-        return Ok(TracePage::default());
+    let window = query.window().map_err(StorageError::InvalidArgument)?;
+    let order = query.order;
+    let mut traces: Vec<FlowTrace> = Vec::new();
+    let mut offset = window.offset;
+    let mut after = window.after;
+    // Grows, so that a crowd of one start is passed in few steps.
+    let mut least = 1;
+    // One trace more than the page holds tells whether another page follows.
+    while window.limit > 0 && traces.len() <= window.limit {
+        let Some(time_range) = from_place_on(query.time_range, order, after) else { break };
+        let asked = (window.limit + 1 - traces.len()).max(least).min(TraceQuery::MAX_LIMIT);
+        least = (least * 2).min(TraceQuery::MAX_LIMIT);
+        let part =
+            TraceQuery { time_range, limit: Some(asked), offset: Some(offset), page_token: None, ..query.clone() };
+        let found = backend.query_traces(part).await?;
+        let (count, from) = (found.len(), after);
+        for trace in found {
+            let place = Position::of(&trace);
+            if after.is_none_or(|after| place.sort_key(order) > after.sort_key(order)) {
+                after = Some(place);
+                traces.push(trace);
+            }
+        }
+        if count < asked {
+            break;
+        }
+        let same_time = from.is_some_and(|from| after.is_some_and(|after| after.start_time == from.start_time));
+        offset = if same_time { offset.saturating_add(count) } else { 0 };
     }
-    let traces = backend.query_traces(TraceQuery { offset: Some(offset), page_token: None, ..query }).await?;
-    let next_page_token = (traces.len() == limit).then(|| (offset + limit).to_string());
+    let more = window.limit > 0 && traces.len() > window.limit;
+    traces.truncate(window.limit);
+    let next_page_token = traces.last().filter(|_| more).map(|last| Position::of(last).token());
     Ok(TracePage { traces, next_page_token })
+}
+
+type TimeRange = (DateTime<Utc>, DateTime<Utc>);
+
+/// The part of the range from a place on, in that order; `None` when that is empty.
+fn from_place_on(range: Option<TimeRange>, order: SortOrder, place: Option<Position>) -> Option<Option<TimeRange>> {
+    let Some(place) = place else { return Some(range) };
+    let start = DateTime::from_timestamp_nanos(place.start_time);
+    let (from, to) = range.unwrap_or_else(|| [i64::MIN, i64::MAX].map(DateTime::from_timestamp_nanos).into());
+    let (from, to) = match order {
+        SortOrder::NewestFirst => (from, to.min(start)),
+        SortOrder::OldestFirst => (from.max(start), to),
+    };
+    (from <= to).then_some(Some((from, to)))
 }
 
 /// Calls `each` with every trace that matches, a page at a time.
@@ -48,6 +84,7 @@ async fn for_each<B: StorageBackend + ?Sized>(
 }
 
 pub(super) async fn count<B: StorageBackend + ?Sized>(backend: &B, query: TraceQuery) -> Result<u64, StorageError> {
+    query.validate().map_err(StorageError::InvalidArgument)?;
     let mut count = 0;
     for_each(backend, query, |_| count += 1).await?;
     Ok(count)

@@ -1,1 +1,99 @@
 //! Write a storage plugin for reflow-tracing in Rust.
+//!
+//! Implement [`Backend`] for a type, and name it in [`export!`]; nothing else is needed but a crate of type `cdylib`.
+//!
+//! ```
+//! use reflow_tracing_plugin::{Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats};
+//! use reflow_tracing_plugin::{Trace, TracePage, TraceQuery, Uuid};
+//!
+//! /// Takes everything, keeps nothing.
+//! struct Nowhere;
+//!
+//! impl Backend for Nowhere {
+//!     fn open(_config: &str) -> Result<Self> {
+//!         Ok(Self)
+//!     }
+//!     fn info(&self) -> Info {
+//!         Info { name: "nowhere".into(), version: env!("CARGO_PKG_VERSION").into(), features: vec![] }
+//!     }
+//!     fn store_traces(&self, _traces: Vec<Trace>) -> Result<()> {
+//!         Ok(())
+//!     }
+//!     fn store_events(&self, _events: &EventBatch) -> Result<()> {
+//!         Ok(())
+//!     }
+//!     fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
+//!         Ok(vec![None; ids.len()])
+//!     }
+//!     fn query_traces(&self, _query: TraceQuery, _page: PageRequest) -> Result<TracePage> {
+//!         Ok(TracePage { bodies: vec![], next: None })
+//!     }
+//!     fn get_events(&self, _trace_id: Uuid, _page: PageRequest) -> Result<EventPage> {
+//!         Ok(EventPage { events: EventBatch::new(), next: None })
+//!     }
+//!     fn delete_traces(&self, _ids: Vec<Uuid>) -> Result<u64> {
+//!         Ok(0)
+//!     }
+//!     fn stats(&self) -> Result<Stats> {
+//!         Ok(Stats { traces: 0, events: 0, bytes: None, oldest: None, newest: None })
+//!     }
+//!     fn health_check(&self) -> Result<()> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! reflow_tracing_plugin::export!(Nowhere);
+//! # fn main() {}
+//! ```
+//!
+//! What the functions owe is written in the contract, `wit/storage/backend.wit`. Databases and the log are reached
+//! through [`sql`] and [`log`]. A component imports only what it uses.
+
+mod bindings;
+mod error;
+mod export;
+pub mod log;
+pub mod sql;
+mod uuid;
+
+pub use bindings::exports::reflow::storage::backend::{EventPage, Info};
+pub use bindings::reflow::storage::batch::{Blobs, Column, EventBatch, Texts};
+pub use bindings::reflow::storage::types::{
+    Event, Failure, PageRequest, Stats, Status, StorageError, Timestamp, Trace, TracePage, TraceQuery, Uuid,
+};
+
+/// What a call into a plugin answers.
+pub type Result<T> = std::result::Result<T, StorageError>;
+
+/// A store for traces. One value serves an instance of the plugin; the host may have several instances at work.
+///
+/// The functions mirror those of the contract, `wit/storage/backend.wit`, which says what each must do.
+pub trait Backend: Sized + 'static {
+    /// Opens the store. `config` is the plugin's configuration as a JSON object, `{}` when there is none.
+    fn open(config: &str) -> Result<Self>;
+    /// Who the plugin is.
+    fn info(&self) -> Info;
+    /// Stores the headers of traces, replacing earlier ones.
+    fn store_traces(&self, traces: Vec<Trace>) -> Result<()>;
+    /// Stores events, changing nothing for those that are stored already.
+    fn store_events(&self, events: &EventBatch) -> Result<()>;
+    /// The bodies of the headers, in the order asked for; `None` where no header is stored.
+    fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>>;
+    /// The headers that match, a page at a time.
+    fn query_traces(&self, query: TraceQuery, page: PageRequest) -> Result<TracePage>;
+    /// The events of a trace by ascending (timestamp, event id), a page at a time.
+    fn get_events(&self, trace_id: Uuid, page: PageRequest) -> Result<EventPage>;
+    /// Deletes traces with their events. Says how many there were.
+    fn delete_traces(&self, ids: Vec<Uuid>) -> Result<u64>;
+    /// What the store holds.
+    fn stats(&self) -> Result<Stats>;
+    /// Whether the store can do its work now.
+    fn health_check(&self) -> Result<()>;
+}
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::bindings::exports::reflow::storage::backend::Guest;
+    pub use crate::bindings::{__export_plugin_impl, exports, reflow};
+    pub use crate::export::opened;
+}

@@ -1,19 +1,22 @@
 //! Traces in memory, bounded: for development, tests, and programs that look at their last executions only.
 //!
 //! One lock guards the whole. What is behind it is shared (`Arc`), so that a reader copies pointers while it holds the
-//! lock and values after it let go. Traces are kept in the order of their last use; a write that goes over a bound
+//! lock and values after it let go; a query takes the headers first and the events of those only that may match. Traces are kept in the order of their last use; a write that goes over a bound
 //! evicts the least recently used.
 
 mod config;
 mod state;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{StorageBackend, StorageError, StorageStats};
-use crate::model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery};
+use crate::model::{FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
 pub use config::{EvictionPolicy, MemoryConfig};
 use state::{Snapshot, State};
 
@@ -44,29 +47,25 @@ impl MemoryStorage {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The traces that match, in order, after the place that the query's token names.
-    fn matching(&self, query: &TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        let after = query.window().map_err(StorageError::InvalidArgument)?.after;
-        // Predicates on the header are cheap; only what passes them is completed with its events.
-        let mut snapshots = self.state().snapshots();
-        snapshots.sort_unstable_by_key(|snapshot| sort_key(query.order, Position::of(&snapshot.header)));
-        Ok(snapshots
-            .into_iter()
-            .filter(|snapshot| {
-                after.is_none_or(|after| {
-                    sort_key(query.order, Position::of(&snapshot.header)) > sort_key(query.order, after)
-                })
-            })
-            .map(Snapshot::into_trace)
-            .filter(|trace| query.matches(trace))
-            .collect())
+    /// The headers that match, in order, after the place that the query's token names. The events are not looked at.
+    fn candidates(&self, query: &TraceQuery, after: Option<Position>) -> Vec<Arc<FlowTrace>> {
+        let key = |header: &FlowTrace| Position::of(header).sort_key(query.order);
+        let mut headers = self.state().headers();
+        headers.retain(|header| {
+            after.is_none_or(|after| key(header) > after.sort_key(query.order)) && query.matches_header(header)
+        });
+        headers.sort_unstable_by_key(|header| key(header));
+        headers
     }
-}
 
-/// Ascends in the order that was asked for.
-fn sort_key(order: SortOrder, position: Position) -> (i128, TraceId) {
-    let start = i128::from(position.start_time);
-    (if order == SortOrder::NewestFirst { -start } else { start }, position.trace_id)
+    /// The trace of a candidate, if it is still there, unchanged, and its events match.
+    fn matching(&self, query: &TraceQuery, candidate: &Arc<FlowTrace>) -> Option<Snapshot> {
+        let snapshot = self.state().peek(candidate.trace_id)?;
+        // A header that was replaced meanwhile is looked at anew; its place in the order must still be this one.
+        let unchanged = Arc::ptr_eq(&snapshot.header, candidate)
+            || (Position::of(&snapshot.header) == Position::of(candidate) && query.matches_header(&snapshot.header));
+        (unchanged && query.matches_events(&snapshot.header, || snapshot.events())).then_some(snapshot)
+    }
 }
 
 #[async_trait]
@@ -107,18 +106,18 @@ impl StorageBackend for MemoryStorage {
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         events.iter().try_for_each(|(_, event)| event.validate())?;
         let mut state = self.state();
-        for (trace_id, event) in events {
-            state.add_events(trace_id, vec![event])?;
-        }
+        let stored = events.into_iter().try_for_each(|(trace_id, event)| state.add_events(trace_id, vec![event]));
+        // What was stored before a refusal counts too.
         state.evict();
-        Ok(())
+        stored
     }
 
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
-        let mut rest = self.matching(&query)?.into_iter().skip(window.offset);
-        let traces: Vec<_> = rest.by_ref().take(window.limit).collect();
+        let candidates = self.candidates(&query, window.after);
+        let mut rest = candidates.iter().filter_map(|header| self.matching(&query, header)).skip(window.offset);
+        let traces: Vec<_> = rest.by_ref().take(window.limit).map(Snapshot::into_trace).collect();
         let next_page_token = match traces.last() {
             Some(last) if rest.next().is_some() => Some(Position::of(last).token()),
             _ => None,
@@ -128,7 +127,17 @@ impl StorageBackend for MemoryStorage {
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
-        Ok(self.matching(&TraceQuery { page_token: None, ..query })?.len() as u64)
+        let mut candidates = self.candidates(&query, None);
+        if query.asks_for_events() {
+            candidates.retain(|header| self.matching(&query, header).is_some());
+        }
+        Ok(candidates.len() as u64)
+    }
+
+    async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
+        let headers = self.state().headers();
+        let of_flow = headers.iter().filter(|header| header.flow_id == flow_id).map(|header| &header.version);
+        Ok(of_flow.collect::<BTreeSet<_>>().into_iter().cloned().collect())
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
@@ -137,8 +146,8 @@ impl StorageBackend for MemoryStorage {
 
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
         let mut state = self.state();
-        let old: Vec<_> =
-            state.snapshots().into_iter().map(|s| s.header).filter(|header| header.start_time < time).collect();
+        let mut old = state.headers();
+        old.retain(|header| time::nanos(header.start_time) < time::nanos(time));
         for header in &old {
             state.remove(header.trace_id);
         }

@@ -33,6 +33,10 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
+    pub(super) fn events(&self) -> impl Iterator<Item = &TraceEvent> {
+        self.events.iter().map(Arc::as_ref)
+    }
+
     pub(super) fn into_trace(self) -> FlowTrace {
         let events = self.events.into_iter().map(Arc::unwrap_or_clone).collect();
         FlowTrace { events, ..Arc::unwrap_or_clone(self.header) }
@@ -70,19 +74,20 @@ impl State {
     /// Adds the events that are new. Fails, adding none, when the trace would hold too many.
     pub(super) fn add_events(&mut self, trace_id: TraceId, events: Vec<TraceEvent>) -> Result<(), StorageError> {
         let limit = self.config.max_events_per_trace;
-        let entry = self.touch(trace_id);
+        let known = self.traces.get(&trace_id);
         let mut new = BTreeMap::new();
         for event in events {
-            if !entry.places.contains_key(&event.event_id) {
+            if known.is_none_or(|entry| !entry.places.contains_key(&event.event_id)) {
                 new.entry(event.event_id).or_insert(event);
             }
         }
-        if entry.events.len() + new.len() > limit {
+        let total = known.map_or(0, |entry| entry.events.len()) + new.len();
+        if total > limit {
             return Err(StorageError::Exhausted(format!(
-                "trace {trace_id} would hold {} events; max_events_per_trace is {limit}",
-                entry.events.len() + new.len()
+                "trace {trace_id} would hold {total} events; max_events_per_trace is {limit}"
             )));
         }
+        let entry = self.touch(trace_id);
         let mut added = 0;
         for (event_id, event) in new {
             added += event_bytes(&event);
@@ -113,9 +118,14 @@ impl State {
         self.traces.get(&trace_id).map(|entry| entry.events.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// Every trace that has a header.
-    pub(super) fn snapshots(&self) -> Vec<Snapshot> {
-        self.traces.values().filter_map(Entry::snapshot).collect()
+    /// The trace, if it has a header; looking at it is no use of it.
+    pub(super) fn peek(&self, trace_id: TraceId) -> Option<Snapshot> {
+        self.traces.get(&trace_id)?.snapshot()
+    }
+
+    /// Every header, in no particular order.
+    pub(super) fn headers(&self) -> Vec<Arc<FlowTrace>> {
+        self.traces.values().filter_map(|entry| entry.header.clone()).collect()
     }
 
     pub(super) fn remove(&mut self, trace_id: TraceId) -> bool {

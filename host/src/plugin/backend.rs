@@ -1,0 +1,315 @@
+//! A plugin as a [`StorageBackend`]: it keeps the contract of every backend, by the functions of its own.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use wasmtime::component::Resource;
+
+use super::batch::EventBatch;
+use super::bindings::reflow::storage::types::{self, PageRequest};
+use super::capabilities::sql::Databases;
+use super::instance::Instance;
+use super::policy::PluginConfig;
+use super::pool::{Called, Pool};
+use super::{component, convert};
+use crate::model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, encoding, time};
+use crate::storage::{StorageBackend, StorageError, StorageStats};
+
+/// Traces that one call looks through or answers with: their headers, which are small.
+const HEADERS_A_CALL: u32 = 1_000;
+/// Events that one call answers with, so that a large trace doesn't need large instances.
+const EVENTS_A_CALL: u32 = 10_000;
+
+/// A storage plugin at work.
+pub struct PluginBackend {
+    pool: Pool,
+}
+
+impl PluginBackend {
+    /// Loads the component in `file` as the plugin `name` and opens it.
+    ///
+    /// Fails when the file is missing, is no component, wants what this host doesn't have, or refuses to open or to work.
+    pub async fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Self, StorageError> {
+        let limits = config.limits.clone();
+        if limits.instances == 0 || limits.memory_mb == 0 || limits.call_timeout_ms == 0 {
+            return Err(StorageError::Configuration(format!("plugins.{name}.limits: each limit must be at least 1")));
+        }
+        let databases = Databases::new(name, &config.grants, &limits)?;
+        let component = {
+            let (name, file, sha256) = (name.to_owned(), file.to_owned(), config.sha256.clone());
+            // Compiling takes the processor for a while.
+            tokio::task::spawn_blocking(move || component::load(&name, &file, sha256.as_deref()))
+                .await
+                .map_err(|error| StorageError::Other { message: error.to_string(), retryable: false })??
+        };
+        let settings = serde_json::to_string(&config.config)?;
+        let backend = Self { pool: Pool::new(name, component, settings, limits, databases) };
+        backend.health_check().await?;
+        Ok(backend)
+    }
+
+    async fn store_headers(&self, headers: Vec<types::Trace>) -> Result<(), StorageError> {
+        if headers.is_empty() {
+            return Ok(());
+        }
+        self.pool
+            .call("store-traces", async |Instance { store, exports }| {
+                exports.reflow_storage_backend().call_store_traces(store, &headers).await
+            })
+            .await
+    }
+
+    async fn store_batch(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let batch = EventBatch::new(events);
+        self.pool
+            .call("store-events", async |Instance { store, exports }| -> Called<()> {
+                let own = store.data_mut().table.push(batch)?;
+                let borrowed = Resource::new_borrow(own.rep());
+                let stored = exports.reflow_storage_backend().call_store_events(&mut *store, borrowed).await?;
+                store.data_mut().table.delete(own)?;
+                Ok(stored)
+            })
+            .await
+    }
+
+    /// One page of headers, and where the next begins.
+    async fn header_page(
+        &self,
+        query: &types::TraceQuery,
+        page: PageRequest,
+    ) -> Result<(Vec<FlowTrace>, Option<Vec<u8>>), StorageError> {
+        let limit = page.limit;
+        let answer = self
+            .pool
+            .call("query-traces", async |Instance { store, exports }| {
+                exports.reflow_storage_backend().call_query_traces(store, query, &page).await
+            })
+            .await?;
+        if answer.bodies.len() > limit as usize {
+            let reason = format!("it answered with {} traces; {limit} were asked for", answer.bodies.len());
+            return Err(self.broke_contract("query-traces", reason));
+        }
+        let headers = answer.bodies.iter().map(|body| self.header(body)).collect::<Result<_, _>>()?;
+        Ok((headers, answer.next))
+    }
+
+    /// Calls `each` with every header that matches.
+    async fn each_header(
+        &self,
+        query: &types::TraceQuery,
+        mut each: impl FnMut(FlowTrace) -> bool + Send,
+    ) -> Result<(), StorageError> {
+        let mut token = None;
+        loop {
+            let page = PageRequest { limit: HEADERS_A_CALL, offset: 0, token };
+            let (headers, next) = self.header_page(query, page).await?;
+            for header in headers {
+                if !each(header) {
+                    return Ok(());
+                }
+            }
+            match next {
+                Some(next) => token = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn header(&self, body: &[u8]) -> Result<FlowTrace, StorageError> {
+        encoding::decode_header(body)
+            .map_err(|error| StorageError::Corrupt(format!("plugin `{}` gave back {error}", self.pool.plugin())))
+    }
+
+    fn broke_contract(&self, call: &'static str, reason: String) -> StorageError {
+        StorageError::Plugin { plugin: self.pool.plugin().into(), call, reason, retryable: false }
+    }
+
+    async fn complete(&self, header: FlowTrace) -> Result<FlowTrace, StorageError> {
+        Ok(FlowTrace { events: self.get_events(header.trace_id).await?, ..header })
+    }
+
+    async fn delete(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
+        self.pool
+            .call("delete-traces", async |Instance { store, exports }| {
+                exports.reflow_storage_backend().call_delete_traces(store, &ids).await
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl StorageBackend for PluginBackend {
+    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
+        self.store_traces(vec![trace]).await
+    }
+
+    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+        let ids = [convert::uuid(trace_id.0)];
+        let mut bodies = self
+            .pool
+            .call("get-traces", async |Instance { store, exports }| {
+                exports.reflow_storage_backend().call_get_traces(store, &ids).await
+            })
+            .await?;
+        if bodies.len() != ids.len() {
+            let reason = format!("it answered with {} traces; {} were asked for", bodies.len(), ids.len());
+            return Err(self.broke_contract("get-traces", reason));
+        }
+        match bodies.pop().flatten() {
+            Some(body) => Ok(Some(self.complete(self.header(&body)?).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
+        Ok(self.query_page(query).await?.traces)
+    }
+
+    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
+        self.store_events(vec![(trace_id, event)]).await
+    }
+
+    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
+        let id = convert::uuid(trace_id.0);
+        let mut events = Vec::new();
+        let mut token = None;
+        loop {
+            let page = PageRequest { limit: EVENTS_A_CALL, offset: 0, token };
+            let (batch, next) = self
+                .pool
+                .call("get-events", async |Instance { store, exports }| -> Called<_> {
+                    let backend = exports.reflow_storage_backend();
+                    match backend.call_get_events(&mut *store, id, &page).await? {
+                        Ok(page) => Ok(Ok((store.data_mut().table.delete(page.events)?, page.next))),
+                        Err(error) => Ok(Err(error)),
+                    }
+                })
+                .await?;
+            let got = batch.into_events();
+            let nothing = got.is_empty();
+            events.extend(got);
+            match next {
+                Some(_) if nothing => {
+                    return Err(self.broke_contract("get-events", "it promised more events and gave none".into()));
+                }
+                Some(next) => token = Some(next),
+                None => return Ok(events),
+            }
+        }
+    }
+
+    async fn health_check(&self) -> Result<(), StorageError> {
+        self.pool
+            .call("health-check", async |Instance { store, exports }| {
+                exports.reflow_storage_backend().call_health_check(store).await
+            })
+            .await
+    }
+
+    async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
+        traces.iter().try_for_each(FlowTrace::validate)?;
+        let (headers, events): (Vec<_>, Vec<_>) = traces.into_iter().map(convert::header).unzip();
+        // The events first: whoever sees a trace then sees all of it.
+        self.store_batch(events.into_iter().flatten().collect()).await?;
+        self.store_headers(headers).await
+    }
+
+    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        events.iter().try_for_each(|(_, event)| event.validate())?;
+        self.store_batch(events).await
+    }
+
+    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
+        let token = query.page_token.as_deref().map(decode_token).transpose()?;
+        if limit == 0 {
+            return Ok(TracePage::default());
+        }
+        let page = PageRequest {
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            // The first page left them out: the pages after it go on from where it ended.
+            offset: if token.is_some() { 0 } else { query.offset.unwrap_or(0) as u64 },
+            token,
+        };
+        let (headers, next) = self.header_page(&convert::query(&query), page).await?;
+        let mut traces = Vec::with_capacity(headers.len());
+        for header in headers {
+            traces.push(self.complete(header).await?);
+        }
+        Ok(TracePage { traces, next_page_token: next.map(encode_token) })
+    }
+
+    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let mut count = 0;
+        self.each_header(&convert::query(&query), |_| {
+            count += 1;
+            true
+        })
+        .await?;
+        Ok(count)
+    }
+
+    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
+        Ok(self.delete(vec![convert::uuid(trace_id.0)]).await? > 0)
+    }
+
+    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+        let oldest = convert::query(&TraceQuery { order: SortOrder::OldestFirst, ..TraceQuery::default() });
+        let mut old = Vec::new();
+        self.each_header(&oldest, |header| {
+            let before = time::nanos(header.start_time) < time::nanos(time);
+            if before {
+                old.push(convert::uuid(header.trace_id.0));
+            }
+            before
+        })
+        .await?;
+        let mut deleted = 0;
+        for ids in old.chunks(HEADERS_A_CALL as usize) {
+            deleted += self.delete(ids.to_vec()).await?;
+        }
+        Ok(deleted)
+    }
+
+    async fn stats(&self) -> Result<StorageStats, StorageError> {
+        let stats = self
+            .pool
+            .call("get-stats", async |Instance { store, exports }| {
+                exports.reflow_storage_backend().call_get_stats(store).await
+            })
+            .await?;
+        Ok(StorageStats {
+            traces: stats.traces,
+            events: stats.events,
+            bytes: stats.bytes,
+            oldest: stats.oldest.map(DateTime::from_timestamp_nanos),
+            newest: stats.newest.map(DateTime::from_timestamp_nanos),
+        })
+    }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        self.pool.close();
+        Ok(())
+    }
+}
+
+/// A plugin's token as text: hexadecimal.
+fn encode_token(token: Vec<u8>) -> String {
+    token.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn decode_token(token: &str) -> Result<Vec<u8>, StorageError> {
+    let digits: Option<Vec<_>> = token.chars().map(|digit| digit.to_digit(16)).collect();
+    match digits {
+        Some(digits) if digits.len() % 2 == 0 => {
+            Ok(digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
+        }
+        _ => Err(StorageError::InvalidArgument(format!("page_token {token:?} is not one that this store gave"))),
+    }
+}

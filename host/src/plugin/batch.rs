@@ -1,0 +1,244 @@
+//! Batches of events, as plugins hold them: `reflow:storage/batch`.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
+use super::bindings::reflow::storage::batch::{Blobs, Column, Host, HostEventBatch, Texts};
+use super::bindings::reflow::storage::types::Event;
+use super::convert;
+use super::instance::InstanceState;
+use crate::model::encoding::DecodeError;
+use crate::model::{TraceEvent, TraceId, encoding, time};
+
+/// Events in an order. Shared, so that a capability can take them to another thread.
+#[derive(Default, Clone)]
+pub struct EventBatch {
+    rows: Arc<Vec<Row>>,
+}
+
+pub(crate) struct Row {
+    pub trace_id: TraceId,
+    pub event: TraceEvent,
+}
+
+impl EventBatch {
+    /// Events to be stored.
+    pub(super) fn new(events: Vec<(TraceId, TraceEvent)>) -> Self {
+        Self { rows: Arc::new(events.into_iter().map(|(trace_id, event)| Row { trace_id, event }).collect()) }
+    }
+
+    /// Events that were read. Fails on a body that is none.
+    pub(super) fn from_bodies<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DecodeError> {
+        let of_no_trace = TraceId(uuid::Uuid::nil());
+        let row = |body| Ok(Row { trace_id: of_no_trace, event: encoding::decode_event(body)? });
+        Ok(Self { rows: Arc::new(bodies.into_iter().map(row).collect::<Result<_, DecodeError>>()?) })
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The events, when no one else holds them; copies otherwise.
+    pub(super) fn into_events(self) -> Vec<TraceEvent> {
+        match Arc::try_unwrap(self.rows) {
+            Ok(rows) => rows.into_iter().map(|row| row.event).collect(),
+            Err(rows) => rows.iter().map(|row| row.event.clone()).collect(),
+        }
+    }
+}
+
+/// A field of an event, by the name that the contract gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    TraceId,
+    EventId,
+    Timestamp,
+    EventType,
+    ActorId,
+    Port,
+    Error,
+    SpanId,
+    ParentEventId,
+    MessageType,
+    MessageSize,
+    ExecutionTimeNs,
+    Body,
+}
+
+impl FromStr for Field {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Ok(match name {
+            "trace-id" => Self::TraceId,
+            "event-id" => Self::EventId,
+            "timestamp" => Self::Timestamp,
+            "event-type" => Self::EventType,
+            "actor-id" => Self::ActorId,
+            "port" => Self::Port,
+            "error" => Self::Error,
+            "span-id" => Self::SpanId,
+            "parent-event-id" => Self::ParentEventId,
+            "message-type" => Self::MessageType,
+            "message-size" => Self::MessageSize,
+            "execution-time-ns" => Self::ExecutionTimeNs,
+            "body" => Self::Body,
+            _ => return Err(format!("`{name}` is no field of an event")),
+        })
+    }
+}
+
+/// The value of a field.
+pub(super) enum FieldValue<'a> {
+    Absent,
+    Uuid(uuid::Uuid),
+    Integer(i64),
+    Text(&'a str),
+    Blob(Vec<u8>),
+}
+
+impl Row {
+    pub(super) fn value(&self, field: Field) -> FieldValue<'_> {
+        let event = &self.event;
+        match field {
+            Field::TraceId => FieldValue::Uuid(self.trace_id.0),
+            Field::EventId => FieldValue::Uuid(event.event_id.0),
+            Field::Timestamp => FieldValue::Integer(time::nanos(event.timestamp)),
+            Field::EventType => FieldValue::Text(event.event_type.kind().name()),
+            Field::ActorId => FieldValue::Text(&event.actor_id),
+            Field::Port => optional_text(event.data.port.as_deref()),
+            Field::Error => optional_text(event.data.error.as_deref()),
+            Field::SpanId => FieldValue::Text(&event.causality.span_id),
+            Field::ParentEventId => {
+                event.causality.parent_event_id.map_or(FieldValue::Absent, |parent| FieldValue::Uuid(parent.0))
+            }
+            Field::MessageType => {
+                optional_text(event.data.message.as_ref().map(|message| message.message_type.as_str()))
+            }
+            Field::MessageSize => event
+                .data
+                .message
+                .as_ref()
+                .map_or(FieldValue::Absent, |message| FieldValue::Integer(clamp(message.size_bytes))),
+            Field::ExecutionTimeNs => FieldValue::Integer(clamp(event.data.performance_metrics.execution_time_ns)),
+            Field::Body => FieldValue::Blob(encoding::encode_event(event)),
+        }
+    }
+}
+
+fn optional_text(text: Option<&str>) -> FieldValue<'_> {
+    text.map_or(FieldValue::Absent, FieldValue::Text)
+}
+
+fn clamp(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn column(rows: &[Row], field: Field) -> Column {
+    let values = rows.iter().map(|row| row.value(field));
+    match field {
+        Field::TraceId | Field::EventId | Field::ParentEventId => Column::Uuids(
+            values
+                .flat_map(|value| match value {
+                    FieldValue::Uuid(uuid) => <[u64; 2]>::from(uuid.as_u64_pair()),
+                    _ => [0, 0],
+                })
+                .collect(),
+        ),
+        Field::Timestamp | Field::MessageSize | Field::ExecutionTimeNs => Column::Integers(
+            values
+                .map(|value| match value {
+                    FieldValue::Integer(number) => number,
+                    _ => 0,
+                })
+                .collect(),
+        ),
+        Field::EventType | Field::ActorId | Field::Port | Field::Error | Field::SpanId | Field::MessageType => {
+            let mut texts = Texts { text: String::new(), ends: Vec::with_capacity(rows.len()) };
+            for value in values {
+                if let FieldValue::Text(text) = value {
+                    texts.text.push_str(text);
+                }
+                texts.ends.push(texts.text.len() as u32);
+            }
+            Column::Texts(texts)
+        }
+        Field::Body => {
+            let mut blobs = Blobs { data: Vec::new(), ends: Vec::with_capacity(rows.len()) };
+            for value in values {
+                if let FieldValue::Blob(bytes) = value {
+                    blobs.data.extend_from_slice(&bytes);
+                }
+                blobs.ends.push(blobs.data.len() as u32);
+            }
+            Column::Blobs(blobs)
+        }
+    }
+}
+
+/// The byte strings of `blobs`; `None` when its ends are not ascending places in its data.
+fn split(blobs: &Blobs) -> Option<Vec<&[u8]>> {
+    let mut start = 0;
+    let parts = blobs.ends.iter().map(|&end| {
+        let part = blobs.data.get(start..end as usize);
+        start = end as usize;
+        part
+    });
+    let parts = parts.collect::<Option<Vec<_>>>()?;
+    (start == blobs.data.len()).then_some(parts)
+}
+
+impl Host for InstanceState {}
+
+impl super::bindings::reflow::storage::types::Host for InstanceState {}
+
+impl HostEventBatch for InstanceState {
+    fn new(&mut self) -> wasmtime::Result<Resource<EventBatch>> {
+        Ok(self.table.push(EventBatch::default())?)
+    }
+
+    fn len(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<u32> {
+        Ok(u32::try_from(self.table.get(&batch)?.rows.len())?)
+    }
+
+    fn columns(
+        &mut self,
+        batch: Resource<EventBatch>,
+        fields: Vec<String>,
+    ) -> wasmtime::Result<Result<Vec<Column>, String>> {
+        let rows = self.table.get(&batch)?.rows();
+        let fields: Result<Vec<Field>, String> = fields.iter().map(|name| name.parse()).collect();
+        Ok(fields.map(|fields| fields.into_iter().map(|field| column(rows, field)).collect()))
+    }
+
+    fn events(&mut self, batch: Resource<EventBatch>, offset: u32, limit: u32) -> wasmtime::Result<Vec<Event>> {
+        let rows = self.table.get(&batch)?.rows();
+        Ok(rows.iter().skip(offset as usize).take(limit as usize).map(convert::event).collect())
+    }
+
+    fn push(&mut self, batch: Resource<EventBatch>, bodies: Blobs) -> wasmtime::Result<Result<(), String>> {
+        let batch = self.table.get_mut(&batch)?;
+        let Some(bodies) = split(&bodies) else {
+            return Ok(Err("the ends of the bodies are not ascending places in their data".into()));
+        };
+        let added = match EventBatch::from_bodies(bodies) {
+            Ok(added) => added,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        // Neither is shared: the one is new, and no capability keeps a batch beyond its call.
+        match (Arc::get_mut(&mut batch.rows), Arc::try_unwrap(added.rows)) {
+            (Some(rows), Ok(added)) => {
+                rows.extend(added);
+                Ok(Ok(()))
+            }
+            _ => Ok(Err("the batch is in use".into())),
+        }
+    }
+
+    fn drop(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<()> {
+        self.table.delete(batch)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,19 @@
+//! Generated from the contract in `wit/`.
+#![allow(missing_docs)]
+
+wasmtime::component::bindgen!({
+    path: ["../wit/storage", "../wit/capabilities"],
+    world: "reflow:capabilities/plugin",
+    imports: {
+        // Only what waits for a database is async: a plain call costs less.
+        "reflow:capabilities/sql": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    with: {
+        "reflow:storage/batch.event-batch": crate::plugin::batch::EventBatch,
+        "reflow:capabilities/sql.connection": crate::plugin::capabilities::sql::Connection,
+        "reflow:capabilities/sql.transaction": crate::plugin::capabilities::sql::Transaction,
+        "reflow:capabilities/sql.cursor": crate::plugin::capabilities::sql::Cursor,
+    },
+});

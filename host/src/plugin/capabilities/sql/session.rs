@@ -1,0 +1,282 @@
+//! What a plugin's handles stand for: a database, a transaction, the rows of an answer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::grants::Database;
+use super::sqlite::{describe, describe_open};
+use super::statement::{self, atomically};
+use super::work::{Work, work};
+use super::{Binding, Rows, SqlError, Value, refused};
+use crate::plugin::batch::EventBatch;
+use crate::storage::sqlite::pool::Pooled;
+
+/// A database. Each call takes a connection of the pool.
+pub struct Connection {
+    database: Database,
+}
+
+/// A transaction and the connection that it is open on. Dropped without a commit, it is rolled back, as soon as whatever
+/// runs on it has ended.
+pub struct Transaction {
+    connection: Arc<Mutex<Pooled>>,
+    cursors: Arc<AtomicUsize>,
+    _writing: OwnedSemaphorePermit,
+}
+
+/// The rows of an answer. What isn't read yet waits in the database.
+pub struct Cursor {
+    columns: Vec<String>,
+    fetched: VecDeque<Vec<Value>>,
+    /// Who has the rest; `None` when there is no more.
+    rest: Option<Rest>,
+    _open: OpenCursor,
+}
+
+/// A query at work, and how it is asked for more. Dropped, it is interrupted.
+struct Rest {
+    ask: mpsc::Sender<oneshot::Sender<Fetched>>,
+    _serving: Work<()>,
+}
+
+/// Rows, and whether they were the last.
+type Fetched = Result<(Rows, bool), SqlError>;
+
+/// Rows that are fetched at a time.
+const FETCH_ROWS: usize = 1_000;
+
+impl Connection {
+    pub(super) fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    pub(super) fn dialect(&self) -> &'static str {
+        "sqlite"
+    }
+
+    pub(super) async fn execute(&self, statement: String, params: Vec<Value>) -> Result<u64, SqlError> {
+        let _writing = self.writing().await?;
+        work(self.connection().await?, move |connection| statement::execute(connection, &statement, &params)).await
+    }
+
+    pub(super) async fn execute_many(&self, statement: String, rows: Rows) -> Result<u64, SqlError> {
+        let _writing = self.writing().await?;
+        work(self.connection().await?, move |connection| {
+            atomically(connection, |connection| statement::execute_many(connection, &statement, &rows))
+        })
+        .await
+    }
+
+    pub(super) async fn insert_batch(
+        &self,
+        statement: String,
+        bindings: Vec<Binding>,
+        rows: EventBatch,
+    ) -> Result<u64, SqlError> {
+        let _writing = self.writing().await?;
+        work(self.connection().await?, move |connection| {
+            atomically(connection, |connection| statement::insert_batch(connection, &statement, &bindings, &rows))
+        })
+        .await
+    }
+
+    pub(super) async fn query(&self, statement: String, params: Vec<Value>) -> Result<Cursor, SqlError> {
+        let connection = Arc::new(Mutex::new(self.connection().await?));
+        Cursor::open(connection.lock_owned().await, OpenCursor::default(), statement, params).await
+    }
+
+    pub(super) async fn query_events(
+        &self,
+        statement: String,
+        params: Vec<Value>,
+        body: u32,
+    ) -> Result<EventBatch, SqlError> {
+        work(self.connection().await?, move |connection| statement::query_events(connection, &statement, &params, body))
+            .await
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction, SqlError> {
+        let writing = self.writing().await?;
+        let connection = Arc::new(Mutex::new(self.connection().await?));
+        let transaction = Transaction { connection, cursors: Arc::default(), _writing: writing };
+        work(transaction.connection()?.await, |connection| {
+            connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| describe(&error))
+        })
+        .await?;
+        Ok(transaction)
+    }
+
+    async fn connection(&self) -> Result<Pooled, SqlError> {
+        self.database.pool.acquire().await.map_err(|error| describe_open(&error))
+    }
+
+    /// Waits until no one else writes.
+    async fn writing(&self) -> Result<OwnedSemaphorePermit, SqlError> {
+        let permit = Arc::clone(&self.database.writing).acquire_owned().await;
+        permit.map_err(|_| refused("the database is closed"))
+    }
+}
+
+impl Transaction {
+    pub(super) async fn execute(&self, statement: String, params: Vec<Value>) -> Result<u64, SqlError> {
+        work(self.connection()?.await, move |connection| statement::execute(connection, &statement, &params)).await
+    }
+
+    pub(super) async fn execute_many(&self, statement: String, rows: Rows) -> Result<u64, SqlError> {
+        work(self.connection()?.await, move |connection| {
+            atomically(connection, |connection| statement::execute_many(connection, &statement, &rows))
+        })
+        .await
+    }
+
+    pub(super) async fn insert_batch(
+        &self,
+        statement: String,
+        bindings: Vec<Binding>,
+        rows: EventBatch,
+    ) -> Result<u64, SqlError> {
+        work(self.connection()?.await, move |connection| {
+            atomically(connection, |connection| statement::insert_batch(connection, &statement, &bindings, &rows))
+        })
+        .await
+    }
+
+    pub(super) async fn query(&self, statement: String, params: Vec<Value>) -> Result<Cursor, SqlError> {
+        let connection = self.connection()?.await;
+        Cursor::open(connection, OpenCursor::of(&self.cursors), statement, params).await
+    }
+
+    pub(super) async fn query_events(
+        &self,
+        statement: String,
+        params: Vec<Value>,
+        body: u32,
+    ) -> Result<EventBatch, SqlError> {
+        work(self.connection()?.await, move |connection| statement::query_events(connection, &statement, &params, body))
+            .await
+    }
+
+    pub(super) async fn commit(self) -> Result<(), SqlError> {
+        work(self.connection()?.await, |connection| {
+            connection.execute_batch("COMMIT").map_err(|error| describe(&error))
+        })
+        .await
+    }
+
+    /// The connection, for one call. A cursor that was dropped may need a moment to let it go; one that is open won't.
+    fn connection(&self) -> Result<impl Future<Output = OwnedMutexGuard<Pooled>> + use<>, SqlError> {
+        if self.cursors.load(Ordering::Relaxed) > 0 {
+            let message = "a cursor of this transaction is open: read it to its end or drop it first";
+            return Err(refused(message));
+        }
+        Ok(Arc::clone(&self.connection).lock_owned())
+    }
+}
+
+/// Counts a cursor as open for as long as it is.
+#[derive(Default)]
+struct OpenCursor(Option<Arc<AtomicUsize>>);
+
+impl OpenCursor {
+    fn of(cursors: &Arc<AtomicUsize>) -> Self {
+        cursors.fetch_add(1, Ordering::Relaxed);
+        Self(Some(Arc::clone(cursors)))
+    }
+}
+
+impl Drop for OpenCursor {
+    fn drop(&mut self) {
+        if let Some(cursors) = self.0.take() {
+            cursors.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Cursor {
+    async fn open(
+        connection: OwnedMutexGuard<Pooled>,
+        open: OpenCursor,
+        statement: String,
+        params: Vec<Value>,
+    ) -> Result<Self, SqlError> {
+        let (started, start) = oneshot::channel();
+        let (ask, asked) = mpsc::channel(1);
+        let serving = Work::begin(connection, move |connection| {
+            serve(connection, &statement, &params, started, asked);
+            Ok(())
+        });
+        let Ok((columns, first)) = start.await else {
+            return Err(serving.done().await.err().unwrap_or_else(|| refused("the query ended without an answer")));
+        };
+        let rest = Some(Rest { ask, _serving: serving });
+        let mut cursor = Self { columns, fetched: VecDeque::new(), rest, _open: open };
+        cursor.take(first)?;
+        Ok(cursor)
+    }
+
+    pub(super) fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    pub(super) async fn next(&mut self, max_rows: usize) -> Result<Rows, SqlError> {
+        if self.fetched.is_empty()
+            && let Some(rest) = &self.rest
+        {
+            let gone = || refused("the query was interrupted");
+            let (answer, answered) = oneshot::channel();
+            rest.ask.send(answer).await.map_err(|_| gone())?;
+            let fetched = answered.await.map_err(|_| gone())?;
+            self.take(fetched)?;
+        }
+        let count = max_rows.min(self.fetched.len());
+        Ok(self.fetched.drain(..count).collect())
+    }
+
+    fn take(&mut self, fetched: Fetched) -> Result<(), SqlError> {
+        let (rows, last) = fetched.inspect_err(|_| self.rest = None)?;
+        self.fetched.extend(rows);
+        if last {
+            self.rest = None;
+            self._open = OpenCursor::default();
+        }
+        Ok(())
+    }
+}
+
+/// Runs a query and hands out its rows, the first ones at once, the others as they are asked for.
+fn serve(
+    connection: &rusqlite::Connection,
+    statement: &str,
+    params: &[Value],
+    started: oneshot::Sender<(Vec<String>, Fetched)>,
+    mut asked: mpsc::Receiver<oneshot::Sender<Fetched>>,
+) {
+    let mut prepared = match connection.prepare_cached(statement) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let _ = started.send((Vec::new(), Err(describe(&error))));
+            return;
+        }
+    };
+    let columns = prepared.column_names().into_iter().map(str::to_owned).collect();
+    if let Err(error) = statement::bind(&mut prepared, params) {
+        let _ = started.send((columns, Err(error)));
+        return;
+    }
+    let mut rows = prepared.raw_query();
+    let first = statement::fetch(&mut rows, FETCH_ROWS);
+    let mut more = matches!(first, Ok((_, false)));
+    if started.send((columns, first)).is_err() {
+        return;
+    }
+    while more && let Some(answer) = asked.blocking_recv() {
+        let fetched = statement::fetch(&mut rows, FETCH_ROWS);
+        more = matches!(fetched, Ok((_, false)));
+        if answer.send(fetched).is_err() {
+            return;
+        }
+    }
+}

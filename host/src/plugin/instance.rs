@@ -1,0 +1,84 @@
+//! An instance of a plugin: its memory, its handles, and the limits around its calls.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::bindings::{Plugin, PluginPre};
+use super::capabilities::sql::Databases;
+use super::engine::engine;
+use super::policy::Limits;
+
+/// Batches, connections, transactions and cursors that an instance may hold at a time.
+const MAX_HANDLES: usize = 1_000;
+/// Entries of an instance's tables of functions. Language runtimes compiled to WebAssembly need tens of thousands.
+const MAX_TABLE_ELEMENTS: usize = 200_000;
+
+/// What the host keeps for an instance.
+pub(crate) struct InstanceState {
+    pub(super) plugin: Arc<str>,
+    /// What the instance's handles stand for.
+    pub(super) table: ResourceTable,
+    pub(super) databases: Arc<Databases>,
+    /// Nothing is granted: no files, no sockets, no environment, no arguments.
+    wasi: WasiCtx,
+    memory_limit: usize,
+}
+
+/// An instance, ready to be called.
+pub(super) struct Instance {
+    pub store: Store<InstanceState>,
+    pub exports: Plugin,
+}
+
+impl Instance {
+    pub(super) async fn new(
+        component: &PluginPre<InstanceState>,
+        plugin: Arc<str>,
+        limits: &Limits,
+        databases: Arc<Databases>,
+    ) -> wasmtime::Result<Self> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        let state = InstanceState {
+            plugin,
+            table,
+            databases,
+            wasi: WasiCtx::builder().build(),
+            memory_limit: limits.memory_bytes(),
+        };
+        let mut store = Store::new(engine()?, state);
+        store.limiter(|state| state);
+        // At every tick the plugin gives way, so that the time limit around its call can end it.
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        store.set_epoch_deadline(1);
+        let exports = component.instantiate_async(&mut store).await?;
+        Ok(Self { store, exports })
+    }
+}
+
+impl ResourceLimiter for InstanceState {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.memory_limit {
+            // A trap rather than a failed allocation: the reason is then known for certain.
+            return Err(wasmtime::Error::msg(format!(
+                "it needs more than {} MiB of memory; raise plugins.{}.limits.memory_mb if that is in order",
+                self.memory_limit / (1024 * 1024),
+                self.plugin
+            )));
+        }
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE_ELEMENTS)
+    }
+}
+
+impl WasiView for InstanceState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

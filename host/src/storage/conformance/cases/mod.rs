@@ -1,0 +1,42 @@
+//! The cases, by topic. Expectations are written out here rather than asked from the oracle, which shares its predicates
+//! with some backends.
+
+mod actors;
+mod arguments;
+mod batches;
+mod counting;
+mod deletion;
+mod empty;
+mod fidelity;
+mod generated;
+mod order;
+mod paging;
+mod predicates;
+mod replacing;
+mod sample;
+mod shapes;
+mod writes;
+
+use super::Case;
+
+/// Every case, topic by topic.
+pub(super) fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        empty::CASES,
+        fidelity::CASES,
+        shapes::CASES,
+        writes::CASES,
+        replacing::CASES,
+        batches::CASES,
+        predicates::CASES,
+        actors::CASES,
+        order::CASES,
+        paging::CASES,
+        counting::CASES,
+        deletion::CASES,
+        arguments::CASES,
+        generated::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}

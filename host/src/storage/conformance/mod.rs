@@ -1,0 +1,162 @@
+//! The one suite that every backend passes: built in, a plugin, or anyone's own.
+//!
+//! Each [`Case`] checks a sentence of the contract that [`StorageBackend`] states. A backend's test is a function that
+//! opens a fresh, empty store:
+//!
+//! ```
+//! use reflow_tracing::storage::{MemoryStorage, conformance};
+//!
+//! # #[tokio::main]
+//! # async fn main() {
+//! let report = conformance::run(|| async { Ok(conformance::Subject::new(MemoryStorage::new())) }).await;
+//! report.assert_passed();
+//! # }
+//! ```
+//!
+//! A store that lives in a directory hands that over with [`Subject::keeping`]. [`Suite`] has the options. Beside the
+//! cases, [`check_generated`] holds a backend against the [`Oracle`] with generated writes and queries, and shrinks what
+//! it finds to the smallest history that still fails.
+
+mod case;
+mod cases;
+mod compare;
+pub mod generate;
+mod history;
+mod oracle;
+mod report;
+
+use std::any::Any;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use case::{Ability, Case, Failure, Outcome, Store};
+pub use history::{History, Write, check_against_oracle, check_generated};
+pub use oracle::Oracle;
+pub use report::{Report, Verdict};
+
+use super::{StorageBackend, StorageError};
+
+/// A fresh, empty store for one case, and whatever has to live as long.
+pub struct Subject {
+    store: Store,
+    kept: Vec<Box<dyn Any + Send>>,
+}
+
+impl Subject {
+    /// The subject that `backend` is.
+    pub fn new(backend: impl StorageBackend + 'static) -> Self {
+        Self::shared(Arc::new(backend))
+    }
+
+    /// The same for a backend that is shared already.
+    pub fn shared(store: Store) -> Self {
+        Self { store, kept: Vec::new() }
+    }
+
+    /// Keeps `value`, such as the guard of a temporary directory, until the case is over.
+    #[must_use]
+    pub fn keeping(mut self, value: impl Any + Send) -> Self {
+        self.kept.push(Box::new(value));
+        self
+    }
+}
+
+/// Runs every case with the default options; see [`Suite::run`].
+pub async fn run<F, Fut>(factory: F) -> Report
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<Subject, StorageError>>,
+{
+    Suite::new().run(factory).await
+}
+
+/// How the suite is run.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    absent: Vec<Ability>,
+    time_limit: Duration,
+    only: Option<String>,
+}
+
+impl Default for Suite {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Suite {
+    /// Every case, each with 60 seconds.
+    pub fn new() -> Self {
+        Self { absent: Vec::new(), time_limit: Duration::from_secs(60), only: None }
+    }
+
+    /// The backend does not have this optional ability: its cases are left out, and its methods have to say
+    /// [`StorageError::Unsupported`].
+    #[must_use]
+    pub fn without(mut self, ability: Ability) -> Self {
+        self.absent.push(ability);
+        self
+    }
+
+    /// How long a case may take, the opening of its store aside.
+    #[must_use]
+    pub fn time_limit(mut self, time_limit: Duration) -> Self {
+        self.time_limit = time_limit;
+        self
+    }
+
+    /// Only the cases whose name contains `part`.
+    #[must_use]
+    pub fn only(mut self, part: impl Into<String>) -> Self {
+        self.only = Some(part.into());
+        self
+    }
+
+    /// The cases that these options leave.
+    pub fn cases(&self) -> impl Iterator<Item = &'static Case> {
+        cases::all().filter(|case| {
+            self.only.as_ref().is_none_or(|part| case.name.contains(part.as_str())) && case.applies(&self.absent)
+        })
+    }
+
+    /// Runs the cases one after another, each on its own store from `factory`.
+    ///
+    /// An error, a panic or an overrun fails its case only. Call it within a Tokio runtime with a timer; some cases write
+    /// from several tasks at once, which a runtime with several threads makes a harder test.
+    pub async fn run<F, Fut>(&self, factory: F) -> Report
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<Subject, StorageError>>,
+    {
+        let mut report = Report::default();
+        for case in self.cases() {
+            let (outcome, took) = match factory().await {
+                Ok(subject) => self.run_case(case, subject).await,
+                Err(error) => (Err(Failure::new(format!("no store to test: {error}"))), Duration::ZERO),
+            };
+            report.add(case, outcome, took);
+        }
+        report
+    }
+
+    async fn run_case(&self, case: &'static Case, subject: Subject) -> (Outcome, Duration) {
+        let Subject { store, kept } = subject;
+        let started = Instant::now();
+        // A task of its own catches a panic of the case or of the backend.
+        let mut task = tokio::spawn(case.run(store.clone()));
+        let outcome = match tokio::time::timeout(self.time_limit, &mut task).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Err(Failure::of_task(error)),
+            Err(_) => {
+                task.abort();
+                Err(Failure::new(format!("still not done after {:?}", self.time_limit)))
+            }
+        };
+        let took = started.elapsed();
+        // An error of closing a store that served its case has a case of its own.
+        let _ = store.close().await;
+        drop((store, kept));
+        (outcome, took)
+    }
+}

@@ -1,0 +1,37 @@
+-- Version 1. Times are nanoseconds since 1970-01-01T00:00:00Z, ids the 16 bytes of a UUID.
+
+-- A trace. Everything from flow_id on is NULL while only events are known of it.
+CREATE TABLE trace (
+    seq          INTEGER PRIMARY KEY,
+    trace_id     BLOB NOT NULL UNIQUE,
+    flow_id      TEXT,
+    execution_id BLOB,
+    start_time   INTEGER,
+    end_time     INTEGER,
+    status       TEXT,
+    error        TEXT,
+    body         BLOB
+) STRICT;
+
+CREATE INDEX trace_by_start ON trace (start_time DESC, trace_id) WHERE start_time IS NOT NULL;
+CREATE INDEX trace_by_flow ON trace (flow_id, start_time DESC, trace_id) WHERE start_time IS NOT NULL;
+CREATE INDEX trace_by_execution ON trace (execution_id) WHERE execution_id IS NOT NULL;
+
+CREATE TABLE tag (
+    trace INTEGER NOT NULL,
+    name  TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (trace, name)
+) STRICT, WITHOUT ROWID;
+
+-- Clustered by the sequence number of the trace: what happens at the same time lies together, although ids are random.
+CREATE TABLE event (
+    trace     INTEGER NOT NULL,
+    event_id  BLOB NOT NULL,
+    timestamp INTEGER NOT NULL,
+    kind      TEXT NOT NULL,
+    actor     TEXT NOT NULL,
+    error     TEXT,
+    body      BLOB NOT NULL,
+    PRIMARY KEY (trace, event_id)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,81 @@
+//! A query as SQL over the tables of `sqlite/schema.sql`.
+
+use reflow_tracing_plugin::sql::Value;
+use reflow_tracing_plugin::{PageRequest, Result, StorageError, TraceQuery};
+
+use crate::status_name;
+use crate::token::Place;
+
+pub struct Select {
+    conditions: Vec<String>,
+    parameters: Vec<Value>,
+    ascending: bool,
+}
+
+impl Select {
+    pub fn new(query: TraceQuery) -> Result<Self> {
+        if let Some((name, _)) = query.more.first() {
+            return Err(StorageError::Unsupported(format!("the predicate `{name}`")));
+        }
+        let mut select = Self {
+            conditions: vec!["start_time IS NOT NULL".into()],
+            parameters: Vec::new(),
+            ascending: query.ascending,
+        };
+        select.and_if("flow_id = ?", query.flow_id);
+        select.and_if("execution_id = ?", query.execution_id);
+        select.and_if("start_time >= ?", query.start_from);
+        select.and_if("start_time <= ?", query.start_to);
+        select.and_if("status = ?", query.status.map(status_name));
+        select.and_if("trace.error = ?", query.error);
+        select.and_if("EXISTS (SELECT 1 FROM event WHERE trace = seq AND instr(actor, ?) > 0)", query.actor);
+        if let Some(kinds) = query.event_types {
+            let placeholders = vec!["?"; kinds.len()].join(", ");
+            let condition = format!("EXISTS (SELECT 1 FROM event WHERE trace = seq AND kind IN ({placeholders}))");
+            select.and(condition, kinds.into_iter().map(Value::Text));
+        }
+        for (name, value) in query.tags {
+            let condition = "EXISTS (SELECT 1 FROM tag WHERE trace = seq AND name = ? AND value = ?)";
+            select.and(condition.into(), [name.into(), value.into()]);
+        }
+        select.and_if("end_time - start_time >= ?", query.min_duration);
+        select.and_if("end_time - start_time <= ?", query.max_duration);
+        if let Some(wanted) = query.has_error {
+            let not = if wanted { "" } else { "NOT " };
+            let failed =
+                "SELECT 1 FROM event e WHERE e.trace = seq AND (e.kind = 'ActorFailed' OR e.error IS NOT NULL)";
+            select.and(format!("{not}(status = 'Failed' OR EXISTS ({failed}))"), []);
+        }
+        Ok(select)
+    }
+
+    fn and(&mut self, condition: String, parameters: impl IntoIterator<Item = Value>) {
+        self.conditions.push(condition);
+        self.parameters.extend(parameters);
+    }
+
+    fn and_if(&mut self, condition: &str, parameter: Option<impl Into<Value>>) {
+        if let Some(parameter) = parameter {
+            self.and(condition.into(), [parameter.into()]);
+        }
+    }
+
+    /// The start times, ids and bodies of the traces on `page`, and of one more, which tells whether there are more.
+    pub fn page(mut self, page: &PageRequest) -> Result<(String, Vec<Value>)> {
+        let (direction, reach, beyond) = if self.ascending { ("ASC", ">=", ">") } else { ("DESC", "<=", "<") };
+        if let Some(token) = &page.token {
+            let (time, id) = Place::parse(token)?.into_values();
+            // The first half is what an index can seek to; the second leaves out those that start at the same time.
+            let condition = format!("start_time {reach} ? AND (start_time {beyond} ? OR trace_id > ?)");
+            self.and(condition, [time.clone(), time, id]);
+        }
+        let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
+        self.parameters.extend([Value::Integer(i64::from(page.limit) + 1), Value::Integer(offset)]);
+        let statement = format!(
+            "SELECT start_time, trace_id, body FROM trace WHERE {} \
+             ORDER BY start_time {direction}, trace_id LIMIT ? OFFSET ?",
+            self.conditions.join(" AND ")
+        );
+        Ok((statement, self.parameters))
+    }
+}

@@ -1,0 +1,1 @@
+DELETE FROM tag WHERE trace = (SELECT seq FROM trace WHERE trace_id = ?)

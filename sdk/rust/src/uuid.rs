@@ -1,0 +1,14 @@
+use crate::Uuid;
+
+impl Uuid {
+    /// The UUID of these 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(bytes);
+        Self { high: (number >> 64) as u64, low: number as u64 }
+    }
+
+    /// Its 16 bytes.
+    pub fn to_bytes(self) -> [u8; 16] {
+        ((u128::from(self.high) << 64) | u128::from(self.low)).to_be_bytes()
+    }
+}

@@ -1,0 +1,4 @@
+//! All end-to-end tests.
+
+mod conformance;
+mod hostile;
