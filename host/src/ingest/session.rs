@@ -194,7 +194,12 @@ async fn find(ingest: &Ingest, trace_id: TraceId) -> Result<Option<StoredTrace>,
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
+    use tokio::sync::Semaphore;
+
     use super::*;
+    use crate::ingest::gated::Gated;
     use crate::storage::{MemoryStorage, StorageBackend};
     use crate::{TraceEventData, TraceEventType, TraceQuery};
 
@@ -296,6 +301,22 @@ mod tests {
         session.record(TraceId::new(), bad).await.unwrap_err();
         session.finish().await;
         assert_eq!(storage.stats().await.unwrap().traces, 0);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_for_a_moment_gets_the_start_and_the_end_of_a_trace() {
+        let storage = Gated::new(Semaphore::MAX_PERMITS);
+        let mut session = Session::new(Ingest::new(storage.clone()), None);
+        storage.headers_to_refuse.store(1, Ordering::Relaxed);
+        let (flow_id, version) = flow("f");
+        session.start_trace(flow_id, version).await.unwrap_err();
+        session.record(TraceId::new(), event(1)).await.unwrap();
+        storage.headers_to_refuse.store(2, Ordering::Relaxed);
+        session.finish().await;
+        let traces = storage.query_traces(TraceQuery::default()).await.unwrap();
+        let [trace] = &traces[..] else { panic!("{traces:?}") };
+        assert_eq!((trace.flow_id.as_str(), trace.events.len()), ("f", 1));
+        assert_eq!(trace.status, ExecutionStatus::Completed);
     }
 
     #[tokio::test]

@@ -6,7 +6,6 @@ mod protocol;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::{SinkExt, StreamExt};
 use reflow_tracing_protocol::client::{TracingClient, TracingConfig, TracingIntegration};
 use serde_json::{Value, json};
@@ -19,43 +18,12 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{MAX_MESSAGE_BYTES, TracingRequest, TracingResponse};
 use crate::ingest::SubscriptionFilters;
+use crate::ingest::gated::Gated;
 use crate::server::{ServeError, serve};
-use crate::storage::{MemoryStorage, StorageBackend, StorageError};
+use crate::storage::StorageBackend;
 use crate::{
     ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceEventData, TraceEventType, TraceId, TraceQuery,
 };
-
-/// Memory that stores a batch of events only when it has a permit.
-struct Gated {
-    storage: MemoryStorage,
-    permits: Semaphore,
-}
-
-#[async_trait]
-impl StorageBackend for Gated {
-    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
-        self.storage.store_trace(trace).await
-    }
-    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        self.storage.get_trace(trace_id).await
-    }
-    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        self.storage.query_traces(query).await
-    }
-    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
-        self.storage.store_event(trace_id, event).await
-    }
-    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        self.storage.get_events(trace_id).await
-    }
-    async fn health_check(&self) -> Result<(), StorageError> {
-        self.storage.health_check().await
-    }
-    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
-        self.permits.acquire().await.expect("it is never closed").forget();
-        self.storage.store_events(events).await
-    }
-}
 
 struct Server {
     url: String,
@@ -70,7 +38,7 @@ impl Server {
     }
 
     async fn start_gated(permits: usize) -> Self {
-        let storage = Arc::new(Gated { storage: MemoryStorage::new(), permits: Semaphore::new(permits) });
+        let storage = Gated::new(permits);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/any/path", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
