@@ -139,3 +139,16 @@ async fn seven_methods() -> Result<Subject, StorageError> {
 async fn a_backend_that_deletes_a_trace_deletes_by_time_too() {
     conformance::run(seven_methods).await.assert_passed();
 }
+
+#[tokio::test]
+async fn the_provided_pages_pass_a_crowd_of_traces_with_one_start() {
+    let storage = SixMethods::default();
+    let traces = (0..TraceQuery::MAX_LIMIT + 50).map(|_| FlowTrace::default()).collect();
+    storage.store_traces(traces).await.unwrap();
+    let query = TraceQuery { limit: Some(TraceQuery::MAX_LIMIT), ..Default::default() };
+    let first = storage.query_page(query.clone()).await.unwrap();
+    let second = storage.query_page(TraceQuery { page_token: first.next_page_token, ..query }).await.unwrap();
+    assert_eq!((first.traces.len(), second.traces.len()), (TraceQuery::MAX_LIMIT, 50));
+    assert_eq!(second.next_page_token, None);
+    assert!(first.traces.last().unwrap().trace_id < second.traces[0].trace_id);
+}

@@ -1,4 +1,8 @@
 //! All end-to-end tests.
 
+mod client;
 mod conformance;
+mod crash;
 mod hostile;
+mod mistakes;
+mod recording;

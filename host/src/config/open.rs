@@ -73,19 +73,21 @@ pub async fn open_storage(config: &Config) -> Result<Arc<dyn StorageBackend>, Op
         }
         #[cfg(not(feature = "sqlite"))]
         name @ "sqlite" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "sqlite" }),
-        name => {
-            let file = plugin_file(name, config)?;
-            #[cfg(feature = "plugins")]
-            {
-                let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
-                opened(name, crate::plugin::PluginBackend::load(name, &file, &plugin).await)
-            }
-            #[cfg(not(feature = "plugins"))]
-            {
-                drop(file);
-                Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "plugins" })
-            }
-        }
+        name => open_plugin(name, config).await,
+    }
+}
+
+async fn open_plugin(name: &str, config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
+    let file = plugin_file(name, config)?;
+    #[cfg(feature = "plugins")]
+    {
+        let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
+        opened(name, crate::plugin::PluginBackend::load(name, &file, &plugin).await)
+    }
+    #[cfg(not(feature = "plugins"))]
+    {
+        drop(file);
+        Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "plugins" })
     }
 }
 

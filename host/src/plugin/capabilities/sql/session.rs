@@ -261,7 +261,7 @@ fn serve(
             return;
         }
     };
-    let columns = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let columns = prepared.column_names().map(str::to_owned).collect();
     if let Err(error) = statement::bind(&mut prepared, params) {
         let _ = started.send((columns, Err(error)));
         return;

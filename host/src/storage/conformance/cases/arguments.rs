@@ -4,8 +4,8 @@ use serde_json::json;
 use super::super::case::{cases, ensure};
 use super::super::compare::same;
 use super::super::{Outcome, Store};
-use super::sample::{event, event_of, finds, holds, trace, trace_id, with_events};
-use super::shapes::{nested, with_attribute};
+use super::sample::{event, event_of, finds, holds, trace, trace_id, with_attribute, with_events};
+use super::shapes::nested;
 use crate::model::{FlowId, FlowTrace, MAX_NAME_BYTES, TraceEvent, TraceQuery};
 use crate::storage::StorageError;
 

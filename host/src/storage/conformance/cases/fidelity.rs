@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use chrono::DateTime;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -8,7 +6,9 @@ use serde_json::{Value, json};
 use super::super::case::cases;
 use super::super::generate::{any_trace, leap_second};
 use super::super::{Failure, Outcome, Store};
-use super::sample::{at, comes_back, event, event_id, holds, trace, trace_id, with_events, with_tags};
+use super::sample::{
+    at, comes_back, event, event_id, holds, trace, trace_id, with_attribute, with_data, with_events, with_tags,
+};
 use crate::model::{
     ExecutionStatus, FlowId, FlowTrace, MAX_NAME_BYTES, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType,
     TraceEvent, TraceEventData, TraceEventType,
@@ -23,15 +23,6 @@ cases! { "fidelity":
     integers_come_back_at_their_extremes => "64-bit integers are kept.",
     floats_come_back_bit_by_bit => "Floats are kept, the smallest and the largest too.",
     generated_traces_come_back => "Everything comes back exactly as it was given, whatever it is.",
-}
-
-fn with_data(number: u32, data: TraceEventData) -> TraceEvent {
-    TraceEvent { data, ..event(number) }
-}
-
-fn with_attribute(number: u32, value: Value) -> TraceEvent {
-    let custom_attributes = BTreeMap::from([("value".to_owned(), value)]);
-    with_data(number, TraceEventData { custom_attributes, ..TraceEventData::default() })
 }
 
 async fn every_field_comes_back(store: &Store) -> Outcome {

@@ -80,8 +80,8 @@ async fn the_last_page_has_no_token(store: &Store) -> Outcome {
 
 async fn pages_hold_what_matches_only(store: &Store) -> Outcome {
     let of = |number: u32| {
-        let flow = if number % 3 == 0 { "invoices" } else { "billing" };
-        let actor = if number % 2 == 0 { "parser" } else { "mailer" };
+        let flow = if number.is_multiple_of(3) { "invoices" } else { "billing" };
+        let actor = if number.is_multiple_of(2) { "parser" } else { "mailer" };
         FlowTrace { flow_id: FlowId::new(flow), ..with_events(trace(number), [event_of(number, actor)]) }
     };
     store.store_traces((0..60).map(of).collect()).await?;

@@ -60,6 +60,17 @@ pub(super) fn event_of(number: u32, actor: &str) -> TraceEvent {
     TraceEvent { actor_id: actor.into(), ..event(number) }
 }
 
+/// The event with this data.
+pub(super) fn with_data(number: u32, data: TraceEventData) -> TraceEvent {
+    TraceEvent { data, ..event(number) }
+}
+
+/// An event with this attribute and no other data.
+pub(super) fn with_attribute(number: u32, value: serde_json::Value) -> TraceEvent {
+    let custom_attributes = [("value".to_owned(), value)].into();
+    with_data(number, TraceEventData { custom_attributes, ..TraceEventData::default() })
+}
+
 /// The trace with these events.
 pub(super) fn with_events(trace: FlowTrace, events: impl IntoIterator<Item = TraceEvent>) -> FlowTrace {
     FlowTrace { events: events.into_iter().collect(), ..trace }

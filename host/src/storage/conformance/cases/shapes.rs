@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 use super::super::case::cases;
 use super::super::compare::same;
 use super::super::{Outcome, Store};
-use super::sample::{comes_back, event, event_of, trace, with_events};
-use crate::model::{FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEvent, TraceEventData, TraceMetadata};
+use super::sample::{comes_back, event, event_of, trace, with_attribute, with_data, with_events};
+use crate::model::{FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEventData, TraceMetadata};
 
 cases! { "shapes":
     a_trace_without_anything_comes_back => "No name has to be there, and no event.",
@@ -22,23 +22,14 @@ async fn a_trace_without_anything_comes_back(store: &Store) -> Outcome {
         metadata: TraceMetadata::default(),
         ..trace(1)
     };
-    comes_back(store, empty.clone()).await?;
-    let bare = TraceEvent { data: TraceEventData::default(), ..event_of(1, "") };
-    comes_back(
-        store,
-        FlowTrace { events: vec![bare], ..FlowTrace { trace_id: super::sample::trace_id(2), ..trace(2) } },
-    )
-    .await
+    comes_back(store, empty).await?;
+    comes_back(store, with_events(trace(2), [with_data(1, TraceEventData::default())])).await?;
+    comes_back(store, with_events(trace(3), [event_of(1, "")])).await
 }
 
 /// Arrays and objects in turn, so many levels of them.
 pub(super) fn nested(levels: usize) -> Value {
     (0..levels).fold(json!("core"), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({"in": inner}) })
-}
-
-pub(super) fn with_attribute(number: u32, value: Value) -> TraceEvent {
-    let custom_attributes = [("value".to_owned(), value)].into();
-    TraceEvent { data: TraceEventData { custom_attributes, ..TraceEventData::default() }, ..event(number) }
 }
 
 async fn the_deepest_attribute_comes_back(store: &Store) -> Outcome {
@@ -54,7 +45,7 @@ async fn an_attribute_of_256_kib_comes_back(store: &Store) -> Outcome {
 async fn a_message_of_a_mebibyte_comes_back(store: &Store) -> Outcome {
     let serialized_data = (0..=255).cycle().take(1 << 20).collect();
     let message = Some(MessageSnapshot { serialized_data, ..MessageSnapshot::default() });
-    let large = TraceEvent { data: TraceEventData { message, ..TraceEventData::default() }, ..event(1) };
+    let large = with_data(1, TraceEventData { message, ..TraceEventData::default() });
     comes_back(store, with_events(trace(1), [large])).await
 }
 

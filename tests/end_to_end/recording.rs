@@ -1,0 +1,93 @@
+//! A session that Reflow's own client recorded, replayed into a host and read back.
+
+use std::fs;
+
+use reflow_tracing_protocol::{ExecutionStatus, FlowTrace, TraceEventType};
+use reflow_tracing_tests::{Backend, Host, Setting, fixture};
+use serde_json::Value;
+
+const SESSION: &str = "reflow-session.jsonl";
+
+/// The events of the recording as they were sent, in the order of their times.
+fn sent_events() -> Vec<Value> {
+    let text = fs::read_to_string(fixture(SESSION)).expect("the recording is there");
+    let frames = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    let mut events: Vec<_> = frames.filter_map(|line| line["frame"]["RecordEvent"].get("event").cloned()).collect();
+    events.sort_by_key(|event| event["timestamp"].as_str().map(str::to_owned));
+    events
+}
+
+fn replay(setting: &Setting, host: &Host) -> String {
+    let file = fixture(SESSION);
+    setting.stdout(&["replay", file.to_str().expect("a path of ours"), "--url", &host.url])
+}
+
+/// The client gave every event another trace id and sent the first before `StartTrace`.
+fn assert_is_the_session(traces: &[FlowTrace]) {
+    let [trace] = traces else { panic!("expected one trace, found {}", traces.len()) };
+    assert_eq!(trace.flow_id.as_str(), "network_session_1795371274");
+    let stored: Vec<_> =
+        trace.events.iter().map(|event| serde_json::to_value(event).expect("Reflow writes it")).collect();
+    assert_eq!(stored.len(), 16);
+    assert_eq!(stored, sent_events());
+    assert!(matches!(trace.events[2].event_type, TraceEventType::DataFlow { .. }));
+}
+
+#[test]
+fn a_recorded_session_comes_back_as_one_trace() {
+    for backend in Backend::DURABLE {
+        let setting = Setting::new(backend);
+        let host = Host::start(&setting);
+        replay(&setting, &host);
+
+        // While the host runs, and after it ended.
+        assert_is_the_session(&setting.traces());
+        host.stop();
+        let traces = setting.traces();
+        assert_is_the_session(&traces);
+        assert_eq!(traces[0].status, ExecutionStatus::Completed, "{backend:?}");
+        assert_eq!(traces[0].end_time, Some(traces[0].events[15].timestamp), "{backend:?}");
+    }
+}
+
+#[test]
+fn a_backend_is_swapped_by_one_line_of_configuration() {
+    let setting = Setting::new(Backend::Sqlite);
+    for backend in Backend::DURABLE {
+        setting.choose(backend);
+        assert!(setting.traces().is_empty(), "{backend:?} begins empty");
+        let host = Host::start(&setting);
+        replay(&setting, &host);
+        host.stop();
+        assert_is_the_session(&setting.traces());
+    }
+}
+
+#[test]
+fn a_trace_is_found_by_its_id() {
+    let setting = Setting::new(Backend::Relational);
+    let host = Host::start(&setting);
+    replay(&setting, &host);
+    let trace_id = setting.traces()[0].trace_id.to_string();
+
+    let trace: FlowTrace =
+        serde_json::from_str(&setting.stdout(&["get", &trace_id, "--format", "json"])).expect("a trace");
+    assert_is_the_session(&[trace]);
+    let table = setting.stdout(&["get", &trace_id]);
+    assert!(table.contains("data_generator") && table.contains("DataFlow"), "{table}");
+
+    let unknown = "00000000-0000-0000-0000-000000000000";
+    assert!(setting.failure(&["get", unknown]).contains(unknown));
+}
+
+#[test]
+fn replayed_twice_two_executions_are_stored() {
+    let setting = Setting::new(Backend::Sqlite);
+    let host = Host::start(&setting);
+    replay(&setting, &host);
+    replay(&setting, &host);
+    let traces = setting.traces();
+    assert_eq!(traces.len(), 2);
+    assert_ne!(traces[0].execution_id, traces[1].execution_id);
+    assert_eq!(traces.iter().map(|trace| trace.events.len()).collect::<Vec<_>>(), [16, 16]);
+}

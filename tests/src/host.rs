@@ -1,0 +1,154 @@
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use reflow_tracing_protocol::FlowTrace;
+use tempfile::TempDir;
+
+use crate::{host_program, plugin};
+
+/// The storage that a host is configured with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// The built-in default.
+    Sqlite,
+    /// The plugin `relational`, on a SQLite file.
+    Relational,
+}
+
+impl Backend {
+    /// Every one that outlives its process.
+    pub const DURABLE: [Self; 2] = [Self::Sqlite, Self::Relational];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Relational => "relational",
+        }
+    }
+}
+
+/// A folder with a configuration in which every backend is described and one is chosen.
+pub struct Setting {
+    folder: TempDir,
+}
+
+impl Setting {
+    /// A new folder, whose configuration chooses `backend`.
+    pub fn new(backend: Backend) -> Self {
+        let setting = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        let plugins = setting.path().join("plugins");
+        fs::create_dir(&plugins).expect("a new folder");
+        fs::copy(plugin("relational"), plugins.join("relational.wasm")).expect("a copy of the plugin");
+        setting.choose(backend);
+        setting
+    }
+
+    /// Rewrites the one line of the configuration that names the backend.
+    pub fn choose(&self, backend: Backend) {
+        let text = format!(
+            "[server]\nport = 0\n\n[storage]\nbackend = \"{}\"\n\n[plugins.relational]\n\
+             grants = {{ sql = {{ default = \"sqlite:relational.db\" }} }}\n",
+            backend.name()
+        );
+        self.write(&text);
+    }
+
+    /// Replaces the whole configuration.
+    pub fn write(&self, text: &str) {
+        fs::write(self.path().join("reflow_tracing.toml"), text).expect("a file of our own");
+    }
+
+    /// The working folder of the host.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The program, in this folder, with nothing of the environment's.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(host_program());
+        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REFLOW_TRACING_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// What the program does with these arguments.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program starts")
+    }
+
+    /// What the program prints with these arguments. Panics when it fails.
+    pub fn stdout(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("the program prints UTF-8")
+    }
+
+    /// What the program says when it fails with these arguments. Panics when it does not.
+    pub fn failure(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).expect("the program prints UTF-8")
+    }
+
+    /// All that is stored, as Reflow's own types read it.
+    pub fn traces(&self) -> Vec<FlowTrace> {
+        serde_json::from_str(&self.stdout(&["query", "--format", "json"])).expect("an array of traces")
+    }
+}
+
+/// A host at work, killed when it is dropped.
+pub struct Host {
+    process: Child,
+    /// `ws://HOST:PORT`.
+    pub url: String,
+}
+
+impl Host {
+    /// Starts a host and waits until it listens.
+    pub fn start(setting: &Setting) -> Self {
+        let log: PathBuf = setting.path().join("host.log");
+        let mut process = setting
+            .command(&["serve"])
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).expect("a file of our own"))
+            .spawn()
+            .expect("the program starts");
+        let stdout = process.stdout.take().expect("it is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("the host prints UTF-8");
+        let Some(url) = line.trim().strip_prefix("listening on ") else {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            panic!("the host did not say where it listens, but {line:?}; its log:\n{said}");
+        };
+        Self { process, url: url.into() }
+    }
+
+    /// Ends the host as `kill -9` does: at once, wherever it is.
+    pub fn kill(mut self) {
+        self.process.kill().expect("it is ours");
+        self.process.wait().expect("it is ours");
+    }
+
+    /// Ends the host as a service manager does. Panics when it does not end well.
+    #[cfg(unix)]
+    pub fn stop(mut self) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
+        assert!(sent.success());
+        let status = self.process.wait().expect("it is ours");
+        assert!(status.success(), "the host ended with {status}");
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
