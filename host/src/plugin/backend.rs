@@ -148,19 +148,8 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        let ids = [convert::uuid(trace_id.0)];
-        let mut bodies = self
-            .pool
-            .call("get-traces", async |Instance { store, exports }| {
-                exports.reflow_storage_backend().call_get_traces(store, &ids).await
-            })
-            .await?;
-        if bodies.len() != ids.len() {
-            let reason = format!("it answered with {} traces; {} were asked for", bodies.len(), ids.len());
-            return Err(self.broke_contract("get-traces", reason));
-        }
-        match bodies.pop().flatten() {
-            Some(body) => Ok(Some(self.complete(self.header(&body)?).await?)),
+        match self.get_headers(vec![trace_id]).await?.pop().flatten() {
+            Some(header) => Ok(Some(self.complete(header).await?)),
             None => Ok(None),
         }
     }
@@ -253,6 +242,21 @@ impl StorageBackend for PluginBackend {
         })
         .await?;
         Ok(count)
+    }
+
+    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
+        let ids: Vec<_> = trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect();
+        let bodies = self
+            .pool
+            .call("get-traces", async |Instance { store, exports }| {
+                exports.reflow_storage_backend().call_get_traces(store, &ids).await
+            })
+            .await?;
+        if bodies.len() != ids.len() {
+            let reason = format!("it answered with {} traces; {} were asked for", bodies.len(), ids.len());
+            return Err(self.broke_contract("get-traces", reason));
+        }
+        bodies.iter().map(|body| body.as_ref().map(|body| self.header(body)).transpose()).collect()
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {

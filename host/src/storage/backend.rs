@@ -86,6 +86,16 @@ pub trait StorageBackend: Send + Sync {
         super::paging::count(self, query).await
     }
 
+    /// The headers of traces, without their events, in the order asked for; `None` where no header is stored.
+    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
+        let mut headers = Vec::with_capacity(trace_ids.len());
+        for trace_id in trace_ids {
+            let trace = self.get_trace(trace_id).await?;
+            headers.push(trace.map(|trace| FlowTrace { events: Vec::new(), ..trace }));
+        }
+        Ok(headers)
+    }
+
     /// Deletes a trace with its events. Says whether there was anything to delete.
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
         let _ = trace_id;

@@ -134,6 +134,14 @@ impl StorageBackend for MemoryStorage {
         Ok(candidates.len() as u64)
     }
 
+    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
+        let headers: Vec<_> = {
+            let state = self.state();
+            trace_ids.into_iter().map(|trace_id| state.header(trace_id)).collect()
+        };
+        Ok(headers.into_iter().map(|header| header.map(Arc::unwrap_or_clone)).collect())
+    }
+
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
         let headers = self.state().headers();
         let of_flow = headers.iter().filter(|header| header.flow_id == flow_id).map(|header| &header.version);

@@ -123,6 +123,10 @@ impl State {
         self.traces.get(&trace_id)?.snapshot()
     }
 
+    pub(super) fn header(&self, trace_id: TraceId) -> Option<Arc<FlowTrace>> {
+        self.traces.get(&trace_id)?.header.clone()
+    }
+
     /// Every header, in no particular order.
     pub(super) fn headers(&self) -> Vec<Arc<FlowTrace>> {
         self.traces.values().filter_map(|entry| entry.header.clone()).collect()

@@ -176,6 +176,19 @@ impl StorageBackend for SqliteStorage {
         .await
     }
 
+    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
+        let bodies: Vec<Option<Vec<u8>>> = self
+            .read(move |connection| {
+                let mut get = connection.prepare_cached("SELECT body FROM trace WHERE trace_id = ?1")?;
+                let body = |trace_id: TraceId| {
+                    Ok(get.query_row([trace_id.0.as_bytes()], |row| row.get(0)).optional()?.flatten())
+                };
+                trace_ids.into_iter().map(body).collect()
+            })
+            .await?;
+        bodies.into_iter().map(|body| body.map(|body| Ok(encoding::decode_header(&body)?)).transpose()).collect()
+    }
+
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
         Ok(self.writer.write(Write::DeleteTrace(trace_id.0.into_bytes())).await? > 0)
     }

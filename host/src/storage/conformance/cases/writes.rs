@@ -16,6 +16,7 @@ cases! { "writes":
     a_header_finds_the_events_that_came_before_it => "Events that came before their header belong to it.",
     two_traces_may_use_the_same_event_id => "An event id identifies an event within its trace only.",
     a_write_is_seen_by_the_next_read => "A read that begins after a write was acknowledged sees it.",
+    headers_come_without_events_in_the_order_asked_for => "get_headers answers in the order asked for, with `None` where no header is stored.",
     concurrent_writers_to_one_trace_lose_nothing => "What was acknowledged is stored, whoever else writes.",
     concurrent_writers_of_the_same_event_store_it_once => "Writes are idempotent, also at the same moment.",
     concurrent_writers_to_many_traces_lose_nothing => "What was acknowledged is stored, whoever else writes.",
@@ -118,6 +119,16 @@ where
     let tasks: Vec<_> = writers.into_iter().map(tokio::spawn).collect();
     let outcomes = try_join_all(tasks).await.map_err(Failure::of_task)?;
     outcomes.into_iter().collect()
+}
+
+async fn headers_come_without_events_in_the_order_asked_for(store: &Store) -> Outcome {
+    store.store_trace(with_events(trace(1), [event(1)])).await?;
+    store.store_trace(trace(2)).await?;
+    store.store_event(trace_id(3), event(1)).await?;
+    let ids = [2, 4, 1, 3, 2].map(trace_id).to_vec();
+    let expected = vec![Some(trace(2)), None, Some(trace(1)), None, Some(trace(2))];
+    same("get_headers", &store.get_headers(ids).await?, &expected)?;
+    same("get_headers of nothing", &store.get_headers(Vec::new()).await?, &Vec::new())
 }
 
 async fn concurrent_writers_to_one_trace_lose_nothing(store: &Store) -> Outcome {
