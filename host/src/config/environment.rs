@@ -105,6 +105,13 @@ mod tests {
         assert_eq!(config.storage.backend, "memory");
     }
 
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn the_file_of_sqlite_has_a_variable() {
+        let config = apply_to_default(&[("REFLOW_TRACING_SQLITE_PATH", "other.db")]).unwrap();
+        assert_eq!(config.storage.sqlite.database_path, "other.db");
+    }
+
     #[test]
     fn a_wrong_value_is_named() {
         let message = apply_to_default(&[("REFLOW_TRACING_PORT", "eighty")]).unwrap_err().to_string();

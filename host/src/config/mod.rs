@@ -226,6 +226,8 @@ mod tests {
         assert_refused("[server]\nprot = 1", &["line 2", "prot = 1", "`host`", "`port`"]);
         assert_refused("[sever]\nport = 1", &["line 1", "sever", "`server`"]);
         assert_refused("[storage.memory]\nmax = 1", &["line 2", "`max`", "`max_traces`"]);
+        #[cfg(feature = "sqlite")]
+        assert_refused("[storage.sqlite]\npath = 1", &["line 2", "`path`", "`database_path`"]);
     }
 
     #[test]

@@ -150,6 +150,26 @@ mod tests {
         storage.health_check().await.unwrap();
     }
 
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn sqlite_is_opened_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config("sqlite", dir.path());
+        config.storage.sqlite.database_path = dir.path().join("t.db").to_str().unwrap().into();
+        let storage = open_storage(&config).await.unwrap();
+        storage.health_check().await.unwrap();
+        storage.close().await.unwrap();
+    }
+
+    #[cfg(feature = "plugins")]
+    #[tokio::test]
+    async fn a_plugin_file_that_is_no_component_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("broken.wasm"), "no wasm").unwrap();
+        let message = refusal(&config("broken", dir.path())).await;
+        assert!(message.contains("`broken`"), "{message}");
+    }
+
     #[tokio::test]
     async fn an_unknown_backend_is_refused_with_what_was_looked_for_and_what_is_there() {
         let dir = tempfile::tempdir().unwrap();

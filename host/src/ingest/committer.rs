@@ -60,6 +60,7 @@ impl Committer {
 /// alone; writes are idempotent, so a half that was stored already may be stored again.
 async fn commit(storage: &dyn StorageBackend, live: &Live, batch: Vec<Write>) {
     let mut parts = vec![batch];
+    let (mut lost, mut last_error) = (0, None);
     while let Some(mut part) = parts.pop() {
         match store(storage, &part).await {
             Ok(()) => {
@@ -74,13 +75,17 @@ async fn commit(storage: &dyn StorageBackend, live: &Live, batch: Vec<Write>) {
                 parts.extend([second_half, part]);
             }
             Err(error) => {
-                tracing::warn!(events = part.len(), "events were not stored: {error}");
                 let error = Arc::new(error);
+                lost += part.len();
+                last_error = Some(error.clone());
                 for Write { done, .. } in part {
                     let _ = done.send(Err(error.clone()));
                 }
             }
         }
+    }
+    if let Some(error) = last_error {
+        tracing::warn!(events = lost, "events were not stored, the last of them because: {error}");
     }
 }
 
@@ -94,62 +99,13 @@ async fn store(storage: &dyn StorageBackend, part: &[Write]) -> Result<(), Stora
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::time::Duration;
 
-    use async_trait::async_trait;
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::storage::{FlowTrace, MemoryStorage, TraceQuery};
+    use crate::ingest::gated::Gated;
     use crate::{ExecutionStatus, TraceEvent, TraceId};
-
-    /// Stores in memory, one batch for each permit, and keeps the size of each batch.
-    struct Gated {
-        storage: MemoryStorage,
-        permits: Semaphore,
-        batches: Mutex<Vec<usize>>,
-    }
-
-    impl Gated {
-        fn new(permits: usize) -> Arc<Self> {
-            Arc::new(Self {
-                storage: MemoryStorage::new(),
-                permits: Semaphore::new(permits),
-                batches: Mutex::default(),
-            })
-        }
-    }
-
-    #[async_trait]
-    impl StorageBackend for Gated {
-        async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
-            self.storage.store_trace(trace).await
-        }
-        async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-            self.storage.get_trace(trace_id).await
-        }
-        async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-            self.storage.query_traces(query).await
-        }
-        async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
-            self.storage.store_event(trace_id, event).await
-        }
-        async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-            self.storage.get_events(trace_id).await
-        }
-        async fn health_check(&self) -> Result<(), StorageError> {
-            self.storage.health_check().await
-        }
-        async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
-            self.permits.acquire().await.expect("it is never closed").forget();
-            self.batches.lock().unwrap().push(events.len());
-            if events.iter().any(|(_, event)| event.actor_id == "panic") {
-                panic!("asked to");
-            }
-            self.storage.store_events(events).await
-        }
-    }
 
     fn event(trace_id: TraceId, actor: &str) -> LiveEvent {
         let event = TraceEvent { actor_id: actor.into(), ..Default::default() };

@@ -2,6 +2,8 @@
 //! stored is told to those who watch.
 
 mod committer;
+#[cfg(test)]
+pub(crate) mod gated;
 mod live;
 mod open_trace;
 mod session;

@@ -28,6 +28,9 @@ pub const UNKNOWN_FLOW: &str = "unknown";
 /// bounds the memory (about 100 KB) rather than serving them.
 const REMEMBERED_IDS: usize = 1_024;
 
+/// The traces whose ends are stored with one call.
+const ENDED_AT_ONCE: usize = 1_000;
+
 /// The pauses before a trace's end is stored again after a failure that may pass.
 const END_RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 
@@ -121,28 +124,38 @@ impl Session {
 
     /// Ends every trace that was started here. To be called when every event recorded so far is stored.
     pub async fn finish(self) {
-        for trace in self.open.values() {
-            let unknown =
-                |start_time| self.header(trace.trace_id, FlowId::new(UNKNOWN_FLOW), FlowVersion::default(), start_time);
-            if let Some(header) = trace.ended(unknown) {
-                self.end(header).await;
-            }
+        let unknown = |trace_id| {
+            let session = &self;
+            move |start_time| session.header(trace_id, FlowId::new(UNKNOWN_FLOW), FlowVersion::default(), start_time)
+        };
+        let ended: Vec<_> = self.open.values().filter_map(|trace| trace.ended(unknown(trace.trace_id))).collect();
+        for headers in ended.chunks(ENDED_AT_ONCE) {
+            self.store_ended(headers).await;
         }
     }
 
-    async fn end(&self, header: FlowTrace) {
-        let trace_id = header.trace_id;
+    async fn store_ended(&self, headers: &[FlowTrace]) {
+        let not_stored = |headers: &[FlowTrace], error: StorageError| {
+            for FlowTrace { trace_id, .. } in headers {
+                tracing::error!(%trace_id, session = %self.id, "the end of a trace was not stored: {error}");
+            }
+        };
         let mut pauses = END_RETRIES.into_iter();
-        while let Err(error) = self.ingest.storage().store_trace(header.clone()).await {
-            match pauses.next().filter(|_| error.is_retryable()) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => {
-                    tracing::error!(%trace_id, session = %self.id, "the end of a trace was not stored: {error}");
-                    return;
+        while let Err(error) = self.ingest.storage().store_traces(headers.to_vec()).await {
+            if !error.is_retryable() {
+                // Which of them it refuses is not known; the others are to have their end.
+                for header in headers {
+                    if let Err(error) = self.ingest.storage().store_trace(header.clone()).await {
+                        not_stored(std::slice::from_ref(header), error);
+                    }
                 }
+                return;
+            }
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return not_stored(headers, error),
             }
         }
-        tracing::debug!(%trace_id, session = %self.id, status = header.status.name(), "trace ended");
     }
 
     /// The trace that events belong to which name no other.
@@ -181,7 +194,12 @@ async fn find(ingest: &Ingest, trace_id: TraceId) -> Result<Option<StoredTrace>,
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
+    use tokio::sync::Semaphore;
+
     use super::*;
+    use crate::ingest::gated::Gated;
     use crate::storage::{MemoryStorage, StorageBackend};
     use crate::{TraceEventData, TraceEventType, TraceQuery};
 
@@ -283,6 +301,22 @@ mod tests {
         session.record(TraceId::new(), bad).await.unwrap_err();
         session.finish().await;
         assert_eq!(storage.stats().await.unwrap().traces, 0);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_for_a_moment_gets_the_start_and_the_end_of_a_trace() {
+        let storage = Gated::new(Semaphore::MAX_PERMITS);
+        let mut session = Session::new(Ingest::new(storage.clone()), None);
+        storage.headers_to_refuse.store(1, Ordering::Relaxed);
+        let (flow_id, version) = flow("f");
+        session.start_trace(flow_id, version).await.unwrap_err();
+        session.record(TraceId::new(), event(1)).await.unwrap();
+        storage.headers_to_refuse.store(2, Ordering::Relaxed);
+        session.finish().await;
+        let traces = storage.query_traces(TraceQuery::default()).await.unwrap();
+        let [trace] = &traces[..] else { panic!("{traces:?}") };
+        assert_eq!((trace.flow_id.as_str(), trace.events.len()), ("f", 1));
+        assert_eq!(trace.status, ExecutionStatus::Completed);
     }
 
     #[tokio::test]

@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, SinkExt, StreamExt};
+use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite;
 
 use super::super::Stopped;
@@ -27,6 +29,10 @@ const MAX_IN_FLIGHT_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
 
 /// The notifications that are sent before anything else gets its turn.
 const NOTIFICATIONS_AT_ONCE: usize = 256;
+
+/// How often a silent peer is pinged. Whether it answers does not matter: what is sent to a peer that is gone without a
+/// word makes the system find out, and the connection end.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long a peer has to take the last answers and to complete the closing handshake.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -90,11 +96,15 @@ struct Connection {
 
 impl Connection {
     async fn run(&mut self) -> End {
+        let mut ping = tokio::time::interval(PING_INTERVAL);
+        ping.reset();
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let turn = tokio::select! {
                 () = self.stopped.wait() => Err(End::Stopped),
                 Some(recorded) = self.in_flight.next() => self.acknowledge(recorded).await,
                 notification = notification(&mut self.subscription) => self.notify(notification).await,
+                _ = ping.tick() => self.send(Message::Ping(Bytes::new())).await,
                 message = self.socket.recv(),
                     if self.in_flight.len() < MAX_IN_FLIGHT && self.in_flight_bytes < MAX_IN_FLIGHT_BYTES =>
                 {
@@ -170,7 +180,11 @@ impl Connection {
                 frame::encode(&TracingResponse::Error { message: problem, code: ErrorCode::InvalidRequest })
             }
         };
-        self.feed(answer).await?;
+        self.send(answer).await
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        self.feed(message).await?;
         self.flush().await
     }
 

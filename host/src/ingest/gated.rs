@@ -1,0 +1,69 @@
+//! A store for tests that waits, fails and panics when it is asked to.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use crate::storage::{FlowTrace, MemoryStorage, StorageBackend, StorageError, TraceQuery};
+use crate::{TraceEvent, TraceId};
+
+/// Memory that stores a batch of events only when it has a permit, and panics when one is of the actor `panic`.
+pub(crate) struct Gated {
+    pub(crate) storage: MemoryStorage,
+    pub(crate) permits: Semaphore,
+    /// The size of each batch of events.
+    pub(crate) batches: Mutex<Vec<usize>>,
+    /// How many of the next headers are turned away as if the database were down.
+    pub(crate) headers_to_refuse: AtomicUsize,
+}
+
+impl Gated {
+    pub(crate) fn new(permits: usize) -> Arc<Self> {
+        Arc::new(Self {
+            storage: MemoryStorage::new(),
+            permits: Semaphore::new(permits),
+            batches: Mutex::default(),
+            headers_to_refuse: AtomicUsize::new(0),
+        })
+    }
+}
+
+#[async_trait]
+impl StorageBackend for Gated {
+    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
+        let one_less = |left: usize| left.checked_sub(1);
+        match self.headers_to_refuse.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+            Ok(_) => Err(StorageError::Unavailable("asked to be".into())),
+            Err(_) => self.storage.store_trace(trace).await,
+        }
+    }
+
+    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+        self.storage.get_trace(trace_id).await
+    }
+
+    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
+        self.storage.query_traces(query).await
+    }
+
+    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
+        self.store_events(vec![(trace_id, event)]).await
+    }
+
+    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
+        self.storage.get_events(trace_id).await
+    }
+
+    async fn health_check(&self) -> Result<(), StorageError> {
+        self.storage.health_check().await
+    }
+
+    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        self.permits.acquire().await.expect("it is never closed").forget();
+        self.batches.lock().unwrap().push(events.len());
+        assert!(events.iter().all(|(_, event)| event.actor_id != "panic"), "asked to panic");
+        self.storage.store_events(events).await
+    }
+}

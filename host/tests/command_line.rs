@@ -1,0 +1,181 @@
+//! The program as a user runs it: its output, its errors, its exit codes.
+#![cfg(all(feature = "server", feature = "sqlite"))]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+const SESSION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reflow-session.jsonl");
+
+fn program(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reflow-tracing"));
+    command.current_dir(folder).args(arguments).env("RUST_LOG", "warn");
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    program(folder, arguments).output().unwrap()
+}
+
+#[track_caller]
+fn stdout(output: Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the program says when it fails, with exit code 1.
+#[track_caller]
+fn failure(output: Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A folder whose configuration takes any free port and keeps traces in a file.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("reflow_tracing.toml"), "[server]\nport = 0\n").unwrap();
+    folder
+}
+
+struct Host {
+    process: Child,
+    url: String,
+}
+
+impl Host {
+    fn start(folder: &Path) -> Self {
+        let mut process = program(folder, &["serve"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).trim_end().to_owned();
+        Self { process, url }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_session_that_is_replayed_can_be_queried_and_got() {
+    let folder = folder();
+    let folder = folder.path();
+    let mut host = Host::start(folder);
+    let summary = stdout(run(folder, &["replay", SESSION, "--url", &host.url]));
+    assert!(summary.contains("acknowledged  17\n"), "{summary}");
+    let trace_id = summary.lines().last().unwrap().trim();
+
+    // The host is killed: what it acknowledged is stored.
+    host.process.kill().unwrap();
+    let traces: serde_json::Value = serde_json::from_str(&stdout(run(folder, &["query", "--format", "json"]))).unwrap();
+    assert_eq!(traces.as_array().unwrap().len(), 1);
+    assert_eq!(traces[0]["trace_id"], trace_id);
+    assert_eq!(traces[0]["status"], "Completed");
+    assert_eq!(traces[0]["events"].as_array().unwrap().len(), 16);
+
+    let lines = stdout(run(folder, &["query", "--format", "ndjson", "--actor", "data_gen"]));
+    assert_eq!(lines.lines().count(), 1);
+    let table = stdout(run(folder, &["query", "--errors"]));
+    assert_eq!(table, "0 traces\n");
+    let table = stdout(run(folder, &["get", trace_id]));
+    assert!(table.contains("network_session_1795371274") && table.contains("to message_processor.In"), "{table}");
+}
+
+#[test]
+fn a_bad_line_of_a_recording_is_named_and_nothing_is_sent() {
+    let folder = folder();
+    let folder = folder.path();
+    let host = Host::start(folder);
+    let mut replay = program(folder, &["replay", "-", "--url", &host.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let session = std::fs::read_to_string(SESSION).unwrap();
+    replay.stdin.take().unwrap().write_all(format!("{session}oops\n").as_bytes()).unwrap();
+    let message = failure(replay.wait_with_output().unwrap());
+    assert!(message.contains("line 18"), "{message}");
+    assert_eq!(stdout(run(folder, &["query"])), "0 traces\n");
+}
+
+#[test]
+fn a_frame_that_the_host_refuses_fails_the_replay() {
+    let folder = folder();
+    let folder = folder.path();
+    let host = Host::start(folder);
+    let frame = serde_json::json!({"QueryTraces": {"query": {"limit": 1_000_000}}});
+    let recording = folder.join("recording.jsonl");
+    std::fs::write(&recording, serde_json::json!({"connection": "a", "frame": frame}).to_string()).unwrap();
+    let output = run(folder, &["replay", recording.to_str().unwrap(), "--url", &host.url]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("line 1: invalid argument"), "{output:?}");
+    assert!(failure(output).contains("1 of 1 frames failed"));
+}
+
+#[test]
+fn a_host_that_is_not_there_is_named_with_the_remedy() {
+    let folder = folder();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("ws://{free}");
+    let message = failure(run(folder.path(), &["replay", SESSION, "--url", &url]));
+    assert!(message.contains(&url) && message.contains("reflow-tracing serve"), "{message}");
+}
+
+#[test]
+fn a_port_that_is_in_use_is_named_with_the_setting() {
+    let folder = folder();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = program(folder.path(), &["serve"]).env("REFLOW_TRACING_PORT", &port).output().unwrap();
+    let message = failure(output);
+    assert!(message.contains(&format!("127.0.0.1:{port}")) && message.contains("`port`"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_host_that_is_asked_to_end_ends_well() {
+    let folder = folder();
+    let mut host = Host::start(folder.path());
+    let asked = Command::new("kill").arg(host.process.id().to_string()).status().unwrap();
+    assert!(asked.success());
+    assert!(host.process.wait().unwrap().success());
+    let mut rest = String::new();
+    host.process.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "", "one line is all that it prints");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = folder();
+    let folder = folder.path();
+    let host = Host::start(folder);
+    stdout(run(folder, &["replay", SESSION, "--url", &host.url]));
+    let mut query =
+        program(folder, &["query", "--format", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(query.stdout.take());
+    let output = query.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_trace_that_is_not_there_is_an_error() {
+    let folder = folder();
+    let trace_id = "00000000-0000-4000-8000-000000000000";
+    assert!(failure(run(folder.path(), &["get", trace_id])).contains(trace_id));
+}
+
+#[test]
+fn memory_can_not_be_queried_from_outside() {
+    let folder = folder();
+    let output = program(folder.path(), &["query"]).env("REFLOW_TRACING_STORAGE_BACKEND", "memory").output().unwrap();
+    assert!(failure(output).contains("host process only"));
+}
+
+#[test]
+fn an_argument_that_makes_no_sense_is_a_usage_error() {
+    assert_eq!(run(folder().path(), &["query", "--status", "done"]).status.code(), Some(2));
+}
