@@ -1,5 +1,4 @@
 //! The program as a user runs it: its output, its errors, its exit codes.
-#![cfg(all(feature = "server", feature = "sqlite"))]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
