@@ -3,10 +3,8 @@
 //! One batch is in flight at a time. An idle store therefore stores a lone event at once, and a busy one gets batches as
 //! large as the load needs, without a timer.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::live::{Live, LiveEvent};
@@ -91,10 +89,7 @@ async fn commit(storage: &dyn StorageBackend, live: &Live, batch: Vec<Write>) {
 
 async fn store(storage: &dyn StorageBackend, part: &[Write]) -> Result<(), StorageError> {
     let events = part.iter().map(|write| (write.event.trace_id, write.event.event.clone())).collect();
-    // A backend that panics must not end the writer, which serves everyone.
-    AssertUnwindSafe(storage.store_events(events)).catch_unwind().await.unwrap_or_else(|_| {
-        Err(StorageError::Other { message: "the backend panicked; its log says why".into(), retryable: true })
-    })
+    super::guard(storage.store_events(events)).await
 }
 
 #[cfg(test)]

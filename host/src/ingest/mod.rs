@@ -2,25 +2,31 @@
 //! stored is told to those who watch.
 
 mod committer;
+mod directory;
 #[cfg(test)]
 pub(crate) mod gated;
 mod live;
 mod open_trace;
 mod session;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 pub use committer::{CommitError, Committer};
 pub use live::{Lagged, Live, LiveEvent, Subscription, SubscriptionFilters};
 pub use session::{Session, UNKNOWN_FLOW};
 
-use crate::storage::StorageBackend;
+use directory::Directory;
+use futures::FutureExt;
+
+use crate::storage::{StorageBackend, StorageError};
 
 /// What all senders share: the store, the queue of writes to it, and the live stream.
 #[derive(Clone)]
 pub struct Ingest {
     storage: Arc<dyn StorageBackend>,
     committer: Committer,
+    directory: Directory,
     live: Live,
 }
 
@@ -28,7 +34,8 @@ impl Ingest {
     /// Ingest into `storage`. Must be called within a tokio runtime, which then writes what is submitted.
     pub fn new(storage: Arc<dyn StorageBackend>) -> Self {
         let live = Live::new();
-        Self { committer: Committer::start(storage.clone(), live.clone()), storage, live }
+        let committer = Committer::start(storage.clone(), live.clone());
+        Self { committer, directory: Directory::start(storage.clone()), storage, live }
     }
 
     /// The store that events go to.
@@ -45,4 +52,11 @@ impl Ingest {
     pub fn live(&self) -> &Live {
         &self.live
     }
+}
+
+/// Waits for a backend. One that panics must not end the task that calls it, which serves everyone.
+async fn guard<T>(call: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
+        Err(StorageError::Other { message: "the backend panicked; its log says why".into(), retryable: true })
+    })
 }

@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use hashlink::LruCache;
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::live::LiveEvent;
@@ -23,10 +21,6 @@ use crate::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId
 
 /// The flow of events whose sender never said which flow it runs.
 pub const UNKNOWN_FLOW: &str = "unknown";
-
-/// How many trace ids of events a session remembers the store's answer for. Random ids never come back, so the number
-/// bounds the memory (about 100 KB) rather than serving them.
-const REMEMBERED_IDS: usize = 1_024;
 
 /// The traces whose ends are stored with one call.
 const ENDED_AT_ONCE: usize = 1_000;
@@ -41,21 +35,12 @@ pub struct Session {
     peer: Option<SocketAddr>,
     open: HashMap<TraceId, Arc<OpenTrace>>,
     current: Option<Arc<OpenTrace>>,
-    stored: LruCache<TraceId, Arc<OnceCell<Option<StoredTrace>>>>,
-}
-
-/// What has to be known of a trace that other senders stored.
-#[derive(Clone)]
-struct StoredTrace {
-    flow_id: FlowId,
-    status: ExecutionStatus,
 }
 
 impl Session {
     /// A session that stores in `ingest`; `peer` is where its messages come from.
     pub fn new(ingest: Ingest, peer: Option<SocketAddr>) -> Self {
-        let stored = LruCache::new(REMEMBERED_IDS);
-        Self { ingest, id: Uuid::new_v4(), peer, open: HashMap::new(), current: None, stored }
+        Self { ingest, id: Uuid::new_v4(), peer, open: HashMap::new(), current: None }
     }
 
     /// Names the session, in logs and in the metadata of its traces.
@@ -72,13 +57,10 @@ impl Session {
     ) -> impl Future<Output = Result<(), CommitError>> + Send + use<> {
         let ingest = self.ingest.clone();
         let started_here = self.open.get(&trace_id).cloned();
-        let asked = started_here.is_none().then(|| self.stored.entry(trace_id).or_insert_with(Arc::default).clone());
+        let may_be_stored = started_here.is_none();
         let target = started_here.unwrap_or_else(|| self.current());
         async move {
-            if let Some(asked) = asked
-                && let Some(StoredTrace { flow_id, status }) =
-                    asked.get_or_try_init(|| find(&ingest, trace_id)).await?.clone()
-            {
+            if may_be_stored && let Some(FlowTrace { flow_id, status, .. }) = ingest.directory.find(trace_id).await? {
                 return ingest.committer().store(LiveEvent { trace_id, flow_id: Some(flow_id), status, event }).await;
             }
             target.record(&ingest, event).await
@@ -115,7 +97,6 @@ impl Session {
             let flow_id = Some(header.flow_id.clone());
             live.publish(LiveEvent { trace_id: header.trace_id, flow_id, status: header.status.clone(), event });
         }
-        self.stored.remove(&header.trace_id);
         if let Some(open) = self.open.get(&header.trace_id) {
             open.set_header(header, true);
         }
@@ -185,11 +166,6 @@ impl Session {
             ..FlowTrace::default()
         }
     }
-}
-
-async fn find(ingest: &Ingest, trace_id: TraceId) -> Result<Option<StoredTrace>, CommitError> {
-    let trace = ingest.storage().get_trace(trace_id).await?;
-    Ok(trace.map(|trace| StoredTrace { flow_id: trace.flow_id, status: trace.status }))
 }
 
 #[cfg(test)]

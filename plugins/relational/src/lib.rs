@@ -14,6 +14,8 @@
 mod select;
 mod token;
 
+use std::collections::HashMap;
+
 use reflow_tracing_plugin::sql::{Binding, Connection, Value};
 use reflow_tracing_plugin::{
     Backend, Column, EventBatch, EventPage, Info, PageRequest, Result, Stats, Status, StorageError, Trace, TracePage,
@@ -23,6 +25,9 @@ use select::Select;
 use token::Place;
 
 export!(Relational);
+
+/// Few enough that the statement stays small.
+const IDS_A_QUERY: usize = 500;
 
 struct Relational {
     database: Connection,
@@ -79,13 +84,20 @@ impl Backend for Relational {
     }
 
     fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
-        ids.into_iter()
-            .map(|trace_id| {
-                let statement = "SELECT body FROM trace WHERE trace_id = ? AND body IS NOT NULL";
-                let row = self.database.query(statement, &[trace_id.into()])?.all()?.pop();
-                Ok(row.and_then(|mut row| row.pop()).and_then(Value::into_blob))
-            })
-            .collect()
+        let mut found = HashMap::new();
+        for ids in ids.chunks(IDS_A_QUERY) {
+            let placeholders = vec!["?"; ids.len()].join(", ");
+            let statement =
+                format!("SELECT trace_id, body FROM trace WHERE body IS NOT NULL AND trace_id IN ({placeholders})");
+            let parameters: Vec<Value> = ids.iter().copied().map(Value::from).collect();
+            for row in self.database.query(&statement, &parameters)?.all()? {
+                if let Ok([Value::Blob(trace_id), Value::Blob(body)]) = <[Value; 2]>::try_from(row) {
+                    found.insert(trace_id, body);
+                }
+            }
+        }
+        // Asked for twice, given twice.
+        Ok(ids.into_iter().map(|trace_id| found.get(trace_id.to_bytes().as_slice()).cloned()).collect())
     }
 
     fn query_traces(&self, query: TraceQuery, page: PageRequest) -> Result<TracePage> {

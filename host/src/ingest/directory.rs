@@ -1,0 +1,64 @@
+//! Which traces the store has: what is asked at the same time is answered with one read.
+//!
+//! Reflow's client puts an unknown trace id on every event, so there is a question for each; asked one by one they would
+//! cost as much as storing the events does.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::CommitError;
+use crate::storage::{FlowTrace, StorageBackend, StorageError, TraceId};
+
+/// The most questions that one read answers.
+const MAX_QUESTIONS: usize = 1_000;
+
+/// Answers questions for headers. Clones share the queue; it is served until the last one is dropped.
+#[derive(Clone)]
+pub(super) struct Directory {
+    queue: mpsc::Sender<Question>,
+}
+
+struct Question {
+    trace_id: TraceId,
+    answer: oneshot::Sender<Result<Option<FlowTrace>, CommitError>>,
+}
+
+impl Directory {
+    pub(super) fn start(storage: Arc<dyn StorageBackend>) -> Self {
+        let (queue, mut waiting) = mpsc::channel(MAX_QUESTIONS);
+        tokio::spawn(async move {
+            let mut questions = Vec::new();
+            while waiting.recv_many(&mut questions, MAX_QUESTIONS).await > 0 {
+                answer(&*storage, std::mem::take(&mut questions)).await;
+            }
+        });
+        Self { queue }
+    }
+
+    /// The header of a trace, if the store has one.
+    pub(super) async fn find(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, CommitError> {
+        let stopped = || StorageError::Other { message: "the reader has stopped".into(), retryable: false };
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Question { trace_id, answer }).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+async fn answer(storage: &dyn StorageBackend, questions: Vec<Question>) {
+    let ids = questions.iter().map(|question| question.trace_id).collect();
+    match super::guard(storage.get_headers(ids)).await {
+        Ok(headers) => {
+            for (Question { answer, .. }, header) in questions.into_iter().zip(headers) {
+                // A sender that is gone needs no answer.
+                let _ = answer.send(Ok(header));
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for Question { answer, .. } in questions {
+                let _ = answer.send(Err(error.clone()));
+            }
+        }
+    }
+}
