@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures::{SinkExt, StreamExt};
 use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginConfig};
 use reflow_tracing::storage::{StorageBackend, StorageError};
 use reflow_tracing::{FlowId, TraceQuery};
-use reflow_tracing_tests::test_plugin;
+use reflow_tracing_tests::{Backend, Host, Setting, test_plugin};
 use tempfile::TempDir;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
 
 struct Hostile {
     backend: PluginBackend,
@@ -134,4 +137,31 @@ async fn when_every_instance_is_busy_a_call_is_told_so() {
         assert!(error.is_retryable() && error.to_string().contains("were busy"), "{error}");
     }
     hostile.backend.health_check().await.expect("the instance was replaced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_a_hostile_plugin_goes_on() {
+    let setting = Setting::new(Backend::Hostile);
+    let host = Host::start(&setting);
+    let (mut victim, _) = connect_async(&host.url).await.expect("the host listens");
+    let (mut bystander, _) = connect_async(&host.url).await.expect("the host listens");
+    for (how, reason) in [("trap", "stopped itself"), ("spin", "longer than 1000 ms"), ("allocate", "more than 32 MiB")]
+    {
+        let query = serde_json::to_string(&TraceQuery { flow_id: Some(FlowId::new(how)), ..TraceQuery::default() });
+        let request = format!(r#"{{"QueryTraces":{{"query":{}}}}}"#, query.expect("it is written"));
+        victim.send(Message::text(request)).await.expect("sent");
+        bystander.send(Message::text(r#"{"GetFlowVersions":{"flow_id":"f"}}"#)).await.expect("sent");
+
+        let untouched = bystander.next().await.expect("an answer").expect("a frame");
+        assert_eq!(untouched.to_text().expect("text"), r#"{"FlowVersions":{"versions":[]}}"#, "beside `{how}`");
+        let refusal = victim.next().await.expect("an answer").expect("a frame");
+        let refusal = refusal.to_text().expect("text");
+        assert!(refusal.contains("Error") && refusal.contains("`hostile`") && refusal.contains(reason), "{refusal}");
+
+        // The same connection too.
+        victim.send(Message::text(r#""Ping""#)).await.expect("sent");
+        let pong = victim.next().await.expect("an answer").expect("a frame");
+        assert_eq!(pong.to_text().expect("text"), r#""Pong""#);
+    }
+    host.stop();
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use reflow_tracing_protocol::FlowTrace;
 use tempfile::TempDir;
 
-use crate::{host_program, plugin};
+use crate::{host_program, plugin, test_plugin};
 
 /// The storage that a host is configured with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Backend {
     Sqlite,
     /// The plugin `relational`, on a SQLite file.
     Relational,
+    /// The plugin `hostile`, which misbehaves on demand.
+    Hostile,
 }
 
 impl Backend {
@@ -26,6 +28,7 @@ impl Backend {
         match self {
             Self::Sqlite => "sqlite",
             Self::Relational => "relational",
+            Self::Hostile => "hostile",
         }
     }
 }
@@ -41,7 +44,9 @@ impl Setting {
         let setting = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         let plugins = setting.path().join("plugins");
         fs::create_dir(&plugins).expect("a new folder");
-        fs::copy(plugin("relational"), plugins.join("relational.wasm")).expect("a copy of the plugin");
+        for (file, name) in [(plugin("relational"), "relational.wasm"), (test_plugin("hostile"), "hostile.wasm")] {
+            fs::copy(file, plugins.join(name)).expect("a copy of the plugin");
+        }
         setting.choose(backend);
         setting
     }
@@ -50,7 +55,8 @@ impl Setting {
     pub fn choose(&self, backend: Backend) {
         let text = format!(
             "[server]\nport = 0\n\n[storage]\nbackend = \"{}\"\n\n[plugins.relational]\n\
-             grants = {{ sql = {{ default = \"sqlite:relational.db\" }} }}\n",
+             grants = {{ sql = {{ default = \"sqlite:relational.db\" }} }}\n\n\
+             [plugins.hostile]\nlimits = {{ memory_mb = 32, call_timeout_ms = 1000 }}\n",
             backend.name()
         );
         self.write(&text);
