@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Rooms, each using only those before it: [`model`](crate#reexports) (pure data), [`storage`] (the contract and the
-//! built-in backends), `plugin` (backends that are WebAssembly components), `config`, `ingest` (sessions of senders),
+//! built-in backends), `plugin` (backends that are WebAssembly components), `migration` (from store to store), `config`, `ingest` (sessions of senders),
 //! `server` and `cli`.
 //!
 //! Features: `sqlite`, `plugins`, `server` (all on by default) and `conformance` (the suite that every backend passes).
@@ -30,6 +30,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "server")]
 pub mod ingest;
+pub mod migration;
 mod model;
 #[cfg(feature = "plugins")]
 pub mod plugin;

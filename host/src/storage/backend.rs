@@ -1,5 +1,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryFutureExt};
 
 use super::StorageError;
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
@@ -94,6 +96,12 @@ pub trait StorageBackend: Send + Sync {
             headers.push(trace.map(|trace| FlowTrace { events: Vec::new(), ..trace }));
         }
         Ok(headers)
+    }
+
+    /// The events of a trace, as [`get_events`](Self::get_events) gives them, one after another.
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        let events = self.get_events(trace_id).map_ok(|events| stream::iter(events).map(Ok));
+        events.try_flatten_stream().boxed()
     }
 
     /// Deletes a trace with its events. Says whether there was anything to delete.

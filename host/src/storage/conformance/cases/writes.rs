@@ -1,3 +1,4 @@
+use futures::TryStreamExt;
 use futures::future::try_join_all;
 
 use super::super::case::{cases, ensure};
@@ -17,6 +18,7 @@ cases! { "writes":
     two_traces_may_use_the_same_event_id => "An event id identifies an event within its trace only.",
     a_write_is_seen_by_the_next_read => "A read that begins after a write was acknowledged sees it.",
     headers_come_without_events_in_the_order_asked_for => "get_headers answers in the order asked for, with `None` where no header is stored.",
+    events_are_streamed_as_they_are_got => "stream_events gives what get_events gives, one after another.",
     concurrent_writers_to_one_trace_lose_nothing => "What was acknowledged is stored, whoever else writes.",
     concurrent_writers_of_the_same_event_store_it_once => "Writes are idempotent, also at the same moment.",
     concurrent_writers_to_many_traces_lose_nothing => "What was acknowledged is stored, whoever else writes.",
@@ -129,6 +131,14 @@ async fn headers_come_without_events_in_the_order_asked_for(store: &Store) -> Ou
     let expected = vec![Some(trace(2)), None, Some(trace(1)), None, Some(trace(2))];
     same("get_headers", &store.get_headers(ids).await?, &expected)?;
     same("get_headers of nothing", &store.get_headers(Vec::new()).await?, &Vec::new())
+}
+
+async fn events_are_streamed_as_they_are_got(store: &Store) -> Outcome {
+    store.store_trace(with_events(trace(1), (0..5).rev().map(event))).await?;
+    let streamed: Vec<_> = store.stream_events(trace_id(1)).try_collect().await?;
+    same("stream_events", &streamed, &(0..5).map(event).collect())?;
+    let none: Vec<_> = store.stream_events(trace_id(2)).try_collect().await?;
+    same("stream_events of an unknown trace", &none, &Vec::new())
 }
 
 async fn concurrent_writers_to_one_trace_lose_nothing(store: &Store) -> Outcome {
