@@ -15,7 +15,9 @@ enum Fault {
     EventsInOrderOfArrival,
     HeaderIsKept,
     MicrosecondsOnly,
+    NegativeZeroIsZero,
     AnyCase,
+    TagsForgetTheActor,
     EndIsExclusive,
     TiesByDescendingId,
     LimitIsIgnored,
@@ -23,6 +25,7 @@ enum Fault {
     AnythingIsValid,
     Panics,
     Hangs,
+    PanicsOnceClosed,
     NeverOpens,
 }
 
@@ -39,6 +42,9 @@ impl StorageBackend for Faulty {
         if self.0 == MicrosecondsOnly {
             let nanos = trace.start_time.timestamp_nanos_opt().unwrap_or_default();
             trace.start_time = chrono::DateTime::from_timestamp_nanos(nanos / 1_000 * 1_000);
+        }
+        if self.0 == NegativeZeroIsZero {
+            trace.events.iter_mut().for_each(|event| event.data.performance_metrics.cpu_usage_percent += 0.0);
         }
         let mut oracle = self.1.lock().unwrap();
         if let Some(earlier) = oracle.trace(trace.trace_id)
@@ -65,6 +71,9 @@ impl StorageBackend for Faulty {
         }
         if self.0 == LimitIsIgnored {
             query.limit = Some(TraceQuery::MAX_LIMIT);
+        }
+        if self.0 == TagsForgetTheActor && !query.tags.is_empty() {
+            query.actor_filter = None;
         }
         let filter = if self.0 == AnyCase { query.actor_filter.take() } else { None };
         let mut traces = self.1.lock().unwrap().query(&query);
@@ -115,6 +124,18 @@ impl StorageBackend for Faulty {
     async fn health_check(&self) -> Result<(), StorageError> {
         Ok(())
     }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        if self.0 == PanicsOnceClosed {
+            // Poisons the lock that everything else takes.
+            let closed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _oracle = self.1.lock();
+                panic!("closed");
+            }));
+            assert!(closed.is_err());
+        }
+        Ok(())
+    }
 }
 
 async fn report(fault: Fault, suite: Suite) -> Report {
@@ -137,12 +158,16 @@ async fn each_fault_fails_the_case_that_is_about_it() {
         (EventsInOrderOfArrival, "writes::events_come_in_their_order_whatever_order_they_were_stored_in"),
         (HeaderIsKept, "replacing::a_later_header_replaces_the_earlier_one"),
         (MicrosecondsOnly, "fidelity::times_come_back_to_the_nanosecond"),
+        (NegativeZeroIsZero, "fidelity::floats_come_back_bit_by_bit"),
+        (TagsForgetTheActor, "pairs::each_pair_of_predicates_finds_what_both_find"),
         (AnyCase, "actors::an_actor_is_matched_case_sensitively"),
         (EndIsExclusive, "predicates::a_time_range_includes_its_bounds"),
         (TiesByDescendingId, "order::traces_of_one_start_come_by_trace_id"),
         (LimitIsIgnored, "order::a_limit_bounds_the_answer"),
         (LongLimitIsCut, "arguments::a_limit_over_the_maximum_is_refused"),
         (AnythingIsValid, "arguments::names_over_the_limit_are_refused"),
+        (AnythingIsValid, "arguments::leap_seconds_are_refused"),
+        (PanicsOnceClosed, "closing::calls_after_closing_come_to_an_end"),
         (Panics, "writes::storing_a_trace_again_changes_nothing"),
         (Hangs, "order::the_newest_trace_comes_first"),
         (NeverOpens, "empty::a_working_store_is_healthy"),

@@ -67,7 +67,15 @@ fn check_name(field: &str, name: &str) -> Result<(), InvalidValue> {
     Ok(())
 }
 
+/// The nanoseconds of a second, more in a leap second alone.
+const SECOND: u32 = 1_000_000_000;
+
+/// Stores keep a count of nanoseconds since 1970, in which a leap second has the counts of the second after it.
 fn check_time(field: &str, time: DateTime<Utc>) -> Result<(), InvalidValue> {
+    if time.timestamp_subsec_nanos() >= SECOND {
+        let problem = format!("is {time}, within a leap second, which can't be told from the second after it");
+        return Err(invalid(field, problem));
+    }
     match time.timestamp_nanos_opt() {
         Some(_) => Ok(()),
         None => Err(invalid(field, format!("is {time}, outside of the years 1677 to 2262"))),

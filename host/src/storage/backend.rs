@@ -130,7 +130,8 @@ pub trait StorageBackend: Send + Sync {
         Ok(())
     }
 
-    /// Ends the work: flushes, releases files and connections. Calls after it MAY fail.
+    /// Ends the work: flushes, releases files and connections. Calls after it, or under way, MAY fail; they
+    /// MUST NOT panic or hang.
     async fn close(&self) -> Result<(), StorageError> {
         self.flush().await
     }

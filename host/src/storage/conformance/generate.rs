@@ -41,15 +41,7 @@ pub fn any_time() -> impl Strategy<Value = DateTime<Utc>> + Clone {
         within(1),
         select(vec![i64::MIN, -1, 0, 1, i64::MAX]),
     ];
-    prop_oneof![
-        9 => nanos.prop_map(DateTime::from_timestamp_nanos),
-        1 => Just(leap_second()),
-    ]
-}
-
-/// 2016-12-31T23:59:60.5Z: a second that a plain count of seconds has no place for.
-pub(crate) fn leap_second() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_483_228_799, 1_500_000_000).expect("a leap second follows second 59")
+    nanos.prop_map(DateTime::from_timestamp_nanos)
 }
 
 fn any_uuid() -> impl Strategy<Value = Uuid> + Clone {

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::super::case::{cases, ensure};
 use super::super::compare::same;
 use super::super::{Outcome, Store};
-use super::sample::{event, event_of, finds, holds, trace, trace_id, with_attribute, with_events};
+use super::sample::{comes_back, event, event_of, finds, holds, trace, trace_id, with_attribute, with_events};
 use super::shapes::nested;
 use crate::model::{FlowId, FlowTrace, MAX_NAME_BYTES, TraceEvent, TraceQuery};
 use crate::storage::StorageError;
@@ -13,6 +13,7 @@ cases! { "arguments":
     numbers_that_json_has_no_word_for_are_refused => "NaN and the infinities can't be kept, so they are refused.",
     names_over_the_limit_are_refused => "A flow or actor name over the limit is refused.",
     times_out_of_range_are_refused => "A time that no nanosecond count holds is refused.",
+    leap_seconds_are_refused => "A time within a leap second has no nanosecond count of its own, so it is refused.",
     attributes_that_nest_too_deep_are_refused => "An attribute that nests deeper than the limit is refused.",
     a_refused_event_leaves_its_trace_as_it_was => "An invalid argument changes nothing, neither the header nor the other events.",
     a_batch_with_a_refused_event_is_refused_whole => "An invalid argument changes nothing, also where it is in the middle of a batch.",
@@ -84,14 +85,30 @@ async fn times_out_of_range_are_refused(store: &Store) -> Outcome {
     let just_over = DateTime::from_timestamp_nanos(i64::MAX) + nanosecond;
     let just_under = DateTime::from_timestamp_nanos(i64::MIN) - nanosecond;
     for time in [just_over, just_under, DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MIN_UTC] {
-        event_is_refused(store, &format!("timestamp {time}"), TraceEvent { timestamp: time, ..event(1) }).await?;
-        header_is_refused(store, &format!("start_time {time}"), FlowTrace { start_time: time, ..trace(1) }).await?;
-        header_is_refused(store, &format!("end_time {time}"), FlowTrace { end_time: Some(time), ..trace(1) }).await?;
-        let mut bad = trace(1);
-        bad.version.timestamp = time;
-        header_is_refused(store, &format!("version.timestamp {time}"), bad).await?;
+        time_is_refused(store, time).await?;
     }
     Ok(())
+}
+
+async fn time_is_refused(store: &Store, time: DateTime<Utc>) -> Outcome {
+    event_is_refused(store, &format!("timestamp {time}"), TraceEvent { timestamp: time, ..event(1) }).await?;
+    header_is_refused(store, &format!("start_time {time}"), FlowTrace { start_time: time, ..trace(1) }).await?;
+    header_is_refused(store, &format!("end_time {time}"), FlowTrace { end_time: Some(time), ..trace(1) }).await?;
+    let mut bad = trace(1);
+    bad.version.timestamp = time;
+    header_is_refused(store, &format!("version.timestamp {time}"), bad).await
+}
+
+async fn leap_seconds_are_refused(store: &Store) -> Outcome {
+    // From 2016-12-31T23:59:60Z to the last nanosecond of that second.
+    for nanos in [1_000_000_000, 1_500_000_000, 1_999_999_999] {
+        let time = DateTime::from_timestamp(1_483_228_799, nanos);
+        let time = time.ok_or_else(|| super::super::Failure::new("a leap second follows second 59"))?;
+        time_is_refused(store, time).await?;
+    }
+    // Their neighbours are times like any other.
+    let neighbours = [1_483_228_799_999_999_999, 1_483_228_800_000_000_000].map(DateTime::from_timestamp_nanos);
+    comes_back(store, FlowTrace { start_time: neighbours[0], end_time: Some(neighbours[1]), ..trace(1) }).await
 }
 
 async fn attributes_that_nest_too_deep_are_refused(store: &Store) -> Outcome {

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::case::{cases, ensure};
 use super::super::compare::same;
-use super::super::{Outcome, Store};
+use super::super::{Failure, Outcome, Store};
 use super::sample::{at, event, event_of, finds, holds, store_each, trace, trace_id, with_events};
 use crate::model::{FlowId, FlowTrace, TraceQuery};
 use crate::storage::StorageError;
@@ -17,6 +17,7 @@ cases! { "deletion":
     more_traces_than_a_page_holds_are_deleted [Deletion] => "delete_before is complete, however many there are.",
     any_time_may_bound_a_deletion [Deletion] => "delete_before takes any time, also those that no trace can have.",
     events_without_a_header_have_not_started [Deletion] => "delete_before is about traces with a start.",
+    deletion_amid_reading_disturbs_no_reader [Deletion] => "A read during a deletion finds the trace or what is left of it, and never fails.",
     what_cannot_delete_says_so [no Deletion] => "A backend without deletion refuses it as Unsupported and changes nothing.",
 }
 
@@ -95,6 +96,43 @@ async fn events_without_a_header_have_not_started(store: &Store) -> Outcome {
     store.store_event(trace_id(1), event(1)).await?;
     same("delete_before", &store.delete_before(DateTime::<Utc>::MAX_UTC).await?, &0)?;
     same("get_events", &store.get_events(trace_id(1)).await?, &vec![event(1)])
+}
+
+async fn deletion_amid_reading_disturbs_no_reader(store: &Store) -> Outcome {
+    const DELETED: u32 = 30;
+    let stored = |number| with_events(trace(number), (0..20).map(event));
+    let kept = stored(DELETED);
+    store.store_traces((0..=DELETED).map(stored).collect()).await?;
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                loop {
+                    let traces = store.query_traces(TraceQuery::default()).await?;
+                    for found in &traces {
+                        let whole = (0..=DELETED).map(stored).find(|stored| stored.trace_id == found.trace_id);
+                        let whole = whole.ok_or_else(|| Failure::new(format!("no such trace: {found:?}")))?;
+                        let header = |trace: &FlowTrace| FlowTrace { events: Vec::new(), ..trace.clone() };
+                        same("the header of a trace read amid deletion", &header(found), &header(&whole))?;
+                        let stray = found.events.iter().find(|event| !whole.events.contains(event));
+                        ensure!(stray.is_none(), "expected events that were stored, found {stray:?}");
+                    }
+                    let last = store.get_trace(trace_id(0)).await?;
+                    store.get_events(trace_id(1)).await?;
+                    if last.is_none() && traces.len() == 1 {
+                        return Ok::<_, Failure>(traces);
+                    }
+                }
+            })
+        })
+        .collect();
+    for number in 0..DELETED {
+        same("delete_trace", &store.delete_trace(trace_id(number.into())).await?, &true)?;
+    }
+    for reader in readers {
+        same("what is left", &reader.await.map_err(Failure::of_task)??, &vec![kept.clone()])?;
+    }
+    Ok(())
 }
 
 async fn what_cannot_delete_says_so(store: &Store) -> Outcome {

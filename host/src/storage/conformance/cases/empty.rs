@@ -11,7 +11,6 @@ cases! { "empty":
     an_empty_store_deletes_nothing [Deletion] => "Deletion says whether there was anything to delete.",
     a_working_store_is_healthy => "health_check succeeds while the store can do its work, and changes nothing.",
     flushing_is_always_allowed => "flush succeeds with or without anything to flush.",
-    closing_succeeds => "close succeeds after writes.",
 }
 
 async fn an_empty_store_answers_with_nothing(store: &Store) -> Outcome {
@@ -43,11 +42,5 @@ async fn flushing_is_always_allowed(store: &Store) -> Outcome {
     store.store_trace(trace(1)).await?;
     store.flush().await?;
     ensure!(store.get_trace(trace_id(1)).await?.is_some(), "expected the trace after a flush, found none");
-    Ok(())
-}
-
-async fn closing_succeeds(store: &Store) -> Outcome {
-    store.store_trace(trace(1)).await?;
-    store.close().await?;
     Ok(())
 }

@@ -4,7 +4,8 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use super::super::case::cases;
-use super::super::generate::{any_trace, leap_second};
+use super::super::compare::same;
+use super::super::generate::any_trace;
 use super::super::{Failure, Outcome, Store};
 use super::sample::{
     at, comes_back, event, event_id, holds, trace, trace_id, with_attribute, with_data, with_events, with_tags,
@@ -85,7 +86,7 @@ async fn every_event_type_and_status_comes_back(store: &Store) -> Outcome {
 
 async fn times_come_back_to_the_nanosecond(store: &Store) -> Outcome {
     let nanos = [0, 1, -1, 1_000, 1_000_000, 1_000_000_000, 999_999_999, i64::MIN, i64::MAX];
-    let times: Vec<_> = nanos.into_iter().map(DateTime::from_timestamp_nanos).chain([leap_second()]).collect();
+    let times = nanos.map(DateTime::from_timestamp_nanos);
     for (number, time) in (1..).zip(&times) {
         let mut at_time = FlowTrace { start_time: *time, end_time: Some(*time), ..trace(number) };
         at_time.version.timestamp = *time;
@@ -147,11 +148,17 @@ async fn every_text_comes_back(store: &Store) -> Outcome {
         worded.metadata.environment = text.clone();
         worded.metadata.hostname = text.clone();
         worded.metadata.thread_id = text.clone();
-        let mut event = with_attribute(number, json!({&text: &text}));
+        let mut event = with_attribute(number, json!({&text: [&text, {&text: &text}]}));
         event.data.custom_attributes.insert(text.clone(), Value::Null);
         event.event_type = TraceEventType::DataFlow { to_actor: text.clone(), to_port: text.clone() };
         event.data.port = Some(text.clone());
         event.data.error = Some(text.clone());
+        event.data.message = Some(MessageSnapshot {
+            message_type: text.clone(),
+            checksum: text.clone(),
+            serialized_data: text.clone().into_bytes(),
+            ..MessageSnapshot::default()
+        });
         event.causality.span_id = text.clone();
         event.actor_id = text;
         comes_back(store, with_events(worded, [event])).await?;
@@ -188,6 +195,8 @@ async fn integers_come_back_at_their_extremes(store: &Store) -> Outcome {
         extreme.trace_id.0 = id;
         extreme.execution_id.0 = id;
         extreme.version.major = u32::MAX;
+        extreme.version.minor = u32::MAX;
+        extreme.version.patch = u32::MAX;
         extreme.metadata.process_id = u32::MAX;
         comes_back(store, extreme).await?;
     }
@@ -209,10 +218,16 @@ async fn floats_come_back_bit_by_bit(store: &Store) -> Outcome {
         })
         .collect();
     comes_back(store, with_events(trace(1), events.clone())).await?;
-    // Comparison takes -0.0 for 0.0.
-    for (found, given) in store.get_events(trace_id(1)).await?.iter().zip(&events) {
-        let bits = |event: &TraceEvent| event.data.performance_metrics.throughput_msgs_per_sec.to_bits();
-        super::super::compare::same("the bits of throughput_msgs_per_sec", &bits(found), &bits(given))?;
+    // Comparison takes -0.0 for 0.0, and so does the negative zero of JSON.
+    let found = store.get_events(trace_id(1)).await?;
+    for ((found, given), number) in found.iter().zip(&events).zip(numbers) {
+        let metrics = |event: &TraceEvent| {
+            let metrics = event.data.performance_metrics;
+            (metrics.throughput_msgs_per_sec.to_bits(), metrics.cpu_usage_percent.to_bits())
+        };
+        let attribute = |event: &TraceEvent| event.data.custom_attributes["value"].as_f64().map(f64::to_bits);
+        same(format!("the bits of the metrics {number}"), &metrics(found), &metrics(given))?;
+        same(format!("the bits of the attribute {number}"), &attribute(found), &attribute(given))?;
     }
     Ok(())
 }

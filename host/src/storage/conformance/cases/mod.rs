@@ -4,6 +4,7 @@
 mod actors;
 mod arguments;
 mod batches;
+mod closing;
 mod counting;
 mod deletion;
 mod empty;
@@ -11,6 +12,7 @@ mod fidelity;
 mod generated;
 mod order;
 mod paging;
+mod pairs;
 mod predicates;
 mod replacing;
 mod sample;
@@ -29,6 +31,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         replacing::CASES,
         batches::CASES,
         predicates::CASES,
+        pairs::CASES,
         actors::CASES,
         order::CASES,
         paging::CASES,
@@ -36,6 +39,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         deletion::CASES,
         arguments::CASES,
         generated::CASES,
+        closing::CASES,
     ]
     .into_iter()
     .flatten()

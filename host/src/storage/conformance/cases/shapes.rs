@@ -9,9 +9,9 @@ use crate::model::{FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEventDa
 cases! { "shapes":
     a_trace_without_anything_comes_back => "No name has to be there, and no event.",
     the_deepest_attribute_comes_back => "Attributes nest as deep as the limit says.",
-    an_attribute_of_256_kib_comes_back => "A value may be large.",
+    an_attribute_of_a_mebibyte_comes_back => "A value may be large.",
     a_message_of_a_mebibyte_comes_back => "A value may be large.",
-    a_trace_of_2000_events_comes_back => "A trace may have many events.",
+    a_trace_of_10000_events_comes_back => "A trace may have many events.",
     many_tags_and_attributes_come_back => "Maps may have many entries.",
 }
 
@@ -38,8 +38,8 @@ async fn the_deepest_attribute_comes_back(store: &Store) -> Outcome {
     comes_back(store, with_events(trace(1), [deepest])).await
 }
 
-async fn an_attribute_of_256_kib_comes_back(store: &Store) -> Outcome {
-    comes_back(store, with_events(trace(1), [with_attribute(1, json!("0123456789abcdef".repeat(16 * 1024)))])).await
+async fn an_attribute_of_a_mebibyte_comes_back(store: &Store) -> Outcome {
+    comes_back(store, with_events(trace(1), [with_attribute(1, json!("0123456789abcdef".repeat(64 * 1024)))])).await
 }
 
 async fn a_message_of_a_mebibyte_comes_back(store: &Store) -> Outcome {
@@ -49,8 +49,8 @@ async fn a_message_of_a_mebibyte_comes_back(store: &Store) -> Outcome {
     comes_back(store, with_events(trace(1), [large])).await
 }
 
-async fn a_trace_of_2000_events_comes_back(store: &Store) -> Outcome {
-    comes_back(store, with_events(trace(1), (0..2_000).map(event))).await
+async fn a_trace_of_10000_events_comes_back(store: &Store) -> Outcome {
+    comes_back(store, with_events(trace(1), (0..10_000).map(event))).await
 }
 
 async fn many_tags_and_attributes_come_back(store: &Store) -> Outcome {
