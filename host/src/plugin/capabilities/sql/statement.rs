@@ -1,7 +1,8 @@
 //! Statements on one connection, on a thread that may block.
 
+use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Statement};
+use rusqlite::{Batch, Connection, Statement};
 
 use super::sqlite::describe;
 use super::{Binding, Rows, SqlError, Value, refused};
@@ -14,8 +15,13 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// Runs a statement, or several without parameters. The rows that the last one changed.
 pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]) -> Result<u64, SqlError> {
     if params.is_empty() {
-        connection.execute_batch(statement).map_err(|error| describe(&error))?;
-        return Ok(connection.changes());
+        let mut batch = Batch::new(connection, statement);
+        let mut changed = 0;
+        while let Some(mut statement) = batch.next().map_err(|error| describe(&error))? {
+            expect_parameters(&statement, 0)?;
+            changed = run(connection, &mut statement)?;
+        }
+        return Ok(changed);
     }
     let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
     bind(&mut prepared, params)?;
