@@ -7,10 +7,7 @@ use rusqlite::{Batch, Connection, Statement};
 use super::sqlite::describe;
 use super::{Binding, Rows, SqlError, Value, refused};
 use crate::model::encoding::DecodeError;
-use crate::plugin::batch::{EventBatch, Field, FieldValue, Row};
-
-/// The bytes of bodies that one answer may hold.
-const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+use crate::plugin::batch::{EventBatch, Field, FieldValue, MAX_BATCH_BYTES, Row};
 
 /// Runs a statement, or several without parameters. The rows that the last one changed.
 pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]) -> Result<u64, SqlError> {
@@ -84,8 +81,8 @@ pub(super) fn query_events(
             }
         }
         bytes += bodies.last().map_or(0, Vec::len);
-        if bytes > MAX_ANSWER_BYTES {
-            return Err(SqlError::LimitExceeded(format!("an answer of over {MAX_ANSWER_BYTES} bytes: ask for pages")));
+        if bytes > MAX_BATCH_BYTES {
+            return Err(SqlError::LimitExceeded(format!("an answer of over {MAX_BATCH_BYTES} bytes: ask for pages")));
         }
     }
     EventBatch::from_bodies(bodies.iter().map(Vec::as_slice))
