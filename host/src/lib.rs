@@ -22,7 +22,8 @@
 //! built-in backends), `plugin` (backends that are WebAssembly components), `migration` (from store to store), `config`, `ingest` (sessions of senders),
 //! `server` and `cli`.
 //!
-//! Features: `sqlite`, `plugins`, `server` (all on by default) and `conformance` (the suite that every backend passes).
+//! Features: `sqlite`, `plugins`, `server` (all on by default), `conformance` (the suite that every backend passes),
+//! `redis` (errors of the crate `redis` are [`StorageError`](storage::StorageError)s).
 
 #[cfg(feature = "server")]
 pub mod cli;

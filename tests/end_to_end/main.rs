@@ -6,3 +6,5 @@ mod crash;
 mod hostile;
 mod mistakes;
 mod recording;
+mod repeated_crash;
+mod sqlite_crash;

@@ -1,7 +1,9 @@
 //! What end-to-end tests need: what was built, and a host at work.
 
 mod built;
+mod event;
 mod host;
 
 pub use built::{fixture, host_program, plugin, root, test_plugin};
+pub use event::event_of_id;
 pub use host::{Backend, Host, Setting};

@@ -1,8 +1,10 @@
 //! What developers run: `cargo xtask COMMAND`. A command is one file and one line of [`COMMANDS`].
 
+mod apt;
 mod plugins;
 mod process;
 mod run;
+mod services;
 mod setup;
 mod test;
 mod toolchain;
@@ -20,7 +22,11 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
-    Command { name: "setup", summary: "make this machine ready to build plugins written in Rust", main: setup::main },
+    Command {
+        name: "setup",
+        summary: "make this machine ready to build plugins written in Rust, and to test",
+        main: setup::main,
+    },
     Command {
         name: "plugins",
         summary: "build the plugins, or only those NAMEd: plugins/NAME.wasm",

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace::cargo;
-use crate::{plugins, process, setup};
+use crate::{plugins, process, services, setup};
 
 /// What an embedder of one backend compiles.
 const LIBRARY_ALONE: [&str; 5] = ["--package", "reflow-tracing", "--no-default-features", "--features", "sqlite"];
@@ -23,7 +23,10 @@ pub fn main(arguments: &[String]) -> Result<()> {
     let start = Instant::now();
     step("format", || process::run(&mut cargo(["fmt", "--all", "--check"])))?;
     step("no engine in the library alone", no_engine_in_the_library_alone)?;
-    let toolchain = step("setup", setup::ready)?;
+    let toolchain = step("setup", || {
+        services::ready()?;
+        setup::ready()
+    })?;
     step("clippy", || {
         process::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
     })?;

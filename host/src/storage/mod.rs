@@ -8,6 +8,8 @@ pub mod conformance;
 mod error;
 mod memory;
 mod paging;
+#[cfg(feature = "redis")]
+mod redis_error;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 

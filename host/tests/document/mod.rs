@@ -1,0 +1,23 @@
+//! The examples of Reflow's page "Storage Backends", as they stand there. What had to be changed is said where it is.
+
+mod memory;
+#[cfg(all(feature = "redis", unix))]
+mod redis;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use reflow_tracing::storage::StorageBackend;
+use reflow_tracing::{FlowTrace, TraceEvent, TraceQuery};
+
+/// Checks that the example's storage is one.
+async fn works(storage: &dyn StorageBackend) {
+    let trace = FlowTrace { events: vec![TraceEvent::default()], ..FlowTrace::default() };
+    let (trace_id, later) = (trace.trace_id, TraceEvent { timestamp: chrono::Utc::now(), ..TraceEvent::default() });
+    storage.health_check().await.unwrap();
+    storage.store_trace(trace.clone()).await.unwrap();
+    storage.store_event(trace_id, later.clone()).await.unwrap();
+    let expected = FlowTrace { events: vec![trace.events[0].clone(), later], ..trace };
+    assert_eq!(storage.get_trace(trace_id).await.unwrap().as_ref(), Some(&expected));
+    assert_eq!(storage.get_events(trace_id).await.unwrap(), expected.events);
+    assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap(), [expected]);
+}

@@ -1,0 +1,18 @@
+use chrono::DateTime;
+use reflow_tracing::{EventId, TraceEvent};
+use serde_json::json;
+use uuid::Uuid;
+
+/// The same event for the same id, so that a reader who knows the id knows the rest.
+pub fn event_of_id(id: Uuid) -> TraceEvent {
+    let mut event = TraceEvent {
+        event_id: EventId(id),
+        timestamp: DateTime::from_timestamp_nanos(1_750_000_000_000_000_000 + i64::from(id.as_fields().0)),
+        actor_id: format!("actor {id}"),
+        ..TraceEvent::default()
+    };
+    event.causality.root_cause_event_id = event.event_id;
+    let length = usize::from(id.as_bytes()[0]);
+    event.data.custom_attributes.insert("payload".into(), json!("\u{1f4be}".repeat(length)));
+    event
+}

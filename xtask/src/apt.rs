@@ -1,0 +1,71 @@
+//! Packages of Debian and its kin, installed without questions.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::process;
+
+/// Installs `packages`, provided that apt knows each in a version that `suits`.
+pub fn install(packages: &[&str], suits: impl Fn(&str) -> bool) -> Result<()> {
+    if !process::on_path("apt-get") {
+        bail!("this is no Debian-like system (no apt-get)");
+    }
+    if !known(packages, &suits)? {
+        process::run(&mut apt_get(&["update"])?)?;
+        if !known(packages, &suits)? {
+            bail!("apt knows no {} of a version that will do", packages.join(" and "));
+        }
+    }
+    let install = || {
+        let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+        arguments.extend(packages);
+        process::run(&mut apt_get(&arguments)?)
+    };
+    if install().is_err() {
+        // The usual cause is a list that names a version which the archive has replaced since.
+        process::run(&mut apt_get(&["update"])?)?;
+        install()?;
+    }
+    Ok(())
+}
+
+/// Whether apt would install every package in a version that `suits`.
+fn known(packages: &[&str], suits: impl Fn(&str) -> bool) -> Result<bool> {
+    let text = process::output(Command::new("apt-cache").arg("policy").args(packages).env("LC_ALL", "C"))?;
+    Ok(candidates(&text).filter(|version| suits(version)).count() == packages.len())
+}
+
+fn candidates(policy: &str) -> impl Iterator<Item = &str> {
+    policy.lines().filter_map(|line| line.trim().strip_prefix("Candidate: ")).filter(|version| *version != "(none)")
+}
+
+/// apt-get as root, asking nothing.
+fn apt_get(arguments: &[&str]) -> Result<Command> {
+    let root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
+    let mut command = match root {
+        true => Command::new("env"),
+        false if process::on_path("sudo") => {
+            let mut sudo = Command::new("sudo");
+            sudo.arg("env");
+            sudo
+        }
+        false => bail!("installing packages takes root, and there is no sudo"),
+    };
+    // Another apt-get, such as the one that runs at boot, is waited for.
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=120"]);
+    command.args(arguments).stdin(Stdio::null());
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::candidates;
+
+    #[test]
+    fn candidates_are_read_from_what_apt_says() {
+        let policy = "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  Version table:\n\
+                      rust-web-src:\n  Installed: (none)\n  Candidate: (none)\n";
+        assert_eq!(candidates(policy).collect::<Vec<_>>(), ["1.96.0+dfsg1-1~deb12u2"]);
+    }
+}
