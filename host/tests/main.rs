@@ -3,6 +3,11 @@
 mod command_line;
 mod conformance;
 mod conformance_finds_faults;
+mod memory_accounting;
 #[cfg(feature = "sqlite")]
 mod migration;
 mod reflow_json;
+
+/// Counts for each thread by itself, so that tests beside one another don't disturb it.
+#[global_allocator]
+static ALLOCATOR: memory_accounting::CountingAllocator = memory_accounting::CountingAllocator;
