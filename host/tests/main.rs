@@ -4,8 +4,13 @@ mod command_line;
 mod conformance;
 mod conformance_finds_faults;
 mod document;
+mod memory_accounting;
 #[cfg(feature = "sqlite")]
 mod migration;
 #[cfg(all(feature = "redis", unix))]
 mod redis_server;
 mod reflow_json;
+
+/// Counts for each thread by itself, so that tests beside one another don't disturb it.
+#[global_allocator]
+static ALLOCATOR: memory_accounting::CountingAllocator = memory_accounting::CountingAllocator;

@@ -1,20 +1,47 @@
 //! The suite that every backend passes, over plugins.
 
-use reflow_tracing::plugin::{Grants, PluginBackend, PluginConfig};
-use reflow_tracing::storage::StorageError;
+use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginConfig};
 use reflow_tracing::storage::conformance::{self, Subject};
+use reflow_tracing::storage::{StorageBackend, StorageError};
+use reflow_tracing::{EventId, FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEvent};
 use reflow_tracing_tests::plugin;
+use tempfile::TempDir;
 
-async fn relational() -> Result<Subject, StorageError> {
+async fn open() -> Result<(PluginBackend, TempDir), StorageError> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let database = format!("sqlite:{}", folder.path().join("traces.db").display());
-    let config =
-        PluginConfig { grants: Grants { sql: [("default".into(), database)].into() }, ..PluginConfig::default() };
-    let backend = PluginBackend::load("relational", &plugin("relational"), &config).await?;
+    let config = PluginConfig {
+        grants: Grants { sql: [("default".into(), database)].into() },
+        // What is tested is not how busy the machine is.
+        limits: Limits { call_timeout_ms: 60_000, ..Limits::default() },
+        ..PluginConfig::default()
+    };
+    Ok((PluginBackend::load("relational", &plugin("relational"), &config).await?, folder))
+}
+
+async fn relational() -> Result<Subject, StorageError> {
+    let (backend, folder) = open().await?;
     Ok(Subject::new(backend).keeping(folder))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_relational_plugin_keeps_the_contract() {
     conformance::run(relational).await.assert_passed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_that_is_larger_than_an_answer_is_read_in_parts() {
+    let (storage, _folder) = open().await.expect("it opens");
+    let mut trace = FlowTrace::new(FlowId::new("large"), FlowVersion::default());
+    trace.events = (0..70)
+        .map(|number| {
+            let mut event = TraceEvent { actor_id: format!("actor {number:03}"), ..TraceEvent::default() };
+            event.data.message =
+                Some(MessageSnapshot { serialized_data: vec![number as u8; 1024 * 1024], ..Default::default() });
+            event.event_id = EventId(uuid::Uuid::from_u128(number));
+            event
+        })
+        .collect();
+    storage.store_trace(trace.clone()).await.expect("it is stored");
+    assert!(storage.get_trace(trace.trace_id).await.expect("it is read") == Some(trace));
 }

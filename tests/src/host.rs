@@ -55,7 +55,7 @@ impl Setting {
     pub fn choose(&self, backend: Backend) {
         let text = format!(
             "[server]\nport = 0\n\n[storage]\nbackend = \"{}\"\n\n[plugins.relational]\n\
-             grants = {{ sql = {{ default = \"sqlite:relational.db\" }} }}\n\n\
+             grants = {{ sql = {{ default = \"sqlite:relational.db\" }} }}\nlimits = {{ call_timeout_ms = 60000 }}\n\n\
              [plugins.hostile]\nlimits = {{ memory_mb = 32, call_timeout_ms = 1000 }}\n",
             backend.name()
         );

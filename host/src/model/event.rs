@@ -31,6 +31,13 @@ impl TraceEvent {
         (time::nanos(self.timestamp), self.event_id)
     }
 
+    /// The bytes that it carries, messages and states: what can make an event large.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        let message = self.data.message.as_ref().map_or(0, |message| message.serialized_data.len());
+        let state = self.data.state_diff.as_ref();
+        message + state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len))
+    }
+
     /// Whether it tells of something that went wrong: an actor failed, or the event carries an error.
     pub fn is_error(&self) -> bool {
         self.event_type == TraceEventType::ActorFailed || self.data.error.is_some()
@@ -158,6 +165,7 @@ pub struct MessageSnapshot {
     /// A checksum of the program's choice; may be empty.
     pub checksum: String,
     /// The message as bytes of the program's choice; may be empty.
+    #[serde(with = "encoding::bytes")]
     pub serialized_data: Vec<u8>,
 }
 
@@ -165,8 +173,10 @@ pub struct MessageSnapshot {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateDiff {
     /// The state before.
+    #[serde(with = "encoding::optional_bytes")]
     pub before: Option<Vec<u8>>,
     /// The state after, or what changed.
+    #[serde(with = "encoding::bytes")]
     pub after: Vec<u8>,
     /// What `after` holds.
     pub diff_type: StateDiffType,

@@ -18,8 +18,10 @@ use crate::storage::{StorageBackend, StorageError, StorageStats};
 
 /// Traces that one call looks through or answers with: their headers, which are small.
 const HEADERS_A_CALL: u32 = 1_000;
-/// Events that one call answers with, so that a large trace doesn't need large instances.
+/// Events that one call stores or answers with, so that a large trace needs neither large instances nor long calls.
 const EVENTS_A_CALL: u32 = 10_000;
+/// The same in bytes that events carry, for calls that store. Calls that answer have a limit of the batch's own.
+const BYTES_A_CALL: usize = 8 * 1024 * 1024;
 
 /// A storage plugin at work.
 pub struct PluginBackend {
@@ -60,10 +62,25 @@ impl PluginBackend {
             .await
     }
 
+    /// Stores events, in calls that each stay well within the time that a call may take.
     async fn store_batch(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
-        if events.is_empty() {
-            return Ok(());
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            let mut part = Vec::new();
+            let mut bytes = 0;
+            while part.len() < EVENTS_A_CALL as usize
+                && bytes < BYTES_A_CALL
+                && let Some(event) = events.next()
+            {
+                bytes += event.1.payload_bytes();
+                part.push(event);
+            }
+            self.store_part(part).await?;
         }
+        Ok(())
+    }
+
+    async fn store_part(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         let batch = EventBatch::new(events);
         self.pool
             .call("store-events", async |Instance { store, exports }| -> Called<()> {
@@ -165,19 +182,27 @@ impl StorageBackend for PluginBackend {
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
         let id = convert::uuid(trace_id.0);
         let mut events = Vec::new();
-        let mut token = None;
+        let mut page = PageRequest { limit: EVENTS_A_CALL, offset: 0, token: None };
         loop {
-            let page = PageRequest { limit: EVENTS_A_CALL, offset: 0, token };
-            let (batch, next) = self
+            let answer = self
                 .pool
                 .call("get-events", async |Instance { store, exports }| -> Called<_> {
                     let backend = exports.reflow_storage_backend();
                     match backend.call_get_events(&mut *store, id, &page).await? {
-                        Ok(page) => Ok(Ok((store.data_mut().table.delete(page.events)?, page.next))),
+                        Ok(page) => Ok(Ok((store.data_mut().remove_batch(page.events)?, page.next))),
                         Err(error) => Ok(Err(error)),
                     }
                 })
-                .await?;
+                .await;
+            let (batch, next) = match answer {
+                Ok(answer) => answer,
+                // More than an instance may hold.
+                Err(StorageError::Exhausted(_)) if page.limit > 1 => {
+                    page.limit = (page.limit / 10).max(1);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let got = batch.into_events();
             let nothing = got.is_empty();
             events.extend(got);
@@ -185,7 +210,7 @@ impl StorageBackend for PluginBackend {
                 Some(_) if nothing => {
                     return Err(self.broke_contract("get-events", "it promised more events and gave none".into()));
                 }
-                Some(next) => token = Some(next),
+                Some(next) => page.token = Some(next),
                 None => return Ok(events),
             }
         }

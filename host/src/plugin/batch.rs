@@ -12,10 +12,15 @@ use super::instance::InstanceState;
 use crate::model::encoding::DecodeError;
 use crate::model::{TraceEvent, TraceId, encoding, time};
 
+/// Bytes of bodies that an instance may have the host keep at a time: what it takes decoded is a few times that.
+pub(super) const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
+
 /// Events in an order. Shared, so that a capability can take them to another thread.
 #[derive(Default, Clone)]
 pub struct EventBatch {
     rows: Arc<Vec<Row>>,
+    /// The bytes of the bodies that it was filled from.
+    bytes: usize,
 }
 
 pub(crate) struct Row {
@@ -26,14 +31,20 @@ pub(crate) struct Row {
 impl EventBatch {
     /// Events to be stored.
     pub(super) fn new(events: Vec<(TraceId, TraceEvent)>) -> Self {
-        Self { rows: Arc::new(events.into_iter().map(|(trace_id, event)| Row { trace_id, event }).collect()) }
+        let rows = events.into_iter().map(|(trace_id, event)| Row { trace_id, event }).collect();
+        Self { rows: Arc::new(rows), bytes: 0 }
     }
 
     /// Events that were read. Fails on a body that is none.
     pub(super) fn from_bodies<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DecodeError> {
         let of_no_trace = TraceId(uuid::Uuid::nil());
-        let row = |body| Ok(Row { trace_id: of_no_trace, event: encoding::decode_event(body)? });
-        Ok(Self { rows: Arc::new(bodies.into_iter().map(row).collect::<Result<_, DecodeError>>()?) })
+        let mut bytes = 0;
+        let row = |body: &[u8]| {
+            bytes += body.len();
+            Ok(Row { trace_id: of_no_trace, event: encoding::decode_event(body)? })
+        };
+        let rows = bodies.into_iter().map(row).collect::<Result<_, DecodeError>>()?;
+        Ok(Self { rows: Arc::new(rows), bytes })
     }
 
     pub(super) fn rows(&self) -> &[Row] {
@@ -219,7 +230,6 @@ impl HostEventBatch for InstanceState {
     }
 
     fn push(&mut self, batch: Resource<EventBatch>, bodies: Blobs) -> wasmtime::Result<Result<(), String>> {
-        let batch = self.table.get_mut(&batch)?;
         let Some(bodies) = split(&bodies) else {
             return Ok(Err("the ends of the bodies are not ascending places in their data".into()));
         };
@@ -227,10 +237,15 @@ impl HostEventBatch for InstanceState {
             Ok(added) => added,
             Err(error) => return Ok(Err(error.to_string())),
         };
+        if let Err(problem) = self.make_room(&added) {
+            return Ok(Err(problem));
+        }
+        let batch = self.table.get_mut(&batch)?;
         // Neither is shared: the one is new, and no capability keeps a batch beyond its call.
         match (Arc::get_mut(&mut batch.rows), Arc::try_unwrap(added.rows)) {
-            (Some(rows), Ok(added)) => {
-                rows.extend(added);
+            (Some(rows), Ok(new)) => {
+                rows.extend(new);
+                batch.bytes += added.bytes;
                 Ok(Ok(()))
             }
             _ => Ok(Err("the batch is in use".into())),
@@ -238,7 +253,33 @@ impl HostEventBatch for InstanceState {
     }
 
     fn drop(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<()> {
-        self.table.delete(batch)?;
+        self.remove_batch(batch)?;
+        Ok(())
+    }
+}
+
+impl InstanceState {
+    /// Hands a batch that a capability filled to the instance, or says that it holds too much.
+    pub(super) fn add_batch(&mut self, batch: EventBatch) -> wasmtime::Result<Result<Resource<EventBatch>, String>> {
+        match self.make_room(&batch) {
+            Ok(()) => Ok(Ok(self.table.push(batch)?)),
+            Err(problem) => Ok(Err(problem)),
+        }
+    }
+
+    /// Takes a batch from the instance.
+    pub(super) fn remove_batch(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<EventBatch> {
+        let batch = self.table.delete(batch)?;
+        self.batch_bytes -= batch.bytes;
+        Ok(batch)
+    }
+
+    fn make_room(&mut self, added: &EventBatch) -> Result<(), String> {
+        let bytes = self.batch_bytes + added.bytes;
+        if bytes > MAX_BATCH_BYTES {
+            return Err(format!("{bytes} bytes of events in batches: a plugin may hold {MAX_BATCH_BYTES}; use pages"));
+        }
+        self.batch_bytes = bytes;
         Ok(())
     }
 }

@@ -25,6 +25,10 @@ pub(crate) struct InstanceState {
     /// Nothing is granted: no files, no sockets, no environment, no arguments.
     wasi: WasiCtx,
     memory_limit: usize,
+    /// The bytes of all of its memories.
+    memory: usize,
+    /// The bytes of the events in its batches.
+    pub(super) batch_bytes: usize,
 }
 
 /// An instance, ready to be called.
@@ -48,6 +52,8 @@ impl Instance {
             databases,
             wasi: WasiCtx::builder().build(),
             memory_limit: limits.memory_bytes(),
+            memory: 0,
+            batch_bytes: 0,
         };
         let mut store = Store::new(engine()?, state);
         store.limiter(|state| state);
@@ -60,8 +66,9 @@ impl Instance {
 }
 
 impl ResourceLimiter for InstanceState {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.memory_limit {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let grown = self.memory.saturating_add(desired - current);
+        if grown > self.memory_limit {
             // A trap rather than a failed allocation: the reason is then known for certain.
             return Err(wasmtime::Error::msg(format!(
                 "it needs more than {} MiB of memory; raise plugins.{}.limits.memory_mb if that is in order",
@@ -69,6 +76,7 @@ impl ResourceLimiter for InstanceState {
                 self.plugin
             )));
         }
+        self.memory = grown;
         Ok(true)
     }
 

@@ -1,28 +1,44 @@
 //! Traces in memory, bounded: for development, tests, and programs that look at their last executions only.
 //!
-//! One lock guards the whole. What is behind it is shared (`Arc`), so that a reader copies pointers while it holds the
-//! lock and values after it let go; a query takes the headers first and the events of those only that may match. Traces are kept in the order of their last use; a write that goes over a bound
-//! evicts the least recently used.
+//! One readers-writer lock guards the whole, and nobody copies or frees a trace while holding it: headers and events are
+//! shared (`Arc`), so a reader leaves with pointers and copies afterwards. A query walks an index and looks at the traces in
+//! its order until the page is full, letting go of the lock now and then. What a query can ask of events is kept beside
+//! them. Traces are also kept in the order of their last use; a write that goes over a bound evicts the least recently used.
 
 mod config;
+mod entry;
+mod events;
+mod index;
+mod names;
+mod recency;
+mod search;
+mod size;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{StorageBackend, StorageError, StorageStats};
-use crate::model::{FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
+use crate::model::{
+    FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window, time,
+};
 pub use config::{EvictionPolicy, MemoryConfig};
-use state::{Snapshot, State};
+use entry::{Entry, Header};
+use events::SharedEvents;
+use search::Plan;
+use state::State;
+
+/// How many traces are looked at or deleted before the lock is offered to others: some tens of microseconds.
+const STEP: usize = 256;
 
 /// Keeps traces in memory. What it holds is gone when the process ends.
 pub struct MemoryStorage {
-    state: Mutex<State>,
+    state: RwLock<State>,
 }
 
 impl Default for MemoryStorage {
@@ -39,51 +55,77 @@ impl MemoryStorage {
 
     /// An empty store with these bounds.
     pub fn with_config(config: MemoryConfig) -> Self {
-        Self { state: Mutex::new(State::new(config)) }
+        Self { state: RwLock::new(State::new(config)) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is complete before anything that could panic, so a poisoned one is sound.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        // Nothing between the steps of a change panics, so a poisoned state is sound.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The headers that match, in order, after the place that the query's token names. The events are not looked at.
-    fn candidates(&self, query: &TraceQuery, after: Option<Position>) -> Vec<Arc<FlowTrace>> {
-        let key = |header: &FlowTrace| Position::of(header).sort_key(query.order);
-        let mut headers = self.state().headers();
-        headers.retain(|header| {
-            after.is_none_or(|after| key(header) > after.sort_key(query.order)) && query.matches_header(header)
-        });
-        headers.sort_unstable_by_key(|header| key(header));
-        headers
+    /// Changes the state, then evicts what goes over the bounds.
+    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut state);
+        state.evict();
+        let garbage = state.take_garbage();
+        drop(state);
+        drop(garbage);
+        result
     }
 
-    /// The trace of a candidate, if it is still there, unchanged, and its events match.
-    fn matching(&self, query: &TraceQuery, candidate: &Arc<FlowTrace>) -> Option<Snapshot> {
-        let snapshot = self.state().peek(candidate.trace_id)?;
-        // A header that was replaced meanwhile is looked at anew; its place in the order must still be this one.
-        let unchanged = Arc::ptr_eq(&snapshot.header, candidate)
-            || (Position::of(&snapshot.header) == Position::of(candidate) && query.matches_header(&snapshot.header));
-        (unchanged && query.matches_events(&snapshot.header, || snapshot.events())).then_some(snapshot)
+    /// Stores a valid trace.
+    fn put(&self, mut trace: FlowTrace) -> Result<(), StorageError> {
+        let events = std::mem::take(&mut trace.events);
+        self.write(|state| {
+            state.check_room(trace.trace_id, events.iter().map(|event| event.event_id))?;
+            state.add_events(trace.trace_id, events.into_iter());
+            state.set_header(trace);
+            Ok(())
+        })
+    }
+
+    /// What `pick` makes of the traces that match, in order, within the window.
+    fn search<T>(&self, query: &TraceQuery, window: Window, pick: impl Fn(&Header, &Entry) -> T) -> Vec<T> {
+        let plan = Plan::new(&self.read(), query);
+        let Window { limit, mut offset, mut after } = window;
+        let mut found = Vec::new();
+        loop {
+            let state = self.read();
+            for _ in 0..STEP {
+                if found.len() == limit {
+                    return found;
+                }
+                let Some(at) = plan.next(&state, after) else { return found };
+                after = Some(at);
+                let Some((header, entry)) =
+                    state.look_at(at.trace_id).filter(|(header, entry)| plan.matches(header, entry))
+                else {
+                    continue;
+                };
+                if offset > 0 {
+                    offset -= 1;
+                } else {
+                    found.push(pick(header, entry));
+                }
+            }
+        }
     }
 }
 
+/// Everything that matches.
+const UNBOUNDED: Window = Window { limit: usize::MAX, offset: 0, after: None };
+
 #[async_trait]
 impl StorageBackend for MemoryStorage {
-    async fn store_trace(&self, mut trace: FlowTrace) -> Result<(), StorageError> {
+    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
         trace.validate()?;
-        let events = std::mem::take(&mut trace.events);
-        let trace_id = trace.trace_id;
-        let mut state = self.state();
-        state.add_events(trace_id, events)?;
-        state.set_header(trace);
-        state.evict();
-        Ok(())
+        self.put(trace)
     }
 
     async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        let snapshot = self.state().get(trace_id);
-        Ok(snapshot.map(Snapshot::into_trace))
+        let snapshot = self.read().traces.get_used(trace_id).and_then(Entry::snapshot);
+        Ok(snapshot.map(|snapshot| snapshot.to_trace()))
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
@@ -95,74 +137,87 @@ impl StorageBackend for MemoryStorage {
     }
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        let events = self.state().events(trace_id);
-        Ok(events.into_iter().map(Arc::unwrap_or_clone).collect())
+        let events = self.read().traces.get(trace_id).map(|entry| entry.events.share());
+        Ok(events.as_ref().map(SharedEvents::to_sorted).unwrap_or_default())
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {
         Ok(())
     }
 
+    async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
+        traces.iter().try_for_each(FlowTrace::validate)?;
+        traces.into_iter().try_for_each(|trace| self.put(trace))
+    }
+
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         events.iter().try_for_each(|(_, event)| event.validate())?;
-        let mut state = self.state();
-        let stored = events.into_iter().try_for_each(|(trace_id, event)| state.add_events(trace_id, vec![event]));
-        // What was stored before a refusal counts too.
-        state.evict();
-        stored
+        let runs: Vec<_> = events.chunk_by(|(one, _), (other, _)| one == other).map(<[_]>::len).collect();
+        // What was stored before a refusal stays.
+        self.write(|state| {
+            let mut events = events.into_iter();
+            for run in runs {
+                let [(trace_id, _), ..] = events.as_slice() else { break };
+                let trace_id = *trace_id;
+                state.check_room(trace_id, events.as_slice()[..run].iter().map(|(_, event)| event.event_id))?;
+                state.add_events(trace_id, events.by_ref().take(run).map(|(_, event)| event));
+            }
+            Ok(())
+        })
     }
 
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
-        let candidates = self.candidates(&query, window.after);
-        let mut rest = candidates.iter().filter_map(|header| self.matching(&query, header)).skip(window.offset);
-        let traces: Vec<_> = rest.by_ref().take(window.limit).map(Snapshot::into_trace).collect();
-        let next_page_token = match traces.last() {
-            Some(last) if rest.next().is_some() => Some(Position::of(last).token()),
-            _ => None,
-        };
+        // One trace more than the page holds tells whether another page follows.
+        let one_more = Window { limit: if window.limit == 0 { 0 } else { window.limit + 1 }, ..window };
+        let found = self.search(&query, one_more, |_, entry| entry.snapshot());
+        let traces: Vec<_> = found.iter().flatten().take(window.limit).map(entry::Snapshot::to_trace).collect();
+        let next_page_token =
+            traces.last().filter(|_| found.len() > traces.len()).map(|last| Position::of(last).token());
         Ok(TracePage { traces, next_page_token })
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
-        let mut candidates = self.candidates(&query, None);
-        if query.asks_for_events() {
-            candidates.retain(|header| self.matching(&query, header).is_some());
-        }
-        Ok(candidates.len() as u64)
+        Ok(self.search(&query, UNBOUNDED, |_, _| ()).len() as u64)
     }
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
         let headers: Vec<_> = {
-            let state = self.state();
-            trace_ids.into_iter().map(|trace_id| state.header(trace_id)).collect()
+            let state = self.read();
+            let header = |trace_id| Some(state.traces.get(trace_id)?.header.as_ref()?.trace.clone());
+            trace_ids.into_iter().map(header).collect()
         };
-        Ok(headers.into_iter().map(|header| header.map(Arc::unwrap_or_clone)).collect())
+        Ok(headers.iter().map(|header| header.as_deref().cloned()).collect())
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
-        let headers = self.state().headers();
-        let of_flow = headers.iter().filter(|header| header.flow_id == flow_id).map(|header| &header.version);
-        Ok(of_flow.collect::<BTreeSet<_>>().into_iter().cloned().collect())
+        let of_flow = TraceQuery { flow_id: Some(flow_id), ..TraceQuery::default() };
+        let headers = self.search(&of_flow, UNBOUNDED, |header, _| header.trace.clone());
+        Ok(headers.iter().map(|header| &header.version).collect::<BTreeSet<_>>().into_iter().cloned().collect())
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.state().remove(trace_id))
+        Ok(self.write(|state| state.remove(trace_id)))
     }
 
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        let mut state = self.state();
-        let mut old = state.headers();
-        old.retain(|header| time::nanos(header.start_time) < time::nanos(time));
-        for header in &old {
-            state.remove(header.trace_id);
+        let time = time::nanos(time);
+        let mut deleted = 0;
+        loop {
+            let deleted_now = self.write(|state| {
+                let old = |state: &State| state.indexes.by_start.oldest().filter(|oldest| oldest.start_time < time);
+                (0..STEP).map_while(|_| Some(state.remove(old(state)?.trace_id))).count()
+            });
+            deleted += deleted_now as u64;
+            if deleted_now < STEP {
+                return Ok(deleted);
+            }
         }
-        Ok(old.len() as u64)
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
-        Ok(self.state().stats())
+        Ok(self.read().stats())
     }
 }

@@ -1,209 +1,190 @@
 //! What the lock of a memory store guards.
 
-use std::collections::BTreeMap;
-use std::mem::size_of;
-use std::sync::Arc;
-
-use hashlink::LinkedHashMap;
-
 use super::super::{StorageError, StorageStats};
 use super::MemoryConfig;
-use crate::model::{EventId, FlowTrace, TraceEvent, TraceId};
+use super::entry::{Entry, Facts, Header};
+use super::events::Events;
+use super::index::Index;
+use super::names::Names;
+use super::recency::Traces;
+use super::size::pack_header;
+use crate::model::{EventId, ExecutionId, FlowTrace, Position, TraceEvent, TraceId};
 
 pub(super) struct State {
     config: MemoryConfig,
-    /// The least recently used first.
-    traces: LinkedHashMap<TraceId, Entry>,
+    pub traces: Traces,
+    pub indexes: Indexes,
+    events: u64,
+    /// What the entries take up beside [`Entry::BYTES`].
     bytes: usize,
+    garbage: Vec<Box<Entry>>,
+    /// How many traces queries have looked at.
+    #[cfg(test)]
+    pub looked_at: std::sync::atomic::AtomicUsize,
 }
 
+/// The traces that have a header, in the orders that queries ask for.
 #[derive(Default)]
-struct Entry {
-    header: Option<Arc<FlowTrace>>,
-    events: BTreeMap<(i64, EventId), Arc<TraceEvent>>,
-    /// Every event's place, by its id.
-    places: BTreeMap<EventId, i64>,
-    bytes: usize,
+pub(super) struct Indexes {
+    pub by_start: Index<()>,
+    pub by_flow: Index<u64>,
+    pub by_execution: Index<ExecutionId>,
+    pub by_actor: Index<u64>,
+    pub flows: Names,
+    pub actors: Names,
 }
 
-/// A trace, as it was at one moment.
-pub(super) struct Snapshot {
-    pub header: Arc<FlowTrace>,
-    events: Vec<Arc<TraceEvent>>,
-}
-
-impl Snapshot {
-    pub(super) fn events(&self) -> impl Iterator<Item = &TraceEvent> {
-        self.events.iter().map(Arc::as_ref)
+impl Indexes {
+    fn add_header(&mut self, header: &Header, facts: &Facts) {
+        let at = header.position();
+        self.by_start.insert((), at);
+        self.by_flow.insert(header.flow.number, at);
+        self.by_execution.insert(header.trace.execution_id, at);
+        facts.actors.iter().for_each(|actor| self.by_actor.insert(actor.number, at));
     }
 
-    pub(super) fn into_trace(self) -> FlowTrace {
-        let events = self.events.into_iter().map(Arc::unwrap_or_clone).collect();
-        FlowTrace { events, ..Arc::unwrap_or_clone(self.header) }
+    fn remove_header(&mut self, header: &Header, facts: &Facts) {
+        let at = header.position();
+        self.by_start.remove((), at);
+        self.by_flow.remove(header.flow.number, at);
+        self.by_execution.remove(header.trace.execution_id, at);
+        facts.actors.iter().for_each(|actor| self.by_actor.remove(actor.number, at));
+        self.flows.release(&header.flow);
     }
-}
 
-impl Entry {
-    fn snapshot(&self) -> Option<Snapshot> {
-        let header = self.header.clone()?;
-        Some(Snapshot { header, events: self.events.values().cloned().collect() })
+    /// Notes that an event of the trace at this place, if it has one yet, happened to the actor.
+    fn add_actor(&mut self, actor_id: &str, facts: &mut Facts, at: Option<Position>) {
+        let place = |number| facts.actors.binary_search_by_key(&number, |actor| actor.number);
+        if self.actors.number(actor_id).is_some_and(|number| place(number).is_ok()) {
+            return;
+        }
+        let actor = self.actors.acquire(actor_id);
+        if let Some(at) = at {
+            self.by_actor.insert(actor.number, at);
+        }
+        if let Err(place) = place(actor.number) {
+            facts.actors.insert(place, actor);
+        }
     }
 }
 
 impl State {
     pub(super) fn new(config: MemoryConfig) -> Self {
-        Self { config, traces: LinkedHashMap::new(), bytes: 0 }
-    }
-
-    /// The entry of a trace, now the most recently used; a new one if there is none.
-    fn touch(&mut self, trace_id: TraceId) -> &mut Entry {
-        if self.traces.to_back(&trace_id).is_none() {
-            self.traces.insert(trace_id, Entry::default());
+        Self {
+            config,
+            traces: Traces::default(),
+            indexes: Indexes::default(),
+            events: 0,
+            bytes: 0,
+            garbage: Vec::new(),
+            #[cfg(test)]
+            looked_at: Default::default(),
         }
-        self.traces.get_mut(&trace_id).expect("it was inserted if it was missing")
     }
 
-    pub(super) fn set_header(&mut self, header: FlowTrace) {
-        let added = header_bytes(&header);
-        let entry = self.touch(header.trace_id);
-        let replaced = entry.header.replace(Arc::new(header)).map_or(0, |old| header_bytes(&old));
-        entry.bytes = entry.bytes + added - replaced;
-        self.bytes = self.bytes + added - replaced;
+    pub(super) fn set_header(&mut self, mut header: FlowTrace) {
+        let heap_bytes = pack_header(&mut header);
+        let entry = self.traces.entry(header.trace_id);
+        let before = entry.bytes();
+        let flow = self.indexes.flows.acquire(header.flow_id.as_str());
+        let header = Header { trace: header.into(), flow, heap_bytes };
+        if let Some(replaced) = entry.header.take() {
+            self.indexes.remove_header(&replaced, &entry.facts);
+        }
+        self.indexes.add_header(&header, &entry.facts);
+        entry.header = Some(header);
+        self.bytes = self.bytes - before + entry.bytes();
     }
 
-    /// Adds the events that are new. Fails, adding none, when the trace would hold too many.
-    pub(super) fn add_events(&mut self, trace_id: TraceId, events: Vec<TraceEvent>) -> Result<(), StorageError> {
+    /// Refuses events with these ids when the trace would hold too many with them.
+    pub(super) fn check_room(
+        &self,
+        trace_id: TraceId,
+        ids: impl ExactSizeIterator<Item = EventId>,
+    ) -> Result<(), StorageError> {
         let limit = self.config.max_events_per_trace;
-        let known = self.traces.get(&trace_id);
-        let mut new = BTreeMap::new();
-        for event in events {
-            if known.is_none_or(|entry| !entry.places.contains_key(&event.event_id)) {
-                new.entry(event.event_id).or_insert(event);
-            }
+        let entry = self.traces.get(trace_id);
+        let stored = entry.map_or(0, |entry| entry.events.len());
+        // Mostly there is room whether they are new or not.
+        if stored + ids.len() <= limit {
+            return Ok(());
         }
-        let total = known.map_or(0, |entry| entry.events.len()) + new.len();
-        if total > limit {
-            return Err(StorageError::Exhausted(format!(
-                "trace {trace_id} would hold {total} events; max_events_per_trace is {limit}"
-            )));
+        let total = match entry {
+            Some(entry) => stored + entry.events.count_new(ids),
+            None => Events::default().count_new(ids),
+        };
+        if total <= limit {
+            return Ok(());
         }
-        let entry = self.touch(trace_id);
-        let mut added = 0;
-        for (event_id, event) in new {
-            added += event_bytes(&event);
-            let place = event.order_key();
-            entry.places.insert(event_id, place.0);
-            entry.events.insert(place, Arc::new(event));
-        }
-        entry.bytes += added;
-        self.bytes += added;
-        Ok(())
+        Err(StorageError::Exhausted(format!(
+            "trace {trace_id} would hold {total} events; max_events_per_trace is {limit}"
+        )))
+    }
+
+    /// Adds the events that are new.
+    pub(super) fn add_events(&mut self, trace_id: TraceId, events: impl ExactSizeIterator<Item = TraceEvent>) {
+        let entry = self.traces.entry(trace_id);
+        let (bytes, count) = (entry.bytes(), entry.events.len());
+        let at = entry.header.as_ref().map(Header::position);
+        entry.events.add(events, |event| {
+            entry.facts.kinds.insert(event.event_type.kind());
+            entry.facts.has_error |= event.is_error();
+            self.indexes.add_actor(&event.actor_id, &mut entry.facts, at);
+        });
+        self.events += (entry.events.len() - count) as u64;
+        self.bytes = self.bytes - bytes + entry.bytes();
     }
 
     /// Evicts until the bounds hold, but never the trace that was used last.
     pub(super) fn evict(&mut self) {
         let max_bytes = self.config.max_memory_mb.saturating_mul(1024 * 1024);
-        while self.traces.len() > 1 && (self.traces.len() > self.config.max_traces || self.bytes > max_bytes) {
-            if let Some((_, evicted)) = self.traces.pop_front() {
-                self.bytes -= evicted.bytes;
-            }
+        while self.traces.len() > 1 && (self.traces.len() > self.config.max_traces || self.bytes() > max_bytes) {
+            let Some(trace_id) = self.traces.least_recent() else { return };
+            self.remove(trace_id);
         }
     }
 
-    pub(super) fn get(&mut self, trace_id: TraceId) -> Option<Snapshot> {
-        self.traces.to_back(&trace_id)?.snapshot()
+    /// What a query looks at: the trace, if it has a header.
+    pub(super) fn look_at(&self, trace_id: TraceId) -> Option<(&Header, &Entry)> {
+        #[cfg(test)]
+        self.looked_at.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let entry = self.traces.get(trace_id)?;
+        Some((entry.header.as_ref()?, entry))
     }
 
-    pub(super) fn events(&self, trace_id: TraceId) -> Vec<Arc<TraceEvent>> {
-        self.traces.get(&trace_id).map(|entry| entry.events.values().cloned().collect()).unwrap_or_default()
-    }
-
-    /// The trace, if it has a header; looking at it is no use of it.
-    pub(super) fn peek(&self, trace_id: TraceId) -> Option<Snapshot> {
-        self.traces.get(&trace_id)?.snapshot()
-    }
-
-    pub(super) fn header(&self, trace_id: TraceId) -> Option<Arc<FlowTrace>> {
-        self.traces.get(&trace_id)?.header.clone()
-    }
-
-    /// Every header, in no particular order.
-    pub(super) fn headers(&self) -> Vec<Arc<FlowTrace>> {
-        self.traces.values().filter_map(|entry| entry.header.clone()).collect()
-    }
-
+    /// Removes a trace; says whether there was anything of it.
     pub(super) fn remove(&mut self, trace_id: TraceId) -> bool {
-        match self.traces.remove(&trace_id) {
-            Some(entry) => {
-                self.bytes -= entry.bytes;
-                true
-            }
-            None => false,
+        let Some(entry) = self.traces.remove(trace_id) else { return false };
+        if let Some(header) = &entry.header {
+            self.indexes.remove_header(header, &entry.facts);
         }
+        entry.facts.actors.iter().for_each(|actor| self.indexes.actors.release(actor));
+        self.events -= entry.events.len() as u64;
+        self.bytes -= entry.bytes();
+        self.garbage.push(entry);
+        true
+    }
+
+    /// What was removed since the last time. Freeing a trace takes as long as copying it, so that waits for the lock to be
+    /// released.
+    pub(super) fn take_garbage(&mut self) -> Vec<Box<Entry>> {
+        std::mem::take(&mut self.garbage)
+    }
+
+    /// What the store takes up: what evictions go by.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.traces.len() * Entry::BYTES + self.indexes.flows.bytes() + self.indexes.actors.bytes()
     }
 
     pub(super) fn stats(&self) -> StorageStats {
-        let starts = || self.traces.values().filter_map(|entry| entry.header.as_ref()).map(|header| header.start_time);
+        let by_start = &self.indexes.by_start;
+        let start_of = |at: Position| Some(self.traces.get(at.trace_id)?.header.as_ref()?.trace.start_time);
         StorageStats {
-            traces: starts().count() as u64,
-            events: self.traces.values().map(|entry| entry.events.len() as u64).sum(),
-            bytes: Some(self.bytes as u64),
-            oldest: starts().min(),
-            newest: starts().max(),
+            traces: by_start.len() as u64,
+            events: self.events,
+            bytes: Some(self.bytes() as u64),
+            oldest: by_start.oldest().and_then(start_of),
+            newest: by_start.newest().and_then(start_of),
         }
     }
-}
-
-/// A map's or a reference count's overhead an entry, about.
-const ENTRY_BYTES: usize = 96;
-
-fn header_bytes(header: &FlowTrace) -> usize {
-    let metadata = &header.metadata;
-    let texts = [&header.flow_id.0, &metadata.environment, &metadata.hostname, &metadata.thread_id];
-    let optional = [&metadata.user_id, &metadata.session_id, &header.version.git_hash];
-    size_of::<FlowTrace>()
-        + size_of::<Entry>()
-        + ENTRY_BYTES
-        + texts.iter().map(|text| text.capacity()).sum::<usize>()
-        + optional.iter().filter_map(|text| text.as_ref()).map(String::capacity).sum::<usize>()
-        + header.status.error().map_or(0, str::len)
-        + metadata.tags.iter().map(|(name, value)| ENTRY_BYTES + name.capacity() + value.capacity()).sum::<usize>()
-}
-
-fn event_bytes(event: &TraceEvent) -> usize {
-    let data = &event.data;
-    let message = data.message.as_ref().map_or(0, |message| {
-        message.message_type.capacity() + message.checksum.capacity() + message.serialized_data.capacity()
-    });
-    let state = data
-        .state_diff
-        .as_ref()
-        .map_or(0, |diff| diff.after.capacity() + diff.before.as_ref().map_or(0, Vec::capacity));
-    size_of::<TraceEvent>()
-        + 2 * ENTRY_BYTES
-        + event.actor_id.capacity()
-        + event.causality.span_id.capacity()
-        + event.causality.dependency_chain.capacity() * size_of::<EventId>()
-        + data.port.as_ref().map_or(0, String::capacity)
-        + data.error.as_ref().map_or(0, String::capacity)
-        + message
-        + state
-        + data
-            .custom_attributes
-            .iter()
-            .map(|(name, value)| ENTRY_BYTES + name.capacity() + json_bytes(value))
-            .sum::<usize>()
-}
-
-fn json_bytes(value: &serde_json::Value) -> usize {
-    use serde_json::Value;
-    size_of::<Value>()
-        + match value {
-            Value::String(text) => text.capacity(),
-            Value::Array(values) => values.iter().map(json_bytes).sum(),
-            Value::Object(values) => {
-                values.iter().map(|(name, value)| ENTRY_BYTES + name.capacity() + json_bytes(value)).sum()
-            }
-            _ => 0,
-        }
 }

@@ -19,9 +19,14 @@ pub(crate) fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
             StorageError::Configuration(format!("the folder of the database {}: {error}", path.display()))
         })?;
     }
+    let is_new = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
     // No URI file names: a path is a path. One thread at a time uses a connection, so SQLite need not lock it.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| describe(path, &error))?;
+    if is_new {
+        // To be said before anything is written: later it would take a rewrite of the whole file.
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(|error| describe(path, &error))?;
+    }
     configure(&connection, config).map_err(|error| describe(path, &error))?;
     Ok(connection)
 }
@@ -44,6 +49,9 @@ fn configure(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result
 /// What an error of SQLite's means to the caller of a store.
 pub(crate) fn describe(path: &Path, error: &rusqlite::Error) -> StorageError {
     let file = path.display();
+    if let rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) = error {
+        return StorageError::Corrupt(format!("{file} holds a value that this program did not write: {error}"));
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StorageError::Unavailable(format!(
             "{file} is locked by another process ({error}); try again, or raise busy_timeout_ms"

@@ -1,26 +1,32 @@
 //! Traces in a SQLite file: the default.
 //!
-//! One thread writes ([`writer`]), any number of readers work beside it. The layout is in `sql/schema.sql`.
+//! One thread writes ([`writer`]), several readers work beside it. The layout is in `sql/schema.sql`, what people who open
+//! the file see is in `sql/views.sql`.
 
+mod column;
 mod config;
 pub(crate) mod connection;
+mod event;
+mod header;
 pub(crate) mod pool;
-mod row;
 mod schema;
 mod select;
+#[cfg(test)]
+mod tests;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::{StorageBackend, StorageError, StorageStats};
-use crate::model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, encoding, time};
+use crate::model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
 pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
+use event::EventRow;
+use header::HeaderRow;
 use pool::{Pool, blocking};
-use row::{EventRow, rows};
 use select::Select;
 use writer::{Write, Writer};
 
@@ -57,6 +63,31 @@ impl SqliteStorage {
         .await
     }
 
+    /// Writes a copy of the store into the file `target`, as it is at one moment, while others read and write.
+    ///
+    /// The copy is a complete store in a single file. `target` appears when the copy is complete; it must not exist.
+    pub async fn backup(&self, target: impl AsRef<Path>) -> Result<(), StorageError> {
+        let target = target.as_ref().to_owned();
+        let refuse = |target: &Path, problem: &dyn std::fmt::Display| {
+            StorageError::InvalidArgument(format!("the backup {}: {problem}", target.display()))
+        };
+        if target.exists() {
+            return Err(refuse(&target, &"it exists; name another file"));
+        }
+        let mut partial = target.clone().into_os_string();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        // What an earlier attempt left.
+        let _ = std::fs::remove_file(&partial);
+        let name = partial.to_str().ok_or_else(|| refuse(&target, &"the path is not Unicode"))?.to_owned();
+        self.readers.run(move |connection| connection.execute("VACUUM INTO ?1", [name]).map(|_| ())).await?;
+        blocking(move || {
+            let synced = std::fs::File::open(&partial).and_then(|file| file.sync_all());
+            synced.and_then(|()| std::fs::rename(&partial, &target)).map_err(|error| refuse(&target, &error))
+        })
+        .await
+    }
+
     /// Runs `work` in a read transaction: on one state of the store, whatever is written meanwhile.
     async fn read<T: Send + 'static>(
         &self,
@@ -73,19 +104,27 @@ impl SqliteStorage {
     }
 }
 
-/// A header and its events, as stored.
-type Bodies = (Vec<u8>, Vec<Vec<u8>>);
+/// A trace by its id: its sequence number and its header.
+const GET_HEADER: &str = include_str!("sql/get_header.sql");
 
-fn event_bodies(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<Vec<u8>>> {
-    connection.prepare_cached(include_str!("sql/get_events.sql"))?.query_map([sequence], |row| row.get(0))?.collect()
+/// The events of a trace, in order.
+fn events(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<TraceEvent>> {
+    connection.prepare_cached(include_str!("sql/get_events.sql"))?.query_map([sequence], event::read)?.collect()
 }
 
-fn decode_events(bodies: Vec<Vec<u8>>) -> Result<Vec<TraceEvent>, StorageError> {
-    bodies.iter().map(|body| Ok(encoding::decode_event(body)?)).collect()
+/// A trace from a row with its sequence number and its header.
+fn complete(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<FlowTrace> {
+    Ok(FlowTrace { events: events(connection, row.get(0)?)?, ..header::read(row, 1)? })
 }
 
-fn decode_trace((header, events): Bodies) -> Result<FlowTrace, StorageError> {
-    Ok(FlowTrace { events: decode_events(events)?, ..encoding::decode_header(&header)? })
+/// What `sql` finds of the trace, if it finds it.
+fn find<T>(
+    connection: &Connection,
+    sql: &str,
+    trace_id: TraceId,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    connection.prepare_cached(sql)?.query_row([trace_id.0.as_bytes()], read).optional()
 }
 
 #[async_trait]
@@ -95,14 +134,7 @@ impl StorageBackend for SqliteStorage {
     }
 
     async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        let bodies = self.read(move |connection| {
-            let found = connection
-                .prepare_cached("SELECT seq, body FROM trace WHERE trace_id = ?1 AND body IS NOT NULL")?
-                .query_row(params![trace_id.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            found.map(|(sequence, body)| Ok((body, event_bodies(connection, sequence)?))).transpose()
-        });
-        bodies.await?.map(decode_trace).transpose()
+        self.read(move |connection| find(connection, GET_HEADER, trace_id, |row| complete(connection, row))).await
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
@@ -114,14 +146,12 @@ impl StorageBackend for SqliteStorage {
     }
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        let bodies = self.read(move |connection| {
-            let sequence = connection
-                .prepare_cached("SELECT seq FROM trace WHERE trace_id = ?1")?
-                .query_row(params![trace_id.0.as_bytes()], |row| row.get(0))
-                .optional()?;
-            sequence.map_or(Ok(Vec::new()), |sequence| event_bodies(connection, sequence))
-        });
-        decode_events(bodies.await?)
+        self.read(move |connection| {
+            let sql = "SELECT seq FROM trace WHERE trace_id = ?1";
+            let found = find(connection, sql, trace_id, |row| events(connection, row.get(0)?))?;
+            Ok(found.unwrap_or_default())
+        })
+        .await
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {
@@ -131,15 +161,25 @@ impl StorageBackend for SqliteStorage {
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
-        let (traces, events) = rows(traces)?;
-        self.writer.write(Write::Store { traces, events }).await?;
+        traces.iter().try_for_each(FlowTrace::validate)?;
+        let mut headers = Vec::with_capacity(traces.len());
+        let mut events = Vec::new();
+        for mut trace in traces {
+            let trace_id = trace.trace_id;
+            for event in std::mem::take(&mut trace.events) {
+                events.push(EventRow::new(trace_id, event)?);
+            }
+            headers.push(HeaderRow::new(trace)?);
+        }
+        self.writer.write(Write::Store { headers, events }).await?;
         Ok(())
     }
 
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         events.iter().try_for_each(|(_, event)| event.validate())?;
-        let events = events.into_iter().map(|(trace_id, event)| EventRow::new(trace_id, event)).collect();
-        self.writer.write(Write::Store { traces: Vec::new(), events }).await?;
+        let rows = events.into_iter().map(|(trace_id, event)| EventRow::new(trace_id, event));
+        let events = rows.collect::<Result<_, _>>()?;
+        self.writer.write(Write::Store { headers: Vec::new(), events }).await?;
         Ok(())
     }
 
@@ -147,24 +187,21 @@ impl StorageBackend for SqliteStorage {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let (sql, parameters) = Select::new(&query).page(window);
-        let (bodies, more) = self
-            .read(move |connection| {
-                let mut found: Vec<(i64, Vec<u8>)> = connection
-                    .prepare_cached(&sql)?
-                    .query_map(params_from_iter(parameters), |row| Ok((row.get(0)?, row.get(1)?)))?
-                    .collect::<rusqlite::Result<_>>()?;
-                let more = found.len() > window.limit;
-                found.truncate(window.limit);
-                let bodies: Vec<Bodies> = found
-                    .into_iter()
-                    .map(|(sequence, body)| Ok((body, event_bodies(connection, sequence)?)))
-                    .collect::<rusqlite::Result<_>>()?;
-                Ok((bodies, more))
-            })
-            .await?;
-        let traces = bodies.into_iter().map(decode_trace).collect::<Result<Vec<_>, _>>()?;
-        let next_page_token = traces.last().filter(|_| more).map(|last| Position::of(last).token());
-        Ok(TracePage { traces, next_page_token })
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(parameters))?;
+            let mut page = TracePage::default();
+            while let Some(row) = rows.next()? {
+                if page.traces.len() == window.limit {
+                    // One more than was asked for: there is another page.
+                    page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
+                    break;
+                }
+                page.traces.push(complete(connection, row)?);
+            }
+            Ok(page)
+        })
+        .await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
@@ -177,20 +214,15 @@ impl StorageBackend for SqliteStorage {
     }
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
-        let bodies: Vec<Option<Vec<u8>>> = self
-            .read(move |connection| {
-                let mut get = connection.prepare_cached("SELECT body FROM trace WHERE trace_id = ?1")?;
-                let body = |trace_id: TraceId| {
-                    Ok(get.query_row([trace_id.0.as_bytes()], |row| row.get(0)).optional()?.flatten())
-                };
-                trace_ids.into_iter().map(body).collect()
-            })
-            .await?;
-        bodies.into_iter().map(|body| body.map(|body| Ok(encoding::decode_header(&body)?)).transpose()).collect()
+        self.read(move |connection| {
+            let header = |trace_id| find(connection, GET_HEADER, trace_id, |row| header::read(row, 1));
+            trace_ids.into_iter().map(header).collect()
+        })
+        .await
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.writer.write(Write::DeleteTrace(trace_id.0.into_bytes())).await? > 0)
+        Ok(self.writer.write(Write::DeleteTrace(trace_id)).await? > 0)
     }
 
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {

@@ -42,5 +42,6 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(on_error)?;
         transaction.pragma_update(None, "user_version", newest as u32).map_err(on_error)?;
     }
+    transaction.execute_batch(include_str!("sql/views.sql")).map_err(on_error)?;
     transaction.commit().map_err(on_error)
 }

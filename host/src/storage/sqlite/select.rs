@@ -2,6 +2,7 @@
 
 use rusqlite::types::Value;
 
+use super::header::COLUMNS;
 use crate::model::{SortOrder, TraceQuery, Window, clamped_nanos, time};
 
 /// A `WHERE` clause and what its placeholders stand for.
@@ -73,7 +74,7 @@ impl Select {
         format!("SELECT count(*) FROM trace WHERE {}", self.conditions.join(" AND "))
     }
 
-    /// The sequence numbers and bodies of the traces in `window`, and of one more, which tells whether there are more.
+    /// The sequence numbers and headers of the traces in `window`, and of one more, which tells whether there are more.
     pub(super) fn page(mut self, window: Window) -> (String, Vec<Value>) {
         if let Some(after) = window.after {
             // The first half is what the index can seek to; the second leaves out those that start at the same time.
@@ -93,7 +94,7 @@ impl Select {
             SortOrder::OldestFirst => "ASC",
         };
         let sql = format!(
-            "SELECT seq, body FROM trace WHERE {} ORDER BY start_time {direction}, trace_id LIMIT ? OFFSET ?",
+            "SELECT seq, {COLUMNS} FROM trace WHERE {} ORDER BY start_time {direction}, trace_id LIMIT ? OFFSET ?",
             self.conditions.join(" AND ")
         );
         let number = |number: usize| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));

@@ -11,22 +11,26 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::describe;
-use super::row::{EventRow, TraceRow};
+use super::event::EventRow;
+use super::header::HeaderRow;
+use crate::model::TraceId;
 use crate::storage::StorageError;
 
 /// Writes that may wait; further ones wait to be let in.
 const QUEUE: usize = 256;
 /// A transaction takes no more writes once it has so many rows, so that no one waits too long for it.
 const GROUP_ROWS: usize = 5_000;
+/// Pages that are given back to the disk after a deletion.
+const VACUUM_PAGES: u32 = 2_000;
 /// Traces whose sequence number is remembered: what is being recorded at one time, and then some.
 const KNOWN_TRACES: usize = 50_000;
 
 pub(super) enum Write {
     Store {
-        traces: Vec<TraceRow>,
+        headers: Vec<HeaderRow>,
         events: Vec<EventRow>,
     },
-    DeleteTrace([u8; 16]),
+    DeleteTrace(TraceId),
     /// Nanoseconds since the epoch, exclusive.
     DeleteBefore(i64),
     /// Nothing; finds out whether the file can be written.
@@ -38,7 +42,7 @@ pub(super) enum Write {
 impl Write {
     fn rows(&self) -> usize {
         match self {
-            Self::Store { traces, events } => traces.len() + events.len(),
+            Self::Store { headers, events } => headers.len() + events.len(),
             _ => 1,
         }
     }
@@ -78,7 +82,7 @@ impl Writer {
 struct Thread {
     path: PathBuf,
     /// The sequence numbers of traces that were seen lately, by trace id.
-    sequences: LruCache<[u8; 16], i64>,
+    sequences: LruCache<TraceId, i64>,
     /// SQLite's counter of what other connections have committed.
     data_version: i64,
 }
@@ -129,6 +133,17 @@ impl Thread {
         let counts =
             group.iter().map(|job| self.apply(&transaction, &job.write)).collect::<rusqlite::Result<Vec<_>>>()?;
         transaction.commit()?;
+        if group.iter().any(|job| matches!(job.write, Write::DeleteTrace(_) | Write::DeleteBefore(_))) {
+            // Gives pages that were freed back to the disk, so many that no one waits long for it.
+            let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum")?;
+            let mut pages = vacuum.query([])?;
+            for _ in 0..VACUUM_PAGES {
+                // Each step gives back one.
+                if pages.next()?.is_none() {
+                    break;
+                }
+            }
+        }
         if group.iter().any(|job| matches!(job.write, Write::Checkpoint)) {
             connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()))?;
         }
@@ -137,15 +152,15 @@ impl Thread {
 
     fn apply(&mut self, transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
         match write {
-            Write::Store { traces, events } => {
+            Write::Store { headers, events } => {
                 self.store_events(transaction, events)?;
-                traces.iter().try_for_each(|trace| self.store_header(transaction, trace))?;
+                headers.iter().try_for_each(|header| self.store_header(transaction, header))?;
                 Ok(0)
             }
             Write::DeleteTrace(trace_id) => {
                 let sequence = transaction
                     .prepare_cached("SELECT seq FROM trace WHERE trace_id = ?1")?
-                    .query_row(params![trace_id], |row| row.get(0))
+                    .query_row([trace_id.0.as_bytes()], |row| row.get(0))
                     .optional()?;
                 self.sequences.remove(trace_id);
                 sequence.map_or(Ok(0), |sequence| delete(transaction, sequence))
@@ -162,24 +177,12 @@ impl Thread {
         }
     }
 
-    fn store_header(&mut self, transaction: &Transaction<'_>, trace: &TraceRow) -> rusqlite::Result<()> {
-        let sequence = transaction.prepare_cached(include_str!("sql/store_trace.sql"))?.query_row(
-            params![
-                trace.trace_id,
-                trace.flow_id,
-                trace.execution_id,
-                trace.start_time,
-                trace.end_time,
-                trace.status,
-                trace.error,
-                trace.body
-            ],
-            |row| row.get::<_, i64>(0),
-        )?;
-        self.sequences.insert(trace.trace_id, sequence);
+    fn store_header(&mut self, transaction: &Transaction<'_>, row: &HeaderRow) -> rusqlite::Result<()> {
+        let sequence = row.store(&mut *transaction.prepare_cached(include_str!("sql/store_trace.sql"))?)?;
+        self.sequences.insert(row.header.trace_id, sequence);
         transaction.prepare_cached("DELETE FROM tag WHERE trace = ?1")?.execute([sequence])?;
         let mut add_tag = transaction.prepare_cached("INSERT INTO tag (trace, name, value) VALUES (?1, ?2, ?3)")?;
-        for (name, value) in &trace.tags {
+        for (name, value) in &row.header.metadata.tags {
             add_tag.execute(params![sequence, name, value])?;
         }
         Ok(())
@@ -192,30 +195,22 @@ impl Thread {
                 Some(sequence) => *sequence,
                 None => self.sequence(transaction, event.trace_id)?,
             };
-            store.execute(params![
-                sequence,
-                event.event_id,
-                event.timestamp,
-                event.kind,
-                event.actor,
-                event.error,
-                event.body
-            ])?;
+            event.store(&mut store, sequence)?;
         }
         Ok(())
     }
 
     /// The sequence number of a trace; a new one when nothing is known of it.
-    fn sequence(&mut self, transaction: &Transaction<'_>, trace_id: [u8; 16]) -> rusqlite::Result<i64> {
+    fn sequence(&mut self, transaction: &Transaction<'_>, trace_id: TraceId) -> rusqlite::Result<i64> {
         let known = transaction
             .prepare_cached("SELECT seq FROM trace WHERE trace_id = ?1")?
-            .query_row(params![trace_id], |row| row.get(0))
+            .query_row([trace_id.0.as_bytes()], |row| row.get(0))
             .optional()?;
         let sequence = match known {
             Some(sequence) => sequence,
             None => transaction
                 .prepare_cached("INSERT INTO trace (trace_id) VALUES (?1) RETURNING seq")?
-                .query_row(params![trace_id], |row| row.get(0))?,
+                .query_row([trace_id.0.as_bytes()], |row| row.get(0))?,
         };
         self.sequences.insert(trace_id, sequence);
         Ok(sequence)

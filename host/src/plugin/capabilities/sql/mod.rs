@@ -78,7 +78,7 @@ impl HostConnection for InstanceState {
         body: u32,
     ) -> Answer<Resource<EventBatch>> {
         match self.table.get(&this)?.query_events(statement, params, body).await {
-            Ok(batch) => Ok(Ok(self.table.push(batch)?)),
+            Ok(batch) => Ok(self.add_batch(batch)?.map_err(SqlError::LimitExceeded)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -136,7 +136,7 @@ impl HostTransaction for InstanceState {
         body: u32,
     ) -> Answer<Resource<EventBatch>> {
         match self.table.get(&this)?.query_events(statement, params, body).await {
-            Ok(batch) => Ok(Ok(self.table.push(batch)?)),
+            Ok(batch) => Ok(self.add_batch(batch)?.map_err(SqlError::LimitExceeded)),
             Err(error) => Ok(Err(error)),
         }
     }

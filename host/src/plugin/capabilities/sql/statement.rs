@@ -1,21 +1,24 @@
 //! Statements on one connection, on a thread that may block.
 
+use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Statement};
+use rusqlite::{Batch, Connection, Statement};
 
 use super::sqlite::describe;
 use super::{Binding, Rows, SqlError, Value, refused};
 use crate::model::encoding::DecodeError;
-use crate::plugin::batch::{EventBatch, Field, FieldValue, Row};
-
-/// The bytes of bodies that one answer may hold.
-const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+use crate::plugin::batch::{EventBatch, Field, FieldValue, MAX_BATCH_BYTES, Row};
 
 /// Runs a statement, or several without parameters. The rows that the last one changed.
 pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]) -> Result<u64, SqlError> {
     if params.is_empty() {
-        connection.execute_batch(statement).map_err(|error| describe(&error))?;
-        return Ok(connection.changes());
+        let mut batch = Batch::new(connection, statement);
+        let mut changed = 0;
+        while let Some(mut statement) = batch.next().map_err(|error| describe(&error))? {
+            expect_parameters(&statement, 0)?;
+            changed = run(connection, &mut statement)?;
+        }
+        return Ok(changed);
     }
     let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
     bind(&mut prepared, params)?;
@@ -78,8 +81,8 @@ pub(super) fn query_events(
             }
         }
         bytes += bodies.last().map_or(0, Vec::len);
-        if bytes > MAX_ANSWER_BYTES {
-            return Err(SqlError::LimitExceeded(format!("an answer of over {MAX_ANSWER_BYTES} bytes: ask for pages")));
+        if bytes > MAX_BATCH_BYTES {
+            return Err(SqlError::LimitExceeded(format!("an answer of over {MAX_BATCH_BYTES} bytes: ask for pages")));
         }
     }
     EventBatch::from_bodies(bodies.iter().map(Vec::as_slice))

@@ -55,7 +55,7 @@ impl Server {
 
     /// Every trace, once there are `count` and all have ended.
     async fn ended_traces(&self, count: usize) -> Vec<FlowTrace> {
-        for _ in 0..200 {
+        for _ in 0..3_000 {
             let traces = self.storage.query_traces(TraceQuery::default()).await.unwrap();
             if traces.len() == count && traces.iter().all(|trace| trace.end_time.is_some()) {
                 return traces;

@@ -173,7 +173,7 @@ async fn reflows_own_client_is_served() {
     tracing.client().shutdown().await.unwrap();
     // It never closes the connection by itself; its process ends. Here the server stops.
     let mut watcher = server.connect().await;
-    for _ in 0..100 {
+    for _ in 0..3_000 {
         let query = TraceQuery { has_error: Some(true), ..Default::default() };
         match watcher.ask(&TracingRequest::QueryTraces { query }).await {
             TracingResponse::QueryResults { total_count: 1, .. } => break,

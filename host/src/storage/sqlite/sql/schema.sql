@@ -1,4 +1,5 @@
--- Version 1. Times are nanoseconds since 1970-01-01T00:00:00Z, ids the 16 bytes of a UUID.
+-- Version 1. Times are nanoseconds since 1970-01-01T00:00:00Z, ids the 16 bytes of a UUID, 64-bit numbers without a sign
+-- the bits of one with a sign. `traces` and `trace_events` (views.sql) show all of it in words.
 
 -- A trace. Everything from flow_id on is NULL while only events are known of it.
 CREATE TABLE trace (
@@ -10,13 +11,15 @@ CREATE TABLE trace (
     end_time     INTEGER,
     status       TEXT,
     error        TEXT,
-    body         BLOB
+    version      TEXT,      -- JSON
+    metadata     TEXT       -- JSON, the tags included
 ) STRICT;
 
 CREATE INDEX trace_by_start ON trace (start_time DESC, trace_id) WHERE start_time IS NOT NULL;
 CREATE INDEX trace_by_flow ON trace (flow_id, start_time DESC, trace_id) WHERE start_time IS NOT NULL;
 CREATE INDEX trace_by_execution ON trace (execution_id) WHERE execution_id IS NOT NULL;
 
+-- The tags again, to search by.
 CREATE TABLE tag (
     trace INTEGER NOT NULL,
     name  TEXT NOT NULL,
@@ -25,13 +28,33 @@ CREATE TABLE tag (
 ) STRICT, WITHOUT ROWID;
 
 -- Clustered by the sequence number of the trace: what happens at the same time lies together, although ids are random.
+-- What is 0 or empty in nearly every event is NULL then.
 CREATE TABLE event (
-    trace     INTEGER NOT NULL,
-    event_id  BLOB NOT NULL,
-    timestamp INTEGER NOT NULL,
-    kind      TEXT NOT NULL,
-    actor     TEXT NOT NULL,
-    error     TEXT,
-    body      BLOB NOT NULL,
+    trace              INTEGER NOT NULL,
+    event_id           BLOB NOT NULL,
+    timestamp          INTEGER NOT NULL,
+    kind               TEXT NOT NULL,
+    actor              TEXT NOT NULL,
+    to_actor           TEXT,            -- of a DataFlow
+    to_port            TEXT,
+    port               TEXT,
+    error              TEXT,
+    message_type       TEXT,            -- NULL without a message
+    message_size       INTEGER,
+    message_checksum   TEXT,
+    message_data       BLOB,
+    state_kind         TEXT,            -- NULL without a change of state
+    state_before       BLOB,
+    state_after        BLOB,
+    execution_time_ns  INTEGER,
+    memory_usage_bytes INTEGER,
+    cpu_usage_percent  ANY,             -- REAL would lose the sign of -0.0
+    queue_depth        INTEGER,
+    throughput         ANY,
+    attributes         TEXT,            -- JSON
+    parent_event_id    BLOB,
+    root_event_id      BLOB NOT NULL,
+    dependency_chain   BLOB,            -- ids, one after another
+    span_id            ANY NOT NULL,    -- 16 bytes when it is a UUID as usually written, text otherwise
     PRIMARY KEY (trace, event_id)
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,95 @@
+//! The events of one trace.
+
+use std::collections::HashSet;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use hashlink::DefaultHashBuilder;
+
+use super::size::{ARC_BYTES, pack_event, table_bytes};
+use crate::model::{EventId, TraceEvent};
+
+/// Events that writers may add to as long as no reader shares them.
+type Segment = Arc<Vec<TraceEvent>>;
+
+/// A segment with so many events gets no more: what a growing one copies stays small beside what was written.
+const SEGMENT_EVENTS: usize = 512;
+
+/// The events of a trace in the order of their arrival, each id once.
+///
+/// They lie in segments that are shared whole: a reader takes some pointers with it, never the events. A writer that finds
+/// the last segment in a reader's hands begins another one.
+#[derive(Default)]
+pub(super) struct Events {
+    segments: Vec<Segment>,
+    ids: HashSet<EventId, DefaultHashBuilder>,
+    segment_bytes: usize,
+}
+
+impl Events {
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// How many of the events that have these ids are new.
+    pub(super) fn count_new(&self, ids: impl Iterator<Item = EventId>) -> usize {
+        ids.filter(|id| !self.ids.contains(id)).collect::<HashSet<_>>().len()
+    }
+
+    /// Adds the events whose ids are new, and shows each of them to `added`.
+    pub(super) fn add(
+        &mut self,
+        events: impl ExactSizeIterator<Item = TraceEvent>,
+        mut added: impl FnMut(&TraceEvent),
+    ) {
+        let most = events.len();
+        let mut new = events.filter(|event| self.ids.insert(event.event_id));
+        let Some(first) = new.next() else { return };
+        let segment_bytes = &mut self.segment_bytes;
+        let segment = open_segment(&mut self.segments, segment_bytes);
+        if segment.capacity() - segment.len() < most {
+            let before = segment.capacity();
+            segment.reserve_exact(most.max(segment.len() / 2));
+            *segment_bytes += (segment.capacity() - before) * size_of::<TraceEvent>();
+        }
+        std::iter::once(first).chain(new).for_each(|mut event| {
+            added(&event);
+            *segment_bytes += pack_event(&mut event);
+            segment.push(event);
+        });
+    }
+
+    pub(super) fn share(&self) -> SharedEvents {
+        SharedEvents(self.segments.clone())
+    }
+
+    /// What they take up, in O(1).
+    pub(super) fn bytes(&self) -> usize {
+        self.segment_bytes
+            + self.segments.capacity() * size_of::<Segment>()
+            + table_bytes(self.ids.capacity(), size_of::<EventId>())
+    }
+}
+
+/// The last segment, a new one if that is full or shared.
+fn open_segment<'a>(segments: &'a mut Vec<Segment>, bytes: &mut usize) -> &'a mut Vec<TraceEvent> {
+    let is_open = |last: &mut Segment| last.len() < SEGMENT_EVENTS && Arc::get_mut(last).is_some();
+    if !segments.last_mut().is_some_and(is_open) {
+        segments.push(Segment::default());
+        *bytes += ARC_BYTES + size_of::<Vec<TraceEvent>>();
+    }
+    segments.last_mut().and_then(Arc::get_mut).expect("the last segment is new or was seen to be shared by nobody")
+}
+
+/// The events of a trace as they were at one moment.
+pub(super) struct SharedEvents(Vec<Segment>);
+
+impl SharedEvents {
+    /// Copies them, ordered by (timestamp, event id).
+    pub(super) fn to_sorted(&self) -> Vec<TraceEvent> {
+        let mut events: Vec<_> = self.0.iter().flat_map(|segment| segment.iter()).collect();
+        // Stable because that sort is the quick one for what is in order already, as events mostly are.
+        events.sort_by_key(|event| event.order_key());
+        events.into_iter().cloned().collect()
+    }
+}
