@@ -8,3 +8,4 @@ mod mistakes;
 mod recording;
 mod repeated_crash;
 mod sqlite_crash;
+mod two_hosts;

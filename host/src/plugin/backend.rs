@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 use wasmtime::component::Resource;
 
 use super::batch::EventBatch;
+use super::bindings::PluginPre;
 use super::bindings::reflow::storage::types::{self, PageRequest};
 use super::capabilities::sql::Databases;
-use super::instance::Instance;
+use super::instance::{Instance, InstanceState};
 use super::policy::PluginConfig;
 use super::pool::{Called, Pool};
 use super::{component, convert};
@@ -23,6 +24,24 @@ const EVENTS_A_CALL: u32 = 10_000;
 /// The same in bytes that events carry, for calls that store. Calls that answer have a limit of the batch's own.
 const BYTES_A_CALL: usize = 8 * 1024 * 1024;
 
+/// The component of a plugin, read, checked and compiled: what takes the time of loading one. Cheap to clone.
+#[derive(Clone)]
+pub struct PluginComponent(PluginPre<InstanceState>);
+
+impl PluginComponent {
+    /// Compiles the component in `file` for the plugin `name`.
+    ///
+    /// Fails when the file is missing, has another digest than `sha256`, is no component, or wants what this host doesn't
+    /// have.
+    pub async fn load(name: &str, file: &Path, sha256: Option<&str>) -> Result<Self, StorageError> {
+        let (name, file, sha256) = (name.to_owned(), file.to_owned(), sha256.map(str::to_owned));
+        // Compiling takes the processor for a while.
+        tokio::task::spawn_blocking(move || component::load(&name, &file, sha256.as_deref()).map(Self))
+            .await
+            .map_err(|error| StorageError::Other { message: error.to_string(), retryable: false })?
+    }
+}
+
 /// A storage plugin at work.
 pub struct PluginBackend {
     pool: Pool,
@@ -31,22 +50,23 @@ pub struct PluginBackend {
 impl PluginBackend {
     /// Loads the component in `file` as the plugin `name` and opens it.
     ///
-    /// Fails when the file is missing, is no component, wants what this host doesn't have, or refuses to open or to work.
+    /// Fails where [`PluginComponent::load`] or [`open`](Self::open) does.
     pub async fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Self, StorageError> {
+        let component = PluginComponent::load(name, file, config.sha256.as_deref()).await?;
+        Self::open(name, component, config).await
+    }
+
+    /// Opens `component` as the plugin `name`; its file and digest are no matter any more.
+    ///
+    /// Fails when the configuration is wrong, or the plugin refuses to open or to work.
+    pub async fn open(name: &str, component: PluginComponent, config: &PluginConfig) -> Result<Self, StorageError> {
         let limits = config.limits.clone();
         if limits.instances == 0 || limits.memory_mb == 0 || limits.call_timeout_ms == 0 {
             return Err(StorageError::Configuration(format!("plugins.{name}.limits: each limit must be at least 1")));
         }
         let databases = Databases::new(name, &config.grants, &limits)?;
-        let component = {
-            let (name, file, sha256) = (name.to_owned(), file.to_owned(), config.sha256.clone());
-            // Compiling takes the processor for a while.
-            tokio::task::spawn_blocking(move || component::load(&name, &file, sha256.as_deref()))
-                .await
-                .map_err(|error| StorageError::Other { message: error.to_string(), retryable: false })??
-        };
         let settings = serde_json::to_string(&config.config)?;
-        let backend = Self { pool: Pool::new(name, component, settings, limits, databases) };
+        let backend = Self { pool: Pool::new(name, component.0, settings, limits, databases) };
         backend.health_check().await?;
         Ok(backend)
     }

@@ -14,5 +14,5 @@ mod instance;
 mod policy;
 mod pool;
 
-pub use backend::PluginBackend;
+pub use backend::{PluginBackend, PluginComponent};
 pub use policy::{Grants, Limits, PluginConfig};

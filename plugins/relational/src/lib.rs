@@ -14,7 +14,7 @@
 mod select;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use reflow_tracing_plugin::sql::{Binding, Connection, Value};
 use reflow_tracing_plugin::{
@@ -52,6 +52,7 @@ impl Backend for Relational {
     }
 
     fn store_traces(&self, traces: Vec<Trace>) -> Result<()> {
+        let traces = last_of_each(traces);
         let ids: Vec<_> = traces.iter().map(|trace| vec![trace.trace_id.into()]).collect();
         let tags: Vec<_> = traces
             .iter()
@@ -154,6 +155,14 @@ impl Backend for Relational {
         transaction.query("SELECT 1 FROM trace LIMIT 1", &[])?.all()?;
         Ok(())
     }
+}
+
+/// Of the headers of one trace the last, which replaces the earlier ones: their tags are not to be stored.
+fn last_of_each(traces: Vec<Trace>) -> Vec<Trace> {
+    let mut seen = HashSet::new();
+    let mut last: Vec<_> = traces.into_iter().rev().filter(|trace| seen.insert(trace.trace_id.to_bytes())).collect();
+    last.reverse();
+    last
 }
 
 fn header_row(trace: Trace) -> Vec<Value> {

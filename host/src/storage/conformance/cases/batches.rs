@@ -1,7 +1,7 @@
 use super::super::case::cases;
 use super::super::compare::same;
 use super::super::{Outcome, Store};
-use super::sample::{event, event_of, finds, holds, trace, trace_id, with_events};
+use super::sample::{event, event_of, finds, holds, trace, trace_id, with_events, with_tags};
 use crate::model::{ExecutionStatus, FlowTrace, TraceQuery};
 
 cases! { "batches":
@@ -54,13 +54,19 @@ async fn an_event_in_two_batches_is_stored_once(store: &Store) -> Outcome {
 }
 
 async fn a_trace_twice_in_a_batch_is_one_trace(store: &Store) -> Outcome {
-    let running = with_events(trace(1), [event(1), event_of(2, "first")]);
-    let ended =
-        FlowTrace { status: ExecutionStatus::Completed, ..with_events(trace(1), [event_of(2, "second"), event(3)]) };
+    let tagged = |tags| with_tags(trace(1), tags);
+    let running = with_events(tagged(&[("env", "prod"), ("old", "")]), [event(1), event_of(2, "first")]);
+    let ended = FlowTrace {
+        status: ExecutionStatus::Completed,
+        ..with_events(tagged(&[("env", "prod"), ("new", "")]), [event_of(2, "second"), event(3)])
+    };
     store.store_traces(vec![running, trace(2), ended.clone()]).await?;
     let united = with_events(ended, [event(1), event_of(2, "first"), event(3)]);
     holds(store, united.clone()).await?;
-    finds(store, "every trace", TraceQuery::default(), &[&trace(2), &united]).await
+    finds(store, "every trace", TraceQuery::default(), &[&trace(2), &united]).await?;
+    let of_tag = |name: &str| TraceQuery { tags: [(name.into(), String::new())].into(), ..TraceQuery::default() };
+    finds(store, "traces with the tag of the later header", of_tag("new"), &[&united]).await?;
+    finds(store, "traces with the tag of the earlier header", of_tag("old"), &[]).await
 }
 
 async fn an_empty_batch_changes_nothing(store: &Store) -> Outcome {
