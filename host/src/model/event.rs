@@ -31,13 +31,6 @@ impl TraceEvent {
         (time::nanos(self.timestamp), self.event_id)
     }
 
-    /// The bytes that it carries, messages and states: what can make an event large.
-    pub(crate) fn payload_bytes(&self) -> usize {
-        let message = self.data.message.as_ref().map_or(0, |message| message.serialized_data.len());
-        let state = self.data.state_diff.as_ref();
-        message + state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len))
-    }
-
     /// Whether it tells of something that went wrong: an actor failed, or the event carries an error.
     pub fn is_error(&self) -> bool {
         self.event_type == TraceEventType::ActorFailed || self.data.error.is_some()

@@ -13,8 +13,8 @@ use super::capabilities::sql::Databases;
 use super::instance::{Instance, InstanceState};
 use super::policy::PluginConfig;
 use super::pool::{Called, Pool};
-use super::{component, convert};
-use crate::model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, encoding, time};
+use super::{body, component, convert};
+use crate::model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
 use crate::storage::{StorageBackend, StorageError, StorageStats};
 
 /// Traces that one call looks through or answers with: their headers, which are small.
@@ -92,7 +92,7 @@ impl PluginBackend {
                 && bytes < BYTES_A_CALL
                 && let Some(event) = events.next()
             {
-                bytes += event.1.payload_bytes();
+                bytes += payload_bytes(&event.1);
                 part.push(event);
             }
             self.store_part(part).await?;
@@ -157,7 +157,7 @@ impl PluginBackend {
     }
 
     fn header(&self, body: &[u8]) -> Result<FlowTrace, StorageError> {
-        encoding::decode_header(body)
+        body::decode_header(body)
             .map_err(|error| StorageError::Corrupt(format!("plugin `{}` gave back {error}", self.pool.plugin())))
     }
 
@@ -346,6 +346,13 @@ impl StorageBackend for PluginBackend {
         self.pool.close();
         Ok(())
     }
+}
+
+/// The bytes that an event carries, messages and states: what can make it large.
+fn payload_bytes(event: &TraceEvent) -> usize {
+    let message = event.data.message.as_ref().map_or(0, |message| message.serialized_data.len());
+    let state = event.data.state_diff.as_ref();
+    message + state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len))
 }
 
 /// A plugin's token as text: hexadecimal.

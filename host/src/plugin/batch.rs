@@ -7,10 +7,10 @@ use wasmtime::component::Resource;
 
 use super::bindings::reflow::storage::batch::{Blobs, Column, Host, HostEventBatch, Texts};
 use super::bindings::reflow::storage::types::Event;
+use super::body::{self, DecodeError};
 use super::convert;
 use super::instance::InstanceState;
-use crate::model::encoding::DecodeError;
-use crate::model::{TraceEvent, TraceId, encoding, time};
+use crate::model::{TraceEvent, TraceId, time};
 
 /// Bytes of bodies that an instance may have the host keep at a time: what it takes decoded is a few times that.
 pub(super) const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
@@ -41,7 +41,7 @@ impl EventBatch {
         let mut bytes = 0;
         let row = |body: &[u8]| {
             bytes += body.len();
-            Ok(Row { trace_id: of_no_trace, event: encoding::decode_event(body)? })
+            Ok(Row { trace_id: of_no_trace, event: body::decode_event(body)? })
         };
         let rows = bodies.into_iter().map(row).collect::<Result<_, DecodeError>>()?;
         Ok(Self { rows: Arc::new(rows), bytes })
@@ -134,7 +134,7 @@ impl Row {
                 .as_ref()
                 .map_or(FieldValue::Absent, |message| FieldValue::Integer(clamp(message.size_bytes))),
             Field::ExecutionTimeNs => FieldValue::Integer(clamp(event.data.performance_metrics.execution_time_ns)),
-            Field::Body => FieldValue::Blob(encoding::encode_event(event)),
+            Field::Body => FieldValue::Blob(body::encode_event(event)),
         }
     }
 }

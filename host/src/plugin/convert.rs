@@ -6,9 +6,8 @@ use uuid::Uuid;
 
 use super::batch::Row;
 use super::bindings::reflow::storage::types;
-use crate::model::{
-    ExecutionStatus, FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery, clamped_nanos, encoding, time,
-};
+use super::body;
+use crate::model::{ExecutionStatus, FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery, clamped_nanos, time};
 use crate::storage::StorageError;
 
 pub(super) fn uuid(uuid: Uuid) -> types::Uuid {
@@ -31,7 +30,7 @@ pub(super) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, Trace
     let trace_id = trace.trace_id;
     let events = std::mem::take(&mut trace.events).into_iter().map(|event| (trace_id, event)).collect();
     let header = types::Trace {
-        body: encoding::encode_header(&trace),
+        body: body::encode_header(&trace),
         trace_id: uuid(trace_id.0),
         execution_id: uuid(trace.execution_id.0),
         start_time: time::nanos(trace.start_time),
@@ -53,7 +52,7 @@ pub(super) fn event(row: &Row) -> types::Event {
         event_type: event.event_type.kind().name().into(),
         actor_id: event.actor_id.clone(),
         error: event.data.error.clone(),
-        body: encoding::encode_event(event),
+        body: body::encode_event(event),
     }
 }
 

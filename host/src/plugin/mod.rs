@@ -6,6 +6,7 @@
 mod backend;
 mod batch;
 mod bindings;
+mod body;
 mod capabilities;
 mod component;
 mod convert;

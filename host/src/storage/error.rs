@@ -69,9 +69,3 @@ impl From<serde_json::Error> for StorageError {
         Self::Corrupt(error.to_string())
     }
 }
-
-impl From<crate::model::encoding::DecodeError> for StorageError {
-    fn from(error: crate::model::encoding::DecodeError) -> Self {
-        Self::Corrupt(error.to_string())
-    }
-}

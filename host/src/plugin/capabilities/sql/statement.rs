@@ -6,8 +6,8 @@ use rusqlite::{Batch, Connection, Statement};
 
 use super::sqlite::describe;
 use super::{Binding, Rows, SqlError, Value, refused};
-use crate::model::encoding::DecodeError;
 use crate::plugin::batch::{EventBatch, Field, FieldValue, MAX_BATCH_BYTES, Row};
+use crate::plugin::body::DecodeError;
 
 /// Runs a statement, or several without parameters. The rows that the last one changed.
 pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]) -> Result<u64, SqlError> {

@@ -1,0 +1,61 @@
+//! The store's own lossless encoding of headers and events: the `body` that backends keep and give back.
+//!
+//! One byte names the version, the rest is the value in postcard's format (<https://postcard.jamesmunns.com>). It is
+//! several times smaller and faster to read than JSON. A change of the model's fields or cases is a new version, whose
+//! decoder keeps reading the older ones.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::{FlowTrace, TraceEvent};
+
+const VERSION: u8 = 1;
+
+/// Bytes that are no body, or one from a newer version.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("an empty body")]
+    Empty,
+    #[error("a body of version {0}; this program reads version {VERSION}: was it written by a newer one?")]
+    Version(u8),
+    #[error("a damaged body: {0}")]
+    Damaged(#[from] postcard::Error),
+    #[error("a damaged body: {0} bytes follow its end")]
+    Trailing(usize),
+}
+
+/// The body of a trace's header: the trace without its events.
+pub(crate) fn encode_header(trace: &FlowTrace) -> Vec<u8> {
+    debug_assert!(trace.events.is_empty(), "events are stored apart");
+    encode(trace)
+}
+
+pub(crate) fn decode_header(body: &[u8]) -> Result<FlowTrace, DecodeError> {
+    decode(body)
+}
+
+pub(crate) fn encode_event(event: &TraceEvent) -> Vec<u8> {
+    encode(event)
+}
+
+pub(crate) fn decode_event(body: &[u8]) -> Result<TraceEvent, DecodeError> {
+    decode(body)
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, vec![VERSION]).expect("a Vec grows, and every type of the model knows its length")
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    match body {
+        [] => Err(DecodeError::Empty),
+        [VERSION, rest @ ..] => match postcard::take_from_bytes(rest)? {
+            (value, []) => Ok(value),
+            (_, trailing) => Err(DecodeError::Trailing(trailing.len())),
+        },
+        [version, ..] => Err(DecodeError::Version(*version)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
