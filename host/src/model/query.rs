@@ -156,11 +156,6 @@ impl TraceQuery {
         self.matches_header(trace) && self.matches_events(trace, || trace.events.iter())
     }
 
-    /// Whether the events are of any account beside the header.
-    pub(crate) fn asks_for_events(&self) -> bool {
-        self.actor_filter.is_some() || self.event_types.is_some() || self.has_error.is_some()
-    }
-
     /// The predicates that a header alone decides.
     pub(crate) fn matches_header(&self, trace: &FlowTrace) -> bool {
         let Self {

@@ -49,7 +49,9 @@ impl Events {
         let segment = open_segment(&mut self.segments, segment_bytes);
         if segment.capacity() - segment.len() < most {
             let before = segment.capacity();
-            segment.reserve_exact(most.max(segment.len() / 2));
+            // What comes whole gets just its room; what grows gets more, so that few writes copy it.
+            let growth = if segment.is_empty() { 0 } else { segment.len() / 2 + 2 };
+            segment.reserve_exact(most.max(growth));
             *segment_bytes += (segment.capacity() - before) * size_of::<TraceEvent>();
         }
         std::iter::once(first).chain(new).for_each(|mut event| {

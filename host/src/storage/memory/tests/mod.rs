@@ -1,3 +1,6 @@
+mod queries;
+mod readers;
+
 use serde_json::json;
 
 use super::*;
