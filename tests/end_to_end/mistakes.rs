@@ -6,7 +6,10 @@ use reflow_tracing_tests::{Backend, Host, Setting};
 fn refusal(configuration: &str) -> String {
     let setting = Setting::new(Backend::Sqlite);
     setting.write(configuration);
-    setting.failure(&["serve"])
+    // Another program may have the port that is the default.
+    let output = setting.command(&["serve"]).env("REFLOW_TRACING_PORT", "0").output().expect("the program starts");
+    assert!(!output.status.success(), "it listens");
+    String::from_utf8(output.stderr).expect("the program prints UTF-8")
 }
 
 fn assert_names(message: &str, parts: &[&str]) {
