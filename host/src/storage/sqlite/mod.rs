@@ -21,7 +21,7 @@ use crate::model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQue
 pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
 use pool::{Pool, blocking};
 use row::{EventRow, rows};
-use select::Select;
+use select::{Select, narrowed};
 use writer::{Write, Writer};
 
 /// Keeps traces in a SQLite file.
@@ -146,7 +146,7 @@ impl StorageBackend for SqliteStorage {
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
-        let (sql, parameters) = Select::new(&query).page(window);
+        let (sql, parameters) = Select::new(&narrowed(query, window.after)).page(window);
         let (bodies, more) = self
             .read(move |connection| {
                 let mut found: Vec<(i64, Vec<u8>)> = connection
