@@ -1,6 +1,7 @@
 //! What developers run: `cargo xtask COMMAND`. A command is one file and one line of [`COMMANDS`].
 
 mod apt;
+mod bench;
 mod plugins;
 mod process;
 mod run;
@@ -41,6 +42,11 @@ const COMMANDS: &[Command] = &[
         name: "run",
         summary: "the host at work: store a recorded Reflow session in a plugin, query it",
         main: run::main,
+    },
+    Command {
+        name: "bench",
+        summary: "measure every path beside its floor, or those with FILTER in their name; --quick for fewer rows",
+        main: bench::main,
     },
 ];
 

@@ -27,7 +27,7 @@ pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
 use event::EventRow;
 use header::HeaderRow;
 use pool::{Pool, blocking};
-use select::Select;
+use select::{Select, narrowed};
 use writer::{Write, Writer};
 
 /// Keeps traces in a SQLite file.
@@ -186,7 +186,7 @@ impl StorageBackend for SqliteStorage {
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
-        let (sql, parameters) = Select::new(&query).page(window);
+        let (sql, parameters) = Select::new(&narrowed(query, window.after)).page(window);
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;

@@ -1,9 +1,26 @@
 //! A [`TraceQuery`] as SQL over the tables of `sql/schema.sql`.
 
+use chrono::DateTime;
 use rusqlite::types::Value;
 
 use super::header::COLUMNS;
-use crate::model::{SortOrder, TraceQuery, Window, clamped_nanos, time};
+use crate::model::{Position, SortOrder, TraceQuery, Window, clamped_nanos, time};
+
+/// The query with its time range narrowed to what is left after `after`.
+///
+/// Of two bounds on the same side SQLite seeks to one, not always the narrower, and steps over what lies between them:
+/// every page would read all that come before it.
+pub(super) fn narrowed(mut query: TraceQuery, after: Option<Position>) -> TraceQuery {
+    if let (Some((from, to)), Some(Position { start_time, .. })) = (&mut query.time_range, after) {
+        let place = DateTime::from_timestamp_nanos(start_time);
+        match query.order {
+            SortOrder::NewestFirst if start_time < time::nanos(*to) => *to = place,
+            SortOrder::OldestFirst if start_time > time::nanos(*from) => *from = place,
+            SortOrder::NewestFirst | SortOrder::OldestFirst => {}
+        }
+    }
+    query
+}
 
 /// A `WHERE` clause and what its placeholders stand for.
 pub(super) struct Select {

@@ -1,0 +1,117 @@
+//! Plugins.
+
+use std::path::Path as FilePath;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use reflow_tracing::plugin::{Grants, PluginBackend, PluginConfig};
+use reflow_tracing::storage::{SqliteStorage, StorageBackend};
+use reflow_tracing_tests::{plugin, test_plugin};
+
+use crate::measure::{Rounds, median, seconds_each};
+use crate::report::{Path, Reach, Report, Unit};
+use crate::workload::{Workload, in_batches};
+use crate::{BATCH, Sizes};
+
+const BATCHES: Path = Path {
+    name: "plugin relational: events in batches of 1,000",
+    floor: "the native SQLite backend",
+    unit: Unit::Rate,
+    reach: Reach::Speed(0.95),
+};
+const GET_EVENTS: Path = Path {
+    name: "plugin relational: get_events of 10,000",
+    floor: "the native SQLite backend",
+    unit: Unit::Rate,
+    reach: Reach::Speed(0.95),
+};
+const EMPTY_CALL: Path =
+    Path { name: "plugin: a call that does nothing", floor: "-", unit: Unit::Time, reach: Reach::Seconds(1.5e-6) };
+
+/// The events of a large trace.
+const LARGE: usize = 10_000;
+
+pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
+    if report.wants(&BATCHES) {
+        report.compared(&BATCHES, &batches(sizes).await?);
+    }
+    if report.wants(&GET_EVENTS) {
+        report.compared(&GET_EVENTS, &get_events(sizes).await?);
+    }
+    if report.wants(&EMPTY_CALL) {
+        report.alone(&EMPTY_CALL, empty_call(sizes).await?);
+    }
+    Ok(())
+}
+
+/// The plugin `relational` with a database of its own in `folder`.
+pub async fn relational(folder: &FilePath) -> Result<PluginBackend> {
+    let database = format!("sqlite:{}", folder.join("relational.db").display());
+    let grants = Grants { sql: [("default".into(), database)].into() };
+    let config = PluginConfig { grants, ..PluginConfig::default() };
+    Ok(PluginBackend::load("relational", &plugin("relational"), &config).await?)
+}
+
+async fn batches(sizes: &Sizes) -> Result<Rounds> {
+    let folder = tempfile::tempdir()?;
+    let mut workload = Workload::new()?;
+    let native = SqliteStorage::new(folder.path().join("native.db")).await?;
+    let plugin = relational(folder.path()).await?;
+    let mut rounds = Rounds::new(sizes.rounds);
+    while rounds.more() {
+        let events = workload.events(sizes.events);
+        let floor = async || store(&native, events.clone()).await;
+        let path = async || store(&plugin, events.clone()).await;
+        rounds.round(floor, path).await?;
+    }
+    ensure!(native.stats().await?.events == plugin.stats().await?.events, "path and floor stored different events");
+    Ok(rounds)
+}
+
+/// The seconds that a backend takes for an event in batches.
+pub async fn store(storage: &dyn StorageBackend, events: crate::workload::Batch) -> Result<f64> {
+    let count = events.len();
+    let batches = in_batches(events, BATCH);
+    let start = Instant::now();
+    for batch in batches {
+        storage.store_events(batch).await?;
+    }
+    Ok(seconds_each(start, count))
+}
+
+async fn get_events(sizes: &Sizes) -> Result<Rounds> {
+    let folder = tempfile::tempdir()?;
+    let trace = Workload::new()?.trace(LARGE);
+    let trace_id = trace.trace_id;
+    let native = SqliteStorage::new(folder.path().join("native.db")).await?;
+    let plugin = relational(folder.path()).await?;
+    native.store_trace(trace.clone()).await?;
+    plugin.store_trace(trace).await?;
+    let time = async |storage: &dyn StorageBackend| {
+        let reads = sizes.reads.div_ceil(10);
+        let start = Instant::now();
+        for _ in 0..reads {
+            ensure!(storage.get_events(trace_id).await?.len() == LARGE, "the trace is not complete");
+        }
+        Ok(seconds_each(start, reads * LARGE))
+    };
+    let mut rounds = Rounds::new(sizes.rounds);
+    while rounds.more() {
+        rounds.round(async || time(&native).await, async || time(&plugin).await).await?;
+    }
+    Ok(rounds)
+}
+
+async fn empty_call(sizes: &Sizes) -> Result<f64> {
+    // Its health check does nothing, in an instance that is there already.
+    let backend = PluginBackend::load("hostile", &test_plugin("hostile"), &PluginConfig::default()).await?;
+    let mut costs = Vec::new();
+    for _ in 0..sizes.rounds {
+        let start = Instant::now();
+        for _ in 0..sizes.calls {
+            backend.health_check().await?;
+        }
+        costs.push(seconds_each(start, sizes.calls));
+    }
+    Ok(median(costs))
+}

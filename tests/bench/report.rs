@@ -1,0 +1,153 @@
+//! The table: a line a path, printed as soon as it is measured.
+
+use anyhow::{Result, ensure};
+
+use crate::measure::Rounds;
+
+/// A path that can be measured.
+pub struct Path {
+    /// What is measured; any part of it selects the path.
+    pub name: &'static str,
+    /// What it is compared with.
+    pub floor: &'static str,
+    /// How its figures are told.
+    pub unit: Unit,
+    /// What is wanted of it.
+    pub reach: Reach,
+}
+
+/// How a figure is told.
+#[derive(Clone, Copy)]
+pub enum Unit {
+    /// Events a second, of seconds an event.
+    Rate,
+    /// A time, of seconds.
+    Time,
+    /// Bytes.
+    Bytes,
+}
+
+/// What is wanted.
+#[derive(Clone, Copy)]
+pub enum Reach {
+    /// At least so many times the floor's speed.
+    Speed(f64),
+    /// At most so many times the floor's cost.
+    Cost(f64),
+    /// At most so many seconds.
+    Seconds(f64),
+    /// Nothing: the speed beside the floor's is told.
+    Report,
+}
+
+/// Prints what was measured.
+pub struct Report {
+    filter: String,
+    /// The names that the filter left out.
+    left_out: Vec<&'static str>,
+    lines: usize,
+}
+
+impl Report {
+    /// A report on the paths whose names contain `filter`.
+    pub fn new(filter: Option<String>) -> Self {
+        Self { filter: filter.unwrap_or_default().to_lowercase(), left_out: Vec::new(), lines: 0 }
+    }
+
+    /// Whether the path is to be measured.
+    pub fn wants(&mut self, path: &Path) -> bool {
+        let wanted = path.name.to_lowercase().contains(&self.filter);
+        if !wanted {
+            self.left_out.push(path.name);
+        }
+        wanted
+    }
+
+    /// Reports on a path with a floor.
+    pub fn compared(&mut self, path: &Path, rounds: &Rounds) {
+        let mut ratios = rounds.costs();
+        if !matches!(path.reach, Reach::Cost(_)) {
+            ratios = ratios.into_iter().rev().map(|cost| 1.0 / cost).collect();
+        }
+        self.line(path, rounds.path(), Some((rounds.floor(), ratios)));
+    }
+
+    /// Reports on a figure that comes out the same each time, and its floor.
+    pub fn constant(&mut self, path: &Path, measured: f64, floor: f64) {
+        self.line(path, measured, Some((floor, vec![measured / floor])));
+    }
+
+    /// Reports on a path that has no floor.
+    pub fn alone(&mut self, path: &Path, measured: f64) {
+        self.line(path, measured, None);
+    }
+
+    /// `ratios` ascend.
+    fn line(&mut self, path: &Path, measured: f64, floor: Option<(f64, Vec<f64>)>) {
+        if self.lines == 0 {
+            println!("Ratios are medians of the rounds, followed by the least and the greatest.\n");
+            print_line(["path", "floor", "measured", "floor's", "ratio", "to reach", "reached"]);
+        }
+        self.lines += 1;
+        let ratio = floor.as_ref().map(|(_, ratios)| ratios[ratios.len() / 2]);
+        let (wanted, reached) = match (path.reach, ratio) {
+            (Reach::Speed(least), Some(ratio)) => (format!(">= {least}"), Some(ratio >= least)),
+            (Reach::Cost(most), Some(ratio)) => (format!("<= {most}"), Some(ratio <= most)),
+            (Reach::Seconds(most), _) => (format!("<= {}", time(most)), Some(measured <= most)),
+            (Reach::Speed(_) | Reach::Cost(_), None) | (Reach::Report, _) => ("-".into(), None),
+        };
+        let spread = match &floor {
+            Some((_, ratios)) if ratios.len() > 1 => {
+                format!(" ({:.2}..{:.2})", ratios[0], ratios[ratios.len() - 1])
+            }
+            _ => String::new(),
+        };
+        print_line([
+            path.name,
+            path.floor,
+            &path.unit.tell(measured),
+            &floor.map_or("-".into(), |(floor, _)| path.unit.tell(floor)),
+            &ratio.map_or("-".into(), |ratio| format!("{ratio:.2}{spread}")),
+            &wanted,
+            reached.map_or("-", |reached| if reached { "yes" } else { "no" }),
+        ]);
+    }
+
+    /// Fails when the filter left nothing.
+    pub fn end(self) -> Result<()> {
+        let names = self.left_out.join("\n  ");
+        ensure!(self.lines > 0, "no path has `{}` in its name; there are\n  {names}", self.filter);
+        Ok(())
+    }
+}
+
+fn print_line([path, floor, measured, floors, ratio, wanted, reached]: [&str; 7]) {
+    println!("{path:<45} {floor:<38} {measured:>9} {floors:>9}  {ratio:<18} {wanted:<9} {reached}");
+}
+
+impl Unit {
+    fn tell(self, value: f64) -> String {
+        match self {
+            Self::Rate => rate(1.0 / value),
+            Self::Time => time(value),
+            Self::Bytes => format!("{value:.0} B"),
+        }
+    }
+}
+
+fn rate(each_second: f64) -> String {
+    match each_second {
+        many if many >= 1e6 => format!("{:.2} M/s", many / 1e6),
+        many if many >= 1e3 => format!("{:.0} k/s", many / 1e3),
+        few => format!("{few:.0} /s"),
+    }
+}
+
+fn time(seconds: f64) -> String {
+    match seconds {
+        long if long >= 1e-3 => format!("{:.1} ms", long * 1e3),
+        short if short >= 1e-5 => format!("{:.0} us", short * 1e6),
+        short if short >= 1e-6 => format!("{:.2} us", short * 1e6),
+        tiny => format!("{:.0} ns", tiny * 1e9),
+    }
+}
