@@ -17,7 +17,7 @@ pub(super) struct State {
     events: u64,
     /// What the entries take up beside [`Entry::BYTES`].
     bytes: usize,
-    garbage: Vec<Box<Entry>>,
+    garbage: Vec<Entry>,
     /// How many traces queries have looked at.
     #[cfg(test)]
     pub looked_at: std::sync::atomic::AtomicUsize,
@@ -167,7 +167,7 @@ impl State {
 
     /// What was removed since the last time. Freeing a trace takes as long as copying it, so that waits for the lock to be
     /// released.
-    pub(super) fn take_garbage(&mut self) -> Vec<Box<Entry>> {
+    pub(super) fn take_garbage(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.garbage)
     }
 
