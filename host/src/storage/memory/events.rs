@@ -12,13 +12,13 @@ use crate::model::{EventId, TraceEvent};
 /// Events that writers may add to as long as no reader shares them.
 type Segment = Arc<Vec<TraceEvent>>;
 
-/// A segment with so many events gets no more: what a growing one copies stays small beside what was written.
-const SEGMENT_EVENTS: usize = 512;
+/// The most events that a segment has room for, unless more come at once: what it leaves unused stays under 120 KB.
+const SEGMENT_EVENTS: usize = 256;
 
 /// The events of a trace in the order of their arrival, each id once.
 ///
 /// They lie in segments that are shared whole: a reader takes some pointers with it, never the events. A writer that finds
-/// the last segment in a reader's hands begins another one.
+/// the last segment full or in a reader's hands begins another one, twice as large: none is copied to grow.
 #[derive(Default)]
 pub(super) struct Events {
     segments: Vec<Segment>,
@@ -46,14 +46,7 @@ impl Events {
         let mut new = events.filter(|event| self.ids.insert(event.event_id));
         let Some(first) = new.next() else { return };
         let segment_bytes = &mut self.segment_bytes;
-        let segment = open_segment(&mut self.segments, segment_bytes);
-        if segment.capacity() - segment.len() < most {
-            let before = segment.capacity();
-            // What comes whole gets just its room; what grows gets more, so that few writes copy it.
-            let growth = if segment.is_empty() { 0 } else { segment.len() / 2 + 2 };
-            segment.reserve_exact(most.max(growth));
-            *segment_bytes += (segment.capacity() - before) * size_of::<TraceEvent>();
-        }
+        let segment = segment_with_room(&mut self.segments, most, segment_bytes);
         std::iter::once(first).chain(new).for_each(|mut event| {
             added(&event);
             *segment_bytes += pack_event(&mut event);
@@ -73,12 +66,22 @@ impl Events {
     }
 }
 
-/// The last segment, a new one if that is full or shared.
-fn open_segment<'a>(segments: &'a mut Vec<Segment>, bytes: &mut usize) -> &'a mut Vec<TraceEvent> {
-    let is_open = |last: &mut Segment| last.len() < SEGMENT_EVENTS && Arc::get_mut(last).is_some();
-    if !segments.last_mut().is_some_and(is_open) {
-        segments.push(Segment::default());
-        *bytes += ARC_BYTES + size_of::<Vec<TraceEvent>>();
+/// The last segment if nobody shares it and it has room for so many events, else a new one.
+fn segment_with_room<'a>(segments: &'a mut Vec<Segment>, events: usize, bytes: &mut usize) -> &'a mut Vec<TraceEvent> {
+    let grown = segments.last().map_or(0, |last| (last.len() * 2).min(SEGMENT_EVENTS));
+    let mut has_room = false;
+    if let Some(last) = segments.last_mut().and_then(Arc::get_mut) {
+        has_room = last.capacity() - last.len() >= events;
+        if !has_room {
+            *bytes -= last.capacity() * size_of::<TraceEvent>();
+            last.shrink_to_fit();
+            *bytes += last.capacity() * size_of::<TraceEvent>();
+        }
+    }
+    if !has_room {
+        let room = events.max(grown);
+        segments.push(Arc::new(Vec::with_capacity(room)));
+        *bytes += ARC_BYTES + size_of::<Vec<TraceEvent>>() + room * size_of::<TraceEvent>();
     }
     segments.last_mut().and_then(Arc::get_mut).expect("the last segment is new or was seen to be shared by nobody")
 }

@@ -5,6 +5,7 @@
 //! its order until the page is full, letting go of the lock now and then. What a query can ask of events is kept beside
 //! them. Traces are also kept in the order of their last use; a write that goes over a bound evicts the least recently used.
 
+mod batch;
 mod config;
 mod entry;
 mod events;
@@ -152,15 +153,15 @@ impl StorageBackend for MemoryStorage {
 
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         events.iter().try_for_each(|(_, event)| event.validate())?;
-        let runs: Vec<_> = events.chunk_by(|(one, _), (other, _)| one == other).map(<[_]>::len).collect();
+        let events = batch::by_trace(events);
+        let runs: Vec<_> = batch::runs(&events).map(|run| (run[0].0, run.len())).collect();
         // What was stored before a refusal stays.
         self.write(|state| {
             let mut events = events.into_iter();
-            for run in runs {
-                let [(trace_id, _), ..] = events.as_slice() else { break };
-                let trace_id = *trace_id;
-                state.check_room(trace_id, events.as_slice()[..run].iter().map(|(_, event)| event.event_id))?;
-                state.add_events(trace_id, events.by_ref().take(run).map(|(_, event)| event));
+            for (trace_id, count) in runs {
+                let ids = events.as_slice()[..count].iter().map(|(_, event)| event.event_id);
+                state.check_room(trace_id, ids)?;
+                state.add_events(trace_id, events.by_ref().take(count).map(|(_, event)| event));
             }
             Ok(())
         })

@@ -46,9 +46,9 @@ impl Traces {
         self.order().front().copied()
     }
 
-    pub(super) fn remove(&mut self, trace_id: TraceId) -> Option<Box<Entry>> {
+    pub(super) fn remove(&mut self, trace_id: TraceId) -> Option<Entry> {
         self.order().remove(&trace_id);
-        self.entries.remove(&trace_id)
+        self.entries.remove(&trace_id).map(|entry| *entry)
     }
 
     fn order(&mut self) -> &mut LinkedHashSet<TraceId> {
