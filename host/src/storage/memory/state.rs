@@ -161,7 +161,7 @@ impl State {
         entry.facts.actors.iter().for_each(|actor| self.indexes.actors.release(actor));
         self.events -= entry.events.len() as u64;
         self.bytes -= entry.bytes();
-        self.garbage.push(*entry);
+        self.garbage.push(entry);
         true
     }
 
