@@ -102,7 +102,7 @@ impl Backend for Relational {
 
     fn query_traces(&self, query: TraceQuery, page: PageRequest) -> Result<TracePage> {
         let limit = page.limit as usize;
-        let (statement, parameters) = Select::new(query)?.page(&page)?;
+        let (statement, parameters) = Select::new(query, &page)?.page(&page);
         let mut rows = self.database.query(&statement, &parameters)?.all()?;
         let more = rows.len() > limit;
         rows.truncate(limit);

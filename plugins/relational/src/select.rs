@@ -13,9 +13,20 @@ pub struct Select {
 }
 
 impl Select {
-    pub fn new(query: TraceQuery) -> Result<Self> {
+    /// The traces that match and come after the page's token.
+    pub fn new(mut query: TraceQuery, page: &PageRequest) -> Result<Self> {
         if let Some((name, _)) = query.more.first() {
             return Err(StorageError::Unsupported(format!("the predicate `{name}`")));
+        }
+        let after = page.token.as_deref().map(Place::parse).transpose()?;
+        if let Some(Place { time, .. }) = after {
+            // Into the bounds that are there already: of two on the same side SQLite seeks to one, not always the narrower,
+            // and steps over what lies between them, which is every page so far.
+            if query.ascending {
+                query.start_from = Some(query.start_from.map_or(time, |from| from.max(time)));
+            } else {
+                query.start_to = Some(query.start_to.map_or(time, |to| to.min(time)));
+            }
         }
         let mut select = Self {
             conditions: vec!["start_time IS NOT NULL".into()],
@@ -46,6 +57,10 @@ impl Select {
                 "SELECT 1 FROM event e WHERE e.trace = seq AND (e.kind = 'ActorFailed' OR e.error IS NOT NULL)";
             select.and(format!("{not}(status = 'Failed' OR EXISTS ({failed}))"), []);
         }
+        if let Some((time, id)) = after.map(Place::into_values) {
+            let beyond = if select.ascending { ">" } else { "<" };
+            select.and(format!("(start_time {beyond} ? OR trace_id > ?)"), [time, id]);
+        }
         Ok(select)
     }
 
@@ -61,21 +76,15 @@ impl Select {
     }
 
     /// The start times, ids and bodies of the traces on `page`, and of one more, which tells whether there are more.
-    pub fn page(mut self, page: &PageRequest) -> Result<(String, Vec<Value>)> {
-        let (direction, reach, beyond) = if self.ascending { ("ASC", ">=", ">") } else { ("DESC", "<=", "<") };
-        if let Some(token) = &page.token {
-            let (time, id) = Place::parse(token)?.into_values();
-            // The first half is what an index can seek to; the second leaves out those that start at the same time.
-            let condition = format!("start_time {reach} ? AND (start_time {beyond} ? OR trace_id > ?)");
-            self.and(condition, [time.clone(), time, id]);
-        }
+    pub fn page(mut self, page: &PageRequest) -> (String, Vec<Value>) {
         let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
         self.parameters.extend([Value::Integer(i64::from(page.limit) + 1), Value::Integer(offset)]);
+        let direction = if self.ascending { "ASC" } else { "DESC" };
         let statement = format!(
             "SELECT start_time, trace_id, body FROM trace WHERE {} \
              ORDER BY start_time {direction}, trace_id LIMIT ? OFFSET ?",
             self.conditions.join(" AND ")
         );
-        Ok((statement, self.parameters))
+        (statement, self.parameters)
     }
 }
