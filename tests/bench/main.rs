@@ -35,7 +35,7 @@ struct Sizes {
 }
 
 const FULL: Sizes =
-    Sizes { rounds: 7, events: 50_000, stored_events: 1_000_000, deep_page: 500, reads: 200, calls: 100_000 };
+    Sizes { rounds: 7, events: 30_000, stored_events: 1_000_000, deep_page: 500, reads: 200, calls: 100_000 };
 
 /// For trying a change of these programs out, not for figures.
 const QUICK: Sizes = Sizes { rounds: 3, events: 5_000, stored_events: 20_000, deep_page: 5, reads: 50, calls: 5_000 };

@@ -110,9 +110,11 @@ async fn concurrent(sizes: &Sizes) -> Result<Rounds> {
     let storage = Arc::new(SqliteStorage::new(folder.path().join("path.db")).await?);
     let mut rounds = Rounds::new(sizes.rounds);
     while rounds.more() {
-        let events = workload.events(sizes.events / 2);
-        let rows = rows.of(&events).await?;
-        let shares = in_batches(events, rows.len().div_ceil(WRITERS));
+        let share = (sizes.events / 2 / WRITERS).next_multiple_of(EVENTS_A_TRACE);
+        let shares = in_batches(workload.events(WRITERS * share), share);
+        // The writers are in different traces, so the floor's transactions reach into as many.
+        let in_turns = (0..share).flat_map(|number| shares.iter().map(move |share| share[number].clone())).collect();
+        let rows = rows.of(&in_turns).await?;
         let floor = async || {
             let start = Instant::now();
             floor.store(&rows, WRITERS)?;
