@@ -153,7 +153,7 @@ async fn report(fault: Fault, suite: Suite) -> Report {
 #[tokio::test]
 async fn each_fault_fails_the_case_that_is_about_it() {
     for (fault, case) in [
-        (TheLaterEventWins, "writes::another_event_under_the_same_id_changes_nothing"),
+        (TheLaterEventWins, "writes::another_event_of_the_same_time_and_id_changes_nothing"),
         (EventsNeedAHeader, "writes::events_without_a_header_are_kept"),
         (EventsInOrderOfArrival, "writes::events_come_in_their_order_whatever_order_they_were_stored_in"),
         (HeaderIsKept, "replacing::a_later_header_replaces_the_earlier_one"),

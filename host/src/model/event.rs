@@ -26,8 +26,8 @@ pub struct TraceEvent {
 }
 
 impl TraceEvent {
-    /// Where the event stands among the events of its trace.
-    pub(crate) fn order_key(&self) -> (i64, EventId) {
+    /// What tells the event from the others of its trace, and where it stands among them.
+    pub(crate) fn key(&self) -> EventKey {
         (time::nanos(self.timestamp), self.event_id)
     }
 
@@ -36,6 +36,9 @@ impl TraceEvent {
         self.event_type == TraceEventType::ActorFailed || self.data.error.is_some()
     }
 }
+
+/// The time of an event, in nanoseconds since the epoch, and its id.
+pub(crate) type EventKey = (i64, EventId);
 
 /// What an event tells of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ pub(crate) mod time;
 mod trace;
 mod validate;
 
+pub(crate) use event::EventKey;
 pub use event::{
     CausalityInfo, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent, TraceEventData,
     TraceEventKind, TraceEventType,

@@ -9,12 +9,13 @@ use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePag
 /// A place where traces live: the contract that every backend keeps, built in or not.
 ///
 /// Six methods are required; the others are provided, correct on top of those six, and meant to be overridden where a
-/// backend can do better. The suite in [`conformance`](crate::storage::conformance) checks what is written here.
+/// backend can do better. The suite in `storage::conformance` (feature `conformance`) checks what is written here.
 ///
 /// # Writes
 /// - `Ok` means stored, to the durability that the backend is configured for. What was acknowledged MUST survive the
 ///   death of the process, unless the backend says that it keeps nothing ([`MemoryStorage`](super::MemoryStorage)).
-/// - Writes are idempotent. An event is identified by its trace and its event id; storing one again MUST change nothing.
+/// - Writes are idempotent. An event is identified by its trace, its timestamp and its event id; storing one again MUST
+///   change nothing.
 ///   A trace header that is stored again replaces the earlier header and leaves the events alone.
 /// - Events MAY arrive before the header of their trace, and in any order. They MUST be kept.
 /// - A batch MAY be stored in part when it fails; storing it again completes it.

@@ -3,18 +3,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::model::time::nanos;
-use crate::model::{EventId, FlowId, FlowTrace, FlowVersion, SortOrder, TraceEvent, TraceId, TraceQuery};
+use crate::model::{EventKey, FlowId, FlowTrace, FlowVersion, SortOrder, TraceEvent, TraceId, TraceQuery};
 use crate::storage::StorageStats;
 
 /// What a store must hold and answer, worked out the plainest way: a list of traces that every question walks through.
 #[derive(Debug, Clone, Default)]
 pub struct Oracle {
     headers: BTreeMap<TraceId, FlowTrace>,
-    events: BTreeMap<TraceId, BTreeMap<EventId, TraceEvent>>,
+    events: BTreeMap<TraceId, BTreeMap<EventKey, TraceEvent>>,
 }
 
 impl Oracle {
-    /// Stores a trace: the header replaces an earlier one; of events with the same id the first stays.
+    /// Stores a trace: the header replaces an earlier one; of events with the same time and id the first stays.
     pub fn store_trace(&mut self, mut trace: FlowTrace) {
         for event in std::mem::take(&mut trace.events) {
             self.store_event(trace.trace_id, event);
@@ -22,9 +22,9 @@ impl Oracle {
         self.headers.insert(trace.trace_id, trace);
     }
 
-    /// Stores an event unless its trace has one with its id.
+    /// Stores an event unless its trace has one with its time and id.
     pub fn store_event(&mut self, trace_id: TraceId, event: TraceEvent) {
-        self.events.entry(trace_id).or_default().entry(event.event_id).or_insert(event);
+        self.events.entry(trace_id).or_default().entry(event.key()).or_insert(event);
     }
 
     /// Deletes a trace; says whether there was anything of it.
@@ -46,9 +46,7 @@ impl Oracle {
 
     /// The events of a trace, in their order.
     pub fn events(&self, trace_id: TraceId) -> Vec<TraceEvent> {
-        let mut events: Vec<_> = self.events.get(&trace_id).into_iter().flat_map(BTreeMap::values).cloned().collect();
-        events.sort_by_key(TraceEvent::order_key);
-        events
+        self.events.get(&trace_id).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
     /// Every trace that has a header, in no particular order.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashlink::DefaultHashBuilder;
 
 use super::size::{ARC_BYTES, pack_event, table_bytes};
-use crate::model::{EventId, TraceEvent};
+use crate::model::{EventKey, TraceEvent};
 
 /// Events that writers may add to as long as no reader shares them.
 type Segment = Arc<Vec<TraceEvent>>;
@@ -15,35 +15,35 @@ type Segment = Arc<Vec<TraceEvent>>;
 /// The most events that a segment has room for, unless more come at once: what it leaves unused stays under 120 KB.
 const SEGMENT_EVENTS: usize = 256;
 
-/// The events of a trace in the order of their arrival, each id once.
+/// The events of a trace in the order of their arrival, each once.
 ///
 /// They lie in segments that are shared whole: a reader takes some pointers with it, never the events. A writer that finds
 /// the last segment full or in a reader's hands begins another one, twice as large: none is copied to grow.
 #[derive(Default)]
 pub(super) struct Events {
     segments: Vec<Segment>,
-    ids: HashSet<EventId, DefaultHashBuilder>,
+    keys: HashSet<EventKey, DefaultHashBuilder>,
     segment_bytes: usize,
 }
 
 impl Events {
     pub(super) fn len(&self) -> usize {
-        self.ids.len()
+        self.keys.len()
     }
 
-    /// How many of the events that have these ids are new.
-    pub(super) fn count_new(&self, ids: impl Iterator<Item = EventId>) -> usize {
-        ids.filter(|id| !self.ids.contains(id)).collect::<HashSet<_>>().len()
+    /// How many of the events that have these keys are new.
+    pub(super) fn count_new(&self, keys: impl Iterator<Item = EventKey>) -> usize {
+        keys.filter(|key| !self.keys.contains(key)).collect::<HashSet<_>>().len()
     }
 
-    /// Adds the events whose ids are new, and shows each of them to `added`.
+    /// Adds the events that are new, and shows each of them to `added`.
     pub(super) fn add(
         &mut self,
         events: impl ExactSizeIterator<Item = TraceEvent>,
         mut added: impl FnMut(&TraceEvent),
     ) {
         let most = events.len();
-        let mut new = events.filter(|event| self.ids.insert(event.event_id));
+        let mut new = events.filter(|event| self.keys.insert(event.key()));
         let Some(first) = new.next() else { return };
         let segment_bytes = &mut self.segment_bytes;
         let segment = segment_with_room(&mut self.segments, most, segment_bytes);
@@ -62,7 +62,7 @@ impl Events {
     pub(super) fn bytes(&self) -> usize {
         self.segment_bytes
             + self.segments.capacity() * size_of::<Segment>()
-            + table_bytes(self.ids.capacity(), size_of::<EventId>())
+            + table_bytes(self.keys.capacity(), size_of::<EventKey>())
     }
 }
 
@@ -94,7 +94,7 @@ impl SharedEvents {
     pub(super) fn to_sorted(&self) -> Vec<TraceEvent> {
         let mut events: Vec<_> = self.0.iter().flat_map(|segment| segment.iter()).collect();
         // Stable because that sort is the quick one for what is in order already, as events mostly are.
-        events.sort_by_key(|event| event.order_key());
+        events.sort_by_key(|event| event.key());
         events.into_iter().cloned().collect()
     }
 }

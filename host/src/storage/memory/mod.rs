@@ -79,7 +79,7 @@ impl MemoryStorage {
     fn put(&self, mut trace: FlowTrace) -> Result<(), StorageError> {
         let events = std::mem::take(&mut trace.events);
         self.write(|state| {
-            state.check_room(trace.trace_id, events.iter().map(|event| event.event_id))?;
+            state.check_room(trace.trace_id, events.iter().map(TraceEvent::key))?;
             state.add_events(trace.trace_id, events.into_iter());
             state.set_header(trace);
             Ok(())
@@ -159,8 +159,8 @@ impl StorageBackend for MemoryStorage {
         self.write(|state| {
             let mut events = events.into_iter();
             for (trace_id, count) in runs {
-                let ids = events.as_slice()[..count].iter().map(|(_, event)| event.event_id);
-                state.check_room(trace_id, ids)?;
+                let keys = events.as_slice()[..count].iter().map(|(_, event)| event.key());
+                state.check_room(trace_id, keys)?;
                 state.add_events(trace_id, events.by_ref().take(count).map(|(_, event)| event));
             }
             Ok(())

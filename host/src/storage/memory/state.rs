@@ -8,7 +8,7 @@ use super::index::Index;
 use super::names::Names;
 use super::recency::Traces;
 use super::size::pack_header;
-use crate::model::{EventId, ExecutionId, FlowTrace, Position, TraceEvent, TraceId};
+use crate::model::{EventKey, ExecutionId, FlowTrace, Position, TraceEvent, TraceId};
 
 pub(super) struct State {
     config: MemoryConfig,
@@ -96,22 +96,22 @@ impl State {
         self.bytes = self.bytes - before + entry.bytes();
     }
 
-    /// Refuses events with these ids when the trace would hold too many with them.
+    /// Refuses events with these keys when the trace would hold too many with them.
     pub(super) fn check_room(
         &self,
         trace_id: TraceId,
-        ids: impl ExactSizeIterator<Item = EventId>,
+        keys: impl ExactSizeIterator<Item = EventKey>,
     ) -> Result<(), StorageError> {
         let limit = self.config.max_events_per_trace;
         let entry = self.traces.get(trace_id);
         let stored = entry.map_or(0, |entry| entry.events.len());
         // Mostly there is room whether they are new or not.
-        if stored + ids.len() <= limit {
+        if stored + keys.len() <= limit {
             return Ok(());
         }
         let total = match entry {
-            Some(entry) => stored + entry.events.count_new(ids),
-            None => Events::default().count_new(ids),
+            Some(entry) => stored + entry.events.count_new(keys),
+            None => Events::default().count_new(keys),
         };
         if total <= limit {
             return Ok(());

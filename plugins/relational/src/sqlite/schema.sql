@@ -24,14 +24,15 @@ CREATE TABLE IF NOT EXISTS tag (
     PRIMARY KEY (trace, name)
 ) STRICT, WITHOUT ROWID;
 
--- Clustered by the number of the trace: what happens at the same time lies together, although ids are random.
+-- Clustered by the number of the trace, then by time: what happens at the same time lies together, although ids are
+-- random, and is read in order.
 CREATE TABLE IF NOT EXISTS event (
     trace     INTEGER NOT NULL,
-    event_id  BLOB NOT NULL,
     timestamp INTEGER NOT NULL,
+    event_id  BLOB NOT NULL,
     kind      TEXT NOT NULL,
     actor     TEXT NOT NULL,
     error     TEXT,
     body      BLOB NOT NULL,
-    PRIMARY KEY (trace, event_id)
+    PRIMARY KEY (trace, timestamp, event_id)
 ) STRICT, WITHOUT ROWID;

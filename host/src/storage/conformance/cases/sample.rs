@@ -83,7 +83,7 @@ pub(super) fn with_tags(trace: FlowTrace, tags: &[(&str, &str)]) -> FlowTrace {
 
 /// The trace with its events in their order.
 pub(super) fn ordered(mut trace: FlowTrace) -> FlowTrace {
-    trace.events.sort_by_key(TraceEvent::order_key);
+    trace.events.sort_by_key(TraceEvent::key);
     trace
 }
 

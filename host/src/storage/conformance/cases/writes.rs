@@ -9,8 +9,9 @@ use crate::model::{FlowTrace, TraceEvent, TraceQuery};
 
 cases! { "writes":
     storing_a_trace_again_changes_nothing => "Writes are idempotent.",
-    storing_an_event_again_changes_nothing => "An event is identified by its trace and its event id; storing one again changes nothing.",
-    another_event_under_the_same_id_changes_nothing => "Of two events with one id the first stays.",
+    storing_an_event_again_changes_nothing => "An event is identified by its trace, its timestamp and its event id; storing one again changes nothing.",
+    another_event_of_the_same_time_and_id_changes_nothing => "Of two events with one timestamp and id the first stays.",
+    one_id_at_two_times_is_two_events => "An event is identified by its timestamp too.",
     events_come_in_their_order_whatever_order_they_were_stored_in => "Events come ordered by timestamp.",
     events_of_one_time_come_by_event_id => "Events of one time come by ascending event id.",
     events_without_a_header_are_kept => "Events may arrive before the header: get_events returns them, get_trace is `None`.",
@@ -42,15 +43,24 @@ async fn storing_an_event_again_changes_nothing(store: &Store) -> Outcome {
     same("stats().events", &store.stats().await?.events, &1)
 }
 
-async fn another_event_under_the_same_id_changes_nothing(store: &Store) -> Outcome {
-    let first = event_of(1, "first");
-    let second = TraceEvent { timestamp: at(-1), ..event_of(1, "second") };
+async fn another_event_of_the_same_time_and_id_changes_nothing(store: &Store) -> Outcome {
+    let (first, second) = (event_of(1, "first"), event_of(1, "second"));
     store.store_trace(with_events(trace(1), [first.clone()])).await?;
     store.store_event(trace_id(1), second.clone()).await?;
     store.store_trace(with_events(trace(1), [second])).await?;
     holds(store, with_events(trace(1), [first])).await?;
     let of_second = TraceQuery { actor_filter: Some("second".into()), ..TraceQuery::default() };
     finds(store, "the refused contents", of_second, &[]).await
+}
+
+async fn one_id_at_two_times_is_two_events(store: &Store) -> Outcome {
+    let later = event(1);
+    let earlier = TraceEvent { timestamp: at(-1), ..later.clone() };
+    store.store_trace(with_events(trace(1), [later.clone()])).await?;
+    for _ in 0..2 {
+        store.store_event(trace_id(1), earlier.clone()).await?;
+    }
+    holds(store, with_events(trace(1), [earlier, later])).await
 }
 
 async fn events_come_in_their_order_whatever_order_they_were_stored_in(store: &Store) -> Outcome {

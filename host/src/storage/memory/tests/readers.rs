@@ -67,6 +67,6 @@ fn events_that_come_one_by_one_in_no_order_are_read_in_order() {
         block_on(storage.store_event(trace_id, event.clone())).unwrap();
     }
     block_on(storage.store_events(events.iter().map(|event| (trace_id, event.clone())).collect())).unwrap();
-    events.sort_by_key(TraceEvent::order_key);
+    events.sort_by_key(TraceEvent::key);
     assert_eq!(block_on(storage.get_events(trace_id)).unwrap(), events);
 }

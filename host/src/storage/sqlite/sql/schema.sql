@@ -27,12 +27,13 @@ CREATE TABLE tag (
     PRIMARY KEY (trace, name)
 ) STRICT, WITHOUT ROWID;
 
--- Clustered by the sequence number of the trace: what happens at the same time lies together, although ids are random.
+-- Clustered by the sequence number of the trace, then by time: what happens at the same time lies together, although ids
+-- are random, and is read in order.
 -- What is 0 or empty in nearly every event is NULL then.
 CREATE TABLE event (
     trace              INTEGER NOT NULL,
-    event_id           BLOB NOT NULL,
     timestamp          INTEGER NOT NULL,
+    event_id           BLOB NOT NULL,
     kind               TEXT NOT NULL,
     actor              TEXT NOT NULL,
     to_actor           TEXT,            -- of a DataFlow
@@ -56,5 +57,5 @@ CREATE TABLE event (
     root_event_id      BLOB NOT NULL,
     dependency_chain   BLOB,            -- ids, one after another
     span_id            ANY NOT NULL,    -- 16 bytes when it is a UUID as usually written, text otherwise
-    PRIMARY KEY (trace, event_id)
+    PRIMARY KEY (trace, timestamp, event_id)
 ) STRICT, WITHOUT ROWID;
