@@ -18,6 +18,7 @@ use crate::plugin::bindings::reflow::capabilities::sql::{
 };
 use crate::plugin::instance::InstanceState;
 pub(crate) use grants::Databases;
+use session::Session;
 pub use session::{Connection, Cursor, Transaction};
 
 type Answer<T> = wasmtime::Result<Result<T, SqlError>>;
@@ -27,7 +28,63 @@ type Rows = Vec<Vec<Value>>;
 
 impl Host for InstanceState {}
 
+/// The functions that run statements, for a database and for a transaction alike.
+macro_rules! statements {
+    ($session:ty) => {
+        async fn execute(&mut self, this: Resource<$session>, statement: String, params: Vec<Value>) -> Answer<u64> {
+            Ok(self.table.get(&this)?.execute(statement, params).await)
+        }
+
+        async fn execute_many(&mut self, this: Resource<$session>, statement: String, rows: Rows) -> Answer<u64> {
+            Ok(self.table.get(&this)?.execute_many(statement, rows).await)
+        }
+
+        async fn insert_batch(
+            &mut self,
+            this: Resource<$session>,
+            statement: String,
+            bindings: Vec<Binding>,
+            rows: Resource<EventBatch>,
+        ) -> Answer<u64> {
+            let rows = self.table.get(&rows)?.clone();
+            Ok(self.table.get(&this)?.insert_batch(statement, bindings, rows).await)
+        }
+
+        async fn query(
+            &mut self,
+            this: Resource<$session>,
+            statement: String,
+            params: Vec<Value>,
+        ) -> Answer<Resource<Cursor>> {
+            match self.table.get(&this)?.query(statement, params).await {
+                Ok(cursor) => Ok(Ok(self.table.push(cursor)?)),
+                Err(error) => Ok(Err(error)),
+            }
+        }
+
+        async fn query_events(
+            &mut self,
+            this: Resource<$session>,
+            statement: String,
+            params: Vec<Value>,
+            body: u32,
+        ) -> Answer<Resource<EventBatch>> {
+            match self.table.get(&this)?.query_events(statement, params, body).await {
+                Ok(batch) => Ok(self.add_batch(batch)?.map_err(SqlError::LimitExceeded)),
+                Err(error) => Ok(Err(error)),
+            }
+        }
+
+        async fn drop(&mut self, this: Resource<$session>) -> wasmtime::Result<()> {
+            self.table.delete(this)?;
+            Ok(())
+        }
+    };
+}
+
 impl HostConnection for InstanceState {
+    statements!(Connection);
+
     async fn open(&mut self, label: String) -> Answer<Resource<Connection>> {
         match self.databases.get(&label) {
             Some(database) => Ok(Ok(self.table.push(Connection::new(database))?)),
@@ -39,115 +96,19 @@ impl HostConnection for InstanceState {
         Ok(self.table.get(&connection)?.dialect().into())
     }
 
-    async fn execute(&mut self, this: Resource<Connection>, statement: String, params: Vec<Value>) -> Answer<u64> {
-        Ok(self.table.get(&this)?.execute(statement, params).await)
-    }
-
-    async fn execute_many(&mut self, this: Resource<Connection>, statement: String, rows: Rows) -> Answer<u64> {
-        Ok(self.table.get(&this)?.execute_many(statement, rows).await)
-    }
-
-    async fn insert_batch(
-        &mut self,
-        this: Resource<Connection>,
-        statement: String,
-        bindings: Vec<Binding>,
-        rows: Resource<EventBatch>,
-    ) -> Answer<u64> {
-        let rows = self.table.get(&rows)?.clone();
-        Ok(self.table.get(&this)?.insert_batch(statement, bindings, rows).await)
-    }
-
-    async fn query(
-        &mut self,
-        this: Resource<Connection>,
-        statement: String,
-        params: Vec<Value>,
-    ) -> Answer<Resource<Cursor>> {
-        match self.table.get(&this)?.query(statement, params).await {
-            Ok(cursor) => Ok(Ok(self.table.push(cursor)?)),
-            Err(error) => Ok(Err(error)),
-        }
-    }
-
-    async fn query_events(
-        &mut self,
-        this: Resource<Connection>,
-        statement: String,
-        params: Vec<Value>,
-        body: u32,
-    ) -> Answer<Resource<EventBatch>> {
-        match self.table.get(&this)?.query_events(statement, params, body).await {
-            Ok(batch) => Ok(self.add_batch(batch)?.map_err(SqlError::LimitExceeded)),
-            Err(error) => Ok(Err(error)),
-        }
-    }
-
     async fn begin(&mut self, this: Resource<Connection>) -> Answer<Resource<Transaction>> {
         match self.table.get(&this)?.begin().await {
             Ok(transaction) => Ok(Ok(self.table.push(transaction)?)),
             Err(error) => Ok(Err(error)),
         }
     }
-
-    async fn drop(&mut self, this: Resource<Connection>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
-        Ok(())
-    }
 }
 
 impl HostTransaction for InstanceState {
-    async fn execute(&mut self, this: Resource<Transaction>, statement: String, params: Vec<Value>) -> Answer<u64> {
-        Ok(self.table.get(&this)?.execute(statement, params).await)
-    }
-
-    async fn execute_many(&mut self, this: Resource<Transaction>, statement: String, rows: Rows) -> Answer<u64> {
-        Ok(self.table.get(&this)?.execute_many(statement, rows).await)
-    }
-
-    async fn insert_batch(
-        &mut self,
-        this: Resource<Transaction>,
-        statement: String,
-        bindings: Vec<Binding>,
-        rows: Resource<EventBatch>,
-    ) -> Answer<u64> {
-        let rows = self.table.get(&rows)?.clone();
-        Ok(self.table.get(&this)?.insert_batch(statement, bindings, rows).await)
-    }
-
-    async fn query(
-        &mut self,
-        this: Resource<Transaction>,
-        statement: String,
-        params: Vec<Value>,
-    ) -> Answer<Resource<Cursor>> {
-        match self.table.get(&this)?.query(statement, params).await {
-            Ok(cursor) => Ok(Ok(self.table.push(cursor)?)),
-            Err(error) => Ok(Err(error)),
-        }
-    }
-
-    async fn query_events(
-        &mut self,
-        this: Resource<Transaction>,
-        statement: String,
-        params: Vec<Value>,
-        body: u32,
-    ) -> Answer<Resource<EventBatch>> {
-        match self.table.get(&this)?.query_events(statement, params, body).await {
-            Ok(batch) => Ok(self.add_batch(batch)?.map_err(SqlError::LimitExceeded)),
-            Err(error) => Ok(Err(error)),
-        }
-    }
+    statements!(Transaction);
 
     async fn commit(&mut self, transaction: Resource<Transaction>) -> Answer<()> {
         Ok(self.table.delete(transaction)?.commit().await)
-    }
-
-    async fn drop(&mut self, this: Resource<Transaction>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
-        Ok(())
     }
 }
 

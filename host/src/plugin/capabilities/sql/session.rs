@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, mpsc, oneshot};
 use super::grants::Database;
 use super::sqlite::{describe, describe_open};
 use super::statement::{self, atomically};
-use super::work::{Work, work};
+use super::work::{Hold, Work, work};
 use super::{Binding, Rows, SqlError, Value, refused};
 use crate::plugin::batch::EventBatch;
 use crate::storage::sqlite::pool::Pooled;
@@ -48,6 +48,99 @@ type Fetched = Result<(Rows, bool), SqlError>;
 /// Rows that are fetched at a time.
 const FETCH_ROWS: usize = 1_000;
 
+/// Where statements run: in a database, on any connection of its pool, or in a transaction, on its own.
+pub(super) trait Session {
+    /// A connection for one call.
+    type Held: Hold;
+
+    async fn hold(&self, access: Access) -> Result<Self::Held, SqlError>;
+
+    /// What keeps count of a cursor.
+    fn open_cursor(&self) -> OpenCursor;
+
+    async fn execute(&self, statement: String, params: Vec<Value>) -> Result<u64, SqlError> {
+        let held = self.hold(Access::Write).await?;
+        work(held, move |connection| statement::execute(connection, &statement, &params)).await
+    }
+
+    async fn execute_many(&self, statement: String, rows: Rows) -> Result<u64, SqlError> {
+        let held = self.hold(Access::Write).await?;
+        work(held, move |connection| {
+            atomically(connection, |connection| statement::execute_many(connection, &statement, &rows))
+        })
+        .await
+    }
+
+    async fn insert_batch(&self, statement: String, bindings: Vec<Binding>, rows: EventBatch) -> Result<u64, SqlError> {
+        let held = self.hold(Access::Write).await?;
+        work(held, move |connection| {
+            atomically(connection, |connection| statement::insert_batch(connection, &statement, &bindings, &rows))
+        })
+        .await
+    }
+
+    async fn query(&self, statement: String, params: Vec<Value>) -> Result<Cursor, SqlError> {
+        Cursor::open(self.hold(Access::Read).await?, self.open_cursor(), statement, params).await
+    }
+
+    async fn query_events(&self, statement: String, params: Vec<Value>, body: u32) -> Result<EventBatch, SqlError> {
+        let held = self.hold(Access::Read).await?;
+        work(held, move |connection| statement::query_events(connection, &statement, &params, body)).await
+    }
+}
+
+/// What a call does with its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// A connection of the pool, and the right to write if the call does.
+pub(super) struct PooledCall {
+    connection: Pooled,
+    _writing: Option<OwnedSemaphorePermit>,
+}
+
+impl Hold for PooledCall {
+    fn pooled(&mut self) -> &mut Pooled {
+        &mut self.connection
+    }
+}
+
+impl Session for Connection {
+    type Held = PooledCall;
+
+    async fn hold(&self, access: Access) -> Result<PooledCall, SqlError> {
+        let writing = match access {
+            Access::Read => None,
+            Access::Write => Some(self.writing().await?),
+        };
+        Ok(PooledCall { connection: self.connection().await?, _writing: writing })
+    }
+
+    fn open_cursor(&self) -> OpenCursor {
+        OpenCursor::default()
+    }
+}
+
+impl Session for Transaction {
+    type Held = OwnedMutexGuard<Pooled>;
+
+    async fn hold(&self, _access: Access) -> Result<OwnedMutexGuard<Pooled>, SqlError> {
+        if self.cursors.load(Ordering::Relaxed) > 0 {
+            let message = "a cursor of this transaction is open: read it to its end or drop it first";
+            return Err(refused(message));
+        }
+        // A cursor that was dropped just now may need a moment to let the connection go.
+        Ok(Arc::clone(&self.connection).lock_owned().await)
+    }
+
+    fn open_cursor(&self) -> OpenCursor {
+        OpenCursor::of(&self.cursors)
+    }
+}
+
 impl Connection {
     pub(super) fn new(database: Database) -> Self {
         Self { database }
@@ -57,55 +150,11 @@ impl Connection {
         "sqlite"
     }
 
-    pub(super) async fn execute(&self, statement: String, params: Vec<Value>) -> Result<u64, SqlError> {
-        let _writing = self.writing().await?;
-        work(self.connection().await?, move |connection| statement::execute(connection, &statement, &params)).await
-    }
-
-    pub(super) async fn execute_many(&self, statement: String, rows: Rows) -> Result<u64, SqlError> {
-        let _writing = self.writing().await?;
-        work(self.connection().await?, move |connection| {
-            atomically(connection, |connection| statement::execute_many(connection, &statement, &rows))
-        })
-        .await
-    }
-
-    pub(super) async fn insert_batch(
-        &self,
-        statement: String,
-        bindings: Vec<Binding>,
-        rows: EventBatch,
-    ) -> Result<u64, SqlError> {
-        let _writing = self.writing().await?;
-        work(self.connection().await?, move |connection| {
-            atomically(connection, |connection| statement::insert_batch(connection, &statement, &bindings, &rows))
-        })
-        .await
-    }
-
-    pub(super) async fn query(&self, statement: String, params: Vec<Value>) -> Result<Cursor, SqlError> {
-        let connection = Arc::new(Mutex::new(self.connection().await?));
-        Cursor::open(connection.lock_owned().await, OpenCursor::default(), statement, params).await
-    }
-
-    pub(super) async fn query_events(
-        &self,
-        statement: String,
-        params: Vec<Value>,
-        body: u32,
-    ) -> Result<EventBatch, SqlError> {
-        work(self.connection().await?, move |connection| statement::query_events(connection, &statement, &params, body))
-            .await
-    }
-
     pub(super) async fn begin(&self) -> Result<Transaction, SqlError> {
         let writing = self.writing().await?;
         let connection = Arc::new(Mutex::new(self.connection().await?));
         let transaction = Transaction { connection, cursors: Arc::default(), _writing: writing };
-        work(transaction.connection()?.await, |connection| {
-            connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| describe(&error))
-        })
-        .await?;
+        transaction.run("BEGIN IMMEDIATE").await?;
         Ok(transaction)
     }
 
@@ -121,64 +170,21 @@ impl Connection {
 }
 
 impl Transaction {
-    pub(super) async fn execute(&self, statement: String, params: Vec<Value>) -> Result<u64, SqlError> {
-        work(self.connection()?.await, move |connection| statement::execute(connection, &statement, &params)).await
-    }
-
-    pub(super) async fn execute_many(&self, statement: String, rows: Rows) -> Result<u64, SqlError> {
-        work(self.connection()?.await, move |connection| {
-            atomically(connection, |connection| statement::execute_many(connection, &statement, &rows))
-        })
-        .await
-    }
-
-    pub(super) async fn insert_batch(
-        &self,
-        statement: String,
-        bindings: Vec<Binding>,
-        rows: EventBatch,
-    ) -> Result<u64, SqlError> {
-        work(self.connection()?.await, move |connection| {
-            atomically(connection, |connection| statement::insert_batch(connection, &statement, &bindings, &rows))
-        })
-        .await
-    }
-
-    pub(super) async fn query(&self, statement: String, params: Vec<Value>) -> Result<Cursor, SqlError> {
-        let connection = self.connection()?.await;
-        Cursor::open(connection, OpenCursor::of(&self.cursors), statement, params).await
-    }
-
-    pub(super) async fn query_events(
-        &self,
-        statement: String,
-        params: Vec<Value>,
-        body: u32,
-    ) -> Result<EventBatch, SqlError> {
-        work(self.connection()?.await, move |connection| statement::query_events(connection, &statement, &params, body))
-            .await
-    }
-
     pub(super) async fn commit(self) -> Result<(), SqlError> {
-        work(self.connection()?.await, |connection| {
-            connection.execute_batch("COMMIT").map_err(|error| describe(&error))
-        })
-        .await
+        self.run("COMMIT").await
     }
 
-    /// The connection, for one call. A cursor that was dropped may need a moment to let it go; one that is open won't.
-    fn connection(&self) -> Result<impl Future<Output = OwnedMutexGuard<Pooled>> + use<>, SqlError> {
-        if self.cursors.load(Ordering::Relaxed) > 0 {
-            let message = "a cursor of this transaction is open: read it to its end or drop it first";
-            return Err(refused(message));
-        }
-        Ok(Arc::clone(&self.connection).lock_owned())
+    async fn run(&self, sql: &'static str) -> Result<(), SqlError> {
+        work(self.hold(Access::Write).await?, move |connection| {
+            connection.execute_batch(sql).map_err(|error| describe(&error))
+        })
+        .await
     }
 }
 
 /// Counts a cursor as open for as long as it is.
 #[derive(Default)]
-struct OpenCursor(Option<Arc<AtomicUsize>>);
+pub(super) struct OpenCursor(Option<Arc<AtomicUsize>>);
 
 impl OpenCursor {
     fn of(cursors: &Arc<AtomicUsize>) -> Self {
@@ -197,7 +203,7 @@ impl Drop for OpenCursor {
 
 impl Cursor {
     async fn open(
-        connection: OwnedMutexGuard<Pooled>,
+        connection: impl Hold,
         open: OpenCursor,
         statement: String,
         params: Vec<Value>,

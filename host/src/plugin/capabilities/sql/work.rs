@@ -77,12 +77,6 @@ pub(super) trait Hold: Send + 'static {
     fn pooled(&mut self) -> &mut Pooled;
 }
 
-impl Hold for Pooled {
-    fn pooled(&mut self) -> &mut Pooled {
-        self
-    }
-}
-
 impl Hold for OwnedMutexGuard<Pooled> {
     fn pooled(&mut self) -> &mut Pooled {
         self
