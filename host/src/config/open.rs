@@ -106,15 +106,23 @@ fn opened(
 fn plugin_file(name: &str, config: &Config) -> Result<PathBuf, OpenError> {
     check_name(name).map_err(|problem| OpenError::InvalidName { name: name.to_owned(), problem })?;
     let folder = &config.plugins.dir;
-    #[cfg(feature = "plugins")]
-    let named = config.plugins.named.get(name).and_then(|plugin| plugin.file.clone());
-    #[cfg(not(feature = "plugins"))]
-    let named = None;
-    let file = named.unwrap_or_else(|| folder.join(format!("{name}.wasm")));
+    let file = named_file(name, config).unwrap_or_else(|| folder.join(format!("{name}.wasm")));
     if file.is_file() {
         return Ok(file);
     }
     Err(OpenError::NoSuchBackend { name: name.to_owned(), file, folder: folder.clone(), found: components_in(folder) })
+}
+
+/// The file that the plugin's table names.
+#[cfg(feature = "plugins")]
+fn named_file(name: &str, config: &Config) -> Option<PathBuf> {
+    config.plugins.named.get(name)?.file.clone()
+}
+
+/// A build without plugins does not read their tables.
+#[cfg(not(feature = "plugins"))]
+fn named_file(_name: &str, _config: &Config) -> Option<PathBuf> {
+    None
 }
 
 /// The names of the component files in `folder`, in order; none when it can't be read.

@@ -18,9 +18,11 @@ pub use event::{
     TraceEventKind, TraceEventType,
 };
 pub use id::{EventId, ExecutionId, FlowId, TraceId};
+#[cfg(feature = "sqlite")]
+pub(crate) use query::clamped_nanos;
 #[cfg(feature = "server")]
 pub(crate) use query::status_matches;
-pub(crate) use query::{Position, Window, clamped_nanos};
+pub(crate) use query::{Position, Window};
 pub use query::{SortOrder, TracePage, TraceQuery};
 pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, TraceMetadata};
 pub use validate::{InvalidValue, MAX_NAME_BYTES};
