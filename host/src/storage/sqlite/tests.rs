@@ -166,6 +166,26 @@ async fn a_file_that_another_process_holds_locked_is_waited_for_and_then_retryab
 }
 
 #[tokio::test]
+async fn a_flush_that_a_reader_blocks_says_so_and_closing_goes_on() {
+    let (_folder, file) = folder();
+    let storage = SqliteStorage::with_config(SqliteConfig { busy_timeout_ms: 100, ..config(&file) }).await.unwrap();
+    storage.store_trace(trace(1)).await.unwrap();
+    let reader = other(&file);
+    reader.execute_batch("BEGIN; SELECT count(*) FROM trace").unwrap();
+    let later = trace(2);
+    storage.store_trace(later.clone()).await.unwrap();
+
+    let error = storage.flush().await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("a reader of"), "{error}");
+    storage.close().await.unwrap();
+    drop(storage);
+    reader.execute_batch("ROLLBACK").unwrap();
+    let storage = SqliteStorage::new(&file).await.unwrap();
+    assert_eq!(storage.get_trace(later.trace_id).await.unwrap(), Some(later));
+    storage.flush().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let (_folder, file) = folder();
     let text = "a diary, and a long one. ".repeat(500);

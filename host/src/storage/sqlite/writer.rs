@@ -105,9 +105,23 @@ impl Thread {
     fn commit(&mut self, connection: &mut Connection, group: Vec<Job>) {
         match self.transact(connection, &group) {
             Ok(counts) => {
+                let (mut deleted, mut checkpoint) = (false, None);
                 for (job, count) in group.into_iter().zip(counts) {
+                    let answer = match job.write {
+                        Write::Checkpoint => {
+                            checkpoint.get_or_insert_with(|| self.checkpoint(connection)).clone().map(|()| count)
+                        }
+                        write => {
+                            deleted |= matches!(write, Write::DeleteTrace(_) | Write::DeleteBefore(_));
+                            Ok(count)
+                        }
+                    };
                     // Whoever no longer waits for the answer has lost interest, not data.
-                    let _ = job.answer.send(Ok(count));
+                    let _ = job.answer.send(answer);
+                }
+                if deleted && let Err(error) = give_back_pages(connection) {
+                    // What was deleted is deleted; the next deletion tries again.
+                    tracing::debug!("freed pages of {} were not given back: {error}", self.path.display());
                 }
             }
             Err(error) => {
@@ -133,21 +147,20 @@ impl Thread {
         let counts =
             group.iter().map(|job| self.apply(&transaction, &job.write)).collect::<rusqlite::Result<Vec<_>>>()?;
         transaction.commit()?;
-        if group.iter().any(|job| matches!(job.write, Write::DeleteTrace(_) | Write::DeleteBefore(_))) {
-            // Gives pages that were freed back to the disk, so many that no one waits long for it.
-            let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum")?;
-            let mut pages = vacuum.query([])?;
-            for _ in 0..VACUUM_PAGES {
-                // Each step gives back one.
-                if pages.next()?.is_none() {
-                    break;
-                }
-            }
-        }
-        if group.iter().any(|job| matches!(job.write, Write::Checkpoint)) {
-            connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()))?;
-        }
         Ok(counts)
+    }
+
+    /// Moves what was committed to the file and waits for the disk.
+    fn checkpoint(&self, connection: &Connection) -> Result<(), StorageError> {
+        let blocked = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, bool>(0));
+        match blocked.map_err(|error| describe(&self.path, &error))? {
+            false => Ok(()),
+            true => Err(StorageError::Unavailable(format!(
+                "a reader of {} keeps the newest transactions in its log, where they are safe from the death of the \
+                 process; flush again once it has ended",
+                self.path.display()
+            ))),
+        }
     }
 
     fn apply(&mut self, transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
@@ -215,6 +228,19 @@ impl Thread {
         self.sequences.insert(trace_id, sequence);
         Ok(sequence)
     }
+}
+
+/// Gives pages that were freed back to the disk, so many that no one waits long for it.
+fn give_back_pages(connection: &Connection) -> rusqlite::Result<()> {
+    let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum")?;
+    let mut pages = vacuum.query([])?;
+    for _ in 0..VACUUM_PAGES {
+        // Each step gives back one.
+        if pages.next()?.is_none() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Deletes a trace with all that belongs to it. The number of traces: 1.
