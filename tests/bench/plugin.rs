@@ -47,7 +47,7 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
 /// The plugin `relational` with a database of its own in `folder`.
 pub async fn relational(folder: &FilePath) -> Result<PluginBackend> {
     let database = format!("sqlite:{}", folder.join("relational.db").display());
-    let grants = Grants { sql: [("default".into(), database)].into() };
+    let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
     let config = PluginConfig { grants, ..PluginConfig::default() };
     Ok(PluginBackend::load("relational", &plugin("relational"), &config).await?)
 }

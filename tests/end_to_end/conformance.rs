@@ -13,7 +13,7 @@ async fn component() -> Result<PluginComponent, StorageError> {
     static COMPONENT: OnceCell<PluginComponent> = OnceCell::const_new();
     let compiled = COMPONENT.get_or_try_init(|| async {
         let file = plugin("relational");
-        PluginComponent::load("relational", &file, None).await
+        PluginComponent::load("relational", &file, &PluginConfig::default()).await
     });
     compiled.await.cloned()
 }
@@ -22,7 +22,7 @@ async fn open() -> Result<(PluginBackend, TempDir), StorageError> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let database = format!("sqlite:{}", folder.path().join("traces.db").display());
     let config = PluginConfig {
-        grants: Grants { sql: [("default".into(), database)].into() },
+        grants: Grants { sql: [("default".into(), database)].into(), ..Grants::default() },
         // What is tested is not how busy the machine is.
         limits: Limits { call_timeout_ms: 60_000, ..Limits::default() },
         ..PluginConfig::default()

@@ -22,7 +22,7 @@ impl Hostile {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = format!("sqlite:{}", folder.path().join("granted.db").display());
         let config = PluginConfig {
-            grants: Grants { sql: [("default".into(), database)].into() },
+            grants: Grants { sql: [("default".into(), database)].into(), ..Grants::default() },
             limits,
             ..Default::default()
         };
@@ -42,7 +42,7 @@ impl Hostile {
 
 /// Short enough for a test, long enough for a slow machine to get through what is in order.
 fn limits() -> Limits {
-    Limits { memory_mb: 32, call_timeout_ms: 2_000, instances: 2 }
+    Limits { memory_mb: 32, call_timeout_ms: 2_000, instances: 2, ..Limits::default() }
 }
 
 /// That the error names the plugin and the reason, and that the plugin answers the next call.

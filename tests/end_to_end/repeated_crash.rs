@@ -167,7 +167,7 @@ async fn open(setting: &Setting, backend: Backend) -> Box<dyn StorageBackend> {
         Backend::Sqlite => Box::new(SqliteStorage::new(folder.join("traces.db")).await.expect("a sound file")),
         Backend::Relational => {
             let database = format!("sqlite:{}", folder.join("relational.db").display());
-            let grants = Grants { sql: [("default".into(), database)].into() };
+            let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
             let config = PluginConfig { grants, ..PluginConfig::default() };
             let loaded = PluginBackend::load("relational", &plugin("relational"), &config).await;
             Box::new(loaded.expect("a sound file"))

@@ -1,21 +1,26 @@
 //! A plugin as a [`StorageBackend`]: it keeps the contract of every backend, by the functions of its own.
 
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
 use wasmtime::component::Resource;
 
 use super::batch::EventBatch;
 use super::bindings::PluginPre;
 use super::bindings::reflow::storage::types::{self, PageRequest};
-use super::capabilities::sql::Databases;
+use super::capabilities::{ConnectionBudget, Granted};
 use super::instance::{Instance, InstanceState};
 use super::policy::PluginConfig;
 use super::pool::{Called, Pool};
 use super::{body, component, convert};
 use crate::model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
 use crate::storage::{StorageBackend, StorageError, StorageStats};
+
+/// Connections to databases and servers that all plugins of the process may have open at a time.
+static ALL_CONNECTIONS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1_000)));
 
 /// Traces that one call looks through or answers with: their headers, which are small.
 const HEADERS_A_CALL: u32 = 1_000;
@@ -31,12 +36,12 @@ pub struct PluginComponent(PluginPre<InstanceState>);
 impl PluginComponent {
     /// Compiles the component in `file` for the plugin `name`.
     ///
-    /// Fails when the file is missing, has another digest than `sha256`, is no component, or wants what this host doesn't
-    /// have.
-    pub async fn load(name: &str, file: &Path, sha256: Option<&str>) -> Result<Self, StorageError> {
-        let (name, file, sha256) = (name.to_owned(), file.to_owned(), sha256.map(str::to_owned));
+    /// Fails when the file is missing, has another digest than the configured one, is no component, or wants what this host
+    /// doesn't have.
+    pub async fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Self, StorageError> {
+        let (name, file, config) = (name.to_owned(), file.to_owned(), config.clone());
         // Compiling takes the processor for a while.
-        tokio::task::spawn_blocking(move || component::load(&name, &file, sha256.as_deref()).map(Self))
+        tokio::task::spawn_blocking(move || component::load(&name, &file, &config).map(Self))
             .await
             .map_err(|error| StorageError::Other { message: error.to_string(), retryable: false })?
     }
@@ -52,7 +57,7 @@ impl PluginBackend {
     ///
     /// Fails where [`PluginComponent::load`] or [`open`](Self::open) does.
     pub async fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Self, StorageError> {
-        let component = PluginComponent::load(name, file, config.sha256.as_deref()).await?;
+        let component = PluginComponent::load(name, file, config).await?;
         Self::open(name, component, config).await
     }
 
@@ -60,13 +65,11 @@ impl PluginBackend {
     ///
     /// Fails when the configuration is wrong, or the plugin refuses to open or to work.
     pub async fn open(name: &str, component: PluginComponent, config: &PluginConfig) -> Result<Self, StorageError> {
-        let limits = config.limits.clone();
-        if limits.instances == 0 || limits.memory_mb == 0 || limits.call_timeout_ms == 0 {
-            return Err(StorageError::Configuration(format!("plugins.{name}.limits: each limit must be at least 1")));
-        }
-        let databases = Databases::new(name, &config.grants, &limits)?;
+        config.limits.check(name)?;
+        let limits = Arc::new(config.limits.clone());
+        let granted = Granted::new(name, config, &ConnectionBudget::new(limits.connections, &ALL_CONNECTIONS))?;
         let settings = serde_json::to_string(&config.config)?;
-        let backend = Self { pool: Pool::new(name, component.0, settings, limits, databases) };
+        let backend = Self { pool: Pool::new(name, component.0, settings, limits, granted) };
         backend.health_check().await?;
         Ok(backend)
     }

@@ -12,9 +12,6 @@ use super::convert;
 use super::instance::InstanceState;
 use crate::model::{TraceEvent, TraceId, time};
 
-/// Bytes of bodies that an instance may have the host keep at a time: what it takes decoded is a few times that.
-pub(super) const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
-
 /// Events in an order. Shared, so that a capability can take them to another thread.
 #[derive(Default, Clone)]
 pub struct EventBatch {
@@ -276,8 +273,11 @@ impl InstanceState {
 
     fn make_room(&mut self, added: &EventBatch) -> Result<(), String> {
         let bytes = self.batch_bytes + added.bytes;
-        if bytes > MAX_BATCH_BYTES {
-            return Err(format!("{bytes} bytes of events in batches: a plugin may hold {MAX_BATCH_BYTES}; use pages"));
+        if bytes > self.limits.result_bytes() {
+            return Err(format!(
+                "{bytes} bytes of events in batches: ask for pages, or raise plugins.{}.limits.result_mb, which is {}",
+                self.plugin, self.limits.result_mb
+            ));
         }
         self.batch_bytes = bytes;
         Ok(())

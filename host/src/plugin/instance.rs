@@ -7,24 +7,18 @@ use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::{Plugin, PluginPre};
-use super::capabilities::sql::Databases;
-use super::engine::engine;
+use super::capabilities::Granted;
 use super::policy::Limits;
-
-/// Batches, connections, transactions and cursors that an instance may hold at a time.
-const MAX_HANDLES: usize = 1_000;
-/// Entries of an instance's tables of functions. Language runtimes compiled to WebAssembly need tens of thousands.
-const MAX_TABLE_ELEMENTS: usize = 200_000;
 
 /// What the host keeps for an instance.
 pub(crate) struct InstanceState {
     pub(super) plugin: Arc<str>,
     /// What the instance's handles stand for.
     pub(super) table: ResourceTable,
-    pub(super) databases: Arc<Databases>,
+    pub(super) granted: Arc<Granted>,
+    pub(super) limits: Arc<Limits>,
     /// Nothing is granted: no files, no sockets, no environment, no arguments.
     wasi: WasiCtx,
-    memory_limit: usize,
     /// The bytes of all of its memories.
     memory: usize,
     /// The bytes of the events in its batches.
@@ -41,21 +35,21 @@ impl Instance {
     pub(super) async fn new(
         component: &PluginPre<InstanceState>,
         plugin: Arc<str>,
-        limits: &Limits,
-        databases: Arc<Databases>,
+        limits: Arc<Limits>,
+        granted: Arc<Granted>,
     ) -> wasmtime::Result<Self> {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(limits.handles);
         let state = InstanceState {
             plugin,
             table,
-            databases,
+            granted,
+            limits,
             wasi: WasiCtx::builder().build(),
-            memory_limit: limits.memory_bytes(),
             memory: 0,
             batch_bytes: 0,
         };
-        let mut store = Store::new(engine()?, state);
+        let mut store = Store::new(component.engine(), state);
         store.limiter(|state| state);
         // At every tick the plugin gives way, so that the time limit around its call can end it.
         store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
@@ -68,12 +62,11 @@ impl Instance {
 impl ResourceLimiter for InstanceState {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let grown = self.memory.saturating_add(desired - current);
-        if grown > self.memory_limit {
+        if grown > self.limits.memory_bytes() {
             // A trap rather than a failed allocation: the reason is then known for certain.
             return Err(wasmtime::Error::msg(format!(
                 "it needs more than {} MiB of memory; raise plugins.{}.limits.memory_mb if that is in order",
-                self.memory_limit / (1024 * 1024),
-                self.plugin
+                self.limits.memory_mb, self.plugin
             )));
         }
         self.memory = grown;
@@ -81,7 +74,7 @@ impl ResourceLimiter for InstanceState {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE_ELEMENTS)
+        Ok(desired <= self.limits.table_elements)
     }
 }
 

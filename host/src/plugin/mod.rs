@@ -16,4 +16,4 @@ mod policy;
 mod pool;
 
 pub use backend::{PluginBackend, PluginComponent};
-pub use policy::{Grants, Limits, PluginConfig};
+pub use policy::{Grants, Limits, PluginConfig, RedisGrant};

@@ -1,10 +1,13 @@
 //! What the operator says of a plugin: where it is, what it may reach, how much it may use.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::storage::StorageError;
 
 /// A plugin as the configuration describes it: the table `[plugins.NAME]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -28,7 +31,56 @@ pub struct PluginConfig {
 pub struct Grants {
     /// SQL databases: label to URL. `sqlite:PATH` is a SQLite file, which is created with its folder when it is missing.
     pub sql: BTreeMap<String, String>,
+    /// Redis servers, by label.
+    pub redis: BTreeMap<String, RedisGrant>,
+    /// Buckets of keys and values: label to URL. `file:PATH` is a file, which is created with its folder when it is missing,
+    /// `memory:` lasts as long as the process, `redis://..` is a Redis server.
+    pub keyvalue: BTreeMap<String, String>,
+    /// Origins that HTTP requests may go to, for example `https://api.example.com`.
+    pub http: Vec<String>,
+    /// Secrets: label to source. `env:NAME` is a variable of the host's environment, `file:PATH` the content of a file.
+    pub secrets: BTreeMap<String, String>,
 }
+
+/// A Redis server that is granted: in the configuration a URL, or a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "RedisGrantForm")]
+pub struct RedisGrant {
+    /// `redis://`, `rediss://` or `redis+unix://`.
+    pub url: String,
+    /// What every key of the plugin begins with, unseen by it.
+    pub prefix: String,
+    /// Whether it may run scripts, which may reach keys without the prefix.
+    pub scripts: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RedisGrantForm {
+    Url(String),
+    #[serde(rename_all = "snake_case")]
+    Table {
+        url: String,
+        #[serde(default)]
+        prefix: String,
+        #[serde(default)]
+        scripts: bool,
+    },
+}
+
+impl From<RedisGrantForm> for RedisGrant {
+    fn from(form: RedisGrantForm) -> Self {
+        match form {
+            RedisGrantForm::Url(url) => Self { url, ..Self::default() },
+            RedisGrantForm::Table { url, prefix, scripts } => Self { url, prefix, scripts },
+        }
+    }
+}
+
+/// Stacks that an engine can be made with: enough for a language runtime to start, little enough to be there for every call.
+const STACK_KB: RangeInclusive<u32> = 64..=64 * 1024;
+/// More than any machine has use for, and less than a semaphore can count.
+const MOST: usize = 100_000;
 
 /// How much a plugin may use.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -38,19 +90,76 @@ pub struct Limits {
     pub memory_mb: u32,
     /// The time that a call may take, waiting included, in milliseconds.
     pub call_timeout_ms: u64,
+    /// The time that a call may keep a processor busy with the plugin's own code, in milliseconds, to 10 ms. What the host
+    /// does for it does not count.
+    pub cpu_ms: u64,
     /// Instances that work at the same time.
     pub instances: usize,
+    /// The stack of an instance's calls, in KiB.
+    pub stack_kb: u32,
+    /// Entries of an instance's tables of functions. Language runtimes compiled to WebAssembly need tens of thousands.
+    pub table_elements: usize,
+    /// Batches, connections, transactions, cursors and their like that an instance may hold at a time.
+    pub handles: usize,
+    /// What an instance may have the host keep for it, or be given in one answer: events, rows, replies; in MiB.
+    pub result_mb: u32,
+    /// Connections to databases and servers that all instances may have open at a time.
+    pub connections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_mb: 128, call_timeout_ms: 5_000, instances: 4 }
+        Self {
+            memory_mb: 128,
+            call_timeout_ms: 5_000,
+            cpu_ms: 5_000,
+            instances: 4,
+            stack_kb: 1_024,
+            table_elements: 200_000,
+            handles: 1_000,
+            result_mb: 64,
+            connections: 16,
+        }
     }
 }
 
 impl Limits {
+    /// Fails on a limit that lets nothing happen, and on one beyond what the host can keep.
+    pub(crate) fn check(&self, plugin: &str) -> Result<(), StorageError> {
+        let refuse = |name: &str, problem: String| {
+            Err(StorageError::Configuration(format!("plugins.{plugin}.limits.{name}: {problem}")))
+        };
+        let at_least_one = [
+            ("memory_mb", u64::from(self.memory_mb)),
+            ("call_timeout_ms", self.call_timeout_ms),
+            ("cpu_ms", self.cpu_ms),
+            ("instances", self.instances as u64),
+            ("table_elements", self.table_elements as u64),
+            ("handles", self.handles as u64),
+            ("result_mb", u64::from(self.result_mb)),
+            ("connections", self.connections as u64),
+        ];
+        if let Some((name, _)) = at_least_one.iter().find(|(_, limit)| *limit == 0) {
+            return refuse(name, "it must be at least 1".into());
+        }
+        if !STACK_KB.contains(&self.stack_kb) {
+            let problem = format!("it must be between {} and {}", STACK_KB.start(), STACK_KB.end());
+            return refuse("stack_kb", problem);
+        }
+        for (name, count) in [("instances", self.instances), ("connections", self.connections)] {
+            if count > MOST {
+                return refuse(name, format!("it can be {MOST} at most"));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         usize::try_from(self.memory_mb).unwrap_or(usize::MAX).saturating_mul(1024 * 1024)
+    }
+
+    pub(crate) fn result_bytes(&self) -> usize {
+        usize::try_from(self.result_mb).unwrap_or(usize::MAX).saturating_mul(1024 * 1024)
     }
 
     pub(crate) fn call_timeout(&self) -> Duration {

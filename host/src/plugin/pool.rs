@@ -12,7 +12,7 @@ use wasmtime::Trap;
 
 use super::bindings::PluginPre;
 use super::bindings::reflow::storage::types;
-use super::capabilities::sql::Databases;
+use super::capabilities::Granted;
 use super::convert;
 use super::instance::{Instance, InstanceState};
 use super::policy::Limits;
@@ -23,8 +23,8 @@ pub(super) struct Pool {
     component: PluginPre<InstanceState>,
     /// What the plugin is given when it is opened: a JSON object.
     config: String,
-    limits: Limits,
-    databases: Arc<Databases>,
+    limits: Arc<Limits>,
+    granted: Arc<Granted>,
     idle: Mutex<Vec<Instance>>,
     permits: Semaphore,
 }
@@ -37,8 +37,8 @@ impl Pool {
         plugin: &str,
         component: PluginPre<InstanceState>,
         config: String,
-        limits: Limits,
-        databases: Databases,
+        limits: Arc<Limits>,
+        granted: Granted,
     ) -> Self {
         Self {
             plugin: plugin.into(),
@@ -46,7 +46,7 @@ impl Pool {
             config,
             permits: Semaphore::new(limits.instances),
             limits,
-            databases: Arc::new(databases),
+            granted: Arc::new(granted),
             idle: Mutex::default(),
         }
     }
@@ -95,7 +95,7 @@ impl Pool {
     async fn open(&self) -> Result<Instance, StorageError> {
         const OPEN: &str = "open";
         let plugin = Arc::clone(&self.plugin);
-        let mut instance = Instance::new(&self.component, plugin, &self.limits, Arc::clone(&self.databases))
+        let mut instance = Instance::new(&self.component, plugin, Arc::clone(&self.limits), Arc::clone(&self.granted))
             .await
             .map_err(|error| self.broke("instantiate", &error))?;
         let backend = instance.exports.reflow_storage_backend();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::sqlite;
-use crate::plugin::policy::{Grants, Limits};
+use crate::plugin::capabilities::ConnectionBudget;
+use crate::plugin::policy::Grants;
 use crate::storage::StorageError;
 use crate::storage::sqlite::SqliteConfig;
 use crate::storage::sqlite::pool::Pool;
@@ -20,18 +21,16 @@ pub(super) struct Database {
     pub pool: Pool,
     /// SQLite lets one write at a time. Who waits here is let in as soon as the other is done; who waits in SQLite polls.
     pub writing: Arc<Semaphore>,
+    pub connections: ConnectionBudget,
 }
-
-/// Connections that an instance can have in use: a transaction, a query beside it, and a cursor or two.
-const CONNECTIONS_AN_INSTANCE: u32 = 4;
 
 impl Databases {
     /// What `plugin` was granted. Opens nothing yet.
-    pub(crate) fn new(plugin: &str, grants: &Grants, limits: &Limits) -> Result<Self, StorageError> {
+    pub(crate) fn new(plugin: &str, grants: &Grants, connections: &ConnectionBudget) -> Result<Self, StorageError> {
         let database = |(label, url): (&String, &String)| {
             let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
             match path.filter(|path| !path.is_empty()) {
-                Some(path) => Ok((label.clone(), Database::sqlite(path, limits))),
+                Some(path) => Ok((label.clone(), Database::sqlite(path, connections))),
                 None => Err(StorageError::Configuration(format!(
                     "plugins.{plugin}.grants.sql.{label}: `{url}` is no database that can be granted; \
                      write sqlite:PATH, with the path of a file"
@@ -47,13 +46,16 @@ impl Databases {
 }
 
 impl Database {
-    fn sqlite(path: &str, limits: &Limits) -> Self {
-        let instances = u32::try_from(limits.instances).unwrap_or(u32::MAX);
+    fn sqlite(path: &str, connections: &ConnectionBudget) -> Self {
         let config = SqliteConfig {
             database_path: path.into(),
-            max_connections: instances.saturating_mul(CONNECTIONS_AN_INSTANCE),
+            max_connections: u32::try_from(connections.limit()).unwrap_or(u32::MAX),
             ..SqliteConfig::default()
         };
-        Self { pool: Pool::new(config, sqlite::confine), writing: Arc::new(Semaphore::new(1)) }
+        Self {
+            pool: Pool::new(config, sqlite::confine),
+            writing: Arc::new(Semaphore::new(1)),
+            connections: connections.clone(),
+        }
     }
 }

@@ -69,7 +69,8 @@ macro_rules! statements {
             params: Vec<Value>,
             body: u32,
         ) -> Answer<Resource<EventBatch>> {
-            match self.table.get(&this)?.query_events(statement, params, body).await {
+            let max_bytes = self.limits.result_bytes();
+            match self.table.get(&this)?.query_events(statement, params, body, max_bytes).await {
                 Ok(batch) => Ok(self.add_batch(batch)?.map_err(SqlError::LimitExceeded)),
                 Err(error) => Ok(Err(error)),
             }
@@ -86,7 +87,7 @@ impl HostConnection for InstanceState {
     statements!(Connection);
 
     async fn open(&mut self, label: String) -> Answer<Resource<Connection>> {
-        match self.databases.get(&label) {
+        match self.granted.sql.get(&label) {
             Some(database) => Ok(Ok(self.table.push(Connection::new(database))?)),
             None => Ok(Err(SqlError::NoSuchLabel(label))),
         }

@@ -12,6 +12,7 @@ use super::statement::{self, atomically};
 use super::work::{Hold, Work, work};
 use super::{Binding, Rows, SqlError, Value, refused};
 use crate::plugin::batch::EventBatch;
+use crate::plugin::capabilities::{ConnectionPermit, TooManyConnections};
 use crate::storage::sqlite::pool::Pooled;
 
 /// A database. Each call takes a connection of the pool.
@@ -25,6 +26,7 @@ pub struct Transaction {
     connection: Arc<Mutex<Pooled>>,
     cursors: Arc<AtomicUsize>,
     _writing: OwnedSemaphorePermit,
+    _permit: ConnectionPermit,
 }
 
 /// The rows of an answer. What isn't read yet waits in the database.
@@ -83,9 +85,15 @@ pub(super) trait Session {
         Cursor::open(self.hold(Access::Read).await?, self.open_cursor(), statement, params).await
     }
 
-    async fn query_events(&self, statement: String, params: Vec<Value>, body: u32) -> Result<EventBatch, SqlError> {
+    async fn query_events(
+        &self,
+        statement: String,
+        params: Vec<Value>,
+        body: u32,
+        max_bytes: usize,
+    ) -> Result<EventBatch, SqlError> {
         let held = self.hold(Access::Read).await?;
-        work(held, move |connection| statement::query_events(connection, &statement, &params, body)).await
+        work(held, move |connection| statement::query_events(connection, &statement, &params, body, max_bytes)).await
     }
 }
 
@@ -100,6 +108,7 @@ pub(super) enum Access {
 pub(super) struct PooledCall {
     connection: Pooled,
     _writing: Option<OwnedSemaphorePermit>,
+    _permit: ConnectionPermit,
 }
 
 impl Hold for PooledCall {
@@ -116,7 +125,8 @@ impl Session for Connection {
             Access::Read => None,
             Access::Write => Some(self.writing().await?),
         };
-        Ok(PooledCall { connection: self.connection().await?, _writing: writing })
+        let (connection, permit) = self.connection().await?;
+        Ok(PooledCall { connection, _writing: writing, _permit: permit })
     }
 
     fn open_cursor(&self) -> OpenCursor {
@@ -152,14 +162,16 @@ impl Connection {
 
     pub(super) async fn begin(&self) -> Result<Transaction, SqlError> {
         let writing = self.writing().await?;
-        let connection = Arc::new(Mutex::new(self.connection().await?));
-        let transaction = Transaction { connection, cursors: Arc::default(), _writing: writing };
+        let (connection, permit) = self.connection().await?;
+        let connection = Arc::new(Mutex::new(connection));
+        let transaction = Transaction { connection, cursors: Arc::default(), _writing: writing, _permit: permit };
         transaction.run("BEGIN IMMEDIATE").await?;
         Ok(transaction)
     }
 
-    async fn connection(&self) -> Result<Pooled, SqlError> {
-        self.database.pool.acquire().await.map_err(|error| describe_open(&error))
+    async fn connection(&self) -> Result<(Pooled, ConnectionPermit), SqlError> {
+        let permit = self.database.connections.acquire().await.map_err(|TooManyConnections| SqlError::PoolExhausted)?;
+        Ok((self.database.pool.acquire().await.map_err(|error| describe_open(&error))?, permit))
     }
 
     /// Waits until no one else writes.

@@ -6,7 +6,7 @@ use rusqlite::{Batch, Connection, Statement};
 
 use super::sqlite::describe;
 use super::{Binding, Rows, SqlError, Value, refused};
-use crate::plugin::batch::{EventBatch, Field, FieldValue, MAX_BATCH_BYTES, Row};
+use crate::plugin::batch::{EventBatch, Field, FieldValue, Row};
 use crate::plugin::body::DecodeError;
 
 /// Runs a statement, or several without parameters. The rows that the last one changed.
@@ -62,6 +62,7 @@ pub(super) fn query_events(
     statement: &str,
     params: &[Value],
     body: u32,
+    max_bytes: usize,
 ) -> Result<EventBatch, SqlError> {
     let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
     let columns = prepared.column_count();
@@ -81,8 +82,8 @@ pub(super) fn query_events(
             }
         }
         bytes += bodies.last().map_or(0, Vec::len);
-        if bytes > MAX_BATCH_BYTES {
-            return Err(SqlError::LimitExceeded(format!("an answer of over {MAX_BATCH_BYTES} bytes: ask for pages")));
+        if bytes > max_bytes {
+            return Err(SqlError::LimitExceeded(format!("an answer of over {max_bytes} bytes: ask for pages")));
         }
     }
     EventBatch::from_bodies(bodies.iter().map(Vec::as_slice))
