@@ -4,6 +4,7 @@ mod client;
 mod conformance;
 mod crash;
 mod hostile;
+mod life_cycle;
 mod mistakes;
 mod recording;
 mod repeated_crash;

@@ -11,9 +11,14 @@ mod capabilities;
 mod component;
 mod convert;
 mod engine;
+mod function;
 mod instance;
 mod policy;
 mod pool;
+mod runtime;
+mod supervisor;
 
-pub use backend::{PluginBackend, PluginComponent};
+pub use backend::PluginBackend;
 pub use policy::{Grants, Limits, PluginConfig, RedisGrant};
+pub use runtime::{PluginComponent, PluginRuntime, PluginRuntimeConfig};
+pub use supervisor::{LatencyBucket, PluginCalls, PluginErrors, PluginReport};
