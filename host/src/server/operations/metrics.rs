@@ -106,7 +106,7 @@ mod plugins {
                         .iter()
                         .map(|bucket| (bucket.le, bucket.count - std::mem::replace(&mut below, bucket.count)))
                         .collect();
-                    alone.push((f64::MAX, calls.saturating_sub(below)));
+                    alone.push((f64::INFINITY, calls.saturating_sub(below)));
                     family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(*sum, *calls, &alone, None)?;
                 }
             }
