@@ -46,10 +46,14 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
 
 /// The plugin `relational` with a database of its own in `folder`.
 pub async fn relational(folder: &FilePath) -> Result<PluginBackend> {
+    Ok(PluginBackend::load("relational", &plugin("relational"), &relational_config(folder)).await?)
+}
+
+/// Grants it a database of its own in `folder`.
+pub fn relational_config(folder: &FilePath) -> PluginConfig {
     let database = format!("sqlite:{}", folder.join("relational.db").display());
     let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
-    let config = PluginConfig { grants, ..PluginConfig::default() };
-    Ok(PluginBackend::load("relational", &plugin("relational"), &config).await?)
+    PluginConfig { grants, ..PluginConfig::default() }
 }
 
 async fn batches(sizes: &Sizes) -> Result<Rounds> {
