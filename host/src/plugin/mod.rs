@@ -11,9 +11,11 @@ mod capabilities;
 mod component;
 mod convert;
 mod engine;
+pub(crate) mod inspect;
 mod instance;
 mod policy;
 mod pool;
 
 pub use backend::{PluginBackend, PluginComponent};
+pub use inspect::{InspectError, Inspection, Kind, Problem, inspect};
 pub use policy::{Grants, Limits, PluginConfig, RedisGrant};

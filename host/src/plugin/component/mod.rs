@@ -1,6 +1,7 @@
 //! From a file to something that can be instantiated.
 
-mod file;
+mod core_module;
+pub(super) mod file;
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::bindings::{Plugin, PluginPre};
 use super::engine::engine;
+use super::inspect;
 use super::instance::InstanceState;
 use super::policy::PluginConfig;
 use crate::storage::StorageError;
@@ -18,9 +20,16 @@ pub(super) fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Plu
     let refuse =
         |message: String| StorageError::Configuration(format!("plugin `{name}`: {}: {message}", file.display()));
     config.limits.check(name)?;
-    let bytes = file::read(file, config.sha256.as_deref()).map_err(refuse)?;
+    let file = file::read(file).map_err(|problem| refuse(problem.to_string()))?;
+    if let Some(expected) = &config.sha256
+        && !file.sha256.eq_ignore_ascii_case(expected.trim())
+    {
+        let message = format!("its SHA-256 is {}, but the configured `sha256` is {expected}", file.sha256);
+        return Err(refuse(message));
+    }
+    inspect::check(&file.component).map_err(refuse)?;
     let engine = engine(config.limits.stack_kb).map_err(|error| refuse(format!("{error:#}")))?;
-    compile(&engine, &bytes).map_err(|error| refuse(format!("{error:#}")))
+    compile(&engine, &file.component).map_err(|error| refuse(format!("{error:#}")))
 }
 
 fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<PluginPre<InstanceState>> {
