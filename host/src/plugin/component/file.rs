@@ -56,9 +56,10 @@ fn kind(content: &[u8]) -> Result<Kind, Problem> {
             Err(Problem::new("the file ends before its header does", "build it or copy it again"))
         }
         [0x7f, b'E', b'L', b'F', ..] => Err(machine_code()),
-        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] => {
-            Err(Problem::new("this is an archive, no WebAssembly component", "unpack it, and give the .wasm file in it"))
-        }
+        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] => Err(Problem::new(
+            "this is an archive, no WebAssembly component",
+            "unpack it, and give the .wasm file in it",
+        )),
         _ => Err(text(content)),
     }
 }

@@ -89,7 +89,8 @@ impl Named {
     }
 
     fn version(&self) -> String {
-        self.version.map_or_else(|| "without a version".into(), |(major, minor, patch)| format!("{major}.{minor}.{patch}"))
+        self.version
+            .map_or_else(|| "without a version".into(), |(major, minor, patch)| format!("{major}.{minor}.{patch}"))
     }
 }
 
@@ -111,7 +112,8 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
         let parsed = sources.parse().map_err(|(_, error)| error).expect("the bindings are generated from these files");
         resolve.push_group(parsed).expect("the bindings are generated from these files");
     }
-    let interfaces = resolve.interfaces.iter().filter_map(|(id, _)| Some((Named::of(&resolve, id)?.name, id))).collect();
+    let interfaces =
+        resolve.interfaces.iter().filter_map(|(id, _)| Some((Named::of(&resolve, id)?.name, id))).collect();
     Host { resolve, interfaces }
 });
 
@@ -120,11 +122,6 @@ impl Host {
         let id = *self.interfaces.get(name)?;
         Some((Named::of(&self.resolve, id)?, &self.resolve.interfaces[id]))
     }
-}
-
-/// The version of the contract that this host has.
-fn host_version() -> String {
-    HOST.get(BACKEND).map_or_else(String::new, |(named, _)| named.version())
 }
 
 struct Check<'a> {
@@ -196,7 +193,11 @@ impl Check<'_> {
             match interface.functions.get(name) {
                 Some(wanted) => self.same_shape(&named.name, found, wanted),
                 None => self.problem(
-                    format!("it imports `{name}` of `{}`, which this host's {} does not have", named.name, host.version()),
+                    format!(
+                        "it imports `{name}` of `{}`, which this host's {} does not have",
+                        named.name,
+                        host.version()
+                    ),
                     "use a newer host, or build the component without it",
                 ),
             }
@@ -251,7 +252,7 @@ impl Check<'_> {
         if found != wanted {
             self.problem(
                 format!("`{name}` of `{interface}` has another signature: {found}; the contract's is {wanted}"),
-                format!("generate its bindings from the contract {}, and build it again", host_version()),
+                format!("generate its bindings from the contract {}, and build it again", wit::version()),
             );
         }
     }
@@ -278,7 +279,10 @@ impl Check<'_> {
                 format!("rebuild the component against {minor}")
             };
             self.problem(
-                format!("this host has {package} {host}, the component was built for {found} ({})", interfaces.join(", ")),
+                format!(
+                    "this host has {package} {host}, the component was built for {found} ({})",
+                    interfaces.join(", ")
+                ),
                 fix,
             );
         }
@@ -292,7 +296,7 @@ mod tests {
 
     #[test]
     fn the_contract_of_this_host_can_be_read() {
-        assert_eq!(host_version(), "0.1.0");
+        assert_eq!(wit::version(), "0.1.0");
         let (_, sql) = HOST.get("reflow:capabilities/sql").unwrap();
         let shape = shape::of_function(&HOST.resolve, &sql.functions["[method]connection.dialect"]);
         assert_eq!(shape, "func(self: borrow<connection>) -> string");

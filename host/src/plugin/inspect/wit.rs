@@ -30,6 +30,12 @@ pub(crate) const PACKAGES: &[Package] = &[
     ),
 ];
 
+/// The version of the contract.
+pub(crate) fn version() -> &'static str {
+    let first = PACKAGES[0].files[0].1.lines().next().unwrap_or_default();
+    first.split_once('@').map_or("", |(_, version)| version.trim_end_matches(';'))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -40,6 +46,7 @@ mod tests {
     #[test]
     fn every_file_of_the_contract_is_here() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+        assert_eq!(version(), "0.1.0");
         for Package { folder, files } in PACKAGES {
             let mut found: Vec<String> = fs::read_dir(root.join(folder))
                 .unwrap()
