@@ -17,5 +17,5 @@ mod policy;
 mod pool;
 
 pub use backend::{PluginBackend, PluginComponent};
-pub use inspect::{InspectError, Inspection, Kind, Problem, inspect};
+pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
 pub use policy::{Grants, Limits, PluginConfig, RedisGrant};

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use super::{size, write_problems};
 use crate::cli::output;
-use crate::plugin::{Inspection, inspect};
+use crate::plugin::{Inspection, inspect, world_of};
 
 /// Show everything that a plugin's file says of itself
 #[derive(clap::Args)]
@@ -27,17 +27,21 @@ enum Format {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let inspection = inspect(&args.file)?;
+    // A world that this host can't serve may be one that can't be written down either.
+    let wit = if inspection.problems.is_empty() { Some(world_of(&args.file)?) } else { None };
     output::print(|out| match args.format {
-        Format::Text => write(out, &inspection),
+        Format::Text => write(out, &inspection, wit.as_deref()),
         Format::Json => {
-            serde_json::to_writer_pretty(&mut *out, &inspection)?;
+            let mut all = serde_json::to_value(&inspection)?;
+            all["wit"] = wit.into();
+            serde_json::to_writer_pretty(&mut *out, &all)?;
             writeln!(out)
         }
     })?;
     Ok(())
 }
 
-fn write(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
+fn write(out: &mut dyn Write, inspection: &Inspection, wit: Option<&str>) -> io::Result<()> {
     let or_none = |parts: &[String]| if parts.is_empty() { "none".into() } else { parts.join(", ") };
     writeln!(out, "file          {}", inspection.file.display())?;
     writeln!(out, "kind          {}", inspection.kind)?;
@@ -51,5 +55,13 @@ fn write(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
         writeln!(out, "{role:<14}{}", made.join(", "))?;
     }
     write_problems(out, inspection)?;
-    writeln!(out, "\n{}", inspection.wit.trim_end())
+    match wit {
+        Some(wit) => writeln!(out, "\n{}", wit.trim_end()),
+        None => writeln!(
+            out,
+            "imports       {}\nexports       {}",
+            or_none(&inspection.imports),
+            or_none(&inspection.exports)
+        ),
+    }
 }

@@ -1,12 +1,10 @@
 //! What a component imports and exports, held against what this host has. All of it before anything is compiled.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
-use wit_component::{DecodedWasm, WitPrinter};
-use wit_parser::{Function, Interface, InterfaceId, Resolve, SourceMap, World, WorldItem, WorldKey};
-
-use super::{Problem, shape, wasi, wit};
+use super::host::{INTERFACES, Interface};
+use super::world::{Item, Signature, World};
+use super::{Problem, wasi, wit};
 
 const BACKEND: &str = "reflow:storage/backend";
 const CAPABILITIES: &str = "reflow:capabilities/";
@@ -18,198 +16,125 @@ pub(super) struct Contract {
     pub imports: Vec<String>,
     pub exports: Vec<String>,
     pub capabilities: Vec<String>,
-    /// Its world, in WIT.
-    pub wit: String,
     pub problems: Vec<Problem>,
 }
 
 impl Contract {
     /// Of a component's bytes. Fails on what is no component.
     pub(super) fn of(component: &[u8]) -> Result<Self, Problem> {
-        let damaged = |error: String| {
+        let world = World::of(component).map_err(|error| {
             Problem::new(
                 format!("it can't be read as a component: {error}"),
                 "it may be cut off or damaged: build it or copy it again",
             )
-        };
-        let decoded = wit_component::decode(component).map_err(|error| damaged(format!("{error:#}")))?;
-        let DecodedWasm::Component(resolve, world) = &decoded else {
-            return Err(Problem::new("this is a WIT package, a description without code", "build the component"));
-        };
-        let mut printer = WitPrinter::default();
-        printer.print(resolve, decoded.package(), &[]).map_err(|error| damaged(format!("{error:#}")))?;
-        Ok(Self::of_world(resolve, &resolve.worlds[*world], printer.output.into()))
-    }
-
-    fn of_world(resolve: &Resolve, world: &World, wit: String) -> Self {
-        let names = |items: &mut dyn Iterator<Item = &WorldKey>| -> Vec<String> {
-            items.map(|key| resolve.name_world_key(key)).collect()
-        };
-        let mut check = Check { resolve, problems: Vec::new(), versions: BTreeMap::new() };
-        let version = check.exports(world);
-        let mut capabilities = BTreeSet::new();
-        for (key, item) in &world.imports {
-            check.import(key, item, &mut capabilities);
-        }
-        Self {
+        })?;
+        let names = |items: &[Item]| items.iter().map(|item| item.name.clone()).collect();
+        let mut check = Check::default();
+        let version = check.exports(&world);
+        world.imports.iter().for_each(|import| check.import(import));
+        Ok(Self {
             version,
-            imports: names(&mut world.imports.keys()),
-            exports: names(&mut world.exports.keys()),
-            capabilities: capabilities.into_iter().collect(),
-            wit,
+            imports: names(&world.imports),
+            exports: names(&world.exports),
+            capabilities: std::mem::take(&mut check.capabilities).into_iter().collect(),
             problems: check.finish(),
-        }
-    }
-}
-
-/// The name of a package's version that matters to linking: `0.1`, or `1` from 1.0 on.
-type Track = (u64, u64);
-
-/// An interface by its name without the version, and the version.
-struct Named {
-    name: String,
-    package: String,
-    version: Option<(u64, u64, u64)>,
-}
-
-impl Named {
-    fn of(resolve: &Resolve, id: InterfaceId) -> Option<Self> {
-        let interface = &resolve.interfaces[id];
-        let package = &resolve.packages[interface.package?].name;
-        let of = format!("{}:{}", package.namespace, package.name);
-        Some(Self {
-            name: format!("{of}/{}", interface.name.as_deref()?),
-            package: of,
-            version: package.version.as_ref().map(|version| (version.major, version.minor, version.patch)),
         })
     }
+}
 
-    fn track(&self) -> Option<Track> {
-        self.version.map(|(major, minor, _)| (major, if major == 0 { minor } else { 0 }))
-    }
+/// `NAMESPACE:PACKAGE/INTERFACE@VERSION`, taken apart.
+struct Named<'a> {
+    /// Without the version.
+    name: &'a str,
+    package: &'a str,
+    interface: &'a str,
+    version: &'a str,
+}
 
-    fn version(&self) -> String {
-        self.version
-            .map_or_else(|| "without a version".into(), |(major, minor, patch)| format!("{major}.{minor}.{patch}"))
+impl<'a> Named<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (name, version) = text.split_once('@').unwrap_or((text, "without a version"));
+        let (package, interface) = name.split_once('/')?;
+        package.contains(':').then_some(Self { name, package, interface, version })
     }
 }
 
-/// What this host has.
-struct Host {
-    resolve: Resolve,
-    /// Interfaces by name, without the version.
-    interfaces: BTreeMap<String, InterfaceId>,
+/// What of a version matters to linking: 0.1.2 is 0.1, 1.2.3 is 1.
+fn track(version: &str) -> Option<(u64, u64)> {
+    let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().ok());
+    let (major, minor) = (numbers.next()??, numbers.next()??);
+    Some((major, if major == 0 { minor } else { 0 }))
 }
 
-/// From the files of `wit/`, which the bindings are generated from too.
-static HOST: LazyLock<Host> = LazyLock::new(|| {
-    let mut resolve = Resolve::default();
-    for package in wit::PACKAGES {
-        let mut sources = SourceMap::new();
-        for (name, text) in package.files {
-            sources.push_str(name, *text);
-        }
-        let parsed = sources.parse().map_err(|(_, error)| error).expect("the bindings are generated from these files");
-        resolve.push_group(parsed).expect("the bindings are generated from these files");
-    }
-    let interfaces =
-        resolve.interfaces.iter().filter_map(|(id, _)| Some((Named::of(&resolve, id)?.name, id))).collect();
-    Host { resolve, interfaces }
-});
-
-impl Host {
-    fn get(&self, name: &str) -> Option<(Named, &Interface)> {
-        let id = *self.interfaces.get(name)?;
-        Some((Named::of(&self.resolve, id)?, &self.resolve.interfaces[id]))
-    }
-}
-
-struct Check<'a> {
-    resolve: &'a Resolve,
+#[derive(Default)]
+struct Check {
+    capabilities: BTreeSet<String>,
     problems: Vec<Problem>,
-    /// Interfaces of versions that this host doesn't have, by package and both versions: one problem for all of them.
-    versions: BTreeMap<(String, String, String, bool), Vec<String>>,
+    /// Interfaces of versions that this host doesn't have, by package and version: one problem for all of them.
+    versions: BTreeMap<(String, String), Vec<String>>,
 }
 
-impl Check<'_> {
+impl Check {
     /// Checks the backend among the exports and gives its version.
     fn exports(&mut self, world: &World) -> Option<String> {
-        let backend = world.exports.values().find_map(|item| match item {
-            WorldItem::Interface { id, .. } => {
-                Named::of(self.resolve, *id).filter(|named| named.name == BACKEND).map(|named| (named, *id))
-            }
-            _ => None,
+        let backend = world.exports.iter().find_map(|item| {
+            let named = Named::parse(&item.name).filter(|named| named.name == BACKEND)?;
+            Some((named, item.functions.as_ref()?))
         });
-        let Some((named, id)) = backend else {
+        let Some((named, functions)) = backend else {
             self.problem(
                 format!("it exports no `{BACKEND}`, so it is no storage plugin"),
                 "generate bindings for the world `reflow:capabilities/plugin` and export what it asks for",
             );
             return None;
         };
-        let (host, interface) = HOST.get(BACKEND).expect("the contract has a backend");
-        let version = named.version();
-        if named.track() != host.track() {
-            self.version(named, host);
-            return Some(version);
-        }
-        let found = &self.resolve.interfaces[id].functions;
-        for (name, wanted) in &interface.functions {
-            match found.get(name) {
-                None => self.problem(
-                    format!("its `{BACKEND}` has no function `{name}`"),
-                    format!("build it for contract {}", host.version()),
-                ),
-                Some(found) => self.same_shape(BACKEND, found, wanted),
+        if self.is_of_this_version(&named) {
+            for (name, wanted) in &INTERFACES[BACKEND].functions {
+                match functions.get(name) {
+                    None => self.problem(
+                        format!("its `{BACKEND}` has no function `{name}`"),
+                        format!("build it for contract {}", wit::version()),
+                    ),
+                    Some(found) => self.same_signature(BACKEND, name, found, wanted),
+                }
             }
         }
-        Some(version)
+        Some(named.version.into())
     }
 
-    fn import(&mut self, key: &WorldKey, item: &WorldItem, capabilities: &mut BTreeSet<String>) {
-        let id = match item {
-            WorldItem::Interface { id, .. } => *id,
-            WorldItem::Type { .. } => return,
-            WorldItem::Function(function) => {
-                return self.nobody_gives(&format!("the function `{}`", function.name));
-            }
-        };
-        let Some(named) = Named::of(self.resolve, id) else {
-            return self.nobody_gives(&format!("the interface `{}`", self.resolve.name_world_key(key)));
+    fn import(&mut self, item: &Item) {
+        let (Some(named), Some(functions)) = (Named::parse(&item.name), &item.functions) else {
+            return self.nobody_gives(&item.name);
         };
         if let Some(capability) = named.name.strip_prefix(CAPABILITIES) {
-            capabilities.insert(capability.into());
+            self.capabilities.insert(capability.into());
         }
         if named.package.starts_with("wasi:") {
-            return self.import_wasi(&named, capabilities);
+            return self.import_wasi(&named);
         }
-        let Some((host, interface)) = HOST.get(&named.name) else {
+        let Some(Interface { functions: known }) = INTERFACES.get(named.name) else {
             return self.unknown_interface(&named);
         };
-        if named.track() != host.track() {
-            return self.version(named, host);
+        if !self.is_of_this_version(&named) {
+            return;
         }
-        for (name, found) in &self.resolve.interfaces[id].functions {
-            match interface.functions.get(name) {
-                Some(wanted) => self.same_shape(&named.name, found, wanted),
+        for (name, found) in functions {
+            match known.get(name) {
+                Some(wanted) => self.same_signature(named.name, name, found, wanted),
                 None => self.problem(
-                    format!(
-                        "it imports `{name}` of `{}`, which this host's {} does not have",
-                        named.name,
-                        host.version()
-                    ),
+                    format!("it imports `{name}` of `{}`, which {} does not have", named.name, wit::version()),
                     "use a newer host, or build the component without it",
                 ),
             }
         }
     }
 
-    fn import_wasi(&mut self, named: &Named, capabilities: &mut BTreeSet<String>) {
+    fn import_wasi(&mut self, named: &Named<'_>) {
         if named.name == wasi::HTTP {
-            capabilities.insert("http".into());
+            self.capabilities.insert("http".into());
         }
-        let of_0_2 = matches!(named.version, Some((0, 2, _)));
-        if of_0_2 && wasi::is_known(&named.name) {
+        let of_0_2 = track(named.version) == Some((0, 2));
+        if of_0_2 && wasi::is_known(named.name) {
             return;
         }
         let fix = if of_0_2 {
@@ -217,53 +142,54 @@ impl Check<'_> {
         } else {
             "build it for WASI 0.2, for example for the target wasm32-wasip2"
         };
-        self.problem(format!("it imports `{}@{}`, which this host does not have", named.name, named.version()), fix);
+        self.problem(format!("it imports `{}@{}`, which this host does not have", named.name, named.version), fix);
     }
 
-    fn unknown_interface(&mut self, named: &Named) {
+    fn unknown_interface(&mut self, named: &Named<'_>) {
         let siblings = format!("{}/", named.package);
-        let known: Vec<_> = HOST.interfaces.keys().filter_map(|name| name.strip_prefix(&siblings)).collect();
+        let known: Vec<_> = INTERFACES.keys().filter_map(|name| name.strip_prefix(&siblings)).collect();
+        let name = format!("{}@{}", named.name, named.version);
         if known.is_empty() {
-            return self.nobody_gives(&format!("`{}@{}`", named.name, named.version()));
+            return self.nobody_gives(&name);
         }
         self.problem(
-            format!("it imports `{}@{}`, which this host does not have", named.name, named.version()),
+            format!("it imports `{name}`, which this host does not have"),
             format!("use a newer host, or build it without; of {} there are {}", named.package, known.join(", ")),
         );
     }
 
     fn nobody_gives(&mut self, what: &str) {
         self.problem(
-            format!("it imports {what}, which no host gives"),
+            format!("it imports `{what}`, which no host gives"),
             "a plugin may import `reflow:storage`, `reflow:capabilities` and WASI 0.2; compose it with what it needs, or \
              build it without",
         );
     }
 
-    fn same_shape(&mut self, interface: &str, found: &Function, wanted: &Function) {
-        let name = &found.name;
-        if shape::is_async(found) && !shape::is_async(wanted) {
-            return self.problem(
+    fn same_signature(&mut self, interface: &str, name: &str, found: &Signature, wanted: &Signature) {
+        if found.is_async && !wanted.is_async {
+            self.problem(
                 format!("`{name}` of `{interface}` is an async function of the component model"),
                 "build it with plain functions: what waits, waits in the host",
             );
-        }
-        let (found, wanted) = (shape::of_function(self.resolve, found), shape::of_function(&HOST.resolve, wanted));
-        if found != wanted {
+        } else if found != wanted {
             self.problem(
-                format!("`{name}` of `{interface}` has another signature: {found}; the contract's is {wanted}"),
+                format!(
+                    "`{name}` of `{interface}` has another signature: {}; the contract's is {}",
+                    found.text, wanted.text
+                ),
                 format!("generate its bindings from the contract {}, and build it again", wit::version()),
             );
         }
     }
 
-    fn version(&mut self, found: Named, host: Named) {
-        let newer = found.track() > host.track();
-        let interface = found.name.trim_start_matches(&*host.package).trim_start_matches('/').to_owned();
-        let of_one = self.versions.entry((host.package.clone(), found.version(), host.version(), newer)).or_default();
-        if !of_one.contains(&interface) {
-            of_one.push(interface);
+    fn is_of_this_version(&mut self, found: &Named<'_>) -> bool {
+        let same = track(found.version) == track(wit::version());
+        if !same {
+            let of_one = self.versions.entry((found.package.into(), found.version.into())).or_default();
+            of_one.push(found.interface.into());
         }
+        same
     }
 
     fn problem(&mut self, what: impl Into<String>, fix: impl Into<String>) {
@@ -271,19 +197,17 @@ impl Check<'_> {
     }
 
     fn finish(mut self) -> Vec<Problem> {
-        for ((package, found, host, newer), interfaces) in std::mem::take(&mut self.versions) {
-            let minor = host.rsplit_once('.').map_or(host.as_str(), |(minor, _)| minor);
-            let fix = if newer {
-                format!("use a newer host, or rebuild the component against {minor}")
-            } else {
-                format!("rebuild the component against {minor}")
-            };
+        let host = wit::version();
+        let minor = host.rsplit_once('.').map_or(host, |(minor, _)| minor);
+        for ((package, found), interfaces) in std::mem::take(&mut self.versions) {
+            let rebuild = format!("rebuild the component against {minor}");
+            let newer = track(&found) > track(host);
             self.problem(
                 format!(
-                    "this host has {package} {host}, the component was built for {found} ({})",
+                    "this host has contract {host}, the component was built for {package} {found} ({})",
                     interfaces.join(", ")
                 ),
-                fix,
+                if newer { format!("use a newer host, or {rebuild}") } else { rebuild },
             );
         }
         self.problems
@@ -295,10 +219,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_contract_of_this_host_can_be_read() {
-        assert_eq!(wit::version(), "0.1.0");
-        let (_, sql) = HOST.get("reflow:capabilities/sql").unwrap();
-        let shape = shape::of_function(&HOST.resolve, &sql.functions["[method]connection.dialect"]);
-        assert_eq!(shape, "func(self: borrow<connection>) -> string");
+    fn versions_that_link_are_told_from_those_that_do_not() {
+        assert_eq!(track("0.1.0"), track("0.1.7"));
+        assert_ne!(track("0.1.0"), track("0.2.0"));
+        assert_eq!(track("1.0.0"), track("1.4.2"));
+        assert_ne!(track("1.0.0"), track("2.0.0"));
+        assert_eq!(track("without a version"), None);
     }
 }

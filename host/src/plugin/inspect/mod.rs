@@ -1,9 +1,10 @@
 //! What a plugin's file is and wants, without running or compiling it.
 
 mod contract;
-mod shape;
+mod host;
 mod wasi;
 pub(crate) mod wit;
+mod world;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -92,8 +93,6 @@ pub struct Inspection {
     pub producers: Producers,
     /// What keeps it from working with this host.
     pub problems: Vec<Problem>,
-    /// Its world, in WIT.
-    pub wit: String,
 }
 
 /// Capabilities that every plugin has.
@@ -129,7 +128,22 @@ pub fn inspect(file: &Path) -> Result<Inspection, InspectError> {
         capabilities: contract.capabilities,
         producers: producers(&component),
         problems: contract.problems,
-        wit: contract.wit,
+    })
+}
+
+/// The world of the component in `file`, in WIT. Only for files of one's own: unlike [`inspect`], this is no match for one
+/// that was made to break its reader.
+pub fn world_of(file: &Path) -> Result<String, InspectError> {
+    let refuse = |problem| InspectError { file: file.to_owned(), problem };
+    let component = file::read(file).map_err(refuse)?.component;
+    let print = || {
+        let decoded = wit_component::decode(&component)?;
+        let mut printer = wit_component::WitPrinter::default();
+        printer.print(decoded.resolve(), decoded.package(), &[])?;
+        Ok(String::from(printer.output))
+    };
+    print().map_err(|error: Box<dyn std::error::Error>| {
+        refuse(Problem::new(format!("its world can't be told: {error}"), "build it or copy it again"))
     })
 }
 

@@ -1,22 +1,50 @@
-//! Signatures as text in which names of types don't matter: two functions are linked exactly when these are equal.
+//! What this host has, as the files of `wit/` say, which its bindings are generated from too.
 
-use wit_parser::{Function, FunctionKind, Handle, Resolve, Type, TypeDefKind, TypeId};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-/// The signature of `function`.
-pub(super) fn of_function(resolve: &Resolve, function: &Function) -> String {
+use wit_parser::{Function, FunctionKind, Handle, Resolve, SourceMap, Type, TypeDefKind, TypeId};
+
+use super::wit;
+use super::world::Signature;
+
+/// Interfaces by name, such as `reflow:storage/backend`.
+pub(super) static INTERFACES: LazyLock<BTreeMap<String, Interface>> = LazyLock::new(read);
+
+/// An interface of this host.
+pub(super) struct Interface {
+    pub functions: BTreeMap<String, Signature>,
+}
+
+fn read() -> BTreeMap<String, Interface> {
+    let mut resolve = Resolve::default();
+    for package in wit::PACKAGES {
+        let mut sources = SourceMap::new();
+        for (name, text) in package.files {
+            sources.push_str(name, *text);
+        }
+        let parsed = sources.parse().map_err(|(_, error)| error).expect("the bindings are generated from these files");
+        resolve.push_group(parsed).expect("the bindings are generated from these files");
+    }
+    let interface = |(_, interface): (_, &wit_parser::Interface)| {
+        let package = &resolve.packages[interface.package?].name;
+        let name = format!("{}:{}/{}", package.namespace, package.name, interface.name.as_deref()?);
+        let functions =
+            interface.functions.iter().map(|(name, function)| (name.clone(), signature(&resolve, function))).collect();
+        Some((name, Interface { functions }))
+    };
+    resolve.interfaces.iter().filter_map(interface).collect()
+}
+
+fn signature(resolve: &Resolve, function: &Function) -> Signature {
     let parameters: Vec<_> =
         function.params.iter().map(|parameter| format!("{}: {}", parameter.name, of(resolve, &parameter.ty))).collect();
     let result = function.result.as_ref().map_or_else(String::new, |result| format!(" -> {}", of(resolve, result)));
-    let kind = if is_async(function) { "async func" } else { "func" };
-    format!("{kind}({}){result}", parameters.join(", "))
-}
-
-/// Whether it is a function of the component model's own concurrency.
-pub(super) fn is_async(function: &Function) -> bool {
-    matches!(
+    let is_async = matches!(
         function.kind,
         FunctionKind::AsyncFreestanding | FunctionKind::AsyncMethod(_) | FunctionKind::AsyncStatic(_)
-    )
+    );
+    Signature { text: format!("func({}){result}", parameters.join(", ")), is_async }
 }
 
 fn of(resolve: &Resolve, ty: &Type) -> String {
@@ -76,5 +104,16 @@ fn of_defined(resolve: &Resolve, id: TypeId) -> String {
         TypeDefKind::Future(ty) => format!("future<{}>", optional(ty)),
         TypeDefKind::Stream(ty) => format!("stream<{}>", optional(ty)),
         TypeDefKind::Unknown => "unknown".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_of_this_host_is_read() {
+        let sql = &INTERFACES["reflow:capabilities/sql"];
+        assert_eq!(sql.functions["[method]connection.dialect"].text, "func(self: borrow<connection>) -> string");
     }
 }
