@@ -81,9 +81,12 @@ fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
                 let missing: BTreeSet<_> =
                     table.map(|table| inspection.not_in(&table.grants)).unwrap_or_default().into_iter().collect();
                 states.extend(missing.into_iter().map(|capability| format!("nothing of `{capability}` is granted")));
-                states.extend(inspection.problems.iter().map(ToString::to_string));
+                if !inspection.problems.is_empty() {
+                    states
+                        .push(format!("can't work with this host, see reflow-tracing plugin check {}", file.display()));
+                }
             }
-            Err(error) => states.push(error.problem.to_string()),
+            Err(error) => states.push(error.problem.what),
         }
     }
     let [name, file, size, sha256, contract, capabilities] = row;

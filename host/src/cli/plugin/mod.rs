@@ -72,9 +72,12 @@ fn write_problems(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()
 
 /// For the exit code: an error when there are problems, which were told already.
 fn without_problems(inspection: &Inspection) -> anyhow::Result<()> {
-    let problems = inspection.problems.len();
-    anyhow::ensure!(problems == 0, "{} can't work with this host ({problems} problems)", inspection.file.display());
-    Ok(())
+    let count = match inspection.problems.len() {
+        0 => return Ok(()),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    anyhow::bail!("{} can't work with this host: {count}", inspection.file.display())
 }
 
 /// A grant as it could stand in the table of the plugin `name`.

@@ -122,7 +122,7 @@ impl Check {
             match known.get(name) {
                 Some(wanted) => self.same_signature(named.name, name, found, wanted),
                 None => self.problem(
-                    format!("it imports `{name}` of `{}`, which {} does not have", named.name, wit::version()),
+                    format!("it imports `{name}` of `{}`, which contract {} does not have", named.name, wit::version()),
                     "use a newer host, or build the component without it",
                 ),
             }
