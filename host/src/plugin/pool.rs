@@ -116,7 +116,7 @@ impl Pool {
             Some(trap) => format!("it trapped: {trap}"),
             None => error.root_cause().to_string(),
         };
-        tracing::warn!(plugin = &*self.plugin, call = function, "{reason}; its instance was discarded: {error:?}");
+        tracing::warn!(plugin = &*self.plugin, call = function, "{reason}; its instance was discarded: {error:#}");
         self.failed(function, reason)
     }
 

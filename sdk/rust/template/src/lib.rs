@@ -8,8 +8,8 @@ mod query;
 use reflow_tracing_plugin::log::{self, Level};
 use reflow_tracing_plugin::sql::{Binding, Connection, Transaction, Value};
 use reflow_tracing_plugin::{
-    Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage, TraceQuery, Uuid,
-    export,
+    Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace,
+    TracePage, TraceQuery, Uuid, export,
 };
 
 export!(Store);
@@ -24,12 +24,16 @@ impl Backend for Store {
     fn open(config: &str) -> Result<Self> {
         // What stands in `[plugins.NAME.config]`, as JSON. Refuse what you don't know: a misspelt setting is a mistake.
         if config != "{}" {
-            return Err(StorageError::InvalidArgument(format!("this plugin has no settings, but was given {config}")));
+            return Err(StorageError::InvalidArgument(format!(
+                "this plugin has no settings, but was given {config}"
+            )));
         }
         // `?` turns an error of the database into one that the operator understands.
         let database = Connection::open("default")?;
         if database.dialect() != "sqlite" {
-            return Err(StorageError::Unsupported("databases other than SQLite".into()));
+            return Err(StorageError::Unsupported(
+                "databases other than SQLite".into(),
+            ));
         }
         database.execute(include_str!("schema.sql"), &[])?;
         log::write(Level::Debug, "opened");
@@ -37,7 +41,11 @@ impl Backend for Store {
     }
 
     fn info(&self) -> Info {
-        Info { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into(), features: Vec::new() }
+        Info {
+            name: env!("CARGO_PKG_NAME").into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            features: Vec::new(),
+        }
     }
 
     fn store_traces(&self, traces: Vec<Trace>) -> Result<()> {
@@ -45,8 +53,15 @@ impl Backend for Store {
         let transaction = self.database.begin()?;
         for trace in traces {
             let id = Value::from(trace.trace_id);
-            transaction.execute("DELETE FROM tag WHERE trace_id = ?", std::slice::from_ref(&id))?;
-            let tags: Vec<_> = trace.tags.into_iter().map(|(name, value)| vec![id.clone(), name.into(), value.into()]).collect();
+            transaction.execute(
+                "DELETE FROM tag WHERE trace_id = ?",
+                std::slice::from_ref(&id),
+            )?;
+            let tags: Vec<_> = trace
+                .tags
+                .into_iter()
+                .map(|(name, value)| vec![id.clone(), name.into(), value.into()])
+                .collect();
             transaction.execute_many("INSERT INTO tag VALUES (?, ?, ?)", &tags)?;
             let header = [
                 id,
@@ -59,7 +74,10 @@ impl Backend for Store {
                 trace.body.into(),
             ];
             // A header that is stored again replaces the earlier one; the events stay.
-            transaction.execute("INSERT OR REPLACE INTO trace VALUES (?, ?, ?, ?, ?, ?, ?, ?)", &header)?;
+            transaction.execute(
+                "INSERT OR REPLACE INTO trace VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                &header,
+            )?;
         }
         Transaction::commit(transaction)?;
         Ok(())
@@ -67,7 +85,15 @@ impl Backend for Store {
 
     fn store_events(&self, events: &EventBatch) -> Result<()> {
         // The rows never enter this plugin: the host binds these fields of each event to the statement.
-        let fields = ["trace-id", "timestamp", "event-id", "event-type", "actor-id", "error", "body"];
+        let fields = [
+            "trace-id",
+            "timestamp",
+            "event-id",
+            "event-type",
+            "actor-id",
+            "error",
+            "body",
+        ];
         let bindings = fields.map(|field| Binding::Field(field.into()));
         // Storing an event again changes nothing.
         let statement = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
@@ -77,8 +103,14 @@ impl Backend for Store {
 
     fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
         let body = |id: Uuid| -> Result<Option<Vec<u8>>> {
-            let mut rows = self.database.query("SELECT body FROM trace WHERE trace_id = ?", &[id.into()])?.all()?;
-            Ok(rows.pop().and_then(|mut row| row.pop()).and_then(Value::into_blob))
+            let mut rows = self
+                .database
+                .query("SELECT body FROM trace WHERE trace_id = ?", &[id.into()])?
+                .all()?;
+            Ok(rows
+                .pop()
+                .and_then(|mut row| row.pop())
+                .and_then(Value::into_blob))
         };
         // One answer for each id, in the order asked for.
         ids.into_iter().map(body).collect()
@@ -90,8 +122,15 @@ impl Backend for Store {
         // One more than asked for was selected: it tells whether there is a next page.
         let more = rows.len() > page.limit as usize;
         rows.truncate(page.limit as usize);
-        let next = if more { rows.last().and_then(|row| query::token_of_row(row)) } else { None };
-        let bodies = rows.into_iter().filter_map(|mut row| row.pop().and_then(Value::into_blob)).collect();
+        let next = if more {
+            rows.last().and_then(|row| query::token_of_row(row))
+        } else {
+            None
+        };
+        let bodies = rows
+            .into_iter()
+            .filter_map(|mut row| row.pop().and_then(Value::into_blob))
+            .collect();
         Ok(TracePage { bodies, next })
     }
 
@@ -102,8 +141,15 @@ impl Backend for Store {
             None => (i64::MIN.into(), Vec::new().into()),
         };
         let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
-        let parameters = [trace_id.into(), time, event_id, i64::from(page.limit).into(), offset.into()];
-        let statement = "SELECT body FROM event WHERE trace_id = ?1 AND (timestamp, event_id) > (?2, ?3)
+        let parameters = [
+            trace_id.into(),
+            time,
+            event_id,
+            i64::from(page.limit).into(),
+            offset.into(),
+        ];
+        let statement =
+            "SELECT body FROM event WHERE trace_id = ?1 AND (timestamp, event_id) > (?2, ?3)
                          ORDER BY timestamp, event_id LIMIT ?4 OFFSET ?5";
         // The host fills the batch from column 0 and takes it back as it is: no event enters this plugin.
         let events = self.database.query_events(statement, &parameters, 0)?;
@@ -133,12 +179,21 @@ impl Backend for Store {
         let rows = self.database.query(statement, &[])?.all()?;
         let number = |column: usize| rows.first().and_then(|row| row[column].as_integer());
         let count = |column| number(column).map_or(0, i64::unsigned_abs);
-        Ok(Stats { traces: count(0), events: count(1), bytes: None, oldest: number(2), newest: number(3) })
+        Ok(Stats {
+            traces: count(0),
+            events: count(1),
+            bytes: None,
+            oldest: number(2),
+            newest: number(3),
+        })
     }
 
     fn health_check(&self) -> Result<()> {
         // Takes the lock that a write needs, and gives it back.
-        self.database.begin()?.query("SELECT 1 FROM trace LIMIT 1", &[])?.all()?;
+        self.database
+            .begin()?
+            .query("SELECT 1 FROM trace LIMIT 1", &[])?
+            .all()?;
         Ok(())
     }
 }

@@ -23,11 +23,23 @@ pub fn select(query: TraceQuery, page: &PageRequest) -> Result<(String, Vec<Valu
     and("execution_id = ?", query.execution_id.map(Value::from));
     and("start_time >= ?", query.start_from.map(Value::from));
     and("start_time <= ?", query.start_to.map(Value::from));
-    and("status = ?", query.status.map(|status| status_name(status).into()));
+    and(
+        "status = ?",
+        query.status.map(|status| status_name(status).into()),
+    );
     and("trace.error = ?", query.error.map(Value::from));
-    and(&format!("{HAS_EVENT} instr(e.actor, ?) > 0)"), query.actor.map(Value::from));
-    and("end_time - start_time >= ?", query.min_duration.map(Value::from));
-    and("end_time - start_time <= ?", query.max_duration.map(Value::from));
+    and(
+        &format!("{HAS_EVENT} instr(e.actor, ?) > 0)"),
+        query.actor.map(Value::from),
+    );
+    and(
+        "end_time - start_time >= ?",
+        query.min_duration.map(Value::from),
+    );
+    and(
+        "end_time - start_time <= ?",
+        query.max_duration.map(Value::from),
+    );
     if let Some(kinds) = query.event_types {
         let places = vec!["?"; kinds.len()].join(", ");
         conditions.push(format!("{HAS_EVENT} e.kind IN ({places}))"));
@@ -38,15 +50,27 @@ pub fn select(query: TraceQuery, page: &PageRequest) -> Result<(String, Vec<Valu
         parameters.extend([name.into(), value.into()]);
     }
     if let Some(wanted) = query.has_error {
-        let failed = format!("status = 'Failed' OR {HAS_EVENT} (e.kind = 'ActorFailed' OR e.error IS NOT NULL))");
-        conditions.push(if wanted { format!("({failed})") } else { format!("NOT ({failed})") });
+        let failed = format!(
+            "status = 'Failed' OR {HAS_EVENT} (e.kind = 'ActorFailed' OR e.error IS NOT NULL))"
+        );
+        conditions.push(if wanted {
+            format!("({failed})")
+        } else {
+            format!("NOT ({failed})")
+        });
     }
 
     // Equal starts come by ascending id, whichever way the starts go.
-    let (beyond, direction) = if query.ascending { (">", "ASC") } else { ("<", "DESC") };
+    let (beyond, direction) = if query.ascending {
+        (">", "ASC")
+    } else {
+        ("<", "DESC")
+    };
     if let Some(token) = &page.token {
         let (time, id) = place_of_token(token)?;
-        conditions.push(format!("(start_time {beyond} ? OR (start_time = ? AND trace_id > ?))"));
+        conditions.push(format!(
+            "(start_time {beyond} ? OR (start_time = ? AND trace_id > ?))"
+        ));
         parameters.extend([time.clone(), time, id]);
     }
     let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
@@ -87,7 +111,11 @@ pub fn token_of_row(row: &[Value]) -> Option<Vec<u8>> {
 /// The time and the id in a token. Tokens come from outside, so they may be anything.
 pub fn place_of_token(token: &[u8]) -> Result<(Value, Value)> {
     match token.split_first_chunk::<8>() {
-        Some((time, id)) if id.len() == 16 => Ok((i64::from_be_bytes(*time).into(), id.to_vec().into())),
-        _ => Err(StorageError::InvalidArgument("the page token is not one that this plugin gave".into())),
+        Some((time, id)) if id.len() == 16 => {
+            Ok((i64::from_be_bytes(*time).into(), id.to_vec().into()))
+        }
+        _ => Err(StorageError::InvalidArgument(
+            "the page token is not one that this plugin gave".into(),
+        )),
     }
 }
