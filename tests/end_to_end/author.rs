@@ -100,6 +100,8 @@ fn the_guide_leads_from_nothing_to_a_plugin_at_work() {
         }
     }
 
+    // What was broken to be seen is mended.
+    setting.stdout(&["query", "--flow", "trap"]);
     let host = Host::start(&setting);
     let session = fixture("reflow-session.jsonl");
     setting.stdout(&["replay", session.to_str().expect("a path of ours"), "--url", &host.url]);
