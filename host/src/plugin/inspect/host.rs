@@ -21,7 +21,7 @@ fn read() -> BTreeMap<String, Interface> {
     for package in wit::PACKAGES {
         let mut sources = SourceMap::new();
         for (name, text) in package.files {
-            sources.push_str(name, *text);
+            sources.push_str(&format!("wit/{}/{name}", package.folder), *text);
         }
         let parsed = sources.parse().map_err(|(_, error)| error).expect("the bindings are generated from these files");
         resolve.push_group(parsed).expect("the bindings are generated from these files");
