@@ -6,6 +6,7 @@ mod component_files;
 mod conformance;
 mod crash;
 mod hostile;
+mod life_cycle;
 mod mistakes;
 mod recording;
 mod repeated_crash;

@@ -1,5 +1,6 @@
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -72,10 +73,11 @@ impl Setting {
         self.folder.path()
     }
 
-    /// The program, in this folder, with nothing of the environment's.
+    /// The program, in this folder, with nothing of the environment's. Compiled plugins are kept in the build's folder.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(host_program());
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        command.env("XDG_CACHE_HOME", host_program().with_file_name("compiled-plugins"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REFLOW_TRACING_")) {
             command.env_remove(name);
         }
@@ -112,6 +114,7 @@ pub struct Host {
     process: Child,
     /// `ws://HOST:PORT`.
     pub url: String,
+    log: PathBuf,
 }
 
 impl Host {
@@ -131,7 +134,24 @@ impl Host {
             let said = fs::read_to_string(&log).unwrap_or_default();
             panic!("the host did not say where it listens, but {line:?}; its log:\n{said}");
         };
-        Self { process, url: url.into() }
+        Self { process, url: url.into(), log }
+    }
+
+    /// The status and the body of the answer to `GET path`.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let address = self.url.strip_prefix("ws://").expect("it is a WebSocket's");
+        let mut stream = TcpStream::connect(address).expect("the host listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers in UTF-8");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap_or_else(|| panic!("no status in {head}")), body.to_owned())
+    }
+
+    /// What the host wrote to its log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("it is there")
     }
 
     /// Ends the host as `kill -9` does: at once, wherever it is.

@@ -64,7 +64,7 @@ impl ConfigFile {
                  Configure another backend, for example `sqlite`, to look at traces from here"
             );
         }
-        Ok(open_storage(&config).await?)
+        Ok(open_storage(&config).await?.backend)
     }
 }
 

@@ -3,6 +3,8 @@ use tokio::net::TcpListener;
 
 use super::{ConfigFile, output};
 use crate::config::open_storage;
+#[cfg(feature = "plugins")]
+use crate::config::plugin_file;
 use crate::server;
 
 /// Take traces over Reflow's WebSocket protocol and store them, until SIGINT or SIGTERM
@@ -19,7 +21,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         format!("can't listen on {address}; `host` and `port` in `[server]` of the configuration say where to listen")
     })?;
     let storage = open_storage(&config).await?;
-    tracing::info!(backend = config.storage.backend, "the store is open");
+    tracing::info!(backend = storage.name, "the store is open");
+    #[cfg(feature = "plugins")]
+    if let Some(plugin) = &storage.plugin
+        && config.plugins.reload
+    {
+        plugin.reload_on_change(&plugin_file(&storage.name, &config)?);
+    }
 
     let shutdown = Signals::install()?;
     let url = format!("ws://{}", listener.local_addr().context("the listener has no address")?);

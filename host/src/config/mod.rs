@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::storage::MemoryConfig;
-pub use open::{OpenError, open_storage};
+#[cfg(feature = "plugins")]
+pub(crate) use open::plugin_file;
+pub use open::{OpenError, OpenStorage, open_storage};
 pub use plugins::{PluginConfig, PluginsConfig};
 
 /// The file that is read from the working folder when no other is named.

@@ -63,47 +63,73 @@ fn there_are(folder: &Path, found: &[String]) -> String {
     }
 }
 
-/// Opens the store that `config` names.
-pub async fn open_storage(config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
-    match config.storage.backend.as_str() {
-        "memory" => Ok(Arc::new(MemoryStorage::with_config(config.storage.memory.clone()))),
-        #[cfg(feature = "sqlite")]
-        name @ "sqlite" => {
-            opened(name, crate::storage::SqliteStorage::with_config(config.storage.sqlite.clone()).await)
+/// A store that was opened.
+#[derive(Clone)]
+pub struct OpenStorage {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The store.
+    pub backend: Arc<dyn StorageBackend>,
+    /// The plugin that it is, if it is one.
+    #[cfg(feature = "plugins")]
+    pub plugin: Option<Arc<crate::plugin::PluginBackend>>,
+}
+
+impl OpenStorage {
+    /// A store that is no plugin.
+    pub fn new(name: &str, backend: Arc<dyn StorageBackend>) -> Self {
+        Self {
+            name: name.to_owned(),
+            backend,
+            #[cfg(feature = "plugins")]
+            plugin: None,
         }
+    }
+}
+
+/// Opens the store that `config` names.
+pub async fn open_storage(config: &Config) -> Result<OpenStorage, OpenError> {
+    match config.storage.backend.as_str() {
+        name @ "memory" => {
+            Ok(OpenStorage::new(name, Arc::new(MemoryStorage::with_config(config.storage.memory.clone()))))
+        }
+        #[cfg(feature = "sqlite")]
+        name @ "sqlite" => match crate::storage::SqliteStorage::with_config(config.storage.sqlite.clone()).await {
+            Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
+            Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
+        },
         #[cfg(not(feature = "sqlite"))]
         name @ "sqlite" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "sqlite" }),
         name => open_plugin(name, config).await,
     }
 }
 
-async fn open_plugin(name: &str, config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
-    let file = plugin_file(name, config)?;
-    #[cfg(feature = "plugins")]
-    {
-        let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
-        opened(name, crate::plugin::PluginBackend::load(name, &file, &plugin).await)
-    }
-    #[cfg(not(feature = "plugins"))]
-    {
-        drop(file);
-        Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "plugins" })
-    }
+#[cfg(not(feature = "plugins"))]
+async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenError> {
+    plugin_file(name, config)?;
+    Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "plugins" })
 }
 
-#[cfg(feature = "sqlite")]
-fn opened(
-    name: &str,
-    backend: Result<impl StorageBackend + 'static, StorageError>,
-) -> Result<Arc<dyn StorageBackend>, OpenError> {
-    match backend {
-        Ok(backend) => Ok(Arc::new(backend)),
+#[cfg(feature = "plugins")]
+async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenError> {
+    use crate::plugin::{PluginRuntime, PluginRuntimeConfig};
+
+    let file = plugin_file(name, config)?;
+    let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
+    let runtime =
+        PluginRuntimeConfig { cache_dir: config.plugins.cache_dir(), max_connections: config.plugins.max_connections };
+    let opened = async { PluginRuntime::new(&runtime)?.load(name, &file, &plugin).await };
+    match opened.await {
+        Ok(opened) => {
+            let opened = Arc::new(opened);
+            Ok(OpenStorage { name: name.to_owned(), backend: Arc::clone(&opened) as _, plugin: Some(opened) })
+        }
         Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
     }
 }
 
 /// Where the component of the plugin `name` is.
-fn plugin_file(name: &str, config: &Config) -> Result<PathBuf, OpenError> {
+pub(crate) fn plugin_file(name: &str, config: &Config) -> Result<PathBuf, OpenError> {
     check_name(name).map_err(|problem| OpenError::InvalidName { name: name.to_owned(), problem })?;
     let folder = &config.plugins.dir;
     let file = named_file(name, config).unwrap_or_else(|| folder.join(format!("{name}.wasm")));
@@ -154,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_opened_by_name() {
-        let storage = open_storage(&config("memory", Path::new("plugins"))).await.unwrap();
+        let storage = open_storage(&config("memory", Path::new("plugins"))).await.unwrap().backend;
         storage.health_check().await.unwrap();
     }
 
@@ -164,7 +190,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config("sqlite", dir.path());
         config.storage.sqlite.database_path = dir.path().join("t.db").to_str().unwrap().into();
-        let storage = open_storage(&config).await.unwrap();
+        let storage = open_storage(&config).await.unwrap().backend;
         storage.health_check().await.unwrap();
         storage.close().await.unwrap();
     }

@@ -19,13 +19,45 @@ pub type PluginConfig = serde::de::IgnoredAny;
 pub struct PluginsConfig {
     /// The folder where `NAME.wasm` is looked for.
     pub dir: PathBuf,
+    /// The folder that keeps compiled code from one start to the next; empty to compile at every start. By default
+    /// `reflow-tracing` in the user's folder for caches.
+    pub cache_dir: Option<PathBuf>,
+    /// Whether a host lets a changed file take over while it runs.
+    pub reload: bool,
+    /// Connections to databases and servers that all plugins together may have open.
+    pub max_connections: usize,
     /// The tables `[plugins.NAME]`, by name.
     pub named: BTreeMap<String, PluginConfig>,
 }
 
 impl Default for PluginsConfig {
     fn default() -> Self {
-        Self { dir: "plugins".into(), named: BTreeMap::new() }
+        Self { dir: "plugins".into(), cache_dir: None, reload: true, max_connections: 1_000, named: BTreeMap::new() }
+    }
+}
+
+#[cfg(feature = "plugins")]
+impl PluginsConfig {
+    /// The folder for compiled code, if there is to be one.
+    pub(super) fn cache_dir(&self) -> Option<PathBuf> {
+        match &self.cache_dir {
+            Some(folder) if folder.as_os_str().is_empty() => None,
+            Some(folder) => Some(folder.clone()),
+            None => Some(user_caches()?.join("reflow-tracing")),
+        }
+    }
+}
+
+/// Where the programs of this user keep what can be made again.
+#[cfg(feature = "plugins")]
+fn user_caches() -> Option<PathBuf> {
+    let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    if cfg!(windows) {
+        folder("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        Some(folder("HOME")?.join("Library/Caches"))
+    } else {
+        folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))
     }
 }
 
@@ -57,14 +89,19 @@ impl<'de> Deserialize<'de> for PluginsConfig {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut plugins = PluginsConfig::default();
                 while let Some(name) = map.next_key::<String>()? {
-                    if name == "dir" {
-                        plugins.dir = map.next_value()?;
-                        continue;
+                    match name.as_str() {
+                        "dir" => plugins.dir = map.next_value()?,
+                        "cache_dir" => plugins.cache_dir = Some(map.next_value()?),
+                        "reload" => plugins.reload = map.next_value()?,
+                        "max_connections" => plugins.max_connections = map.next_value()?,
+                        _ => {
+                            let Entry(plugin) = map.next_value()?;
+                            check_name(&name).map_err(|problem| {
+                                A::Error::custom(format!("a plugin can't be named `{name}`: {problem}"))
+                            })?;
+                            plugins.named.insert(name, plugin);
+                        }
                     }
-                    let Entry(plugin) = map.next_value()?;
-                    check_name(&name)
-                        .map_err(|problem| A::Error::custom(format!("a plugin can't be named `{name}`: {problem}")))?;
-                    plugins.named.insert(name, plugin);
                 }
                 Ok(plugins)
             }
@@ -86,8 +123,8 @@ impl<'de> Deserialize<'de> for Entry {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
-                    "a table: `[plugins.NAME]` describes the plugin NAME, and `dir` is the only setting of `[plugins]` \
-                     itself",
+                    "a table: `[plugins.NAME]` describes the plugin NAME; the settings of `[plugins]` itself are `dir`, \
+                     `cache_dir`, `reload` and `max_connections`",
                 )
             }
 

@@ -1,26 +1,25 @@
 //! A plugin as a [`StorageBackend`]: it keeps the contract of every backend, by the functions of its own.
 
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use tokio::sync::Semaphore;
 use wasmtime::component::Resource;
 
 use super::batch::EventBatch;
 use super::bindings::PluginPre;
 use super::bindings::reflow::storage::types::{self, PageRequest};
 use super::capabilities::{ConnectionBudget, Granted};
-use super::instance::{Instance, InstanceState};
+use super::function::Function;
+use super::instance::Instance;
 use super::policy::PluginConfig;
 use super::pool::{Called, Pool};
-use super::{body, component, convert};
+use super::runtime::{PluginComponent, PluginRuntime};
+use super::supervisor::{Figures, PluginReport, Supervisor, Watch};
+use super::{body, convert};
 use crate::model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
 use crate::storage::{StorageBackend, StorageError, StorageStats};
-
-/// Connections to databases and servers that all plugins of the process may have open at a time.
-static ALL_CONNECTIONS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1_000)));
 
 /// Traces that one call looks through or answers with: their headers, which are small.
 const HEADERS_A_CALL: u32 = 1_000;
@@ -29,58 +28,76 @@ const EVENTS_A_CALL: u32 = 10_000;
 /// The same in bytes that events carry, for calls that store. Calls that answer have a limit of the batch's own.
 const BYTES_A_CALL: usize = 8 * 1024 * 1024;
 
-/// The component of a plugin, read, checked and compiled: what takes the time of loading one. Cheap to clone.
-#[derive(Clone)]
-pub struct PluginComponent(PluginPre<InstanceState>);
-
-impl PluginComponent {
-    /// Compiles the component in `file` for the plugin `name`.
-    ///
-    /// Fails when the file is missing, has another digest than the configured one, is no component, or wants what this host
-    /// doesn't have.
-    pub async fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Self, StorageError> {
-        let (name, file, config) = (name.to_owned(), file.to_owned(), config.clone());
-        // Compiling takes the processor for a while.
-        tokio::task::spawn_blocking(move || component::load(&name, &file, &config).map(Self))
-            .await
-            .map_err(|error| StorageError::Other { message: error.to_string(), retryable: false })?
-    }
-}
-
 /// A storage plugin at work.
 pub struct PluginBackend {
-    pool: Pool,
+    supervisor: Arc<Supervisor>,
+    runtime: PluginRuntime,
+    config: PluginConfig,
+    watch: Mutex<Option<Watch>>,
 }
 
 impl PluginBackend {
-    /// Loads the component in `file` as the plugin `name` and opens it.
+    /// Loads the component in `file` as the plugin `name` and opens it, in a runtime that keeps no compiled code.
     ///
-    /// Fails where [`PluginComponent::load`] or [`open`](Self::open) does.
+    /// Fails where [`PluginRuntime::load`] does.
     pub async fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Self, StorageError> {
-        let component = PluginComponent::load(name, file, config).await?;
-        Self::open(name, component, config).await
+        PluginRuntime::shared().load(name, file, config).await
     }
 
-    /// Opens `component` as the plugin `name`; its file and digest are no matter any more.
+    /// Opens `component` as the plugin `name`, in the same runtime.
     ///
-    /// Fails when the configuration is wrong, or the plugin refuses to open or to work.
+    /// Fails where [`PluginRuntime::open`] does.
     pub async fn open(name: &str, component: PluginComponent, config: &PluginConfig) -> Result<Self, StorageError> {
+        PluginRuntime::shared().open(name, component, config).await
+    }
+
+    pub(super) async fn open_in(
+        runtime: &PluginRuntime,
+        name: &str,
+        PluginComponent(compiled): PluginComponent,
+        config: &PluginConfig,
+    ) -> Result<Self, StorageError> {
         config.limits.check(name)?;
         let limits = Arc::new(config.limits.clone());
-        let granted = Granted::new(name, config, &ConnectionBudget::new(limits.connections, &ALL_CONNECTIONS))?;
+        let connections = ConnectionBudget::new(limits.connections, runtime.connections());
+        let granted = Arc::new(Granted::new(name, config, &connections)?);
         let settings = serde_json::to_string(&config.config)?;
-        let backend = Self { pool: Pool::new(name, component.0, settings, limits, granted) };
+        let figures = Arc::new(Figures::default());
+        let component = PluginPre::clone(&compiled.component);
+        let pool = Pool::new(name.into(), component, settings, limits, granted, Arc::clone(&figures));
+        let backend = Self {
+            supervisor: Arc::new(Supervisor::new(pool, figures, &compiled)),
+            runtime: runtime.clone(),
+            config: config.clone(),
+            watch: Mutex::default(),
+        };
         backend.health_check().await?;
         Ok(backend)
+    }
+
+    /// From now on lets what is in `file` take over whenever it changes, without a failed call. A file that does not load or
+    /// does not work is told in the log and in [`report`](Self::report), and the version before stays.
+    ///
+    /// Must be called within a Tokio runtime.
+    pub fn reload_on_change(&self, file: &Path) {
+        let watch = Watch::start(&self.supervisor, self.runtime.clone(), file.to_owned(), self.config.clone());
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+    }
+
+    /// How the plugin is, and what it did.
+    pub fn report(&self) -> PluginReport {
+        self.supervisor.report()
     }
 
     async fn store_headers(&self, headers: Vec<types::Trace>) -> Result<(), StorageError> {
         if headers.is_empty() {
             return Ok(());
         }
-        self.pool
-            .call("store-traces", async |Instance { store, exports }| {
-                exports.reflow_storage_backend().call_store_traces(store, &headers).await
+        self.supervisor
+            .call(Function::StoreTraces, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_store_traces(store, &headers).await
+                }
             })
             .await
     }
@@ -105,13 +122,15 @@ impl PluginBackend {
 
     async fn store_part(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         let batch = EventBatch::new(events);
-        self.pool
-            .call("store-events", async |Instance { store, exports }| -> Called<()> {
-                let own = store.data_mut().table.push(batch)?;
-                let borrowed = Resource::new_borrow(own.rep());
-                let stored = exports.reflow_storage_backend().call_store_events(&mut *store, borrowed).await?;
-                store.data_mut().table.delete(own)?;
-                Ok(stored)
+        self.supervisor
+            .call(Function::StoreEvents, || {
+                async |Instance { store, exports }: &mut Instance| -> Called<()> {
+                    let own = store.data_mut().table.push(batch.clone())?;
+                    let borrowed = Resource::new_borrow(own.rep());
+                    let stored = exports.reflow_storage_backend().call_store_events(&mut *store, borrowed).await?;
+                    store.data_mut().table.delete(own)?;
+                    Ok(stored)
+                }
             })
             .await
     }
@@ -124,9 +143,11 @@ impl PluginBackend {
     ) -> Result<(Vec<FlowTrace>, Option<Vec<u8>>), StorageError> {
         let limit = page.limit;
         let answer = self
-            .pool
-            .call("query-traces", async |Instance { store, exports }| {
-                exports.reflow_storage_backend().call_query_traces(store, query, &page).await
+            .supervisor
+            .call(Function::QueryTraces, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_query_traces(store, query, &page).await
+                }
             })
             .await?;
         if answer.bodies.len() > limit as usize {
@@ -161,11 +182,11 @@ impl PluginBackend {
 
     fn header(&self, body: &[u8]) -> Result<FlowTrace, StorageError> {
         body::decode_header(body)
-            .map_err(|error| StorageError::Corrupt(format!("plugin `{}` gave back {error}", self.pool.plugin())))
+            .map_err(|error| StorageError::Corrupt(format!("plugin `{}` gave back {error}", self.supervisor.plugin())))
     }
 
     fn broke_contract(&self, call: &'static str, reason: String) -> StorageError {
-        StorageError::Plugin { plugin: self.pool.plugin().into(), call, reason, retryable: false }
+        StorageError::Plugin { plugin: self.supervisor.plugin().into(), call, reason, retryable: false }
     }
 
     async fn complete(&self, header: FlowTrace) -> Result<FlowTrace, StorageError> {
@@ -173,9 +194,11 @@ impl PluginBackend {
     }
 
     async fn delete(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
-        self.pool
-            .call("delete-traces", async |Instance { store, exports }| {
-                exports.reflow_storage_backend().call_delete_traces(store, &ids).await
+        self.supervisor
+            .call(Function::DeleteTraces, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_delete_traces(store, &ids).await
+                }
             })
             .await
     }
@@ -208,12 +231,14 @@ impl StorageBackend for PluginBackend {
         let mut page = PageRequest { limit: EVENTS_A_CALL, offset: 0, token: None };
         loop {
             let answer = self
-                .pool
-                .call("get-events", async |Instance { store, exports }| -> Called<_> {
-                    let backend = exports.reflow_storage_backend();
-                    match backend.call_get_events(&mut *store, id, &page).await? {
-                        Ok(page) => Ok(Ok((store.data_mut().remove_batch(page.events)?, page.next))),
-                        Err(error) => Ok(Err(error)),
+                .supervisor
+                .call(Function::GetEvents, || {
+                    async |Instance { store, exports }: &mut Instance| -> Called<_> {
+                        let backend = exports.reflow_storage_backend();
+                        match backend.call_get_events(&mut *store, id, &page).await? {
+                            Ok(page) => Ok(Ok((store.data_mut().remove_batch(page.events)?, page.next))),
+                            Err(error) => Ok(Err(error)),
+                        }
                     }
                 })
                 .await;
@@ -240,9 +265,11 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {
-        self.pool
-            .call("health-check", async |Instance { store, exports }| {
-                exports.reflow_storage_backend().call_health_check(store).await
+        self.supervisor
+            .call(Function::HealthCheck, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_health_check(store).await
+                }
             })
             .await
     }
@@ -295,9 +322,11 @@ impl StorageBackend for PluginBackend {
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
         let ids: Vec<_> = trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect();
         let bodies = self
-            .pool
-            .call("get-traces", async |Instance { store, exports }| {
-                exports.reflow_storage_backend().call_get_traces(store, &ids).await
+            .supervisor
+            .call(Function::GetTraces, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_get_traces(store, &ids).await
+                }
             })
             .await?;
         if bodies.len() != ids.len() {
@@ -331,9 +360,11 @@ impl StorageBackend for PluginBackend {
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         let stats = self
-            .pool
-            .call("get-stats", async |Instance { store, exports }| {
-                exports.reflow_storage_backend().call_get_stats(store).await
+            .supervisor
+            .call(Function::GetStats, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_get_stats(store).await
+                }
             })
             .await?;
         Ok(StorageStats {
@@ -346,7 +377,8 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn close(&self) -> Result<(), StorageError> {
-        self.pool.close();
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.supervisor.close();
         Ok(())
     }
 }

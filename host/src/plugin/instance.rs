@@ -1,6 +1,7 @@
 //! An instance of a plugin: its memory, its handles, and the limits around its calls.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
@@ -21,6 +22,8 @@ pub(crate) struct InstanceState {
     wasi: WasiCtx,
     /// The bytes of all of its memories.
     memory: usize,
+    /// The same of all instances of the plugin.
+    all_memory: Arc<AtomicUsize>,
     /// The bytes of the events in its batches.
     pub(super) batch_bytes: usize,
 }
@@ -37,6 +40,7 @@ impl Instance {
         plugin: Arc<str>,
         limits: Arc<Limits>,
         granted: Arc<Granted>,
+        all_memory: Arc<AtomicUsize>,
     ) -> wasmtime::Result<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
@@ -47,6 +51,7 @@ impl Instance {
             limits,
             wasi: WasiCtx::builder().build(),
             memory: 0,
+            all_memory,
             batch_bytes: 0,
         };
         let mut store = Store::new(component.engine(), state);
@@ -56,6 +61,19 @@ impl Instance {
         store.set_epoch_deadline(1);
         let exports = component.instantiate_async(&mut store).await?;
         Ok(Self { store, exports })
+    }
+}
+
+impl InstanceState {
+    /// The bytes of its memories.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+}
+
+impl Drop for InstanceState {
+    fn drop(&mut self) {
+        self.all_memory.fetch_sub(self.memory, Relaxed);
     }
 }
 
@@ -70,6 +88,7 @@ impl ResourceLimiter for InstanceState {
             )));
         }
         self.memory = grown;
+        self.all_memory.fetch_add(desired - current, Relaxed);
         Ok(true)
     }
 

@@ -11,11 +11,16 @@ mod capabilities;
 mod component;
 mod convert;
 mod engine;
+mod function;
 pub(crate) mod inspect;
 mod instance;
 mod policy;
 mod pool;
+mod runtime;
+mod supervisor;
 
-pub use backend::{PluginBackend, PluginComponent};
+pub use backend::PluginBackend;
 pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
 pub use policy::{Grants, Limits, PluginConfig, RedisGrant};
+pub use runtime::{PluginComponent, PluginRuntime, PluginRuntimeConfig};
+pub use supervisor::{LatencyBucket, PluginCalls, PluginErrors, PluginReport};

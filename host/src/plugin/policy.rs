@@ -102,6 +102,8 @@ const MOST: usize = 100_000;
 pub struct Limits {
     /// Linear memory of an instance, in MiB.
     pub memory_mb: u32,
+    /// An instance whose memory has grown beyond this is ended after its call and replaced when it is needed, in MiB.
+    pub recycle_mb: u32,
     /// The time that a call may take, waiting included, in milliseconds.
     pub call_timeout_ms: u64,
     /// The time that a call may keep a processor busy with the plugin's own code, in milliseconds, to 10 ms. What the host
@@ -125,6 +127,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_mb: 128,
+            recycle_mb: 64,
             call_timeout_ms: 5_000,
             cpu_ms: 5_000,
             instances: 4,
@@ -170,6 +173,10 @@ impl Limits {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         usize::try_from(self.memory_mb).unwrap_or(usize::MAX).saturating_mul(1024 * 1024)
+    }
+
+    pub(crate) fn recycle_bytes(&self) -> usize {
+        usize::try_from(self.recycle_mb).unwrap_or(usize::MAX).saturating_mul(1024 * 1024)
     }
 
     pub(crate) fn result_bytes(&self) -> usize {

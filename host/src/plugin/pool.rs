@@ -1,9 +1,10 @@
-//! Warm instances of a plugin, and what surrounds their calls.
+//! Warm instances of one version of a plugin, and what surrounds a call on one.
 //!
 //! At most `limits.instances` calls run at a time, each on an instance of its own; an instance whose call came to an end
 //! is kept for the next. One that trapped, or whose time was up, is thrown away with all that it held: the damage is its
 //! own call's.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -14,61 +15,99 @@ use super::bindings::PluginPre;
 use super::bindings::reflow::storage::types;
 use super::capabilities::Granted;
 use super::convert;
+use super::function::Function;
 use super::instance::{Instance, InstanceState};
 use super::policy::Limits;
+use super::supervisor::Figures;
 use crate::storage::StorageError;
 
+/// What a call into a plugin gives: a trap, an error of the plugin's own, or an answer.
+pub(super) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
+
+/// The instances of one version.
 pub(super) struct Pool {
-    plugin: Arc<str>,
+    pub plugin: Arc<str>,
     component: PluginPre<InstanceState>,
     /// What the plugin is given when it is opened: a JSON object.
     config: String,
     limits: Arc<Limits>,
     granted: Arc<Granted>,
+    figures: Arc<Figures>,
     idle: Mutex<Vec<Instance>>,
     permits: Semaphore,
 }
 
-/// What a call into a plugin gives: a trap, an error of the plugin's own, or an answer.
-pub(super) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
+/// Why a call did not do its work.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub kind: FailureKind,
+    pub error: StorageError,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// No instance came free in time; nothing was called.
+    Busy,
+    /// The instance broke down.
+    Trapped,
+    /// The call's time was up.
+    TimedOut,
+    /// The plugin answered with an error.
+    Refused,
+}
+
+impl FailureKind {
+    /// Whether it says that the plugin itself is broken.
+    pub(super) fn is_breakdown(self) -> bool {
+        matches!(self, Self::Trapped | Self::TimedOut)
+    }
+}
 
 impl Pool {
     pub(super) fn new(
-        plugin: &str,
+        plugin: Arc<str>,
         component: PluginPre<InstanceState>,
         config: String,
         limits: Arc<Limits>,
-        granted: Granted,
+        granted: Arc<Granted>,
+        figures: Arc<Figures>,
     ) -> Self {
-        Self {
-            plugin: plugin.into(),
+        let permits = Semaphore::new(limits.instances);
+        Self { plugin, component, config, limits, granted, figures, idle: Mutex::default(), permits }
+    }
+
+    /// The same plugin in another version.
+    pub(super) fn successor(&self, component: PluginPre<InstanceState>) -> Self {
+        Self::new(
+            Arc::clone(&self.plugin),
             component,
-            config,
-            permits: Semaphore::new(limits.instances),
-            limits,
-            granted: Arc::new(granted),
-            idle: Mutex::default(),
-        }
+            self.config.clone(),
+            Arc::clone(&self.limits),
+            Arc::clone(&self.granted),
+            Arc::clone(&self.figures),
+        )
     }
 
-    pub(super) fn plugin(&self) -> &str {
-        &self.plugin
+    /// When a call that begins now must be done.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.limits.call_timeout()
     }
 
-    /// Calls `function` on an instance that no one else uses, within the time that a call may take.
+    /// Calls `function` on an instance that no one else uses.
     pub(super) async fn call<T>(
         &self,
-        function: &'static str,
+        function: Function,
+        deadline: Instant,
         run: impl AsyncFnOnce(&mut Instance) -> Called<T>,
-    ) -> Result<T, StorageError> {
-        let deadline = Instant::now() + self.limits.call_timeout();
+    ) -> Result<T, Failure> {
         let Ok(permit) = timeout_at(deadline, self.permits.acquire()).await else {
-            return Err(StorageError::Unavailable(format!(
-                "all {} instances of plugin `{}` were busy for {} ms; plugins.{0}.limits.instances allows for more",
+            return Err(self.busy(format!(
+                "all {} instances of plugin `{}` were busy for {} ms; plugins.{1}.limits.instances allows for more",
                 self.limits.instances, self.plugin, self.limits.call_timeout_ms
             )));
         };
-        let _permit = permit.map_err(|_| StorageError::Unavailable(format!("plugin `{}` is closed", self.plugin)))?;
+        let _permit = permit.map_err(|_| self.busy(format!("plugin `{}` is closed", self.plugin)))?;
+        let _busy = Count::of(&self.figures.instances_busy);
         let result = timeout_at(deadline, async {
             let mut instance = match self.take() {
                 Some(instance) => instance,
@@ -77,64 +116,125 @@ impl Pool {
             let answer = run(&mut instance).await.map_err(|error| self.broke(function, &error))?;
             // The instance came to an end in good order, whatever its answer.
             self.keep(instance);
-            answer.map_err(|error| convert::error(&self.plugin, function, error))
+            answer.map_err(|error| self.refused(function, error))
         })
         .await;
         result.unwrap_or_else(|_| {
-            Err(self.failed(
-                function,
-                format!(
-                    "it took longer than {} ms (plugins.{}.limits.call_timeout_ms) and was stopped",
-                    self.limits.call_timeout_ms, self.plugin
-                ),
-            ))
+            self.figures.instances_discarded.fetch_add(1, Relaxed);
+            let reason = format!(
+                "it took longer than {} ms (plugins.{}.limits.call_timeout_ms) and was stopped",
+                self.limits.call_timeout_ms, self.plugin
+            );
+            tracing::warn!(plugin = &*self.plugin, call = function.name(), "{reason}; its instance was discarded");
+            Err(self.failed(FailureKind::TimedOut, function, reason))
         })
     }
 
     /// A new instance, opened.
-    async fn open(&self) -> Result<Instance, StorageError> {
-        const OPEN: &str = "open";
-        let plugin = Arc::clone(&self.plugin);
-        let mut instance = Instance::new(&self.component, plugin, Arc::clone(&self.limits), Arc::clone(&self.granted))
-            .await
-            .map_err(|error| self.broke("instantiate", &error))?;
+    async fn open(&self) -> Result<Instance, Failure> {
+        let mut instance = Instance::new(
+            &self.component,
+            Arc::clone(&self.plugin),
+            Arc::clone(&self.limits),
+            Arc::clone(&self.granted),
+            Arc::clone(&self.figures.memory_bytes),
+        )
+        .await
+        .map_err(|error| self.broke(Function::Open, &error))?;
+        self.figures.instances_made.fetch_add(1, Relaxed);
         let backend = instance.exports.reflow_storage_backend();
         let info = backend
             .call_open(&mut instance.store, &self.config)
             .await
-            .map_err(|error| self.broke(OPEN, &error))?
-            .map_err(|error| convert::error(&self.plugin, OPEN, error))?;
+            .map_err(|error| self.broke(Function::Open, &error))?
+            .map_err(|error| self.refused(Function::Open, error))?;
         tracing::debug!(plugin = &*self.plugin, name = info.name, version = info.version, "opened an instance");
         Ok(instance)
     }
 
     /// What a trap means to the caller.
-    fn broke(&self, function: &'static str, error: &wasmtime::Error) -> StorageError {
+    fn broke(&self, function: Function, error: &wasmtime::Error) -> Failure {
         let reason = match error.downcast_ref::<Trap>() {
             Some(Trap::UnreachableCodeReached) => "it stopped itself (a panic, an abort or an `unreachable`)".into(),
             Some(Trap::StackOverflow) => "it recursed too deeply and ran out of stack".into(),
             Some(trap) => format!("it trapped: {trap}"),
             None => error.root_cause().to_string(),
         };
-        tracing::warn!(plugin = &*self.plugin, call = function, "{reason}; its instance was discarded: {error:#}");
-        self.failed(function, reason)
+        self.figures.instances_discarded.fetch_add(1, Relaxed);
+        tracing::warn!(
+            plugin = &*self.plugin,
+            call = function.name(),
+            "{reason}; its instance was discarded: {error:#}"
+        );
+        self.failed(FailureKind::Trapped, function, reason)
     }
 
-    fn failed(&self, call: &'static str, reason: String) -> StorageError {
-        StorageError::Plugin { plugin: self.plugin.to_string(), call, reason, retryable: true }
+    fn refused(&self, function: Function, error: types::StorageError) -> Failure {
+        Failure { kind: FailureKind::Refused, error: convert::error(&self.plugin, function.name(), error) }
+    }
+
+    fn busy(&self, message: String) -> Failure {
+        Failure { kind: FailureKind::Busy, error: StorageError::Unavailable(message) }
+    }
+
+    fn failed(&self, kind: FailureKind, function: Function, reason: String) -> Failure {
+        let plugin = self.plugin.to_string();
+        Failure { kind, error: StorageError::Plugin { plugin, call: function.name(), reason, retryable: true } }
     }
 
     fn take(&self) -> Option<Instance> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let instance = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if instance.is_some() {
+            self.figures.instances_idle.fetch_sub(1, Relaxed);
+        }
+        instance
     }
 
+    /// Keeps an instance for the next call, unless its memory has grown too large to be worth it: linear memory never
+    /// shrinks, and some language runtimes leak.
     fn keep(&self, instance: Instance) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+        if instance.store.data().memory() > self.limits.recycle_bytes() {
+            self.figures.instances_recycled.fetch_add(1, Relaxed);
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Closed meanwhile: nobody would come for it.
+        if !self.permits.is_closed() {
+            idle.push(instance);
+            self.figures.instances_idle.fetch_add(1, Relaxed);
+        }
     }
 
     /// Lets no call in any more, and ends the instances that are idle.
     pub(super) fn close(&self) {
         self.permits.close();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.drain();
+    }
+
+    fn drain(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        self.figures.instances_idle.fetch_sub(idle.len(), Relaxed);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.drain();
+    }
+}
+
+/// Counts one for as long as it lives.
+struct Count<'a>(&'a AtomicUsize);
+
+impl<'a> Count<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -1,5 +1,6 @@
 //! The host's network side.
 
+mod operations;
 pub mod reflow;
 
 use std::convert::Infallible;
@@ -12,8 +13,9 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::config::OpenStorage;
 use crate::ingest::Ingest;
-use crate::storage::{StorageBackend, StorageError};
+use crate::storage::StorageError;
 
 /// How long a shutdown waits for connections to store what they sent and to say goodbye. Longer than a slow store needs,
 /// shorter than the patience of service managers (systemd: 90 s).
@@ -35,13 +37,15 @@ pub enum ServeError {
 /// are, stores what they sent, ends their traces, and closes `storage`.
 pub async fn serve(
     listener: TcpListener,
-    storage: Arc<dyn StorageBackend>,
+    storage: OpenStorage,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let (stop, stopped) = watch::channel(false);
     // Nothing is sent: the receiver learns when the last connection has dropped its sender.
     let (alive, mut all_ended) = mpsc::channel::<Infallible>(1);
-    let app = reflow::router(Ingest::new(storage.clone()), Stopped(stopped.clone()), alive);
+    let backend = Arc::clone(&storage.backend);
+    let ingest = Ingest::new(Arc::clone(&backend));
+    let app = operations::router(storage).merge(reflow::router(ingest, Stopped(stopped.clone()), alive));
 
     // Answers are small and somebody waits for each, so they must not wait for more to fill a packet.
     let listener = listener.tap_io(|stream| {
@@ -68,7 +72,7 @@ pub async fn serve(
         result = all_served => result.map_err(ServeError::Accept)?,
         () = grace_ends => tracing::warn!("some connections did not end within {SHUTDOWN_GRACE:?} and are abandoned"),
     }
-    storage.close().await.map_err(ServeError::Close)
+    backend.close().await.map_err(ServeError::Close)
 }
 
 /// Learns that the server is to stop.

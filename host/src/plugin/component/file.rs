@@ -31,13 +31,18 @@ pub(in crate::plugin) fn read(file: &Path) -> Result<PluginFile, Problem> {
     if file.extension().is_some_and(|extension| extension == "cwasm") {
         return Err(machine_code());
     }
-    let sha256 = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256(&content);
     let bytes = content.len() as u64;
     let (kind, component) = match kind(&content)? {
         Kind::Component => (Kind::Component, content),
         Kind::CoreModule => (Kind::CoreModule, core_module::to_component(&content)?),
     };
     Ok(PluginFile { kind, component, sha256, bytes })
+}
+
+/// The digest of `bytes` in hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Tells components and core modules from what is mistaken for one.

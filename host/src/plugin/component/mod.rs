@@ -1,11 +1,11 @@
 //! From a file to something that can be instantiated.
 
+mod cache;
 mod core_module;
 pub(super) mod file;
 
 use std::path::Path;
 
-use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::bindings::{Plugin, PluginPre};
@@ -14,9 +14,26 @@ use super::inspect;
 use super::instance::InstanceState;
 use super::policy::PluginConfig;
 use crate::storage::StorageError;
+pub(super) use cache::CompiledCache;
+use file::PluginFile;
+
+/// A component that can be instantiated.
+#[derive(Clone)]
+pub(super) struct Compiled {
+    pub component: PluginPre<InstanceState>,
+    /// Of the bytes of the file, in hexadecimal.
+    pub sha256: String,
+    /// Whether it did not have to be compiled.
+    pub from_cache: bool,
+}
 
 /// Reads, checks and compiles the component of the plugin `name`.
-pub(super) fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<PluginPre<InstanceState>, StorageError> {
+pub(super) fn load(
+    name: &str,
+    file: &Path,
+    config: &PluginConfig,
+    cache: Option<&CompiledCache>,
+) -> Result<Compiled, StorageError> {
     let refuse =
         |message: String| StorageError::Configuration(format!("plugin `{name}`: {}: {message}", file.display()));
     config.limits.check(name)?;
@@ -28,12 +45,17 @@ pub(super) fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Plu
         return Err(refuse(message));
     }
     inspect::check(&file.component).map_err(refuse)?;
-    let engine = engine(config.limits.stack_kb).map_err(|error| refuse(format!("{error:#}")))?;
-    compile(&engine, &file.component).map_err(|error| refuse(format!("{error:#}")))
+    compile(file, config.limits.stack_kb, cache).map_err(|error| refuse(format!("{error:#}")))
 }
 
-fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<PluginPre<InstanceState>> {
-    let component = Component::new(engine, bytes)?;
+fn compile(file: PluginFile, stack_kb: u32, cache: Option<&CompiledCache>) -> wasmtime::Result<Compiled> {
+    let engine = &engine(stack_kb)?;
+    let PluginFile { component: bytes, sha256, .. } = file;
+    let (component, from_cache) = match cache {
+        // By what is compiled: what a core module is made into is another matter than the module.
+        Some(cache) => cache.compiled(engine, &file::sha256(&bytes), &bytes)?,
+        None => (Component::new(engine, &bytes)?, false),
+    };
     let mut linker = Linker::new(engine);
     Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     // WASI only for who asks for it: most components compiled from Rust or C don't.
@@ -41,5 +63,6 @@ fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<PluginPre<Instance
     if wants_wasi {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     }
-    PluginPre::new(linker.instantiate_pre(&component)?)
+    let component = PluginPre::new(linker.instantiate_pre(&component)?)?;
+    Ok(Compiled { component, sha256, from_cache })
 }

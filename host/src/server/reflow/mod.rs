@@ -1,4 +1,4 @@
-//! Reflow's WebSocket protocol, on any path.
+//! Reflow's WebSocket protocol, on any path that has no other use.
 
 mod connection;
 mod frame;

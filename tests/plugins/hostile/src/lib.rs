@@ -1,6 +1,8 @@
 //! A storage plugin that misbehaves on demand: a query for the traces of the flow `trap`, `spin`, ... does what the name
 //! says; every other call is answered in good order.
 
+use std::cell::Cell;
+
 use reflow_tracing_plugin::sql::Connection;
 use reflow_tracing_plugin::{
     Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage, TraceQuery, Uuid,
@@ -9,11 +11,14 @@ use reflow_tracing_plugin::{
 
 export!(Hostile);
 
-struct Hostile;
+struct Hostile {
+    /// Whether this instance was asked for traces before.
+    warm: Cell<bool>,
+}
 
 impl Backend for Hostile {
     fn open(_config: &str) -> Result<Self> {
-        Ok(Self)
+        Ok(Self { warm: Cell::new(false) })
     }
 
     fn info(&self) -> Info {
@@ -36,6 +41,11 @@ impl Backend for Hostile {
         let nothing = TracePage { bodies: Vec::new(), next: None };
         match query.flow_id.as_deref() {
             Some("trap") => panic!("as asked for"),
+            Some("trap-when-warm") if self.warm.replace(true) => panic!("on every call but the first"),
+            Some("hoard") => {
+                std::mem::forget(std::hint::black_box(vec![1_u8; 8 * 1024 * 1024]));
+                Ok(nothing)
+            }
             Some("spin") => loop {
                 std::hint::black_box(());
             },

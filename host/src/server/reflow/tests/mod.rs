@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{MAX_MESSAGE_BYTES, TracingRequest, TracingResponse};
+use crate::config::OpenStorage;
 use crate::ingest::SubscriptionFilters;
 use crate::ingest::gated::Gated;
 use crate::server::{ServeError, serve};
@@ -45,7 +46,7 @@ impl Server {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let ended = tokio::spawn(serve(listener, storage.clone(), shutdown));
+        let ended = tokio::spawn(serve(listener, OpenStorage::new("gated", storage.clone()), shutdown));
         Self { url, storage, stop: Some(stop), ended }
     }
 

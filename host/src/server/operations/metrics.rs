@@ -1,0 +1,195 @@
+//! The host's figures in the OpenMetrics text format.
+
+use std::fmt;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::config::OpenStorage;
+
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What every name begins with.
+const PREFIX: &str = "reflow_tracing";
+
+pub(super) fn encode(storage: &OpenStorage) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix(PREFIX);
+    let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("backend", storage.name.clone())];
+    registry.register("build", "The host's version and its backend", Info::new(build.to_vec()));
+    #[cfg(feature = "plugins")]
+    registry
+        .register_collector(Box::new(plugins::Plugins(storage.plugin.iter().map(|plugin| plugin.report()).collect())));
+    let mut text = String::new();
+    text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[cfg(feature = "plugins")]
+mod plugins {
+    use std::fmt;
+
+    use prometheus_client::collector::Collector;
+    use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+    use prometheus_client::metrics::MetricType;
+    use prometheus_client::metrics::counter::ConstCounter;
+    use prometheus_client::metrics::gauge::ConstGauge;
+
+    use crate::plugin::{PluginCalls, PluginReport};
+
+    /// The plugins at work.
+    #[derive(Debug)]
+    pub struct Plugins(pub Vec<PluginReport>);
+
+    /// A figure of a plugin under one name, by the values of one more label.
+    type Labelled = Vec<(&'static str, u64)>;
+
+    impl Collector for Plugins {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            self.durations(&mut encoder)?;
+            self.counters(&mut encoder, "plugin_errors", "Calls that did not do their work", Some("kind"), |plugin| {
+                let errors = &plugin.errors;
+                vec![
+                    ("trapped", errors.trapped),
+                    ("timed_out", errors.timed_out),
+                    ("busy", errors.busy),
+                    ("refused", errors.refused),
+                    ("paused", errors.paused),
+                ]
+            })?;
+            let one = |number| vec![("", number)];
+            self.counters(&mut encoder, "plugin_retries", "Calls that were tried a second time", None, |plugin| {
+                one(plugin.retries)
+            })?;
+            let help = "Instances that were thrown away, since they trapped or their time was up";
+            self.counters(&mut encoder, "plugin_restarts", help, None, |plugin| one(plugin.restarts))?;
+            let help = "Instances that were ended after a call, since their memory had grown";
+            self.counters(&mut encoder, "plugin_recycled", help, None, |plugin| one(plugin.instances_recycled))?;
+            self.counters(
+                &mut encoder,
+                "plugin_reloads",
+                "New versions, by what became of them",
+                Some("result"),
+                |plugin| vec![("ok", plugin.reloads), ("failed", plugin.failed_reloads)],
+            )?;
+            self.gauges(&mut encoder, "plugin_instances", "Instances now", Some("state"), |plugin| {
+                vec![("busy", plugin.instances_busy as u64), ("idle", plugin.instances_idle as u64)]
+            })?;
+            self.gauges(&mut encoder, "plugin_memory_bytes", "Linear memory of all instances", None, |plugin| {
+                one(plugin.memory_bytes as u64)
+            })?;
+            self.gauges(
+                &mut encoder,
+                "plugin_healthy",
+                "1 while the plugin is called, 0 while it is left alone",
+                None,
+                |plugin| one((plugin.health == "ok").into()),
+            )?;
+            let help = "1 when the compiled code of the version at work came from the cache";
+            self.gauges(&mut encoder, "plugin_compiled_code_cached", help, None, |plugin| {
+                one(plugin.compiled_code_from_cache.into())
+            })
+        }
+    }
+
+    impl Plugins {
+        fn durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+            let help = "How long calls took, by function of the contract";
+            let mut family =
+                encoder.encode_descriptor("plugin_call_duration_seconds", help, None, MetricType::Histogram)?;
+            for plugin in &self.0 {
+                for (function, PluginCalls { calls, sum, buckets, .. }) in &plugin.functions {
+                    let labels = [("plugin", plugin.name.as_str()), ("function", function.as_str())];
+                    // Each bucket alone: the encoder adds them up.
+                    let mut below = 0;
+                    let mut alone: Vec<_> = buckets
+                        .iter()
+                        .map(|bucket| (bucket.le, bucket.count - std::mem::replace(&mut below, bucket.count)))
+                        .collect();
+                    alone.push((f64::INFINITY, calls.saturating_sub(below)));
+                    family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(*sum, *calls, &alone, None)?;
+                }
+            }
+            Ok(())
+        }
+
+        fn counters(
+            &self,
+            encoder: &mut DescriptorEncoder<'_>,
+            name: &str,
+            help: &str,
+            label: Option<&'static str>,
+            of: impl Fn(&PluginReport) -> Labelled,
+        ) -> fmt::Result {
+            self.each(encoder, (name, help, MetricType::Counter), label, of, ConstCounter::new)
+        }
+
+        fn gauges(
+            &self,
+            encoder: &mut DescriptorEncoder<'_>,
+            name: &str,
+            help: &str,
+            label: Option<&'static str>,
+            of: impl Fn(&PluginReport) -> Labelled,
+        ) -> fmt::Result {
+            self.each(encoder, (name, help, MetricType::Gauge), label, of, ConstGauge::new)
+        }
+
+        fn each<M: EncodeMetric>(
+            &self,
+            encoder: &mut DescriptorEncoder<'_>,
+            (name, help, kind): (&str, &str, MetricType),
+            label: Option<&'static str>,
+            of: impl Fn(&PluginReport) -> Labelled,
+            metric: impl Fn(u64) -> M,
+        ) -> fmt::Result {
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for plugin in &self.0 {
+                for (value, number) in of(plugin) {
+                    let mut labels = vec![("plugin", plugin.name.as_str())];
+                    labels.extend(label.map(|label| (label, value)));
+                    metric(number).encode(family.encode_family(&labels)?)?;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use prometheus_client::encoding::text;
+        use prometheus_client::registry::Registry;
+
+        use super::*;
+        use crate::plugin::{LatencyBucket, PluginErrors};
+
+        #[test]
+        fn a_report_becomes_figures_that_prometheus_reads() {
+            let buckets = vec![LatencyBucket { le: 0.001, count: 2 }, LatencyBucket { le: 0.01, count: 5 }];
+            let calls = PluginCalls { calls: 6, sum: 1.5, buckets, ..PluginCalls::default() };
+            let report = PluginReport {
+                name: "my \"plugin\"".into(),
+                health: "ok".into(),
+                functions: [("store-events".to_owned(), calls)].into(),
+                errors: PluginErrors { trapped: 3, ..PluginErrors::default() },
+                memory_bytes: 65_536,
+                ..PluginReport::default()
+            };
+            let mut registry = Registry::default();
+            registry.register_collector(Box::new(Plugins(vec![report])));
+            let mut text = String::new();
+            text::encode(&mut text, &registry).unwrap();
+            for line in [
+                r#"plugin_call_duration_seconds_bucket{le="0.001",plugin="my \"plugin\"",function="store-events"} 2"#,
+                r#"plugin_call_duration_seconds_bucket{le="0.01",plugin="my \"plugin\"",function="store-events"} 5"#,
+                r#"plugin_call_duration_seconds_bucket{le="+Inf",plugin="my \"plugin\"",function="store-events"} 6"#,
+                r#"plugin_call_duration_seconds_count{plugin="my \"plugin\"",function="store-events"} 6"#,
+                r#"plugin_errors_total{plugin="my \"plugin\"",kind="trapped"} 3"#,
+                r#"plugin_memory_bytes{plugin="my \"plugin\""} 65536"#,
+                r#"plugin_healthy{plugin="my \"plugin\""} 1"#,
+            ] {
+                assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
+            }
+        }
+    }
+}
