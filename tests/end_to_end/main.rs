@@ -1,6 +1,8 @@
 //! All end-to-end tests.
 
+mod author;
 mod client;
+mod component_files;
 mod conformance;
 mod crash;
 mod hostile;

@@ -2,6 +2,8 @@
 
 mod get;
 mod output;
+#[cfg(feature = "plugins")]
+mod plugin;
 mod query;
 mod recording;
 mod replay;
@@ -37,6 +39,8 @@ enum Command {
     Query(query::Args),
     Get(get::Args),
     Replay(replay::Args),
+    #[cfg(feature = "plugins")]
+    Plugin(plugin::Args),
 }
 
 #[derive(clap::Args)]
@@ -102,6 +106,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Query(args) => query::run(args).await,
             Command::Get(args) => get::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            #[cfg(feature = "plugins")]
+            Command::Plugin(args) => plugin::run(args).await,
         }
     })
 }

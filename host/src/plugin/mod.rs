@@ -12,6 +12,7 @@ mod component;
 mod convert;
 mod engine;
 mod function;
+pub(crate) mod inspect;
 mod instance;
 mod policy;
 mod pool;
@@ -19,6 +20,7 @@ mod runtime;
 mod supervisor;
 
 pub use backend::PluginBackend;
+pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
 pub use policy::{Grants, Limits, PluginConfig, RedisGrant};
 pub use runtime::{PluginComponent, PluginRuntime, PluginRuntimeConfig};
 pub use supervisor::{LatencyBucket, PluginCalls, PluginErrors, PluginReport};

@@ -42,6 +42,20 @@ pub struct Grants {
     pub secrets: BTreeMap<String, String>,
 }
 
+impl Grants {
+    /// Whether anything of `capability` is granted.
+    pub(crate) fn has(&self, capability: &str) -> bool {
+        match capability {
+            "sql" => !self.sql.is_empty(),
+            "redis" => !self.redis.is_empty(),
+            "keyvalue" => !self.keyvalue.is_empty(),
+            "http" => !self.http.is_empty(),
+            "secrets" => !self.secrets.is_empty(),
+            _ => false,
+        }
+    }
+}
+
 /// A Redis server that is granted: in the configuration a URL, or a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "RedisGrantForm")]

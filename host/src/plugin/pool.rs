@@ -164,7 +164,7 @@ impl Pool {
         tracing::warn!(
             plugin = &*self.plugin,
             call = function.name(),
-            "{reason}; its instance was discarded: {error:?}"
+            "{reason}; its instance was discarded: {error:#}"
         );
         self.failed(FailureKind::Trapped, function, reason)
     }

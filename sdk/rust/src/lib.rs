@@ -97,3 +97,8 @@ pub mod __private {
     pub use crate::bindings::{__export_plugin_impl, exports, reflow};
     pub use crate::export::opened;
 }
+
+/// The examples of the guide, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-a-plugin.md")]
+struct Guide;
