@@ -11,6 +11,7 @@ use wasmtime::component::Resource;
 use super::batch::EventBatch;
 use super::bindings::PluginPre;
 use super::bindings::reflow::storage::types::{self, PageRequest};
+use super::capabilities::metrics::{Figure, PluginMetrics};
 use super::capabilities::{ConnectionBudget, Granted};
 use super::instance::{Instance, InstanceState};
 use super::policy::PluginConfig;
@@ -50,6 +51,7 @@ impl PluginComponent {
 /// A storage plugin at work.
 pub struct PluginBackend {
     pool: Pool,
+    metrics: Arc<PluginMetrics>,
 }
 
 impl PluginBackend {
@@ -69,9 +71,15 @@ impl PluginBackend {
         let limits = Arc::new(config.limits.clone());
         let granted = Granted::new(name, config, &ConnectionBudget::new(limits.connections, &ALL_CONNECTIONS))?;
         let settings = serde_json::to_string(&config.config)?;
-        let backend = Self { pool: Pool::new(name, component.0, settings, limits, granted) };
+        let metrics = Arc::clone(&granted.metrics);
+        let backend = Self { pool: Pool::new(name, component.0, settings, limits, granted), metrics };
         backend.health_check().await?;
         Ok(backend)
+    }
+
+    /// The plugin's own figures, by name.
+    pub fn metrics(&self) -> Vec<(String, Figure)> {
+        self.metrics.list()
     }
 
     async fn store_headers(&self, headers: Vec<types::Trace>) -> Result<(), StorageError> {

@@ -10,10 +10,12 @@ mod body;
 mod capabilities;
 mod component;
 mod convert;
+mod cpu;
 mod engine;
 mod instance;
 mod policy;
 mod pool;
 
 pub use backend::{PluginBackend, PluginComponent};
+pub use capabilities::metrics::{Distribution, Figure};
 pub use policy::{Grants, Limits, PluginConfig, RedisGrant};

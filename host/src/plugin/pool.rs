@@ -14,7 +14,7 @@ use super::bindings::PluginPre;
 use super::bindings::reflow::storage::types;
 use super::capabilities::Granted;
 use super::convert;
-use super::instance::{Instance, InstanceState};
+use super::instance::{self, Instance, InstanceState};
 use super::policy::Limits;
 use crate::storage::StorageError;
 
@@ -74,7 +74,8 @@ impl Pool {
                 Some(instance) => instance,
                 None => self.open().await?,
             };
-            let answer = run(&mut instance).await.map_err(|error| self.broke(function, &error))?;
+            let cpu = instance.cpu();
+            let answer = cpu.measure(run(&mut instance)).await.map_err(|error| self.broke(function, &error))?;
             // The instance came to an end in good order, whatever its answer.
             self.keep(instance);
             answer.map_err(|error| convert::error(&self.plugin, function, error))
@@ -98,9 +99,9 @@ impl Pool {
         let mut instance = Instance::new(&self.component, plugin, Arc::clone(&self.limits), Arc::clone(&self.granted))
             .await
             .map_err(|error| self.broke("instantiate", &error))?;
-        let backend = instance.exports.reflow_storage_backend();
-        let info = backend
-            .call_open(&mut instance.store, &self.config)
+        let (cpu, backend) = (instance.cpu(), instance.exports.reflow_storage_backend());
+        let info = cpu
+            .measure(backend.call_open(&mut instance.store, &self.config))
             .await
             .map_err(|error| self.broke(OPEN, &error))?
             .map_err(|error| convert::error(&self.plugin, OPEN, error))?;
@@ -110,7 +111,9 @@ impl Pool {
 
     /// What a trap means to the caller.
     fn broke(&self, function: &'static str, error: &wasmtime::Error) -> StorageError {
+        let explained = instance::explain(error, &self.plugin, &self.limits);
         let reason = match error.downcast_ref::<Trap>() {
+            _ if explained.is_some() => explained.unwrap_or_default(),
             Some(Trap::UnreachableCodeReached) => "it stopped itself (a panic, an abort or an `unreachable`)".into(),
             Some(Trap::StackOverflow) => "it recursed too deeply and ran out of stack".into(),
             Some(trap) => format!("it trapped: {trap}"),

@@ -31,6 +31,7 @@ fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<PluginPre<Instance
     let wants_wasi = component.component_type().imports(engine).any(|(import, _)| import.starts_with("wasi:"));
     if wants_wasi {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     }
     PluginPre::new(linker.instantiate_pre(&component)?)
 }
