@@ -75,7 +75,10 @@ pub struct RedisGrant {
 
 impl fmt::Debug for RedisGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisGrant").field("prefix", &self.prefix).field("scripts", &self.scripts).finish_non_exhaustive()
+        f.debug_struct("RedisGrant")
+            .field("prefix", &self.prefix)
+            .field("scripts", &self.scripts)
+            .finish_non_exhaustive()
     }
 }
 

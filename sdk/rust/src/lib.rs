@@ -54,9 +54,9 @@
 //! WASI's clocks and random numbers.
 
 mod bindings;
+pub mod config;
 mod error;
 mod export;
-pub mod config;
 pub mod keyvalue;
 pub mod log;
 pub mod metrics;

@@ -11,8 +11,8 @@
 //! ```
 
 use crate::StorageError;
-pub use crate::bindings::reflow::capabilities::secrets::SecretError as Error;
 use crate::bindings::reflow::capabilities::secrets;
+pub use crate::bindings::reflow::capabilities::secrets::SecretError as Error;
 
 /// The secret as it is now.
 pub fn get(label: &str) -> Result<Vec<u8>, Error> {

@@ -52,7 +52,8 @@ fn exchange(scheme: &str, authority: &str, path: &str, upload: usize) -> std::re
         other => Scheme::Other(other.into()),
     };
     let request = OutgoingRequest::new(Fields::new());
-    let set = request.set_method(if upload > 0 { &Method::Post } else { &Method::Get })
+    let set = request
+        .set_method(if upload > 0 { &Method::Post } else { &Method::Get })
         .and_then(|()| request.set_scheme(Some(&scheme)))
         .and_then(|()| request.set_authority(Some(authority)))
         .and_then(|()| request.set_path_with_query(Some(path)));

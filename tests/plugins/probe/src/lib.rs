@@ -48,10 +48,8 @@ impl Backend for Probe {
         let Some(Column::Uuids(ids)) = columns.into_iter().next() else {
             return Err(StorageError::other("event ids are UUIDs"));
         };
-        let changes: Vec<_> = ids
-            .chunks(2)
-            .map(|id| Change::set(Uuid { high: id[0], low: id[1] }.to_bytes(), b"stored"))
-            .collect();
+        let changes: Vec<_> =
+            ids.chunks(2).map(|id| Change::set(Uuid { high: id[0], low: id[1] }.to_bytes(), b"stored")).collect();
         Ok(Bucket::open("events")?.apply(&changes, None)?)
     }
 

@@ -88,8 +88,7 @@ impl WasiHttpHooks for Hooks {
         let time = self.limits.call_timeout();
         Box::new(async move {
             let origin = origin?;
-            let permit =
-                connections.acquire().await.map_err(|TooManyConnections| Error::ConnectionLimitReached)?;
+            let permit = connections.acquire().await.map_err(|TooManyConnections| Error::ConnectionLimitReached)?;
             let request = to(&origin, request, most)?;
             // No wait can outlast the call that waits, nor can one that goes on while the instance is idle.
             let options = options.unwrap_or_default();

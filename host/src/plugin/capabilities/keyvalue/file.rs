@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, params_from_iter};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::grants::Report;
 use super::store::{Filling, Page, Scan, Store, too_many_bytes};
@@ -26,6 +26,8 @@ const SWEEP: u32 = 100;
 
 pub(super) struct File {
     pool: Pool,
+    /// Set once the file is there: several connections that create it at once could find it locked.
+    created: OnceCell<()>,
     /// SQLite lets one write at a time. Who waits here is let in as soon as the other is done; who waits in SQLite polls.
     writing: Arc<Semaphore>,
     connections: ConnectionBudget,
@@ -42,10 +44,16 @@ impl File {
         };
         Self {
             pool: Pool::new(config, set_up),
+            created: OnceCell::new(),
             writing: Arc::new(Semaphore::new(1)),
             connections: connections.clone(),
             report,
         }
+    }
+
+    async fn created(&self) -> Result<(), KeyvalueError> {
+        let create = || async { self.pool.run(|_| Ok(())).await.map_err(|error| self.describe(&error)) };
+        self.created.get_or_try_init(create).await.map(|_| ())
     }
 
     async fn read<T: Send + 'static>(
@@ -53,6 +61,7 @@ impl File {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, KeyvalueError> {
         let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.report.too_many())?;
+        self.created().await?;
         let run = self.pool.run(move |connection| {
             // Until the work is done, whether or not someone still waits for it.
             let _permit = permit;
@@ -69,6 +78,7 @@ impl File {
         let closed = |_| KeyvalueError::Unavailable("the bucket is closed".into());
         let writing = Arc::clone(&self.writing).acquire_owned().await.map_err(closed)?;
         let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.report.too_many())?;
+        self.created().await?;
         let run = self.pool.run(move |connection| {
             let _held = (writing, permit);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

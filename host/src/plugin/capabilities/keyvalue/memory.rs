@@ -147,7 +147,10 @@ impl Store for Memory {
         let before = state.replace(key.clone(), new.map(|value| Entry { value, expires }));
         if state.bytes > self.max_bytes {
             state.replace(key, before);
-            return Err(KeyvalueError::LimitExceeded(format!("the bucket may take {} bytes of memory", self.max_bytes)));
+            return Err(KeyvalueError::LimitExceeded(format!(
+                "the bucket may take {} bytes of memory",
+                self.max_bytes
+            )));
         }
         Ok(true)
     }
@@ -157,9 +160,7 @@ impl Store for Memory {
         let mut filling = Filling::new(&scan);
         let (start, end) = scan.range();
         let range = state.entries.range::<[u8], _>((start, end.as_ref().map(Vec::as_slice) as Bound<&[u8]>));
-        let mut add = |(key, entry): (&Vec<u8>, &Entry)| {
-            filling.add(key, if scan.values { &entry.value } else { &[] })
-        };
+        let mut add = |(key, entry): (&Vec<u8>, &Entry)| filling.add(key, if scan.values { &entry.value } else { &[] });
         if scan.reverse {
             let _ = range.rev().all(&mut add);
         } else {

@@ -114,10 +114,7 @@ impl Bucket {
 
     fn check_key(&self, key: &[u8]) -> Result<(), KeyvalueError> {
         if key.len() > MAX_KEY {
-            return Err(KeyvalueError::LimitExceeded(format!(
-                "a key of {} bytes; {MAX_KEY} are the most",
-                key.len()
-            )));
+            return Err(KeyvalueError::LimitExceeded(format!("a key of {} bytes; {MAX_KEY} are the most", key.len())));
         }
         Ok(())
     }

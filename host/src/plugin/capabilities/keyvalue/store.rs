@@ -105,7 +105,9 @@ impl Filling {
 
 /// Why values that were asked for are not given.
 pub(super) fn too_many_bytes(max_bytes: usize) -> KeyvalueError {
-    KeyvalueError::LimitExceeded(format!("the values have more than {max_bytes} bytes together; ask for fewer at a time"))
+    KeyvalueError::LimitExceeded(format!(
+        "the values have more than {max_bytes} bytes together; ask for fewer at a time"
+    ))
 }
 
 #[cfg(test)]

@@ -45,8 +45,7 @@ impl Bucket {
         let mut all = Vec::new();
         let mut cursor = None;
         loop {
-            let (entries, next) =
-                self.scan(prefix.to_vec(), cursor, limit, reverse, true).await.expect("it is listed");
+            let (entries, next) = self.scan(prefix.to_vec(), cursor, limit, reverse, true).await.expect("it is listed");
             assert!(entries.len() <= limit as usize);
             all.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
             match next {
@@ -162,7 +161,8 @@ async fn several_are_read_in_the_order_asked_for(bucket: &Bucket) {
 }
 
 async fn keys_are_listed_in_the_order_of_their_bytes(bucket: &Bucket) {
-    let sorted = [&b""[..], b"\0", b"\0\0", b"A", b"a", b"a\0", b"ab", b"a\xff", b"b", b"\x7f", b"\x80", b"\xff", b"\xff\0"];
+    let sorted =
+        [&b""[..], b"\0", b"\0\0", b"A", b"a", b"a\0", b"ab", b"a\xff", b"b", b"\x7f", b"\x80", b"\xff", b"\xff\0"];
     for key in sorted.iter().rev() {
         bucket.set(key, key).await;
     }
@@ -179,7 +179,8 @@ async fn keys_are_listed_in_the_order_of_their_bytes(bucket: &Bucket) {
 }
 
 async fn prefixes_of_every_kind_are_listed(bucket: &Bucket) {
-    for key in [&b"a"[..], b"a\xfe", b"a\xff", b"a\xff\xff", b"a\xff\xffz", b"b", b"\xff", b"\xff\xff", b"\xff\xff\x01"] {
+    for key in [&b"a"[..], b"a\xfe", b"a\xff", b"a\xff\xff", b"a\xff\xffz", b"b", b"\xff", b"\xff\xff", b"\xff\xff\x01"]
+    {
         bucket.set(key, b"").await;
     }
     assert_eq!(bucket.keys(b"a\xff").await, [&b"a\xff"[..], b"a\xff\xff", b"a\xff\xffz"]);
@@ -327,7 +328,9 @@ async fn what_is_set_again_takes_its_time_from_then(bucket: &Bucket) {
 async fn an_expired_value_counts_as_none(bucket: &Bucket) {
     bucket.apply(vec![set(b"lock", b"one")], Some(100)).await.unwrap();
     until_gone(bucket, b"lock").await;
-    let lock = |expected: Option<&[u8]>, ttl| bucket.compare_and_set(b"lock".into(), expected.map(<[u8]>::to_vec), Some(b"two".into()), ttl);
+    let lock = |expected: Option<&[u8]>, ttl| {
+        bucket.compare_and_set(b"lock".into(), expected.map(<[u8]>::to_vec), Some(b"two".into()), ttl)
+    };
     assert!(!lock(Some(b"one"), None).await.unwrap());
     assert!(lock(None, Some(100)).await.unwrap());
     until_gone(bucket, b"lock").await;
@@ -399,7 +402,10 @@ async fn behaves_like_an_ordered_map(bucket: &Bucket) {
             1 => {
                 let expected = map.get(&key).cloned().filter(|_| next(3) > 0);
                 let done = expected == map.get(&key).cloned();
-                assert_eq!(bucket.compare_and_set(key.clone(), expected, Some(value.clone()), None).await.unwrap(), done);
+                assert_eq!(
+                    bucket.compare_and_set(key.clone(), expected, Some(value.clone()), None).await.unwrap(),
+                    done
+                );
                 if done {
                     map.insert(key, value);
                 }
@@ -428,7 +434,8 @@ async fn a_bucket_in_memory_has_a_size() {
     let value = vec![0; 400 * 1024];
     bucket.set(b"a", &value).await;
     bucket.set(b"b", &value).await;
-    let changes = vec![Change::Delete(b"b".into()), set(b"c", &value), set(b"a", b"small"), set(b"d", &value), set(b"e", &value)];
+    let changes =
+        vec![Change::Delete(b"b".into()), set(b"c", &value), set(b"a", b"small"), set(b"d", &value), set(b"e", &value)];
     let error = bucket.apply(changes, None).await.unwrap_err();
     assert!(matches!(error, KeyvalueError::LimitExceeded(message) if message.contains("max_mb")));
     let all = bucket.list(b"", 9, false).await;
@@ -499,5 +506,8 @@ async fn a_server_takes_a_connection_of_the_plugins_share() {
     let (one, other) = (bucket_of(&server.url(), &connections), bucket_of(&server.url(), &connections));
     one.set(b"a", b"1").await;
     let error = other.get_many(vec![b"a".to_vec()]).await.unwrap_err();
-    assert!(matches!(&error, KeyvalueError::Unavailable(message) if message.contains("limits.connections")), "{error:?}");
+    assert!(
+        matches!(&error, KeyvalueError::Unavailable(message) if message.contains("limits.connections")),
+        "{error:?}"
+    );
 }
