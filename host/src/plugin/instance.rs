@@ -96,7 +96,7 @@ pub(super) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) ->
         return Some(format!("it holds {most} handles already, the most that plugins.{plugin}.limits.handles allows"));
     }
     // An error without a type of its own.
-    error.root_cause().to_string().contains("hostcall").then(|| {
+    error.root_cause().to_string().contains("fuel allocated for hostcalls").then(|| {
         format!(
             "it handed over more than {} MiB at once, the most that plugins.{plugin}.limits.result_mb allows",
             limits.result_mb

@@ -50,14 +50,14 @@ pub struct Distribution {
     /// Their sum.
     pub sum: f64,
     /// How many were at most the bound and above the one before; what is above the last bound is in none.
-    buckets: [u64; BOUNDS.len()],
+    buckets: Box<[u64; BOUNDS.len()]>,
 }
 
 impl Distribution {
     /// The upper bounds of the buckets, ascending, and how many observations were at most that, as a Prometheus histogram
     /// counts them.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
-        BOUNDS.iter().zip(&self.buckets).scan(0, |below, (&bound, &count)| {
+        BOUNDS.iter().zip(self.buckets.iter()).scan(0, |below, (&bound, &count)| {
             *below += count;
             Some((bound, *below))
         })
@@ -108,7 +108,7 @@ impl PluginMetrics {
         if !value.is_finite() {
             return;
         }
-        let none = Distribution { count: 0, sum: 0.0, buckets: [0; BOUNDS.len()] };
+        let none = Distribution { count: 0, sum: 0.0, buckets: Box::new([0; BOUNDS.len()]) };
         self.change(name, Figure::Distribution(none), |figure| match figure {
             Figure::Distribution(distribution) => {
                 distribution.observe(value);

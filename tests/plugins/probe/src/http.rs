@@ -98,7 +98,9 @@ fn receive(body: &IncomingBody) -> std::result::Result<String, ErrorCode> {
             Err(StreamError::Closed) if all.len() > 1000 => return Ok(format!("{} bytes", all.len())),
             Err(StreamError::Closed) => return Ok(String::from_utf8_lossy(&all).into_owned()),
             Err(StreamError::LastOperationFailed(error)) => {
-                return Err(http_error_code(&error).unwrap_or(ErrorCode::InternalError(Some(error.to_debug_string()))));
+                let message = error.to_debug_string();
+                let first_line = message.lines().next().unwrap_or_default().to_owned();
+                return Err(http_error_code(&error).unwrap_or(ErrorCode::InternalError(Some(first_line))));
             }
         }
     }

@@ -38,19 +38,25 @@ fn local() -> IpSocketAddress {
 }
 
 fn tcp() -> String {
-    let Ok(socket) = create_tcp_socket(IpAddressFamily::Ipv4) else { return "no socket".into() };
+    let socket = match create_tcp_socket(IpAddressFamily::Ipv4) {
+        Ok(socket) => socket,
+        Err(error) => return error.name().to_owned(),
+    };
     let started = socket.start_connect(&instance_network(), local());
     socket.subscribe().block();
     let outcome = started.and_then(|()| socket.finish_connect().map(drop));
-    outcome.map_or_else(|error| format!("{error:?}"), |()| "connected".into())
+    outcome.map_or_else(|error| error.name().to_owned(), |()| "connected".into())
 }
 
 fn udp() -> String {
-    let Ok(socket) = create_udp_socket(IpAddressFamily::Ipv4) else { return "no socket".into() };
+    let socket = match create_udp_socket(IpAddressFamily::Ipv4) {
+        Ok(socket) => socket,
+        Err(error) => return error.name().to_owned(),
+    };
     let any = IpSocketAddress::Ipv4(Ipv4SocketAddress { port: 0, address: (127, 0, 0, 1) });
     let bound = socket.start_bind(&instance_network(), any).and_then(|()| socket.finish_bind());
     let outcome = bound.and_then(|()| socket.stream(Some(local())).map(drop));
-    outcome.map_or_else(|error| format!("{error:?}"), |()| "open".into())
+    outcome.map_or_else(|error| error.name().to_owned(), |()| "open".into())
 }
 
 fn names() -> String {
@@ -58,5 +64,5 @@ fn names() -> String {
         addresses.subscribe().block();
         addresses.resolve_next_address()
     });
-    outcome.map_or_else(|error| format!("{error:?}"), |address| format!("{address:?}"))
+    outcome.map_or_else(|error| error.name().to_owned(), |address| format!("{address:?}"))
 }

@@ -59,7 +59,7 @@ impl State {
 
     /// Makes `key` have this entry, or none, and gives back the one before.
     fn replace(&mut self, key: Vec<u8>, entry: Option<Entry>) -> Option<Entry> {
-        let before = match entry {
+        match entry {
             Some(entry) => {
                 self.bytes += key.len() + entry.value.len() + ENTRY_BYTES;
                 if let Some(expires) = entry.expires {
@@ -75,8 +75,7 @@ impl State {
                 self.forget(key, before.as_ref(), None);
                 before
             }
-        };
-        before
+        }
     }
 
     /// Takes an entry that is gone out of the books; `kept` is when its successor expires.
