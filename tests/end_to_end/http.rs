@@ -183,6 +183,26 @@ async fn a_server_that_never_answers_costs_the_time_of_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_a_connection_to_be_had_is_refused() {
+    let server = Server::start(None).await;
+    let limits = Limits { call_timeout_ms: 10_000, instances: 2, connections: 1, ..Limits::default() };
+    let probe = probe(&[&server.origin()], limits).await;
+    let authority = server.address.to_string();
+    let arguments = [("authority", &*authority), ("path", "/never")];
+    let waiting = probe.try_ask("http", &arguments);
+    let another = async {
+        while server.requests() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        probe.get(&server, "/").await
+    };
+    tokio::select! {
+        answer = waiting => panic!("the server answered: {answer}"),
+        answer = another => assert!(answer.contains("ConnectionLimitReached"), "{answer}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_is_an_error_for_the_plugin() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();

@@ -118,8 +118,8 @@ pub struct Limits {
     pub memory_mb: u32,
     /// The time that a call may take, waiting included, in milliseconds.
     pub call_timeout_ms: u64,
-    /// The time that a call may keep a processor busy with the plugin's own code, in milliseconds, to 10 ms. What the host
-    /// does for it does not count.
+    /// The time that a call may keep a processor busy, in milliseconds, to 10 ms. Waiting for a database or a server does not
+    /// count.
     pub cpu_ms: u64,
     /// Instances that work at the same time.
     pub instances: usize,
@@ -129,7 +129,8 @@ pub struct Limits {
     pub table_elements: usize,
     /// Batches, connections, transactions, cursors and their like that an instance may hold at a time.
     pub handles: usize,
-    /// What an instance may have the host keep for it, or be given in one answer: events, rows, replies; in MiB.
+    /// What an instance may have the host keep for it, hand over or be given at once: events, rows, replies, bodies of HTTP;
+    /// in MiB.
     pub result_mb: u32,
     /// Connections to databases and servers that all instances may have open at a time.
     pub connections: usize,
