@@ -50,8 +50,8 @@
 //! through [`sql`] and [`log`]. A component imports only what it uses.
 //!
 //! [`keyvalue`], [`config`], [`secrets`] and [`metrics`] are the host's other capabilities. HTTP requests, to the origins
-//! that the operator granted, go through `wasi:http/outgoing-handler`, for example with the crate `wasip2`, which also has
-//! WASI's clocks and random numbers.
+//! that the operator granted, go through `wasi:http/outgoing-handler`, for example with the crate `wasip2`
+//! (`tests/plugins/probe/src/http.rs` shows how), which also has WASI's clocks and random numbers.
 
 mod bindings;
 pub mod config;

@@ -489,13 +489,33 @@ async fn buckets_of_a_server_are_apart_by_their_prefix() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_server_that_is_gone_is_unavailable_and_one_that_is_back_is_used() {
+async fn a_server_that_is_gone_is_unavailable() {
     let server = redis_server::RedisServer::start();
     let bucket = bucket(&server.url());
     bucket.set(b"a", b"1").await;
     drop(server);
     let error = bucket.get_many(vec![b"a".to_vec()]).await.unwrap_err();
     assert!(matches!(&error, KeyvalueError::Unavailable(message) if !message.contains("redis.sock")), "{error:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_connection_that_broke_is_made_again() {
+    let server = redis_server::RedisServer::start();
+    let bucket = bucket(&server.url());
+    bucket.set(b"a", b"1").await;
+    let mut other = ::redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let killed: usize =
+        ::redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query(&mut other).unwrap();
+    assert_eq!(killed, 1, "the bucket has one connection");
+    let again = async {
+        // The calls that meet the broken connection are told so.
+        while bucket.get_many(vec![b"a".to_vec()]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("it is made again");
+    assert_eq!(bucket.value(b"a").await.unwrap(), b"1");
 }
 
 #[cfg(unix)]
