@@ -8,6 +8,7 @@ mod memory_accounting;
 #[cfg(feature = "sqlite")]
 mod migration;
 #[cfg(all(feature = "redis", unix))]
+#[path = "../../tests/src/servers/redis.rs"]
 mod redis_server;
 mod reflow_json;
 

@@ -1,13 +1,17 @@
 //! All end-to-end tests.
 
 mod author;
+mod capabilities;
 mod client;
 mod component_files;
 mod conformance;
 mod crash;
 mod hostile;
+mod http;
+mod keyvalue;
 mod life_cycle;
 mod mistakes;
+mod probe;
 mod recording;
 mod repeated_crash;
 mod sqlite_crash;

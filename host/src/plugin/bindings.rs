@@ -7,6 +7,8 @@ wasmtime::component::bindgen!({
     imports: {
         // Only what waits for a database is async: a plain call costs less.
         "reflow:capabilities/sql": async | trappable,
+        "reflow:capabilities/keyvalue": async | trappable,
+        "reflow:capabilities/secrets": async | trappable,
         default: trappable,
     },
     exports: { default: async },
@@ -15,5 +17,6 @@ wasmtime::component::bindgen!({
         "reflow:capabilities/sql.connection": crate::plugin::capabilities::sql::Connection,
         "reflow:capabilities/sql.transaction": crate::plugin::capabilities::sql::Transaction,
         "reflow:capabilities/sql.cursor": crate::plugin::capabilities::sql::Cursor,
+        "reflow:capabilities/keyvalue.bucket": crate::plugin::capabilities::keyvalue::Bucket,
     },
 });

@@ -10,6 +10,7 @@ mod body;
 mod capabilities;
 mod component;
 mod convert;
+mod cpu;
 mod engine;
 mod function;
 pub(crate) mod inspect;
@@ -20,6 +21,7 @@ mod runtime;
 mod supervisor;
 
 pub use backend::PluginBackend;
+pub use capabilities::metrics::{Distribution, Figure};
 pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
 pub use policy::{Grants, Limits, PluginConfig, RedisGrant};
 pub use runtime::{PluginComponent, PluginRuntime, PluginRuntimeConfig};

@@ -4,9 +4,16 @@
 //! its grants in [`policy`](super::policy), what stands behind them in [`Granted`], and the interface in the world of
 //! `wit/capabilities/world.wit`.
 
+mod config;
 mod connections;
+pub(crate) mod http;
+pub mod keyvalue;
 mod log;
+pub mod metrics;
+mod secrets;
 pub mod sql;
+
+use std::sync::Arc;
 
 pub(crate) use connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
 
@@ -16,6 +23,13 @@ use crate::storage::StorageError;
 /// What a plugin was granted, ready for use. All of its instances share it.
 pub(crate) struct Granted {
     pub sql: sql::Databases,
+    pub keyvalue: keyvalue::Buckets,
+    pub http: http::Origins,
+    pub settings: config::Settings,
+    pub secrets: secrets::Secrets,
+    pub metrics: Arc<metrics::PluginMetrics>,
+    pub log: Arc<log::PluginLog>,
+    pub connections: ConnectionBudget,
 }
 
 impl Granted {
@@ -25,6 +39,16 @@ impl Granted {
         config: &PluginConfig,
         connections: &ConnectionBudget,
     ) -> Result<Self, StorageError> {
-        Ok(Self { sql: sql::Databases::new(plugin, &config.grants, connections)? })
+        let log = Arc::new(log::PluginLog::new(plugin));
+        Ok(Self {
+            sql: sql::Databases::new(plugin, &config.grants, connections)?,
+            keyvalue: keyvalue::Buckets::new(plugin, config, connections, &log)?,
+            http: http::Origins::new(plugin, &config.grants)?,
+            settings: config::Settings::new(config),
+            secrets: secrets::Secrets::new(plugin, &config.grants, &log)?,
+            metrics: Arc::new(metrics::PluginMetrics::new(&log)),
+            log,
+            connections: connections.clone(),
+        })
     }
 }

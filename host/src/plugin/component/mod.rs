@@ -62,6 +62,7 @@ fn compile(file: PluginFile, stack_kb: u32, cache: Option<&CompiledCache>) -> wa
     let wants_wasi = component.component_type().imports(engine).any(|(import, _)| import.starts_with("wasi:"));
     if wants_wasi {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     }
     let component = PluginPre::new(linker.instantiate_pre(&component)?)?;
     Ok(Compiled { component, sha256, from_cache })

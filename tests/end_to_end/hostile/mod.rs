@@ -1,5 +1,9 @@
 //! A plugin that misbehaves costs its own call an error that says which plugin and why; everything else goes on.
 
+mod exports;
+mod fairness;
+mod limits;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,17 +21,25 @@ struct Hostile {
     folder: TempDir,
 }
 
+/// The table `[plugins.hostile.config]`.
+type Settings = serde_json::Map<String, serde_json::Value>;
+
 impl Hostile {
     async fn load(limits: Limits) -> Self {
+        Self::try_load(limits, Default::default()).await.expect("it loads")
+    }
+
+    async fn try_load(limits: Limits, config: Settings) -> Result<Self, StorageError> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let database = format!("sqlite:{}", folder.path().join("granted.db").display());
-        let config = PluginConfig {
-            grants: Grants { sql: [("default".into(), database)].into(), ..Grants::default() },
-            limits,
-            ..Default::default()
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let grants = Grants {
+            sql: [("default".into(), format!("sqlite:{}", path("granted.db")))].into(),
+            keyvalue: [("default".into(), format!("file:{}", path("bucket.db")))].into(),
+            ..Grants::default()
         };
-        let backend = PluginBackend::load("hostile", &test_plugin("hostile"), &config).await.expect("it loads");
-        Self { backend, folder }
+        let config = PluginConfig { grants, limits, config, ..Default::default() };
+        let backend = PluginBackend::load("hostile", &test_plugin("hostile"), &config).await?;
+        Ok(Self { backend, folder })
     }
 
     async fn misbehave(&self, how: &str) -> StorageError {
@@ -47,7 +59,12 @@ fn limits() -> Limits {
 
 /// That the error names the plugin and the reason, and that the plugin answers the next call.
 async fn costs_its_own_call_only(how: &str, reason: &str) {
-    let hostile = Hostile::load(limits()).await;
+    within(limits(), how, reason).await;
+}
+
+/// The same within these limits.
+async fn within(limits: Limits, how: &str, reason: &str) {
+    let hostile = Hostile::load(limits).await;
     let error = hostile.misbehave(how).await;
     let text = error.to_string();
     assert!(text.contains("`hostile`") && text.contains(reason), "`{how}`: {text}");

@@ -1,0 +1,5 @@
+//! Servers that tests start for themselves.
+
+/// Redis.
+#[cfg(unix)]
+pub mod redis;
