@@ -2,15 +2,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 
 use super::{name_of, size};
 use crate::cli::{ConfigFile, output, table};
 use crate::config::Config;
-use crate::plugin::inspect;
+use crate::plugin::{PluginErrors, PluginReport, inspect};
 
-/// List the plugins: those in the plugins folder, and those that the configuration describes
+/// How long a host may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// List the plugins: those in the plugins folder, those that the configuration describes, and what the one at work in a
+/// running host has done
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -32,7 +37,44 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let text = table.trim_fmt();
     output::print(|out| writeln!(out, "{text}"))?;
+    let address = config.server.address();
+    let Ok(at_work) = at_work(&address) else {
+        output::print(|out| writeln!(out, "\nno host answers at {address}, so nothing is known of plugins at work"))?;
+        return Ok(());
+    };
+    if !at_work.is_empty() {
+        let text = figures(&at_work);
+        output::print(|out| writeln!(out, "\nat work in the host at {address}:\n{text}"))?;
+    }
     Ok(())
+}
+
+/// The plugins at work in the host that listens at `address`.
+fn at_work(address: &str) -> Result<Vec<PluginReport>, ureq::Error> {
+    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().new_agent();
+    agent.get(format!("http://{address}/api/v1/plugins")).call()?.body_mut().read_json()
+}
+
+fn figures(plugins: &[PluginReport]) -> String {
+    let columns = ["NAME", "CALLS", "ERRORS", "TRAPS", "RESTARTS", "BUSY", "IDLE", "MEMORY", "P50", "P99", "HEALTH"];
+    let mut table = table::new_table(columns);
+    for plugin in plugins {
+        let PluginErrors { trapped, timed_out, busy, refused, paused } = plugin.errors;
+        table.add_row([
+            plugin.name.clone(),
+            plugin.all.calls.to_string(),
+            (trapped + timed_out + busy + refused + paused).to_string(),
+            trapped.to_string(),
+            plugin.restarts.to_string(),
+            plugin.instances_busy.to_string(),
+            plugin.instances_idle.to_string(),
+            size(plugin.memory_bytes as u64),
+            format!("{:.3} ms", plugin.all.p50 * 1e3),
+            format!("{:.3} ms", plugin.all.p99 * 1e3),
+            plugin.health.clone(),
+        ]);
+    }
+    table.trim_fmt()
 }
 
 /// The file of each plugin, whether it is there or not.
