@@ -50,21 +50,8 @@ impl Instance {
         granted: Arc<Granted>,
         all_memory: Arc<AtomicUsize>,
     ) -> wasmtime::Result<Self> {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(limits.handles);
-        let cpu = Arc::new(CpuTime::new(limits.cpu()));
-        let state = InstanceState {
-            http: Http::new(Arc::clone(&granted), Arc::clone(&limits)),
-            cpu: Arc::clone(&cpu),
-            plugin,
-            table,
-            granted,
-            limits,
-            wasi: WasiCtx::builder().max_random_size(MAX_RANDOM_BYTES).build(),
-            memory: 0,
-            all_memory,
-            batch_bytes: 0,
-        };
+        let state = InstanceState::new(plugin, limits, granted, all_memory);
+        let cpu = Arc::clone(&state.cpu);
         let mut store = Store::new(component.engine(), state);
         store.limiter(|state| state);
         // What the plugin hands over in one call is copied before anyone looks at it, and a list may name the same bytes
@@ -110,6 +97,23 @@ pub(super) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) ->
 }
 
 impl InstanceState {
+    fn new(plugin: Arc<str>, limits: Arc<Limits>, granted: Arc<Granted>, all_memory: Arc<AtomicUsize>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        Self {
+            http: Http::new(Arc::clone(&granted), Arc::clone(&limits)),
+            cpu: Arc::new(CpuTime::new(limits.cpu())),
+            plugin,
+            table,
+            granted,
+            limits,
+            wasi: WasiCtx::builder().max_random_size(MAX_RANDOM_BYTES).build(),
+            memory: 0,
+            all_memory,
+            batch_bytes: 0,
+        }
+    }
+
     /// The bytes of its memories.
     pub(super) fn memory(&self) -> usize {
         self.memory
@@ -152,5 +156,49 @@ impl ResourceLimiter for InstanceState {
 impl WasiView for InstanceState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+    use wasmtime::Module;
+
+    use super::*;
+    use crate::plugin::capabilities::ConnectionBudget;
+    use crate::plugin::engine::engine;
+    use crate::plugin::policy::PluginConfig;
+
+    /// `(module (table 1 funcref) (func (export "grow") (result i32) (table.grow (ref.null func) (i32.const 1000000))))`:
+    /// no toolchain makes a plugin that grows a table by itself.
+    const GROWS_ITS_TABLE: &[u8] = b"\0asm\x01\0\0\0\
+        \x01\x05\x01\x60\x00\x01\x7f\
+        \x03\x02\x01\x00\
+        \x04\x04\x01\x70\x00\x01\
+        \x07\x08\x01\x04grow\x00\x00\
+        \x0a\x0d\x01\x0b\x00\xd0\x70\x41\xc0\x84\x3d\xfc\x0f\x00\x0b";
+
+    async fn grow_table(limits: Limits) -> wasmtime::Result<i32> {
+        let engine = engine(limits.stack_kb)?;
+        let connections = ConnectionBudget::new(1, &Arc::new(Semaphore::new(1)));
+        let granted = Granted::new("greedy", &PluginConfig::default(), &connections).expect("nothing is granted");
+        let mut store = Store::new(
+            &engine,
+            InstanceState::new("greedy".into(), Arc::new(limits), Arc::new(granted), Arc::default()),
+        );
+        store.limiter(|state| state);
+        store.set_epoch_deadline(u64::MAX / 2);
+        let module = Module::new(&engine, GROWS_ITS_TABLE)?;
+        let instance = wasmtime::Instance::new_async(&mut store, &module, &[]).await?;
+        instance.get_typed_func::<(), i32>(&mut store, "grow")?.call_async(&mut store, ()).await
+    }
+
+    #[tokio::test]
+    async fn a_table_grows_up_to_its_limit() {
+        let grown = grow_table(Limits { table_elements: 1_000_001, ..Limits::default() }).await;
+        assert_eq!(grown.expect("it may"), 1, "the size before");
+        let refused = grow_table(Limits { table_elements: 1_000_000, ..Limits::default() }).await;
+        let reason = refused.expect_err("it may not").root_cause().to_string();
+        assert!(reason.contains("1000001") && reason.contains("plugins.greedy.limits.table_elements"), "{reason}");
     }
 }
