@@ -6,6 +6,7 @@
 
 mod connections;
 mod log;
+pub mod redis;
 pub mod sql;
 
 pub(crate) use connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
@@ -16,6 +17,7 @@ use crate::storage::StorageError;
 /// What a plugin was granted, ready for use. All of its instances share it.
 pub(crate) struct Granted {
     pub sql: sql::Databases,
+    pub redis: redis::Servers,
 }
 
 impl Granted {
@@ -25,6 +27,9 @@ impl Granted {
         config: &PluginConfig,
         connections: &ConnectionBudget,
     ) -> Result<Self, StorageError> {
-        Ok(Self { sql: sql::Databases::new(plugin, &config.grants, connections)? })
+        Ok(Self {
+            sql: sql::Databases::new(plugin, &config.grants, connections)?,
+            redis: redis::Servers::new(plugin, config, connections)?,
+        })
     }
 }

@@ -1,0 +1,242 @@
+//! `reflow:capabilities/redis`: Redis servers that the operator granted, by label.
+//!
+//! A handle to a server is no connection of its own: every call has one to itself for as long as it lasts. So an idle plugin
+//! takes no connection from others, and a server that was restarted is connected to again by the next call.
+
+mod commands;
+mod prefix;
+mod reply;
+mod servers;
+mod stream;
+mod template;
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream as streams};
+use redis::{Cmd, Pipeline, Script, Value};
+use wasmtime::component::Resource;
+
+use crate::plugin::batch::EventBatch;
+use crate::plugin::bindings::reflow::capabilities::redis::{
+    Expectation, Host, HostConnection, Part, RedisError, Reply,
+};
+use crate::plugin::instance::InstanceState;
+use prefix::{Answer, refused};
+use servers::Server;
+pub(crate) use servers::Servers;
+use template::{Chunks, Template};
+
+type Reached<T> = wasmtime::Result<Result<T, RedisError>>;
+
+/// A command's name and arguments.
+type Command = Vec<Vec<u8>>;
+
+/// Chunks of a batch that are under way: one is written while the answers to the one before are read.
+const CHUNKS_UNDER_WAY: usize = 2;
+
+/// A server that a plugin has opened.
+pub struct Connection {
+    server: Arc<Server>,
+}
+
+impl Host for InstanceState {}
+
+impl HostConnection for InstanceState {
+    async fn open(&mut self, label: String) -> Reached<Resource<Connection>> {
+        match self.granted.redis.get(&label) {
+            Some(server) => Ok(Ok(self.table.push(Connection { server })?)),
+            None => Ok(Err(RedisError::NoSuchLabel(label))),
+        }
+    }
+
+    async fn pipeline(&mut self, this: Resource<Connection>, commands: Vec<Command>) -> Reached<Vec<Reply>> {
+        Ok(self.table.get(&this)?.pipeline(commands).await.and_then(reply::flatten))
+    }
+
+    async fn atomically(
+        &mut self,
+        this: Resource<Connection>,
+        expected: Vec<Expectation>,
+        commands: Vec<Command>,
+    ) -> Reached<Option<Vec<Reply>>> {
+        let replies = self.table.get(&this)?.atomically(expected, commands).await;
+        Ok(replies.and_then(|values| values.map(reply::flatten).transpose()))
+    }
+
+    async fn pipeline_batch(
+        &mut self,
+        this: Resource<Connection>,
+        commands: Vec<Vec<Vec<Part>>>,
+        rows: Resource<EventBatch>,
+    ) -> Reached<u64> {
+        let rows = self.table.get(&rows)?.clone();
+        let max_bytes = self.limits.result_bytes();
+        Ok(self.table.get(&this)?.pipeline_batch(commands, &rows, max_bytes).await)
+    }
+
+    async fn eval(
+        &mut self,
+        this: Resource<Connection>,
+        script: String,
+        keys: Vec<Vec<u8>>,
+        arguments: Vec<Vec<u8>>,
+    ) -> Reached<Vec<Reply>> {
+        let value = self.table.get(&this)?.eval(&script, &keys, &arguments).await;
+        Ok(value.and_then(|value| reply::flatten(vec![value])))
+    }
+
+    async fn query_events(
+        &mut self,
+        this: Resource<Connection>,
+        commands: Vec<Command>,
+    ) -> Reached<Resource<EventBatch>> {
+        match self.table.get(&this)?.pipeline(commands).await.and_then(|values| reply::events(&values)) {
+            Ok(batch) => Ok(self.add_batch(batch)?.map_err(RedisError::LimitExceeded)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn drop(&mut self, this: Resource<Connection>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl Connection {
+    async fn pipeline(&self, commands: Vec<Command>) -> Result<Vec<Value>, RedisError> {
+        let (commands, answers) = self.pack(commands)?;
+        let lease = self.server.lease().await?;
+        let values = lease.run(&commands).await?;
+        lease.give_back();
+        Ok(self.strip(&answers, values))
+    }
+
+    async fn atomically(
+        &self,
+        expected: Vec<Expectation>,
+        commands: Vec<Command>,
+    ) -> Result<Option<Vec<Value>>, RedisError> {
+        let (commands, answers) = self.pack(commands)?;
+        let mut transaction = Pipeline::with_capacity(commands.len() + 2);
+        transaction.add_command(redis::cmd("MULTI"));
+        commands.cmd_iter().for_each(|command| {
+            transaction.add_command(command.clone());
+        });
+        transaction.add_command(redis::cmd("EXEC"));
+
+        let lease = self.server.lease().await?;
+        if !expected.is_empty() && !self.watch(&lease, &expected).await? {
+            lease.run_one(redis::cmd("UNWATCH")).await?;
+            lease.give_back();
+            return Ok(None);
+        }
+        let mut replies = lease.run(&transaction).await?;
+        lease.give_back();
+        match replies.pop() {
+            Some(Value::Array(values)) => Ok(Some(self.strip(&answers, values))),
+            Some(Value::Nil) => Ok(None),
+            // One was refused before any ran; which one is among the answers before.
+            last => Err(reply::first_refusal(&replies)
+                .or_else(|| reply::first_refusal(last.as_slice()))
+                .unwrap_or_else(|| RedisError::Other("a transaction without an answer".into()))),
+        }
+    }
+
+    /// Watches the keys. Whether they hold what is expected.
+    async fn watch(&self, lease: &servers::Lease<'_>, expected: &[Expectation]) -> Result<bool, RedisError> {
+        let mut commands = Pipeline::new();
+        let mut watch = redis::cmd("WATCH");
+        for Expectation { key, value } in expected {
+            let key = self.server.prefix.key(key);
+            watch.arg(&key);
+            commands.add_command(redis::cmd(if value.is_some() { "GET" } else { "EXISTS" }).arg(&key).take());
+        }
+        let mut watching = Pipeline::new();
+        watching.add_command(watch);
+        commands.cmd_iter().for_each(|command| {
+            watching.add_command(command.clone());
+        });
+        let found = lease.run(&watching).await?;
+        // Another kind of value than a string is not what was expected, nor a failure.
+        if let Some(refusal @ Value::ServerError(_)) = found.first() {
+            let refusal = reply::first_refusal(std::slice::from_ref(refusal));
+            return Err(refusal.unwrap_or_else(|| RedisError::Other("the server watches no keys".into())));
+        }
+        Ok(expected.iter().zip(&found[1..]).all(|(Expectation { value, .. }, found)| match (value, found) {
+            (Some(value), Value::BulkString(found)) => value == found,
+            (None, Value::Int(0)) => true,
+            _ => false,
+        }))
+    }
+
+    async fn pipeline_batch(
+        &self,
+        commands: Vec<Vec<Vec<Part>>>,
+        rows: &EventBatch,
+        max_bytes: usize,
+    ) -> Result<u64, RedisError> {
+        let templates = commands
+            .into_iter()
+            .map(|arguments| Template::new(arguments, &self.server.prefix))
+            .collect::<Result<Vec<_>, _>>()?;
+        let lease = self.server.lease().await?;
+        let run = async |chunk: Result<Pipeline, RedisError>| {
+            let replies = lease.run(&chunk?).await?;
+            lease.allow_again();
+            match reply::first_refusal(&replies) {
+                Some(refusal) => Err(refusal),
+                None => Ok(replies.len() as u64),
+            }
+        };
+        let ran = streams::iter(Chunks::new(&templates, rows, max_bytes))
+            .map(run)
+            .buffered(CHUNKS_UNDER_WAY)
+            .try_fold(0, async |ran, more| Ok(ran + more))
+            .await?;
+        lease.give_back();
+        Ok(ran)
+    }
+
+    async fn eval(&self, script: &str, keys: &[Vec<u8>], arguments: &[Vec<u8>]) -> Result<Value, RedisError> {
+        if !self.server.scripts {
+            let setting = self.server.setting();
+            return Err(refused("EVAL", &format!("set `scripts = true` in {setting} if the plugin is to be trusted with it")));
+        }
+        let lease = self.server.lease().await?;
+        let by_digest = Script::new(script);
+        let command = |name: &str, script: &str| {
+            let mut command: Cmd = redis::cmd(name);
+            command.arg(script).arg(keys.len());
+            keys.iter().for_each(|key| {
+                command.arg(self.server.prefix.key(key));
+            });
+            command.arg(arguments).take()
+        };
+        let mut value = lease.run_one(command("EVALSHA", by_digest.get_hash())).await?;
+        if let Value::ServerError(error) = &value
+            && error.code() == "NOSCRIPT"
+        {
+            value = lease.run_one(command("EVAL", script)).await?;
+        }
+        lease.give_back();
+        match value {
+            Value::ServerError(error) => Err(RedisError::Server(reply::message(&error))),
+            value => Ok(value),
+        }
+    }
+
+    /// The commands as they are sent, and what is to be done with their answers.
+    fn pack(&self, commands: Vec<Command>) -> Result<(Pipeline, Vec<Answer>), RedisError> {
+        let mut packed = Pipeline::with_capacity(commands.len());
+        let mut answers = Vec::with_capacity(commands.len());
+        for mut command in commands {
+            answers.push(self.server.prefix.apply(&mut command)?);
+            packed.add_command(Cmd::new().arg(command).take());
+        }
+        Ok((packed, answers))
+    }
+
+    fn strip(&self, answers: &[Answer], values: Vec<Value>) -> Vec<Value> {
+        answers.iter().zip(values).map(|(answer, value)| self.server.prefix.strip(*answer, value)).collect()
+    }
+}
