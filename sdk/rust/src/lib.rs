@@ -47,12 +47,13 @@
 //! ```
 //!
 //! What the functions owe is written in the contract, `wit/storage/backend.wit`. Databases and the log are reached
-//! through [`sql`] and [`log`]. A component imports only what it uses.
+//! through [`sql`], [`redis`] and [`log`]. A component imports only what it uses.
 
 mod bindings;
 mod error;
 mod export;
 pub mod log;
+pub mod redis;
 pub mod sql;
 mod uuid;
 
