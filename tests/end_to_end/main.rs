@@ -6,6 +6,8 @@ mod crash;
 mod hostile;
 mod mistakes;
 mod recording;
+mod redis;
+mod redis_capability;
 mod repeated_crash;
 mod sqlite_crash;
 mod two_hosts;

@@ -1,8 +1,9 @@
-//! What end-to-end tests need: what was built, and a host at work.
+//! What end-to-end tests need: what was built, a host at work, and servers for it.
 
 mod built;
 mod event;
 mod host;
+pub mod servers;
 
 pub use built::{fixture, host_program, plugin, root, test_plugin};
 pub use event::event_of_id;

@@ -29,8 +29,8 @@ use lifetime::{Lifetime, of_events};
 use place::{Place, checked_token};
 use reflow_tracing_plugin::redis::{Command, Connection, Reply, Template, field, fixed, sortable};
 use reflow_tracing_plugin::{
-    Backend, Column, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage, TraceQuery,
-    Uuid, export,
+    Backend, Column, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage,
+    TraceQuery, Uuid, export,
 };
 use remove::{TRACES_A_TRANSACTION, TRIES};
 use settings::Settings;
@@ -130,7 +130,8 @@ impl Backend for Redis {
 
     /// Counts what there is, trace by trace: what has expired does not count, whether it was swept out or not.
     fn stats(&self) -> Result<Stats> {
-        let mut stats = Stats { traces: 0, events: 0, bytes: None, oldest: self.outermost(true)?, newest: self.outermost(false)? };
+        let mut stats =
+            Stats { traces: 0, events: 0, bytes: None, oldest: self.outermost(true)?, newest: self.outermost(false)? };
         let mut next = 0;
         loop {
             let end = next + KEYS_A_CALL as i64;

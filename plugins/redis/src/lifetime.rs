@@ -19,10 +19,8 @@ impl Lifetime {
     pub fn from_now(server: &Connection, settings: &Settings) -> Result<Self> {
         let Some(seconds) = settings.ttl_seconds else { return Ok(Self::Forever) };
         let time = server.run_one(Command::new("TIME"))?.into_elements();
-        let parts: Vec<i64> = time
-            .into_iter()
-            .filter_map(|part| str::from_utf8(&part.into_bytes()?).ok()?.parse().ok())
-            .collect();
+        let parts: Vec<i64> =
+            time.into_iter().filter_map(|part| str::from_utf8(&part.into_bytes()?).ok()?.parse().ok()).collect();
         let [now_seconds, microseconds] = parts[..] else {
             return Err(StorageError::other("the server does not tell the time"));
         };

@@ -59,10 +59,8 @@ fn delete_some(server: &Connection, ids: &[Uuid]) -> Result<u64> {
     for _ in 0..TRIES {
         let indexed = read_indexes(server, ids)?;
         // The answers to these tell whether there was anything: what has expired does not count.
-        let mut commands: Vec<_> = ids
-            .iter()
-            .map(|id| Command::new("DEL").arg(key::trace(*id)).arg(key::events(*id)))
-            .collect();
+        let mut commands: Vec<_> =
+            ids.iter().map(|id| Command::new("DEL").arg(key::trace(*id)).arg(key::events(*id))).collect();
         for (id, indexed) in ids.iter().zip(&indexed) {
             if let Some(indexed) = indexed {
                 commands.extend(from_indexes(*id, indexed)?);

@@ -29,7 +29,9 @@ mod tests {
         assert_eq!(Settings::parse("{}").unwrap(), Settings::default());
         assert_eq!(Settings::parse(r#"{"ttl_seconds":3600}"#).unwrap().ttl_seconds, NonZeroU32::new(3600));
         for (config, named) in [(r#"{"ttl":1}"#, "expected `ttl_seconds`"), (r#"{"ttl_seconds":0}"#, "nonzero")] {
-            let StorageError::InvalidArgument(message) = Settings::parse(config).unwrap_err() else { panic!("{config}") };
+            let StorageError::InvalidArgument(message) = Settings::parse(config).unwrap_err() else {
+                panic!("{config}")
+            };
             assert!(message.contains(named), "{message}");
         }
     }

@@ -125,4 +125,3 @@ fn bounds(query: &TraceQuery) -> (Vec<u8>, Vec<u8>) {
 fn exclusive(bound: &[u8]) -> Vec<u8> {
     [b"(", bound].concat()
 }
-

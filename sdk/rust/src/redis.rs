@@ -176,11 +176,7 @@ impl Connection {
     }
 
     /// Runs the commands once an event of the batch. Says how many commands ran.
-    pub fn run_batch(
-        &self,
-        commands: impl IntoIterator<Item = Template>,
-        events: &EventBatch,
-    ) -> Result<u64, Error> {
+    pub fn run_batch(&self, commands: impl IntoIterator<Item = Template>, events: &EventBatch) -> Result<u64, Error> {
         let commands: Vec<_> = commands.into_iter().map(|template| template.0).collect();
         self.pipeline_batch(&commands, events)
     }

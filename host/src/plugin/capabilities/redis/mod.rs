@@ -200,7 +200,10 @@ impl Connection {
     async fn eval(&self, script: &str, keys: &[Vec<u8>], arguments: &[Vec<u8>]) -> Result<Value, RedisError> {
         if !self.server.scripts {
             let setting = self.server.setting();
-            return Err(refused("EVAL", &format!("set `scripts = true` in {setting} if the plugin is to be trusted with it")));
+            return Err(refused(
+                "EVAL",
+                &format!("set `scripts = true` in {setting} if the plugin is to be trusted with it"),
+            ));
         }
         let lease = self.server.lease().await?;
         let by_digest = Script::new(script);

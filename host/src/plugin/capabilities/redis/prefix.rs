@@ -43,7 +43,8 @@ impl Prefix {
         let escaped = self.escaped();
         match command.iter().skip(2).step_by(2).position(|option| option.eq_ignore_ascii_case(b"MATCH")) {
             Some(option) => {
-                let pattern = command.get_mut(2 + 2 * option + 1).ok_or_else(|| refused("SCAN", "MATCH lacks its pattern"))?;
+                let pattern =
+                    command.get_mut(2 + 2 * option + 1).ok_or_else(|| refused("SCAN", "MATCH lacks its pattern"))?;
                 pattern.splice(0..0, escaped);
             }
             None => command.extend([b"MATCH".to_vec(), [escaped, b"*".to_vec()].concat()]),
@@ -75,7 +76,9 @@ impl Prefix {
                 parts
                     .into_iter()
                     .map(|part| match part {
-                        Value::Array(keys) => Value::Array(keys.into_iter().filter_map(|key| self.strip_key(key)).collect()),
+                        Value::Array(keys) => {
+                            Value::Array(keys.into_iter().filter_map(|key| self.strip_key(key)).collect())
+                        }
                         cursor => cursor,
                     })
                     .collect(),
@@ -156,7 +159,9 @@ mod tests {
 
     #[test]
     fn what_plugins_may_not_run_is_named() {
-        for (prefix, text) in [("", "FLUSHALL"), ("p:", "dbsize"), ("", "EVAL x 0"), ("", "KEYS *"), ("", "MEMORY DOCTOR")] {
+        for (prefix, text) in
+            [("", "FLUSHALL"), ("p:", "dbsize"), ("", "EVAL x 0"), ("", "KEYS *"), ("", "MEMORY DOCTOR")]
+        {
             let message = applied(prefix, text).unwrap_err();
             let name = text.split(' ').next().unwrap_or_default().to_uppercase();
             assert!(message.contains(&format!("`{name}`")), "{message}");

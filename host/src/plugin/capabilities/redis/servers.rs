@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion,
-    RedisError as ClientError, Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, RedisError as ClientError, Value,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -231,7 +231,13 @@ mod tests {
 
     #[test]
     fn addresses_that_are_none_are_refused_without_showing_them() {
-        for url in ["http://me:secret@x", "secret", "redis://me:secret@host:port", "redis://:secret@h/x", "rediss://:secret@h/#insecure"] {
+        for url in [
+            "http://me:secret@x",
+            "secret",
+            "redis://me:secret@host:port",
+            "redis://:secret@h/x",
+            "rediss://:secret@h/#insecure",
+        ] {
             let problem = connection_info(url).unwrap_err();
             assert!(!problem.contains("secret"), "{url}: {problem}");
         }

@@ -55,7 +55,8 @@ impl Template {
             for piece in pieces {
                 piece.write(row, &mut argument);
                 if bytes + argument.len() > max_bytes {
-                    let message = format!("a command of over {max_bytes} bytes: take fewer fields, or raise limits.result_mb");
+                    let message =
+                        format!("a command of over {max_bytes} bytes: take fewer fields, or raise limits.result_mb");
                     return Err(RedisError::LimitExceeded(message));
                 }
             }
@@ -208,7 +209,9 @@ mod tests {
         ] {
             assert!(matches!(packed(refusal), Err(RedisError::AccessDenied(_))));
         }
-        for mistake in [vec![], vec![vec![]], vec![field()], vec![vec![part("GET")], vec![Part::Field("nothing".into())]]] {
+        for mistake in
+            [vec![], vec![vec![]], vec![field()], vec![vec![part("GET")], vec![Part::Field("nothing".into())]]]
+        {
             let error = packed(mistake).unwrap_err();
             assert!(matches!(error, RedisError::Other(_) | RedisError::AccessDenied(_)), "{error:?}");
         }

@@ -1,0 +1,5 @@
+//! Servers that tests start for themselves.
+
+mod redis;
+
+pub use redis::RedisServer;

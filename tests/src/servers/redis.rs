@@ -1,0 +1,107 @@
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A Redis server of the test's own, empty, in a temporary folder, killed when it is dropped.
+pub struct RedisServer {
+    process: Child,
+    folder: TempDir,
+    options: Vec<String>,
+    port: u16,
+}
+
+impl RedisServer {
+    /// Starts a server that keeps everything in memory, reached through a socket.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with options of `redis-server`.
+    pub fn start_with(options: &[&str]) -> Self {
+        // A socket, no port: there is nothing to be taken by another test.
+        Self::try_start(options, 0).expect("redis-server ended at once; its log is above")
+    }
+
+    /// Starts a server that listens on a free port too.
+    pub fn start_on_port(options: &[&str]) -> Self {
+        // Between finding a free port and taking it, it may be taken: the server then ends.
+        let free = || Some(TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port());
+        let started = (0..20).find_map(|_| Self::try_start(options, free()?));
+        started.expect("redis-server finds no port to listen on; its log is above")
+    }
+
+    fn try_start(options: &[&str], port: u16) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options: Vec<_> = options.iter().map(|option| option.to_string()).collect();
+        let mut server = Self { process: spawn(&folder, &options, port), folder, options, port };
+        server.listens().then_some(server)
+    }
+
+    /// Whether it listens; otherwise it has ended.
+    fn listens(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while UnixStream::connect(self.socket()).is_err() {
+            if self.process.try_wait().expect("it is ours").is_some() {
+                return false;
+            }
+            assert!(Instant::now() < deadline, "redis-server does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        true
+    }
+
+    /// Ends the server as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("it is ours");
+        self.process.wait().expect("it is ours");
+        // It would answer that it is there.
+        let _ = std::fs::remove_file(self.socket());
+    }
+
+    /// Starts the server again in its folder, after it was killed.
+    pub fn start_again(&mut self) {
+        self.process = spawn(&self.folder, &self.options, self.port);
+        assert!(self.listens(), "redis-server ended at once; its log is above");
+    }
+
+    /// What a client connects to.
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// The same over TCP, of a server that listens on a port.
+    pub fn tcp_url(&self) -> String {
+        assert_ne!(self.port, 0, "it listens on no port");
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+}
+
+fn spawn(folder: &TempDir, options: &[String], port: u16) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--unixsocket"])
+        .arg(folder.path().join("redis.sock"))
+        .args(["--loglevel", "warning"])
+        .args(options)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("redis-server can't be started ({error}); install it: apt-get install --yes redis-server")
+        })
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
