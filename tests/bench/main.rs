@@ -10,6 +10,7 @@ mod ingest;
 mod measure;
 mod memory;
 mod plugin;
+mod redis;
 mod report;
 mod sqlite;
 mod workload;
@@ -65,6 +66,7 @@ async fn main() -> Result<()> {
     sqlite::measure(&sizes, &mut report).await?;
     memory::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
+    redis::measure(&sizes, &mut report).await?;
     ingest::measure(&sizes, &mut report).await?;
     report.end()
 }

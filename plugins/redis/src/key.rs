@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `trace:ID` | string | the body of the header |
 //! | `events:ID` | sorted set | the places of the events, all with score 0, hence in the order of their bytes |
-//! | `bodies:ID` | hash | place to body of the event |
+//! | `bodies:ID` | hash | place to body of the event, which counts as stored once this is there |
 //! | `about:ID` | set | what the events are about, to search by: see [`about`](crate::about) |
 //! | `index:ID` | string | the header's searchable fields, as they stand in the indexes |
 //! | `by:..` | sorted set | an index: the places of traces, all with score 0 |

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use header::Header;
 use lifetime::{Lifetime, of_events};
 use place::{Place, checked_token};
-use reflow_tracing_plugin::redis::{Command, Connection, Reply, Template, field, fixed, sortable};
+use reflow_tracing_plugin::redis::{Command, Connection, Part, Reply, Template, field, fixed, sortable};
 use reflow_tracing_plugin::{
     Backend, Column, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage,
     TraceQuery, Uuid, export,
@@ -75,7 +75,7 @@ impl Backend for Redis {
             let all = |id: &Uuid| lifetime.extend(of_events(*id).into_iter().chain([key::trace(*id)]));
             self.server.run(ids.iter().flat_map(|id| [lifetime.note(*id)].into_iter().chain(all(id))))?;
         }
-        self.server.run_batch(store_event(), events)?;
+        self.server.run_batch_unless(is_stored(), store_event(), events)?;
         // After, for what was added, and in case that the trace was deleted meanwhile.
         for ids in ids.chunks(KEYS_A_CALL) {
             let added = |id: &Uuid| match lifetime {
@@ -101,27 +101,31 @@ impl Backend for Redis {
     }
 
     fn get_events(&self, trace_id: Uuid, page: PageRequest) -> Result<EventPage> {
-        let from = match &page.token {
+        let mut from = match &page.token {
             None => b"-".to_vec(),
             Some(token) => [b"(", checked_token(token)?].concat(),
         };
-        let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
-        // One more tells whether there are more.
-        let range = Command::new("ZRANGE").arg(key::events(trace_id)).arg(from).arg("+").arg("BYLEX");
-        let range = range.arg("LIMIT").number(offset).number(i64::from(page.limit) + 1);
-        let places = self.server.run_one(range)?.into_elements();
-        let mut places: Vec<_> = places.into_iter().filter_map(Reply::into_bytes).collect();
-        let more = places.len() > page.limit as usize;
-        places.truncate(page.limit as usize);
-        let next = places.last().filter(|_| more).cloned();
-        if places.is_empty() {
-            return Ok(EventPage { events: EventBatch::new(), next: None });
+        let mut offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
+        loop {
+            // One more tells whether there are more.
+            let range = Command::new("ZRANGE").arg(key::events(trace_id)).arg(from).arg("+").arg("BYLEX");
+            let range = range.arg("LIMIT").number(offset).number(i64::from(page.limit) + 1);
+            let places = self.server.run_one(range)?.into_elements();
+            let mut places: Vec<_> = places.into_iter().filter_map(Reply::into_bytes).collect();
+            let more = places.len() > page.limit as usize;
+            places.truncate(page.limit as usize);
+            let Some(last) = places.last().cloned() else {
+                return Ok(EventPage { events: EventBatch::new(), next: None });
+            };
+            let bodies = Command::new("HMGET").arg(key::bodies(trace_id)).args(places);
+            let events = self.server.run_for_events([bodies])?;
+            // All of them are being stored, or were deleted just now: what follows may be there.
+            if events.len() == 0 && more {
+                (from, offset) = ([b"(", &*last].concat(), 0);
+                continue;
+            }
+            return Ok(EventPage { events, next: Some(last).filter(|_| more) });
         }
-        let bodies = Command::new("HMGET").arg(key::bodies(trace_id)).args(places);
-        let events = self.server.run_for_events([bodies])?;
-        // Deleted meanwhile, the trace has no more events.
-        let next = next.filter(|_| events.len() > 0);
-        Ok(EventPage { events, next })
     }
 
     fn delete_traces(&self, ids: Vec<Uuid>) -> Result<u64> {
@@ -143,7 +147,7 @@ impl Backend for Redis {
                 return Ok(stats);
             }
             let headers = Command::new("EXISTS").args(ids.iter().map(|id| key::trace(*id)));
-            let events = ids.iter().map(|id| Command::new("ZCARD").arg(key::events(*id)));
+            let events = ids.iter().map(|id| Command::new("HLEN").arg(key::bodies(*id)));
             let counts = self.server.run(std::iter::once(headers).chain(events))?;
             let mut counts = counts.iter().filter_map(Reply::as_integer).map(|count| count.unsigned_abs());
             stats.traces += counts.next().unwrap_or(0);
@@ -214,14 +218,24 @@ fn all() -> TraceQuery {
     }
 }
 
-/// What an event is stored with, once or again. The body comes first: whoever sees a place then finds it.
+/// Whether an event is stored. Of two with one identity the first stays, and what it is about.
+fn is_stored() -> Template {
+    Template::new("HEXISTS").arg([fixed("bodies:"), field("trace-id")]).arg(place())
+}
+
+/// What an event is stored with. The body makes it count as stored, so it comes last: if this is interrupted, the event is
+/// stored again as a whole.
 fn store_event() -> [Template; 3] {
-    let place = || [sortable("timestamp"), sortable("event-id")];
     [
-        Template::new("HSETNX").arg([fixed("bodies:"), field("trace-id")]).arg(place()).arg([field("body")]),
-        Template::new("ZADD").arg([fixed("events:"), field("trace-id")]).arg([fixed("0")]).arg(place()),
         about::remember(),
+        Template::new("ZADD").arg([fixed("events:"), field("trace-id")]).arg([fixed("0")]).arg(place()),
+        Template::new("HSETNX").arg([fixed("bodies:"), field("trace-id")]).arg(place()).arg([field("body")]),
     ]
+}
+
+/// Where an event stands among those of its trace.
+fn place() -> [Part; 2] {
+    [sortable("timestamp"), sortable("event-id")]
 }
 
 /// The traces that the events belong to.

@@ -178,7 +178,19 @@ impl Connection {
     /// Runs the commands once an event of the batch. Says how many commands ran.
     pub fn run_batch(&self, commands: impl IntoIterator<Item = Template>, events: &EventBatch) -> Result<u64, Error> {
         let commands: Vec<_> = commands.into_iter().map(|template| template.0).collect();
-        self.pipeline_batch(&commands, events)
+        self.pipeline_batch(None, &commands, events)
+    }
+
+    /// The same for the events for which `exists` answers with 0 or nil. An event that comes twice in the batch, as far as
+    /// `exists` tells, counts once.
+    pub fn run_batch_unless(
+        &self,
+        exists: Template,
+        commands: impl IntoIterator<Item = Template>,
+        events: &EventBatch,
+    ) -> Result<u64, Error> {
+        let commands: Vec<_> = commands.into_iter().map(|template| template.0).collect();
+        self.pipeline_batch(Some(&exists.0), &commands, events)
     }
 
     /// Runs commands that answer with bodies of events. These never enter the plugin.

@@ -12,7 +12,7 @@ mod template;
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream as streams};
+use futures::{Stream, StreamExt, TryStreamExt, stream as streams};
 use redis::{Cmd, Pipeline, Script, Value};
 use wasmtime::component::Resource;
 
@@ -22,8 +22,8 @@ use crate::plugin::bindings::reflow::capabilities::redis::{
 };
 use crate::plugin::instance::InstanceState;
 use prefix::{Answer, refused};
-use servers::Server;
 pub(crate) use servers::Servers;
+use servers::{Lease, Server};
 use template::{Chunks, Template};
 
 type Reached<T> = wasmtime::Result<Result<T, RedisError>>;
@@ -66,12 +66,13 @@ impl HostConnection for InstanceState {
     async fn pipeline_batch(
         &mut self,
         this: Resource<Connection>,
+        unless: Option<Vec<Vec<Part>>>,
         commands: Vec<Vec<Vec<Part>>>,
         rows: Resource<EventBatch>,
     ) -> Reached<u64> {
         let rows = self.table.get(&rows)?.clone();
         let max_bytes = self.limits.result_bytes();
-        Ok(self.table.get(&this)?.pipeline_batch(commands, &rows, max_bytes).await)
+        Ok(self.table.get(&this)?.pipeline_batch(unless, commands, &rows, max_bytes).await)
     }
 
     async fn eval(
@@ -100,6 +101,19 @@ impl HostConnection for InstanceState {
         self.table.delete(this)?;
         Ok(())
     }
+}
+
+/// Runs chunks of commands one after another. Gives the answers to each; ends at the first refusal.
+fn answers<'a>(lease: &'a Lease<'a>, chunks: Chunks<'a>) -> impl Stream<Item = Result<Vec<Value>, RedisError>> + 'a {
+    let run = async |chunk: Result<Pipeline, RedisError>| {
+        let values = lease.run(&chunk?).await?;
+        lease.allow_again();
+        match reply::first_refusal(&values) {
+            Some(refusal) => Err(refusal),
+            None => Ok(values),
+        }
+    };
+    streams::iter(chunks).map(run).buffered(CHUNKS_UNDER_WAY)
 }
 
 impl Connection {
@@ -143,7 +157,7 @@ impl Connection {
     }
 
     /// Watches the keys. Whether they hold what is expected.
-    async fn watch(&self, lease: &servers::Lease<'_>, expected: &[Expectation]) -> Result<bool, RedisError> {
+    async fn watch(&self, lease: &Lease<'_>, expected: &[Expectation]) -> Result<bool, RedisError> {
         let mut commands = Pipeline::new();
         let mut watch = redis::cmd("WATCH");
         for Expectation { key, value } in expected {
@@ -171,28 +185,25 @@ impl Connection {
 
     async fn pipeline_batch(
         &self,
+        unless: Option<Vec<Vec<Part>>>,
         commands: Vec<Vec<Vec<Part>>>,
         rows: &EventBatch,
         max_bytes: usize,
     ) -> Result<u64, RedisError> {
-        let templates = commands
-            .into_iter()
-            .map(|arguments| Template::new(arguments, &self.server.prefix))
-            .collect::<Result<Vec<_>, _>>()?;
+        let template = |arguments| Template::new(arguments, &self.server.prefix);
+        let unless = unless.map(template).transpose()?;
+        let commands = commands.into_iter().map(template).collect::<Result<Vec<_>, _>>()?;
         let lease = self.server.lease().await?;
-        let run = async |chunk: Result<Pipeline, RedisError>| {
-            let replies = lease.run(&chunk?).await?;
-            lease.allow_again();
-            match reply::first_refusal(&replies) {
-                Some(refusal) => Err(refusal),
-                None => Ok(replies.len() as u64),
-            }
-        };
-        let ran = streams::iter(Chunks::new(&templates, rows, max_bytes))
-            .map(run)
-            .buffered(CHUNKS_UNDER_WAY)
-            .try_fold(0, async |ran, more| Ok(ran + more))
-            .await?;
+        let mut rows: Vec<_> = rows.rows().iter().collect();
+        if let Some(unless) = unless {
+            rows = template::distinct(&unless, &rows, max_bytes)?;
+            let question = [unless];
+            let found = answers(&lease, Chunks::new(&question, &rows, max_bytes)).try_concat().await?;
+            let absent = found.iter().map(|value| matches!(value, Value::Int(0) | Value::Nil));
+            rows = rows.iter().zip(absent).filter(|(_, absent)| *absent).map(|(row, _)| *row).collect();
+        }
+        let chunks = Chunks::new(&commands, &rows, max_bytes);
+        let ran = answers(&lease, chunks).try_fold(0, async |ran, values| Ok(ran + values.len() as u64)).await?;
         lease.give_back();
         Ok(ran)
     }

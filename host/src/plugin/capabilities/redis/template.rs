@@ -1,10 +1,12 @@
 //! Commands that are run once an event, with fields of it in their arguments.
 
+use std::collections::HashSet;
+
 use redis::{Cmd, Pipeline};
 
 use super::prefix::{Prefix, refused};
 use super::{Part, RedisError};
-use crate::plugin::batch::{EventBatch, Field, FieldValue, Row};
+use crate::plugin::batch::{Field, FieldValue, Row};
 
 /// What is sent at a time: enough that round trips don't matter, little enough for buffers.
 const CHUNK_COMMANDS: usize = 2_000;
@@ -126,14 +128,14 @@ fn sortable(number: i64) -> [u8; 8] {
 /// The commands of a batch, some at a time.
 pub(super) struct Chunks<'a> {
     templates: &'a [Template],
-    batch: &'a EventBatch,
-    next_row: usize,
+    rows: &'a [&'a Row],
     max_bytes: usize,
 }
 
 impl<'a> Chunks<'a> {
-    pub(super) fn new(templates: &'a [Template], batch: &'a EventBatch, max_bytes: usize) -> Self {
-        Self { templates, batch, next_row: 0, max_bytes }
+    /// No command may take more than `max_bytes`.
+    pub(super) fn new(templates: &'a [Template], rows: &'a [&'a Row], max_bytes: usize) -> Self {
+        Self { templates, rows, max_bytes }
     }
 }
 
@@ -143,7 +145,10 @@ impl Iterator for Chunks<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let mut commands = Pipeline::with_capacity(CHUNK_COMMANDS);
         let mut bytes = 0;
-        while let Some(row) = self.batch.rows().get(self.next_row) {
+        while let Some((row, rest)) = self.rows.split_first()
+            && commands.len() < CHUNK_COMMANDS
+            && bytes < CHUNK_BYTES
+        {
             for template in self.templates {
                 match template.fill(row, self.max_bytes) {
                     Ok((command, more)) => {
@@ -153,26 +158,41 @@ impl Iterator for Chunks<'_> {
                     Err(error) => return Some(Err(error)),
                 }
             }
-            self.next_row += 1;
-            if commands.len() >= CHUNK_COMMANDS || bytes >= CHUNK_BYTES {
-                break;
-            }
+            self.rows = rest;
         }
         (!commands.is_empty()).then_some(Ok(commands))
     }
+}
+
+/// The rows for which the filled template is another than for every row before.
+pub(super) fn distinct<'a>(
+    template: &Template,
+    rows: &[&'a Row],
+    max_bytes: usize,
+) -> Result<Vec<&'a Row>, RedisError> {
+    let mut seen = HashSet::with_capacity(rows.len());
+    let mut distinct = Vec::with_capacity(rows.len());
+    for row in rows {
+        if seen.insert(template.fill(row, max_bytes)?.0.get_packed_command()) {
+            distinct.push(*row);
+        }
+    }
+    Ok(distinct)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{TraceEvent, TraceId};
+    use crate::plugin::batch::EventBatch;
 
     fn packed(arguments: Vec<Vec<Part>>) -> Result<String, RedisError> {
         let mut event = TraceEvent { actor_id: "parser".into(), ..TraceEvent::default() };
         event.data.error = Some(String::new());
         let batch = EventBatch::new(vec![(TraceId(uuid::Uuid::from_u128(7)), event)]);
         let templates = [Template::new(arguments, &Prefix::new("p:"))?];
-        let chunk = Chunks::new(&templates, &batch, 200).next().expect("there is an event")?;
+        let rows: Vec<_> = batch.rows().iter().collect();
+        let chunk = Chunks::new(&templates, &rows, 200).next().expect("there is an event")?;
         Ok(String::from_utf8_lossy(&chunk.get_packed_pipeline()).replace("\r\n", " "))
     }
 
