@@ -140,6 +140,36 @@ async fn traces_expire_with_all_that_is_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_writer_left_without_an_end_gets_one() {
+    let server = RedisServer::start();
+    let storage = open(server.url(), "", json!({"ttl_seconds": 100})).await.expect("it opens");
+    let (left, expired) = (trace("left", 2), trace("expired", 2));
+    storage.store_traces(vec![left.clone(), expired.clone()]).await.expect("stored");
+    // As if a writer had died before it could set when what it stored expires, and the time were up.
+    let mut operator = operator(&server);
+    for key in keys(&server).iter().filter(|key| key.contains(&left.trace_id.to_string())) {
+        redis::cmd("PERSIST").arg(key).exec(&mut operator).expect("it is done");
+    }
+    for key in
+        keys(&server).iter().filter(|key| key.contains(&expired.trace_id.to_string()) && !key.starts_with("index:"))
+    {
+        redis::cmd("DEL").arg(key).exec(&mut operator).expect("it is done");
+    }
+    for id in [left.trace_id, expired.trace_id] {
+        redis::cmd("ZADD").arg("traces").arg(1).arg(id.as_uuid().as_bytes()).exec(&mut operator).expect("it is done");
+    }
+    storage.store_trace(trace("next", 0)).await.expect("stored");
+    assert!(storage.get_trace(left.trace_id).await.expect("it answers") == Some(left.clone()));
+    for kind in ["trace", "events", "bodies", "about"] {
+        let ttl: i64 =
+            redis::cmd("TTL").arg(format!("{kind}:{}", left.trace_id)).query(&mut operator).expect("it answers");
+        assert!((90..=100).contains(&ttl), "{kind}: {ttl} s");
+    }
+    assert!(!keys(&server).iter().any(|key| key.contains("expired")), "{:?}", keys(&server));
+    assert_eq!(storage.stats().await.expect("it answers").traces, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_extends_the_life_of_the_whole_trace() {
     let server = RedisServer::start();
     let short = open(server.url(), "", json!({"ttl_seconds": 2})).await.expect("it opens");

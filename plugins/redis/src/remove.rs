@@ -89,22 +89,39 @@ pub fn sweep(server: &Connection, lifetime: Lifetime, most: usize) -> Result<()>
     let due = Command::new("ZRANGE").arg(key::TRACES).arg("-inf").number(now).arg("BYSCORE").arg("LIMIT").number(0);
     let due = server.run_one(due.number(i64::try_from(most).unwrap_or(i64::MAX)))?.into_elements();
     let ids = due.into_iter().filter_map(|id| Some(Uuid::from_bytes(id.into_bytes()?.try_into().ok()?)));
-    for id in ids {
-        let indexed = read_indexes(server, &[id])?;
-        let gone = [key::trace(id), key::events(id), key::bodies(id)];
-        let absent = gone.iter().map(|key| Expectation { key: key.clone().into_bytes(), value: None });
-        let expected: Vec<_> = unchanged(&[id], &indexed).into_iter().chain(absent).collect();
-        let mut commands = Vec::new();
-        if let Some(Some(indexed)) = indexed.first() {
-            commands.extend(from_indexes(id, indexed)?);
+    let ids: Vec<_> = ids.collect();
+    ids.chunks(TRACES_A_TRANSACTION).try_for_each(|ids| sweep_some(server, lifetime, ids))
+}
+
+/// Takes traces out of the indexes if nothing is left of them.
+fn sweep_some(server: &Connection, lifetime: Lifetime, ids: &[Uuid]) -> Result<()> {
+    let indexed = read_indexes(server, ids)?;
+    let mut expected = unchanged(ids, &indexed);
+    let mut commands = Vec::new();
+    for (id, indexed) in ids.iter().zip(&indexed) {
+        let gone = [key::trace(*id), key::events(*id), key::bodies(*id)];
+        expected.extend(gone.map(|key| Expectation { key: key.into_bytes(), value: None }));
+        if let Some(indexed) = indexed {
+            commands.extend(from_indexes(*id, indexed)?);
         }
-        commands.extend(forget(id));
-        if server.run_if(&expected, commands)?.is_none() {
-            // Written to since, or a writer died before it could set when this expires.
-            let keys = of_events(id).into_iter().chain([key::trace(id)]);
+        commands.extend(forget(*id));
+    }
+    if server.run_if(&expected, commands)?.is_some() {
+        return Ok(());
+    }
+    match ids {
+        // It was written to since, or a writer died before it could set when this expires.
+        [id] => {
+            let keys = of_events(*id).into_iter().chain([key::trace(*id)]);
             let unset = lifetime.extend(keys).map(|command| command.arg("NX"));
-            server.run(unset.chain([lifetime.note_later(id)]))?;
+            server.run(unset.chain([lifetime.note_later(*id)]))?;
+            Ok(())
+        }
+        // One of them: the others can go.
+        _ => {
+            let (some, others) = ids.split_at(ids.len() / 2);
+            sweep_some(server, lifetime, some)?;
+            sweep_some(server, lifetime, others)
         }
     }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,22 @@ impl RedisServer {
     /// Starts a server that listens on a free port too.
     pub fn start_on_port(options: &[&str]) -> Self {
         // Between finding a free port and taking it, it may be taken: the server then ends.
-        let free = || Some(TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port());
-        let started = (0..20).find_map(|_| Self::try_start(options, free()?));
+        let started = (0..20).find_map(|_| Self::try_start(options, free_port()?));
+        started.expect("redis-server finds no port to listen on; its log is above")
+    }
+
+    /// Starts a server that listens on a free port for TLS alone, with this certificate and key.
+    pub fn start_with_tls(certificate: &Path, key: &Path) -> Self {
+        let path = |file: &Path| file.to_str().expect("a path of ours").to_owned();
+        let (certificate, key) = (path(certificate), path(key));
+        let started = (0..20).find_map(|_| {
+            let port = free_port()?;
+            let tls = ["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"];
+            let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key];
+            let mut server = Self::try_start(&[&tls[..], &files].concat(), 0)?;
+            server.port = port;
+            Some(server)
+        });
         started.expect("redis-server finds no port to listen on; its log is above")
     }
 
@@ -75,13 +89,22 @@ impl RedisServer {
 
     /// The same over TCP, of a server that listens on a port.
     pub fn tcp_url(&self) -> String {
+        format!("redis://{}/0", self.address())
+    }
+
+    /// `HOST:PORT`, of a server that listens on a port.
+    pub fn address(&self) -> String {
         assert_ne!(self.port, 0, "it listens on no port");
-        format!("redis://127.0.0.1:{}/0", self.port)
+        format!("127.0.0.1:{}", self.port)
     }
 
     fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
+}
+
+fn free_port() -> Option<u16> {
+    Some(TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port())
 }
 
 fn spawn(folder: &TempDir, options: &[String], port: u16) -> Child {

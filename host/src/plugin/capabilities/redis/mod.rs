@@ -118,9 +118,10 @@ fn answers<'a>(lease: &'a Lease<'a>, chunks: Chunks<'a>) -> impl Stream<Item = R
 
 impl Connection {
     async fn pipeline(&self, commands: Vec<Command>) -> Result<Vec<Value>, RedisError> {
-        let (commands, answers) = self.pack(commands)?;
+        let mut packed = Pipeline::with_capacity(commands.len());
+        let answers = self.pack(commands, &mut packed)?;
         let lease = self.server.lease().await?;
-        let values = lease.run(&commands).await?;
+        let values = lease.run(&packed).await?;
         lease.give_back();
         Ok(self.strip(&answers, values))
     }
@@ -130,14 +131,10 @@ impl Connection {
         expected: Vec<Expectation>,
         commands: Vec<Command>,
     ) -> Result<Option<Vec<Value>>, RedisError> {
-        let (commands, answers) = self.pack(commands)?;
         let mut transaction = Pipeline::with_capacity(commands.len() + 2);
-        transaction.add_command(redis::cmd("MULTI"));
-        commands.cmd_iter().for_each(|command| {
-            transaction.add_command(command.clone());
-        });
-        transaction.add_command(redis::cmd("EXEC"));
-
+        transaction.cmd("MULTI");
+        let answers = self.pack(commands, &mut transaction)?;
+        transaction.cmd("EXEC");
         let lease = self.server.lease().await?;
         if !expected.is_empty() && !self.watch(&lease, &expected).await? {
             lease.run_one(redis::cmd("UNWATCH")).await?;
@@ -151,34 +148,27 @@ impl Connection {
             Some(Value::Nil) => Ok(None),
             // One was refused before any ran; which one is among the answers before.
             last => Err(reply::first_refusal(&replies)
-                .or_else(|| reply::first_refusal(last.as_slice()))
+                .or_else(|| reply::refusal(last.as_ref()?))
                 .unwrap_or_else(|| RedisError::Other("a transaction without an answer".into()))),
         }
     }
 
     /// Watches the keys. Whether they hold what is expected.
     async fn watch(&self, lease: &Lease<'_>, expected: &[Expectation]) -> Result<bool, RedisError> {
-        let mut commands = Pipeline::new();
-        let mut watch = redis::cmd("WATCH");
-        for Expectation { key, value } in expected {
-            let key = self.server.prefix.key(key);
-            watch.arg(&key);
-            commands.add_command(redis::cmd(if value.is_some() { "GET" } else { "EXISTS" }).arg(&key).take());
+        let keys: Vec<_> = expected.iter().map(|expectation| self.server.prefix.key(&expectation.key)).collect();
+        let mut commands = Pipeline::with_capacity(keys.len() + 1);
+        commands.cmd("WATCH").arg(&keys);
+        for (Expectation { value, .. }, key) in expected.iter().zip(&keys) {
+            commands.cmd(if value.is_some() { "GET" } else { "EXISTS" }).arg(key);
         }
-        let mut watching = Pipeline::new();
-        watching.add_command(watch);
-        commands.cmd_iter().for_each(|command| {
-            watching.add_command(command.clone());
-        });
-        let found = lease.run(&watching).await?;
-        // Another kind of value than a string is not what was expected, nor a failure.
-        if let Some(refusal @ Value::ServerError(_)) = found.first() {
-            let refusal = reply::first_refusal(std::slice::from_ref(refusal));
-            return Err(refusal.unwrap_or_else(|| RedisError::Other("the server watches no keys".into())));
+        let found = lease.run(&commands).await?;
+        if let Some(refusal) = found.first().and_then(reply::refusal) {
+            return Err(refusal);
         }
-        Ok(expected.iter().zip(&found[1..]).all(|(Expectation { value, .. }, found)| match (value, found) {
+        Ok(expected.iter().zip(found.iter().skip(1)).all(|(Expectation { value, .. }, found)| match (value, found) {
             (Some(value), Value::BulkString(found)) => value == found,
             (None, Value::Int(0)) => true,
+            // Another kind of value than a string is not what was expected, and no failure.
             _ => false,
         }))
     }
@@ -233,21 +223,20 @@ impl Connection {
             value = lease.run_one(command("EVAL", script)).await?;
         }
         lease.give_back();
-        match value {
-            Value::ServerError(error) => Err(RedisError::Server(reply::message(&error))),
-            value => Ok(value),
+        match reply::refusal(&value) {
+            Some(refusal) => Err(refusal),
+            None => Ok(value),
         }
     }
 
-    /// The commands as they are sent, and what is to be done with their answers.
-    fn pack(&self, commands: Vec<Command>) -> Result<(Pipeline, Vec<Answer>), RedisError> {
-        let mut packed = Pipeline::with_capacity(commands.len());
+    /// Adds the commands as they are sent. Gives what is to be done with their answers.
+    fn pack(&self, commands: Vec<Command>, packed: &mut Pipeline) -> Result<Vec<Answer>, RedisError> {
         let mut answers = Vec::with_capacity(commands.len());
         for mut command in commands {
             answers.push(self.server.prefix.apply(&mut command)?);
             packed.add_command(Cmd::new().arg(command).take());
         }
-        Ok((packed, answers))
+        Ok(answers)
     }
 
     fn strip(&self, answers: &[Answer], values: Vec<Value>) -> Vec<Value> {

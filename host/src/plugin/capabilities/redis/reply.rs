@@ -36,19 +36,24 @@ fn too_long() -> RedisError {
 }
 
 /// What the server said, starting with the code.
-pub(super) fn message(error: &ServerError) -> String {
+fn message(error: &ServerError) -> String {
     match error.details() {
         Some(details) => format!("{} {details}", error.code()),
         None => error.code().to_owned(),
     }
 }
 
-/// The first refusal among answers.
-pub(super) fn first_refusal(values: &[Value]) -> Option<RedisError> {
-    values.iter().find_map(|value| match value {
+/// The error that an answer is, if it is one.
+pub(super) fn refusal(value: &Value) -> Option<RedisError> {
+    match value {
         Value::ServerError(error) => Some(RedisError::Server(message(error))),
         _ => None,
-    })
+    }
+}
+
+/// The first refusal among answers.
+pub(super) fn first_refusal(values: &[Value]) -> Option<RedisError> {
+    values.iter().find_map(refusal)
 }
 
 /// The events whose bodies are in the answers.

@@ -230,6 +230,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_mistake_in_a_grant_does_not_widen_it() {
+        let read = serde_json::from_value::<RedisGrant>;
+        assert_eq!(read("redis://h".into()).unwrap().prefix, "");
+        assert_eq!(read(serde_json::json!({"url": "redis://h", "prefix": "p:"})).unwrap().prefix, "p:");
+        let error = read(serde_json::json!({"url": "redis://h", "prefx": "p:"})).unwrap_err();
+        assert!(error.to_string().contains("`prefix`"), "{error}");
+    }
+
+    #[test]
     fn addresses_that_are_none_are_refused_without_showing_them() {
         for url in [
             "http://me:secret@x",

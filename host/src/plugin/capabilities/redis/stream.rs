@@ -2,23 +2,26 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 
 use redis::ConnectionAddr;
 use redis::aio::AsyncStream;
-use std::sync::LazyLock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
+/// What each line of an answer is charged with beside its bytes: what it announces takes room of its own in the host, be it as
+/// small as a number. (Most lines are announcements; those within a value are few.)
+const LINE_BYTES: usize = 32;
+
 /// What is known of a stream from outside.
 #[derive(Default)]
 pub(super) struct Meter {
-    /// Bytes that may still be read.
+    /// Bytes that may still be read, by their cost.
     left: AtomicUsize,
     /// Whether more would have come.
     exceeded: AtomicBool,
@@ -87,11 +90,12 @@ impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = ready!(self.inner.as_mut().poll_read(cx, buf));
-        let bytes = buf.filled().len() - before;
-        if read.is_err() || bytes == 0 {
+        let new = &buf.filled()[before..];
+        if read.is_err() || new.is_empty() {
             self.meter.closed.store(true, Ordering::Relaxed);
         }
-        let fits = self.meter.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
+        let cost = new.len() + LINE_BYTES * new.iter().filter(|byte| **byte == b'\n').count();
+        let fits = self.meter.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost));
         if fits.is_err() {
             self.meter.exceeded.store(true, Ordering::Relaxed);
             return Poll::Ready(Err(io::Error::other("an answer of too many bytes")));
