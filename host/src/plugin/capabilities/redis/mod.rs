@@ -31,8 +31,8 @@ type Reached<T> = wasmtime::Result<Result<T, RedisError>>;
 /// A command's name and arguments.
 type Command = Vec<Vec<u8>>;
 
-/// Chunks of a batch that are under way: one is written while the answers to the one before are read.
-const CHUNKS_UNDER_WAY: usize = 2;
+/// Chunks of a batch that are under way: some are written while the answers to those before are read.
+const CHUNKS_UNDER_WAY: usize = 4;
 
 /// A server that a plugin has opened.
 pub struct Connection {

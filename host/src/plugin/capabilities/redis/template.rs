@@ -8,9 +8,10 @@ use super::prefix::{Prefix, refused};
 use super::{Part, RedisError};
 use crate::plugin::batch::{Field, FieldValue, Row};
 
-/// What is sent at a time: enough that round trips don't matter, little enough for buffers.
-const CHUNK_COMMANDS: usize = 2_000;
-const CHUNK_BYTES: usize = 512 * 1024;
+/// What is sent at a time: so little that the server works on it while the next is made ready, and enough that the number of
+/// chunks does not matter.
+const CHUNK_COMMANDS: usize = 500;
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A command with places for fields.
 pub(super) struct Template {
