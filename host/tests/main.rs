@@ -8,6 +8,7 @@ mod memory_accounting;
 #[cfg(feature = "sqlite")]
 mod migration;
 #[cfg(all(feature = "redis", unix))]
+#[allow(dead_code)] // Other tests use the rest.
 #[path = "../../tests/src/servers/redis.rs"]
 mod redis_server;
 mod reflow_json;

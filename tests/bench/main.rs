@@ -11,6 +11,7 @@ mod measure;
 mod memory;
 mod plugin;
 mod plugin_start;
+mod redis;
 mod report;
 mod sqlite;
 mod workload;
@@ -67,6 +68,7 @@ async fn main() -> Result<()> {
     memory::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
     plugin_start::measure(&sizes, &mut report).await?;
+    redis::measure(&sizes, &mut report).await?;
     ingest::measure(&sizes, &mut report).await?;
     report.end()
 }

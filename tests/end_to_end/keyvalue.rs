@@ -8,7 +8,7 @@ use reflow_tracing::plugin::{Grants, Limits, PluginConfig};
 use reflow_tracing::storage::StorageError;
 use reflow_tracing_protocol::{FlowId, FlowVersion, TraceEvent, TraceId, TracingRequest, TracingResponse};
 #[cfg(unix)]
-use reflow_tracing_tests::servers::redis::RedisServer;
+use reflow_tracing_tests::servers::RedisServer;
 use reflow_tracing_tests::{Backend, Host, Setting, test_plugin};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;

@@ -13,6 +13,8 @@ mod life_cycle;
 mod mistakes;
 mod probe;
 mod recording;
+mod redis;
+mod redis_capability;
 mod repeated_crash;
 mod sqlite_crash;
 mod two_hosts;

@@ -97,7 +97,7 @@ impl fmt::Debug for RedisGrant {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields, expecting = "a URL, or a table of `url`, `prefix` and `scripts`")]
 enum RedisGrantForm {
     Url(String),
     #[serde(rename_all = "snake_case")]

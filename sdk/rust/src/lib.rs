@@ -47,7 +47,7 @@
 //! ```
 //!
 //! What the functions owe is written in the contract, `wit/storage/backend.wit`. Databases and the log are reached
-//! through [`sql`] and [`log`]. A component imports only what it uses.
+//! through [`sql`], [`redis`] and [`log`]. A component imports only what it uses.
 //!
 //! [`keyvalue`], [`config`], [`secrets`] and [`metrics`] are the host's other capabilities. HTTP requests, to the origins
 //! that the operator granted, go through `wasi:http/outgoing-handler`, for example with the crate `wasip2`
@@ -60,6 +60,7 @@ mod export;
 pub mod keyvalue;
 pub mod log;
 pub mod metrics;
+pub mod redis;
 pub mod secrets;
 pub mod sql;
 mod uuid;

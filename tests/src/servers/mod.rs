@@ -1,5 +1,5 @@
 //! Servers that tests start for themselves.
 
-/// Redis.
-#[cfg(unix)]
-pub mod redis;
+mod redis;
+
+pub use redis::RedisServer;

@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub mod keyvalue;
 mod log;
 pub mod metrics;
+pub mod redis;
 mod secrets;
 pub mod sql;
 
@@ -30,6 +31,7 @@ pub(crate) struct Granted {
     pub metrics: Arc<metrics::PluginMetrics>,
     pub log: Arc<log::PluginLog>,
     pub connections: ConnectionBudget,
+    pub redis: redis::Servers,
 }
 
 impl Granted {
@@ -42,6 +44,7 @@ impl Granted {
         let log = Arc::new(log::PluginLog::new(plugin));
         Ok(Self {
             sql: sql::Databases::new(plugin, &config.grants, connections)?,
+            redis: redis::Servers::new(plugin, config, connections)?,
             keyvalue: keyvalue::Buckets::new(plugin, config, connections, &log)?,
             http: http::Origins::new(plugin, &config.grants)?,
             settings: config::Settings::new(config),

@@ -12,6 +12,7 @@ use crate::plugin::capabilities::log::PluginLog;
 use crate::plugin::policy::PluginConfig;
 
 #[cfg(unix)]
+#[allow(dead_code)] // Other tests use the rest.
 #[path = "../../../../../tests/src/servers/redis.rs"]
 mod redis_server;
 
