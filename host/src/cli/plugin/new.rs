@@ -160,7 +160,9 @@ mod tests {
 
     #[test]
     fn names_that_no_crate_can_have_are_refused() {
-        for name in ["", "9lives", "Ledger", "a/b", "..", "a b", "memory", "sqlite", "dir", "test", "async", "l\u{e4}dger"] {
+        for name in
+            ["", "9lives", "Ledger", "a/b", "..", "a b", "memory", "sqlite", "dir", "test", "async", "l\u{e4}dger"]
+        {
             assert!(parse_name(name).is_err(), "{name}");
         }
         for name in ["ledger", "my-store_2"] {
