@@ -145,6 +145,8 @@ fn parse_name(name: &str) -> Result<String, String> {
         Err("it begins with a lower-case letter and has at most 64 of a-z, 0-9, `-` and `_`".into())
     } else if BUILT_IN.contains(&name) {
         Err("that is a built-in backend".into())
+    } else if ["dir", "cache_dir", "reload", "max_connections"].contains(&name) {
+        Err("that is a setting of [plugins] in the configuration".into())
     } else if TAKEN.contains(&name) {
         Err("that name is taken: a crate can't be named so, or the plugin uses the crate of that name".into())
     } else {
@@ -158,7 +160,9 @@ mod tests {
 
     #[test]
     fn names_that_no_crate_can_have_are_refused() {
-        for name in ["", "9lives", "Ledger", "a/b", "..", "a b", "memory", "sqlite", "test", "async", "l\u{e4}dger"] {
+        for name in
+            ["", "9lives", "Ledger", "a/b", "..", "a b", "memory", "sqlite", "dir", "test", "async", "l\u{e4}dger"]
+        {
             assert!(parse_name(name).is_err(), "{name}");
         }
         for name in ["ledger", "my-store_2"] {
