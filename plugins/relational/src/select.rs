@@ -1,8 +1,9 @@
-//! A query as SQL over the tables of `sqlite/schema.sql`.
+//! A query as SQL over the tables of `*/schema.sql`.
 
 use reflow_tracing_plugin::sql::Value;
 use reflow_tracing_plugin::{PageRequest, Result, StorageError, TraceQuery};
 
+use crate::dialect::Dialect;
 use crate::status_name;
 use crate::token::Place;
 
@@ -14,7 +15,7 @@ pub struct Select {
 
 impl Select {
     /// The traces that match and come after the page's token.
-    pub fn new(mut query: TraceQuery, page: &PageRequest) -> Result<Self> {
+    pub fn new(dialect: &Dialect, mut query: TraceQuery, page: &PageRequest) -> Result<Self> {
         if let Some((name, _)) = query.more.first() {
             return Err(StorageError::Unsupported(format!("the predicate `{name}`")));
         }
@@ -28,34 +29,29 @@ impl Select {
                 query.start_to = Some(query.start_to.map_or(time, |to| to.min(time)));
             }
         }
-        let mut select = Self {
-            conditions: vec!["start_time IS NOT NULL".into()],
-            parameters: Vec::new(),
-            ascending: query.ascending,
-        };
+        let mut select = Self { conditions: Vec::new(), parameters: Vec::new(), ascending: query.ascending };
         select.and_if("flow_id = ?", query.flow_id);
         select.and_if("execution_id = ?", query.execution_id);
         select.and_if("start_time >= ?", query.start_from);
         select.and_if("start_time <= ?", query.start_to);
         select.and_if("status = ?", query.status.map(status_name));
         select.and_if("trace.error = ?", query.error);
-        select.and_if("EXISTS (SELECT 1 FROM event WHERE trace = seq AND instr(actor, ?) > 0)", query.actor);
+        select.and_if(&some_event(dialect.actor_contains), query.actor);
         if let Some(kinds) = query.event_types {
-            let placeholders = vec!["?"; kinds.len()].join(", ");
-            let condition = format!("EXISTS (SELECT 1 FROM event WHERE trace = seq AND kind IN ({placeholders}))");
+            let condition = some_event(&format!("kind IN ({})", placeholders(kinds.len())));
             select.and(condition, kinds.into_iter().map(Value::Text));
         }
         for (name, value) in query.tags {
-            let condition = "EXISTS (SELECT 1 FROM tag WHERE trace = seq AND name = ? AND value = ?)";
+            let condition = "EXISTS (SELECT 1 FROM tag WHERE tag.trace_id = trace.trace_id AND name = ? AND value = ?)";
             select.and(condition.into(), [name.into(), value.into()]);
         }
-        select.and_if("end_time - start_time >= ?", query.min_duration);
-        select.and_if("end_time - start_time <= ?", query.max_duration);
+        let Dialect { duration, number, .. } = dialect;
+        select.and_if(&format!("{duration} >= {number}"), query.min_duration);
+        select.and_if(&format!("{duration} <= {number}"), query.max_duration);
         if let Some(wanted) = query.has_error {
             let not = if wanted { "" } else { "NOT " };
-            let failed =
-                "SELECT 1 FROM event e WHERE e.trace = seq AND (e.kind = 'ActorFailed' OR e.error IS NOT NULL)";
-            select.and(format!("{not}(status = 'Failed' OR EXISTS ({failed}))"), []);
+            let failed = some_event("(kind = 'ActorFailed' OR event.error IS NOT NULL)");
+            select.and(format!("{not}(status = 'Failed' OR {failed})"), []);
         }
         if let Some((time, id)) = after.map(Place::into_values) {
             let beyond = if select.ascending { ">" } else { "<" };
@@ -80,11 +76,24 @@ impl Select {
         let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
         self.parameters.extend([Value::Integer(i64::from(page.limit) + 1), Value::Integer(offset)]);
         let direction = if self.ascending { "ASC" } else { "DESC" };
+        let conditions = if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.conditions.join(" AND "))
+        };
         let statement = format!(
-            "SELECT start_time, trace_id, body FROM trace WHERE {} \
-             ORDER BY start_time {direction}, trace_id LIMIT ? OFFSET ?",
-            self.conditions.join(" AND ")
+            "SELECT start_time, trace_id, body FROM trace{conditions} \
+             ORDER BY start_time {direction}, trace_id LIMIT ? OFFSET ?"
         );
         (statement, self.parameters)
     }
+}
+
+fn some_event(condition: &str) -> String {
+    format!("EXISTS (SELECT 1 FROM event WHERE event.trace_id = trace.trace_id AND {condition})")
+}
+
+/// So many, for an `IN`.
+pub fn placeholders(count: usize) -> String {
+    vec!["?"; count].join(", ")
 }

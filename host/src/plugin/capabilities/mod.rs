@@ -25,6 +25,6 @@ impl Granted {
         config: &PluginConfig,
         connections: &ConnectionBudget,
     ) -> Result<Self, StorageError> {
-        Ok(Self { sql: sql::Databases::new(plugin, &config.grants, connections)? })
+        Ok(Self { sql: sql::Databases::new(plugin, config, connections)? })
     }
 }

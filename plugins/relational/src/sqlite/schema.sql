@@ -1,38 +1,35 @@
 -- Times are nanoseconds since 1970-01-01T00:00:00Z, ids the 16 bytes of a UUID.
 
--- A trace. Everything from flow_id on is NULL while only events are known of it.
 CREATE TABLE IF NOT EXISTS trace (
-    seq          INTEGER PRIMARY KEY,
-    trace_id     BLOB NOT NULL UNIQUE,
-    flow_id      TEXT,
-    execution_id BLOB,
-    start_time   INTEGER,
+    trace_id     BLOB NOT NULL PRIMARY KEY,
+    flow_id      TEXT NOT NULL,
+    execution_id BLOB NOT NULL,
+    start_time   INTEGER NOT NULL,
     end_time     INTEGER,
-    status       TEXT,
+    status       TEXT NOT NULL,
     error        TEXT,
-    body         BLOB
+    body         BLOB NOT NULL
 ) STRICT;
 
-CREATE INDEX IF NOT EXISTS trace_by_start ON trace (start_time DESC, trace_id) WHERE start_time IS NOT NULL;
-CREATE INDEX IF NOT EXISTS trace_by_flow ON trace (flow_id, start_time DESC, trace_id) WHERE start_time IS NOT NULL;
-CREATE INDEX IF NOT EXISTS trace_by_execution ON trace (execution_id) WHERE execution_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS trace_by_start ON trace (start_time DESC, trace_id);
+CREATE INDEX IF NOT EXISTS trace_by_flow ON trace (flow_id, start_time DESC, trace_id);
+CREATE INDEX IF NOT EXISTS trace_by_execution ON trace (execution_id);
 
 CREATE TABLE IF NOT EXISTS tag (
-    trace INTEGER NOT NULL,
-    name  TEXT NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY (trace, name)
+    trace_id BLOB NOT NULL,
+    name     TEXT NOT NULL,
+    value    TEXT NOT NULL,
+    PRIMARY KEY (trace_id, name)
 ) STRICT, WITHOUT ROWID;
 
--- Clustered by the number of the trace, then by time: what happens at the same time lies together, although ids are
--- random, and is read in order.
+-- Clustered by trace, then by time: what is read together lies together, in the order in which it is read.
 CREATE TABLE IF NOT EXISTS event (
-    trace     INTEGER NOT NULL,
+    trace_id  BLOB NOT NULL,
     timestamp INTEGER NOT NULL,
     event_id  BLOB NOT NULL,
     kind      TEXT NOT NULL,
     actor     TEXT NOT NULL,
     error     TEXT,
     body      BLOB NOT NULL,
-    PRIMARY KEY (trace, timestamp, event_id)
+    PRIMARY KEY (trace_id, timestamp, event_id)
 ) STRICT, WITHOUT ROWID;
