@@ -38,8 +38,10 @@ impl Select {
         select.and_if("trace.error = ?", query.error);
         select.and_if(&some_event(dialect.actor_contains), query.actor);
         if let Some(kinds) = query.event_types {
-            let condition = some_event(&format!("kind IN ({})", placeholders(kinds.len())));
-            select.and(condition, kinds.into_iter().map(Value::Text));
+            // Of no kind is no event; not every database has a word for an empty list.
+            let of_kinds =
+                if kinds.is_empty() { "1 = 0".into() } else { format!("kind IN ({})", placeholders(kinds.len())) };
+            select.and(some_event(&of_kinds), kinds.into_iter().map(Value::Text));
         }
         for (name, value) in query.tags {
             let condition = "EXISTS (SELECT 1 FROM tag WHERE tag.trace_id = trace.trace_id AND name = ? AND value = ?)";
