@@ -7,7 +7,15 @@ pub struct Dialect {
     pub store_traces: &'static str,
     pub store_tags: &'static str,
     pub store_events: &'static str,
+    /// Answers with what stands in events for a trace id, where that is a number.
+    pub number_of_trace: Option<&'static str>,
     pub stats: &'static str,
+    /// Whether an event belongs to the trace of the query around.
+    pub event_of_trace: &'static str,
+    /// Whether an event belongs to a trace by its id.
+    pub event_by_id: &'static str,
+    /// Whether an event belongs to one of several traces; their ids follow, in parentheses.
+    pub event_by_ids: (&'static str, &'static str),
     /// Whether the bytes of a parameter stand in a column, case and all.
     pub actor_contains: &'static str,
     /// The difference may be larger than a number of 64 bits.
@@ -17,27 +25,52 @@ pub struct Dialect {
     numbered: bool,
 }
 
-macro_rules! dialect {
-    ($folder:literal, $actor_contains:literal, $duration:literal, $number:literal, $numbered:literal) => {
+/// The files of a folder.
+macro_rules! files {
+    ($folder:literal, $($field:ident: $value:expr),* $(,)?) => {
         Dialect {
             schema: include_str!(concat!($folder, "/schema.sql")),
             store_traces: include_str!(concat!($folder, "/store_traces.sql")),
             store_tags: include_str!(concat!($folder, "/store_tags.sql")),
             store_events: include_str!(concat!($folder, "/store_events.sql")),
             stats: include_str!(concat!($folder, "/stats.sql")),
-            actor_contains: $actor_contains,
-            duration: $duration,
-            number: $number,
-            numbered: $numbered,
+            $($field: $value),*
         }
     };
 }
 
-const SQLITE: Dialect = dialect!("sqlite", "instr(actor, ?) > 0", "end_time - start_time", "?", false);
-const POSTGRESQL: Dialect =
-    dialect!("postgresql", "position(? IN actor) > 0", "end_time::NUMERIC - start_time", "?::BIGINT", true);
-const MYSQL: Dialect =
-    dialect!("mysql", "locate(?, actor) > 0", "CAST(end_time AS DECIMAL(20)) - start_time", "?", false);
+const SQLITE: Dialect = files! { "sqlite",
+    number_of_trace: Some(include_str!("sqlite/number_of_trace.sql")),
+    event_of_trace: "event.trace = trace.seq",
+    event_by_id: "trace = (SELECT seq FROM trace WHERE trace_id = ?)",
+    event_by_ids: ("trace IN (SELECT seq FROM trace WHERE trace_id IN (", "))"),
+    actor_contains: "instr(actor, ?) > 0",
+    duration: "end_time - start_time",
+    number: "?",
+    numbered: false,
+};
+
+const POSTGRESQL: Dialect = files! { "postgresql",
+    number_of_trace: None,
+    event_of_trace: "event.trace_id = trace.trace_id",
+    event_by_id: "trace_id = ?",
+    event_by_ids: ("trace_id IN (", ")"),
+    actor_contains: "position(? IN actor) > 0",
+    duration: "end_time::NUMERIC - start_time",
+    number: "?::BIGINT",
+    numbered: true,
+};
+
+const MYSQL: Dialect = files! { "mysql",
+    number_of_trace: None,
+    event_of_trace: "event.trace_id = trace.trace_id",
+    event_by_id: "trace_id = ?",
+    event_by_ids: ("trace_id IN (", ")"),
+    actor_contains: "locate(?, actor) > 0",
+    duration: "CAST(end_time AS DECIMAL(20)) - start_time",
+    number: "?",
+    numbered: false,
+};
 
 impl Dialect {
     /// The dialect that the host calls `name`.

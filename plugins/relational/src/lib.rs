@@ -18,7 +18,7 @@ mod token;
 use std::collections::{HashMap, HashSet};
 
 use dialect::Dialect;
-use reflow_tracing_plugin::sql::{self, Binding, Connection, Transaction, Value};
+use reflow_tracing_plugin::sql::{self, Binding, Connection, Lookup, Transaction, Value};
 use reflow_tracing_plugin::{
     Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, Status, StorageError, Trace, TracePage,
     TraceQuery, Uuid, export,
@@ -30,6 +30,8 @@ export!(Relational);
 
 /// Few enough that the statement stays small.
 const IDS_A_QUERY: usize = 500;
+/// Whether a row belongs to one of several traces; their ids come in between.
+const BY_ID: (&str, &str) = ("trace_id IN (", ")");
 /// How often what was in another's way is done again.
 const ATTEMPTS: usize = 10;
 
@@ -74,7 +76,7 @@ impl Backend for Relational {
         self.transaction(|transaction| {
             // First, for the locks on the rows: they keep others from the tags.
             transaction.execute_many(self.dialect.store_traces, &headers)?;
-            self.delete(transaction, "tag", &ids)?;
+            self.delete(transaction, "tag", BY_ID, &ids)?;
             transaction.execute_many(self.dialect.store_tags, &tags)?;
             Ok(())
         })
@@ -82,8 +84,13 @@ impl Backend for Relational {
 
     fn store_events(&self, events: &EventBatch) -> Result<()> {
         // One statement: no transaction is needed, and no event enters the plugin.
-        let fields = ["trace-id", "timestamp", "event-id", "event-type", "actor-id", "error", "body"];
-        let bindings = fields.map(|field| Binding::Field(field.into()));
+        let field = |name: &str| Binding::Field(name.into());
+        let trace = match self.dialect.number_of_trace {
+            Some(statement) => Binding::LookedUp(Lookup { field: "trace-id".into(), statement: statement.into() }),
+            None => field("trace-id"),
+        };
+        let fields = ["timestamp", "event-id", "event-type", "actor-id", "error", "body"];
+        let bindings: Vec<_> = std::iter::once(trace).chain(fields.map(field)).collect();
         retrying(|| self.database.insert_batch(self.dialect.store_events, &bindings, events))?;
         Ok(())
     }
@@ -91,7 +98,10 @@ impl Backend for Relational {
     fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
         let mut found = HashMap::new();
         for ids in ids.chunks(IDS_A_QUERY) {
-            let statement = format!("SELECT trace_id, body FROM trace WHERE trace_id IN ({})", placeholders(ids.len()));
+            let statement = format!(
+                "SELECT trace_id, body FROM trace WHERE body IS NOT NULL AND trace_id IN ({})",
+                placeholders(ids.len())
+            );
             let parameters: Vec<Value> = ids.iter().copied().map(Value::from).collect();
             for row in self.query(&statement, &parameters)? {
                 if let Ok([Value::Blob(trace_id), Value::Blob(body)]) = <[Value; 2]>::try_from(row) {
@@ -125,8 +135,10 @@ impl Backend for Relational {
         }
         let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
         parameters.extend([Value::Integer(page.limit.into()), Value::Integer(offset)]);
-        let statement =
-            format!("SELECT body FROM event WHERE trace_id = ?{after} ORDER BY timestamp, event_id LIMIT ? OFFSET ?");
+        let statement = format!(
+            "SELECT body FROM event WHERE {}{after} ORDER BY timestamp, event_id LIMIT ? OFFSET ?",
+            self.dialect.event_by_id
+        );
         let events = self.database.query_events(&self.dialect.statement(&statement), &parameters, 0)?;
         let next = if events.len() == page.limit { last_event(&events)?.map(Place::token) } else { None };
         Ok(EventPage { events, next })
@@ -135,20 +147,11 @@ impl Backend for Relational {
     fn delete_traces(&self, ids: Vec<Uuid>) -> Result<u64> {
         self.transaction(|transaction| {
             // Of a trace without a header there may be events.
-            let mut deleted = 0;
-            for ids in ids.chunks(IDS_A_QUERY) {
-                let headless = format!(
-                    "SELECT count(DISTINCT trace_id) FROM event WHERE trace_id IN ({}) \
-                     AND NOT EXISTS (SELECT 1 FROM trace WHERE trace.trace_id = event.trace_id)",
-                    placeholders(ids.len())
-                );
-                let parameters: Vec<Value> = ids.iter().copied().map(Value::from).collect();
-                let rows = transaction.query(&self.dialect.statement(&headless), &parameters)?.all()?;
-                deleted += count(&rows, 0);
-            }
-            deleted += self.delete(transaction, "trace", &ids)?;
-            self.delete(transaction, "tag", &ids)?;
-            self.delete(transaction, "event", &ids)?;
+            let mut deleted =
+                if self.dialect.number_of_trace.is_some() { 0 } else { self.headless(transaction, &ids)? };
+            self.delete(transaction, "event", self.dialect.event_by_ids, &ids)?;
+            self.delete(transaction, "tag", BY_ID, &ids)?;
+            deleted += self.delete(transaction, "trace", BY_ID, &ids)?;
             Ok(deleted)
         })
     }
@@ -187,11 +190,32 @@ impl Relational {
         })
     }
 
+    /// How many of the traces have events and no header.
+    fn headless(&self, transaction: &Transaction, ids: &[Uuid]) -> std::result::Result<u64, sql::Error> {
+        let mut found = 0;
+        for ids in ids.chunks(IDS_A_QUERY) {
+            let statement = format!(
+                "SELECT count(DISTINCT trace_id) FROM event WHERE trace_id IN ({}) \
+                 AND NOT EXISTS (SELECT 1 FROM trace WHERE trace.trace_id = event.trace_id)",
+                placeholders(ids.len())
+            );
+            let parameters: Vec<Value> = ids.iter().copied().map(Value::from).collect();
+            found += count(&transaction.query(&self.dialect.statement(&statement), &parameters)?.all()?, 0);
+        }
+        Ok(found)
+    }
+
     /// Deletes what a table has of the traces. Says how many rows there were.
-    fn delete(&self, transaction: &Transaction, table: &str, ids: &[Uuid]) -> std::result::Result<u64, sql::Error> {
+    fn delete(
+        &self,
+        transaction: &Transaction,
+        table: &str,
+        (by_ids, end): (&str, &str),
+        ids: &[Uuid],
+    ) -> std::result::Result<u64, sql::Error> {
         let mut deleted = 0;
         for ids in ids.chunks(IDS_A_QUERY) {
-            let statement = format!("DELETE FROM {table} WHERE trace_id IN ({})", placeholders(ids.len()));
+            let statement = format!("DELETE FROM {table} WHERE {by_ids}{}{end}", placeholders(ids.len()));
             let parameters: Vec<Value> = ids.iter().copied().map(Value::from).collect();
             deleted += transaction.execute(&self.dialect.statement(&statement), &parameters)?;
         }

@@ -29,19 +29,23 @@ impl Select {
                 query.start_to = Some(query.start_to.map_or(time, |to| to.min(time)));
             }
         }
-        let mut select = Self { conditions: Vec::new(), parameters: Vec::new(), ascending: query.ascending };
+        let mut select = Self {
+            conditions: vec!["start_time IS NOT NULL".into()],
+            parameters: Vec::new(),
+            ascending: query.ascending,
+        };
         select.and_if("flow_id = ?", query.flow_id);
         select.and_if("execution_id = ?", query.execution_id);
         select.and_if("start_time >= ?", query.start_from);
         select.and_if("start_time <= ?", query.start_to);
         select.and_if("status = ?", query.status.map(status_name));
         select.and_if("trace.error = ?", query.error);
-        select.and_if(&some_event(dialect.actor_contains), query.actor);
+        select.and_if(&some_event(dialect, dialect.actor_contains), query.actor);
         if let Some(kinds) = query.event_types {
             // Of no kind is no event; not every database has a word for an empty list.
             let of_kinds =
                 if kinds.is_empty() { "1 = 0".into() } else { format!("kind IN ({})", placeholders(kinds.len())) };
-            select.and(some_event(&of_kinds), kinds.into_iter().map(Value::Text));
+            select.and(some_event(dialect, &of_kinds), kinds.into_iter().map(Value::Text));
         }
         for (name, value) in query.tags {
             let condition = "EXISTS (SELECT 1 FROM tag WHERE tag.trace_id = trace.trace_id AND name = ? AND value = ?)";
@@ -52,7 +56,7 @@ impl Select {
         select.and_if(&format!("{duration} <= {number}"), query.max_duration);
         if let Some(wanted) = query.has_error {
             let not = if wanted { "" } else { "NOT " };
-            let failed = some_event("(kind = 'ActorFailed' OR event.error IS NOT NULL)");
+            let failed = some_event(dialect, "(kind = 'ActorFailed' OR event.error IS NOT NULL)");
             select.and(format!("{not}(status = 'Failed' OR {failed})"), []);
         }
         if let Some((time, id)) = after.map(Place::into_values) {
@@ -78,21 +82,17 @@ impl Select {
         let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
         self.parameters.extend([Value::Integer(i64::from(page.limit) + 1), Value::Integer(offset)]);
         let direction = if self.ascending { "ASC" } else { "DESC" };
-        let conditions = if self.conditions.is_empty() {
-            String::new()
-        } else {
-            format!(" WHERE {}", self.conditions.join(" AND "))
-        };
         let statement = format!(
-            "SELECT start_time, trace_id, body FROM trace{conditions} \
-             ORDER BY start_time {direction}, trace_id LIMIT ? OFFSET ?"
+            "SELECT start_time, trace_id, body FROM trace WHERE {} \
+             ORDER BY start_time {direction}, trace_id LIMIT ? OFFSET ?",
+            self.conditions.join(" AND ")
         );
         (statement, self.parameters)
     }
 }
 
-fn some_event(condition: &str) -> String {
-    format!("EXISTS (SELECT 1 FROM event WHERE event.trace_id = trace.trace_id AND {condition})")
+fn some_event(dialect: &Dialect, condition: &str) -> String {
+    format!("EXISTS (SELECT 1 FROM event WHERE {} AND {condition})", dialect.event_of_trace)
 }
 
 /// So many, for an `IN`.

@@ -1,3 +1,3 @@
-INSERT INTO event (trace_id, timestamp, event_id, kind, actor, error, body)
+INSERT INTO event (trace, timestamp, event_id, kind, actor, error, body)
 VALUES (?, ?, ?, ?, ?, ?, ?), ...
 ON CONFLICT DO NOTHING

@@ -1,6 +1,7 @@
 //! What is bound to the parameters of a statement: values of the plugin's, or fields of events.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ pub(super) enum Input<'a> {
     Boolean(bool),
     Integer(i64),
     Real(f64),
-    Text(&'a str),
+    Text(Cow<'a, str>),
     Blob(Cow<'a, [u8]>),
     /// 16 bytes, where the database has no type of its own for it.
     Uuid(Uuid),
@@ -26,13 +27,25 @@ impl<'a> From<&'a Value> for Input<'a> {
             Value::Boolean(truth) => Self::Boolean(*truth),
             Value::Integer(number) => Self::Integer(*number),
             Value::Real(number) => Self::Real(*number),
-            Value::Text(text) => Self::Text(text),
+            Value::Text(text) => Self::Text(text.into()),
             Value::Blob(bytes) => Self::Blob(bytes.into()),
         }
     }
 }
 
 impl Input<'_> {
+    fn into_owned(self) -> Input<'static> {
+        match self {
+            Self::Null => Input::Null,
+            Self::Boolean(truth) => Input::Boolean(truth),
+            Self::Integer(number) => Input::Integer(number),
+            Self::Real(number) => Input::Real(number),
+            Self::Text(text) => Input::Text(text.into_owned().into()),
+            Self::Blob(bytes) => Input::Blob(bytes.into_owned().into()),
+            Self::Uuid(uuid) => Input::Uuid(uuid),
+        }
+    }
+
     /// About as many bytes as it takes.
     pub(super) fn size(&self) -> usize {
         match self {
@@ -49,6 +62,13 @@ pub(super) struct InputRows<'a> {
     /// Values of a row.
     width: usize,
     count: usize,
+    lookups: Vec<Column<'a>>,
+}
+
+/// Values that are still to be looked up: until then the UUIDs to ask for stand in their place.
+struct Column<'a> {
+    index: usize,
+    statement: &'a str,
 }
 
 impl<'a> InputRows<'a> {
@@ -58,11 +78,20 @@ impl<'a> InputRows<'a> {
         if let Some(row) = rows.iter().find(|row| row.len() != width) {
             return Err(refused(format!("one row has {width} values, another {}", row.len())));
         }
-        Ok(Self { values: rows.iter().flatten().map(Input::from).collect(), width, count: rows.len() })
+        Ok(Self {
+            values: rows.iter().flatten().map(Input::from).collect(),
+            width,
+            count: rows.len(),
+            lookups: Vec::new(),
+        })
+    }
+
+    pub(super) fn of_uuid(uuid: Uuid) -> Self {
+        Self { values: vec![Input::Uuid(uuid)], width: 1, count: 1, lookups: Vec::new() }
     }
 
     pub(super) fn of_one(row: &'a [Value]) -> Self {
-        Self { values: row.iter().map(Input::from).collect(), width: row.len(), count: 1 }
+        Self { values: row.iter().map(Input::from).collect(), width: row.len(), count: 1, lookups: Vec::new() }
     }
 
     /// A row an event. Encodes the bodies, if they are bound.
@@ -73,7 +102,43 @@ impl<'a> InputRows<'a> {
         for row in rows {
             values.extend(sources.iter().map(|source| source.value(row)));
         }
-        Ok(Self { values, width: sources.len(), count: rows.len() })
+        let looked_up = sources.iter().enumerate().filter_map(|(index, source)| match source {
+            Source::LookedUp(_, statement) => Some(Column { index, statement: *statement }),
+            _ => None,
+        });
+        Ok(Self { lookups: looked_up.collect(), width: sources.len(), count: rows.len(), values })
+    }
+
+    /// How many columns are still to be looked up.
+    pub(super) fn lookups(&self) -> usize {
+        self.lookups.len()
+    }
+
+    /// The statement of a column that is still to be looked up, and what to ask it for: each UUID once, in the order of
+    /// the rows.
+    pub(super) fn lookup(&self, lookup: usize) -> (&'a str, Vec<Uuid>) {
+        let Column { index, statement } = &self.lookups[lookup];
+        let (mut seen, mut wanted) = (HashSet::new(), Vec::new());
+        for row in 0..self.count {
+            if let Input::Uuid(uuid) = self.row(row)[*index]
+                // Neighbours mostly agree.
+                && wanted.last() != Some(&uuid)
+                && seen.insert(uuid)
+            {
+                wanted.push(uuid);
+            }
+        }
+        (statement, wanted)
+    }
+
+    /// Puts what was found in its place.
+    pub(super) fn resolve(&mut self, lookup: usize, found: &HashMap<Uuid, Value>) {
+        let index = self.lookups[lookup].index;
+        for value in self.values.iter_mut().skip(index).step_by(self.width) {
+            if let Input::Uuid(uuid) = value {
+                *value = found.get(uuid).map_or(Input::Null, |found| Input::from(found).into_owned());
+            }
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -100,12 +165,18 @@ impl<'a> InputRows<'a> {
     }
 }
 
+/// The one value of what a lookup answered.
+pub(super) fn looked_up(statement: &str, uuid: Uuid, value: Option<Value>) -> Result<Value, SqlError> {
+    value.ok_or_else(|| refused(format!("the lookup `{statement}` found nothing for {uuid}")))
+}
+
 /// Where a parameter of a batch statement comes from.
 enum Source<'a> {
     Field(Field),
     High(Field),
     Low(Field),
     Fixed(&'a Value),
+    LookedUp(Field, &'a str),
 }
 
 impl<'a> Source<'a> {
@@ -116,6 +187,10 @@ impl<'a> Source<'a> {
             Binding::High(name) => Self::High(field(name)?),
             Binding::Low(name) => Self::Low(field(name)?),
             Binding::Fixed(value) => Self::Fixed(value),
+            Binding::LookedUp(lookup) => match field(&lookup.field)? {
+                field if field.is_uuid() => Self::LookedUp(field, &lookup.statement),
+                _ => return Err(refused(format!("`{}` is no UUID, so nothing is looked up by it", lookup.field))),
+            },
         })
     }
 
@@ -125,11 +200,11 @@ impl<'a> Source<'a> {
             _ => Input::Null,
         };
         match self {
-            Self::Field(field) => match row.value(*field) {
+            Self::Field(field) | Self::LookedUp(field, _) => match row.value(*field) {
                 FieldValue::Absent => Input::Null,
                 FieldValue::Uuid(uuid) => Input::Uuid(uuid),
                 FieldValue::Integer(number) => Input::Integer(number),
-                FieldValue::Text(text) => Input::Text(text),
+                FieldValue::Text(text) => Input::Text(text.into()),
                 FieldValue::Blob(bytes) => Input::Blob(bytes.into()),
             },
             Self::High(field) => half(*field, |(high, _)| high),

@@ -113,7 +113,7 @@ impl Dialect for MySql {
                     Input::Boolean(truth) => arguments.add(*truth),
                     Input::Integer(number) => arguments.add(*number),
                     Input::Real(number) => arguments.add(*number),
-                    Input::Text(text) => arguments.add(*text),
+                    Input::Text(text) => arguments.add(&**text),
                     Input::Blob(bytes) => arguments.add(&**bytes),
                     Input::Uuid(uuid) => arguments.add(uuid.as_bytes().as_slice()),
                 };

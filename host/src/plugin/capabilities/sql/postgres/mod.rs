@@ -23,8 +23,7 @@ const BYTES_A_STATEMENT: usize = 16 * 1024 * 1024;
 
 impl Dialect for Postgres {
     const INTERFACE_NAME: &'static str = "postgresql";
-    const URL: &'static str =
-        "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or postgresql://USER:PASSWORD@localhost/DATABASE?host=/FOLDER for a Unix socket";
+    const URL: &'static str = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or postgresql://USER:PASSWORD@localhost/DATABASE?host=/FOLDER for a Unix socket";
 
     fn options(url: &str) -> Result<Options<Self>, sqlx::Error> {
         url.parse::<PgConnectOptions>()

@@ -64,8 +64,8 @@ macro_rules! statements {
             }
 
             async fn execute_many(&self, statement: String, rows: Rows) -> Result<u64, SqlError> {
-                let rows = InputRows::of_values(&rows)?;
-                execute_rows(self.hold().await?, &statement, &rows).await
+                let mut rows = InputRows::of_values(&rows)?;
+                execute_rows(self.hold().await?, &statement, &mut rows).await
             }
 
             async fn insert_batch(
@@ -74,8 +74,8 @@ macro_rules! statements {
                 bindings: Vec<Binding>,
                 rows: EventBatch,
             ) -> Result<u64, SqlError> {
-                let rows = InputRows::of_events(&bindings, &rows)?;
-                execute_rows(self.hold().await?, &statement, &rows).await
+                let mut rows = InputRows::of_events(&bindings, &rows)?;
+                execute_rows(self.hold().await?, &statement, &mut rows).await
             }
 
             async fn query(&self, statement: String, params: Vec<Value>) -> Result<Cursor, SqlError> {
@@ -128,7 +128,7 @@ async fn execute<D: Dialect>(mut held: Held<D>, statement: String, params: Vec<V
     held.finish(result)
 }
 
-async fn execute_rows<D: Dialect>(mut held: Held<D>, statement: &str, rows: &InputRows<'_>) -> Result<u64, SqlError> {
+async fn execute_rows<D: Dialect>(mut held: Held<D>, statement: &str, rows: &mut InputRows<'_>) -> Result<u64, SqlError> {
     held.note(statement);
     let in_transaction = held.in_transaction();
     let result = statement::execute_rows::<D>(held.start(), statement, rows, in_transaction).await;

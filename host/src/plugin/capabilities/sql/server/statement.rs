@@ -1,12 +1,13 @@
 //! Statements on one connection.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 use sqlx::{Column as _, Either, Row as _, Statement as _};
 
 use super::super::cursor::{FETCH_BYTES, FETCH_ROWS, size};
-use super::super::input::InputRows;
+use super::super::input::{InputRows, looked_up};
 use super::super::{MAX_VALUE_BYTES, Rows, SqlError, Value, answer_too_large, no_such_column};
 use super::{Dialect, Steps, describe, one_by_one};
 
@@ -31,11 +32,11 @@ pub(super) async fn script<D: Dialect>(connection: &mut D::Connection, statement
 pub(super) async fn execute_rows<D: Dialect>(
     connection: &mut D::Connection,
     statement: &str,
-    rows: &InputRows<'_>,
+    rows: &mut InputRows<'_>,
     in_transaction: bool,
 ) -> Result<u64, SqlError> {
     let executions = D::plan(connection, statement, rows).await?;
-    if executions.len() <= 1 {
+    if executions.len() <= 1 && rows.lookups() == 0 {
         // Atomic by itself.
         return run_all::<D>(connection, rows, &executions).await;
     }
@@ -45,15 +46,41 @@ pub(super) async fn execute_rows<D: Dialect>(
         ("BEGIN", "COMMIT", "ROLLBACK")
     };
     command::<D>(connection, begin).await?;
-    let result = match run_all::<D>(connection, rows, &executions).await {
-        Ok(changed) => command::<D>(connection, commit).await.map(|()| changed),
-        Err(error) => Err(error),
-    };
+    let result = async {
+        look_up::<D>(connection, rows).await?;
+        let changed = run_all::<D>(connection, rows, &executions).await?;
+        command::<D>(connection, commit).await?;
+        Ok(changed)
+    }
+    .await;
     if result.is_err() {
         // Fails only on a connection that is lost, or in a transaction that the server has rolled back by itself.
         let _ = command::<D>(connection, undo).await;
     }
     result
+}
+
+/// Asks for the values that are to be looked up.
+async fn look_up<D: Dialect>(connection: &mut D::Connection, rows: &mut InputRows<'_>) -> Result<(), SqlError> {
+    for lookup in 0..rows.lookups() {
+        let (statement, wanted) = rows.lookup(lookup);
+        let mut found = HashMap::with_capacity(wanted.len());
+        let shared: Arc<str> = statement.into();
+        for uuid in wanted {
+            let prepared = D::prepare(connection, &shared).await.map_err(describe::<D>)?;
+            let arguments = D::arguments(&prepared, &InputRows::of_uuid(uuid), 0..1)?;
+            let mut steps = D::run(connection, &shared, arguments);
+            let mut value = None;
+            while let Some(step) = steps.try_next().await.map_err(describe::<D>)? {
+                if let (Either::Right(row), None) = (step, &value) {
+                    value = Some(D::value(&row, 0)?);
+                }
+            }
+            found.insert(uuid, looked_up(statement, uuid, value)?);
+        }
+        rows.resolve(lookup, &found);
+    }
+    Ok(())
 }
 
 async fn run_all<D: Dialect>(

@@ -69,9 +69,16 @@ impl<S: Session> Statements for S {
         let turns = self.turns();
         work(held, move |connection| {
             // Bodies are encoded while others write.
-            let rows = InputRows::of_events(&bindings, &rows)?;
+            let mut rows = InputRows::of_events(&bindings, &rows)?;
             let _turn = turns.map(|turns| Handle::current().block_on(turn(turns))).transpose()?;
-            atomically(connection, |connection| statement::execute_rows(connection, &statement, &rows))
+            atomically(connection, |connection| {
+                for lookup in 0..rows.lookups() {
+                    let (statement, wanted) = rows.lookup(lookup);
+                    let found = statement::look_up(connection, statement, wanted)?;
+                    rows.resolve(lookup, &found);
+                }
+                statement::execute_rows(connection, &statement, &rows)
+            })
         })
         .await
     }

@@ -1,11 +1,14 @@
 //! Statements on one connection, on a thread that may block.
 
+use std::collections::HashMap;
+
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Batch, Connection, Statement};
+use uuid::Uuid;
 
 use super::super::cursor::{FETCH_BYTES, size};
-use super::super::input::{Input, InputRows};
+use super::super::input::{Input, InputRows, looked_up};
 use super::super::repeated::Repeated;
 use super::super::{Rows, SqlError, Value, answer_too_large, events_of, no_such_column, wrong_number_of_parameters};
 use super::confine::describe;
@@ -43,6 +46,24 @@ pub(super) fn execute_rows(connection: &Connection, statement: &str, rows: &Inpu
         changed += run(connection, &mut prepared)?;
     }
     Ok(changed)
+}
+
+/// What a statement answers for each UUID.
+pub(super) fn look_up(
+    connection: &Connection,
+    statement: &str,
+    wanted: Vec<Uuid>,
+) -> Result<HashMap<Uuid, Value>, SqlError> {
+    let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
+    expect_parameters(&prepared, 1)?;
+    let mut found = HashMap::with_capacity(wanted.len());
+    for uuid in wanted {
+        prepared.raw_bind_parameter(1, to_sql(&Input::Uuid(uuid))).map_err(|error| describe(&error))?;
+        let (mut page, _) = fetch(&mut prepared.raw_query(), 1)?;
+        let value = page.pop().and_then(|row| row.into_iter().next());
+        found.insert(uuid, looked_up(statement, uuid, value)?);
+    }
+    Ok(found)
 }
 
 /// The events whose bodies stand in column `body` of the answer.
