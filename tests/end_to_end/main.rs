@@ -7,5 +7,6 @@ mod hostile;
 mod mistakes;
 mod recording;
 mod repeated_crash;
+mod sql;
 mod sqlite_crash;
 mod two_hosts;

@@ -103,7 +103,7 @@ impl<'a> InputRows<'a> {
             values.extend(sources.iter().map(|source| source.value(row)));
         }
         let looked_up = sources.iter().enumerate().filter_map(|(index, source)| match source {
-            Source::LookedUp(_, statement) => Some(Column { index, statement: *statement }),
+            Source::LookedUp(_, statement) => Some(Column { index, statement }),
             _ => None,
         });
         Ok(Self { lookups: looked_up.collect(), width: sources.len(), count: rows.len(), values })

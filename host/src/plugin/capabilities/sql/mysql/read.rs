@@ -1,7 +1,7 @@
 //! Values of MySQL, from its binary format.
 
 use sqlx::mysql::MySqlRow;
-use sqlx::{Column, Row, TypeInfo, ValueRef};
+use sqlx::{Column, MySql, Row, Type, TypeInfo, ValueRef};
 
 use super::super::server::{date_text, time_text};
 use super::super::{SqlError, Value};
@@ -28,9 +28,9 @@ pub(super) fn value(row: &MySqlRow, column: usize) -> Result<Value, SqlError> {
         }
         "FLOAT" => Some(Value::Real(row.try_get_unchecked::<f32, _>(column).map_err(conversion)?.into())),
         "DOUBLE" => Some(Value::Real(row.try_get_unchecked(column).map_err(conversion)?)),
-        "DECIMAL" | "CHAR" | "VARCHAR" | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" | "ENUM" | "SET" | "JSON" => {
-            String::from_utf8(bytes.into()).ok().map(Value::Text)
-        }
+        "DECIMAL" | "SET" | "JSON" => text(bytes),
+        // The name alone does not tell: a text with a binary collation is called a blob.
+        _ if <str as Type<MySql>>::compatible(&info) => text(bytes),
         "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "GEOMETRY" => {
             Some(Value::Blob(bytes.into()))
         }
@@ -46,6 +46,10 @@ pub(super) fn value(row: &MySqlRow, column: usize) -> Result<Value, SqlError> {
             "column `{name}` has the type {of}, which is no value here; convert it in the statement, for example with CAST(.. AS CHAR)"
         ))
     })
+}
+
+fn text(bytes: &[u8]) -> Option<Value> {
+    Some(Value::Text(String::from_utf8(bytes.into()).ok()?))
 }
 
 /// Year, month, day; nothing for a date of only zeroes. After its length.

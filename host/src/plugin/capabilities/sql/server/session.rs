@@ -128,7 +128,11 @@ async fn execute<D: Dialect>(mut held: Held<D>, statement: String, params: Vec<V
     held.finish(result)
 }
 
-async fn execute_rows<D: Dialect>(mut held: Held<D>, statement: &str, rows: &mut InputRows<'_>) -> Result<u64, SqlError> {
+async fn execute_rows<D: Dialect>(
+    mut held: Held<D>,
+    statement: &str,
+    rows: &mut InputRows<'_>,
+) -> Result<u64, SqlError> {
     held.note(statement);
     let in_transaction = held.in_transaction();
     let result = statement::execute_rows::<D>(held.start(), statement, rows, in_transaction).await;
