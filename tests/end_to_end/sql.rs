@@ -23,9 +23,14 @@ enum Database {
     MariaDb(Arc<MariaDb>),
 }
 
-/// Short enough for a test, long enough for a slow machine to get through what is in order.
+/// What is tested is not how busy the machine is.
 fn limits() -> Limits {
-    Limits { call_timeout_ms: 3_000, memory_mb: 32, connections: 4, instances: 2, ..Limits::default() }
+    Limits { call_timeout_ms: 30_000, memory_mb: 32, connections: 4, instances: 2, ..Limits::default() }
+}
+
+/// For calls that never end. Long enough for a slow machine to get through what is in order.
+fn impatient() -> Limits {
+    Limits { call_timeout_ms: 3_000, ..limits() }
 }
 
 async fn open(url: &str, limits: Limits) -> Result<PluginBackend, StorageError> {
@@ -47,26 +52,26 @@ async fn tell(backend: &PluginBackend, how: &str, sql: &str, setup: &str) -> Str
 }
 
 impl Probe {
-    async fn sqlite() -> Self {
+    async fn sqlite(limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite:{}", folder.path().join("probe.db").display());
-        Self { backend: open(&url, limits()).await.expect("it opens"), database: Database::Sqlite(folder) }
+        Self { backend: open(&url, limits).await.expect("it opens"), database: Database::Sqlite(folder) }
     }
 
-    async fn postgres() -> Self {
+    async fn postgres(limits: Limits) -> Self {
         let server = Postgres::shared();
-        let backend = open(&server.database(), limits()).await.expect("it opens");
+        let backend = open(&server.database(), limits).await.expect("it opens");
         Self { backend, database: Database::Postgres(server) }
     }
 
-    async fn mariadb() -> Self {
+    async fn mariadb(limits: Limits) -> Self {
         let server = MariaDb::shared();
-        let backend = open(&server.database(), limits()).await.expect("it opens");
+        let backend = open(&server.database(), limits).await.expect("it opens");
         Self { backend, database: Database::MariaDb(server) }
     }
 
-    async fn all() -> [Self; 3] {
-        [Self::sqlite().await, Self::postgres().await, Self::mariadb().await]
+    async fn all(limits: Limits) -> [Self; 3] {
+        [Self::sqlite(limits.clone()).await, Self::postgres(limits.clone()).await, Self::mariadb(limits).await]
     }
 
     /// What the database is, for messages and for what differs.
@@ -134,7 +139,7 @@ impl Probe {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_come_back() {
-    for probe in Probe::all().await {
+    for probe in Probe::all(limits()).await {
         let (sql, expected) = match probe.database {
             Database::Sqlite(_) => {
                 ("SELECT ?, ?, ?, ?, ?, ?", r#"null, 1, -9223372036854775808, real -0.1, "it's é💾", [0, 1, 255]"#)
@@ -153,7 +158,7 @@ async fn values_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_types_of_postgresql_are_read() {
-    let probe = Probe::postgres().await;
+    let probe = Probe::postgres(limits()).await;
     for (sql, expected) in [
         (
             "SELECT 1::int2, 2::int4, 3::int8, 4::oid, true, 0.5::float4, 0.25::float8",
@@ -191,7 +196,7 @@ async fn the_types_of_postgresql_are_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_types_of_mariadb_are_read() {
-    let probe = Probe::mariadb().await;
+    let probe = Probe::mariadb(limits()).await;
     probe
         .run(
             "CREATE TABLE t (a TINYINT, b SMALLINT UNSIGNED, c INT, d BIGINT UNSIGNED, e FLOAT, f DOUBLE, g DECIMAL(20,3), \
@@ -214,7 +219,7 @@ async fn the_types_of_mariadb_are_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_bound_to_columns_of_several_types() {
-    for probe in Probe::all().await {
+    for probe in Probe::all(limits()).await {
         let postgres = probe.pick("", "uuid", "");
         for uuid in ["bytes", postgres].into_iter().filter(|kind| !kind.is_empty()) {
             let bytes = probe.pick("BLOB", "BYTEA", "LONGBLOB");
@@ -247,7 +252,7 @@ async fn events_are_bound_to_columns_of_several_types() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_rows_are_stored_all_or_none() {
-    for probe in Probe::all().await {
+    for probe in Probe::all(limits()).await {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(99))").await;
         let values = probe.pick("(?, ?)", "($1, $2)", "(?, ?)");
         let at_once = format!("INSERT INTO t (id, name) VALUES {values}, ...");
@@ -269,7 +274,7 @@ async fn many_rows_are_stored_all_or_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_is_not_committed_is_rolled_back() {
-    for probe in Probe::all().await {
+    for probe in Probe::all(impatient()).await {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY)").await;
         probe.expect("commit", "INSERT INTO t (id) VALUES (1)", "committed").await;
         // A lock that was left would make the next one wait.
@@ -290,7 +295,7 @@ async fn a_transaction_that_is_not_committed_is_rolled_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_begins_a_transaction_leaves_none_behind() {
-    for probe in [Probe::postgres().await, Probe::mariadb().await] {
+    for probe in [Probe::postgres(limits()).await, Probe::mariadb(limits()).await] {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY)").await;
         probe.run("BEGIN; INSERT INTO t (id) VALUES (1)").await;
         for _ in 0..3 {
@@ -303,7 +308,7 @@ async fn a_statement_that_begins_a_transaction_leaves_none_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_a_plugin_never_ends_does_not_last() {
-    for probe in [Probe::postgres().await, Probe::mariadb().await] {
+    for probe in [Probe::postgres(impatient()).await, Probe::mariadb(impatient()).await] {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY)").await;
         probe.expect("leave-transaction", "INSERT INTO t (id) VALUES (1)", "left open").await;
         // Waits for the lock on the row until the server ends the other session.
@@ -320,7 +325,7 @@ async fn a_transaction_that_a_plugin_never_ends_does_not_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_answer_is_read_in_pages() {
-    for probe in Probe::all().await {
+    for probe in Probe::all(limits()).await {
         // 100 MB in all, for a plugin with 32.
         let sql = probe.pick(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
@@ -343,7 +348,7 @@ async fn a_large_answer_is_read_in_pages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cursors_that_are_never_dropped_end_at_the_limit() {
-    for probe in Probe::all().await {
+    for probe in Probe::all(limits()).await {
         let sql = probe.pick(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT i FROM n",
             "SELECT i, repeat('x', 1000) FROM generate_series(1, 1000000) AS i",
@@ -358,7 +363,7 @@ async fn cursors_that_are_never_dropped_end_at_the_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cursors_that_are_dropped_midway_give_their_connections_back() {
-    for probe in [Probe::postgres().await, Probe::mariadb().await] {
+    for probe in [Probe::postgres(limits()).await, Probe::mariadb(limits()).await] {
         let sql = probe.pick(
             "",
             "SELECT i, repeat('x', 1000) FROM generate_series(1, 100000) AS i",
@@ -375,7 +380,7 @@ async fn cursors_that_are_dropped_midway_give_their_connections_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_no_one_waits_for_ends_in_the_server_too() {
-    for probe in [Probe::postgres().await, Probe::mariadb().await] {
+    for probe in [Probe::postgres(impatient()).await, Probe::mariadb(impatient()).await] {
         let sql = probe.pick("", "SELECT pg_sleep(1000)", "SELECT SLEEP(1000)");
         let told = probe.tell("query", sql).await;
         assert!(told.contains("longer than 3000 ms") || told == "timeout", "{}: {told}", probe.name());
@@ -386,7 +391,7 @@ async fn a_statement_that_no_one_waits_for_ends_in_the_server_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_refuses_has_its_sqlstate() {
-    for probe in Probe::all().await {
+    for probe in Probe::all(limits()).await {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY)").await;
         probe.run("INSERT INTO t (id) VALUES (1)").await;
         let unique = probe.pick("database 1555", "database 23505", "database 23000");
@@ -400,7 +405,7 @@ async fn what_the_database_refuses_has_its_sqlstate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_postgresql_can_not_keep_is_refused_with_a_way_out() {
-    let probe = Probe::postgres().await;
+    let probe = Probe::postgres(limits()).await;
     probe.run("CREATE TABLE t (a TEXT, b BYTEA, c NUMERIC, d INT2)").await;
     probe
         .expect_start(

@@ -30,7 +30,6 @@ impl Dialect for MySql {
     const URL: &'static str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://USER:PASSWORD@localhost/DATABASE?socket=/FILE for a Unix socket";
 
     fn options(url: &str) -> Result<Options<Self>, sqlx::Error> {
-        // With binary collation of what the plugin sends, so that it compares as the columns do.
         url.parse::<MySqlConnectOptions>()
     }
 
