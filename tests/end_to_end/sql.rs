@@ -309,17 +309,19 @@ async fn a_statement_that_begins_a_transaction_leaves_none_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_a_plugin_never_ends_does_not_last() {
     for probe in [Probe::postgres(impatient()).await, Probe::mariadb(impatient()).await] {
-        probe.run("CREATE TABLE t (id INT PRIMARY KEY)").await;
-        probe.expect("leave-transaction", "INSERT INTO t (id) VALUES (1)", "left open").await;
+        probe.run("CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
+        probe.run("INSERT INTO t (id, n) VALUES (1, 0)").await;
+        probe.expect("leave-transaction", "UPDATE t SET n = n + 10", "left open").await;
         // Waits for the lock on the row until the server ends the other session.
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            let told = probe.tell("execute", "INSERT INTO t (id) VALUES (1)").await;
+            let told = probe.tell("execute", "UPDATE t SET n = 1").await;
             if told == "1" {
                 break;
             }
             assert!(Instant::now() < deadline, "{}: {told}", probe.name());
         }
+        probe.expect("query", "SELECT n FROM t", "1").await;
     }
 }
 

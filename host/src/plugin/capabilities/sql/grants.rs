@@ -45,8 +45,9 @@ fn database(url: &str, limits: &ServerLimits) -> Result<Arc<dyn Database>, Strin
         },
         "postgresql" | "postgres" => Ok(Arc::new(Server::<sqlx::Postgres>::new(url, limits)?)),
         "mysql" | "mariadb" => Ok(Arc::new(Server::<sqlx::MySql>::new(url, limits)?)),
-        _ => Err("a database is granted as sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE or \
-                  mysql://USER:PASSWORD@HOST/DATABASE (mariadb:// is the same)"
-            .into()),
+        scheme => Err(format!(
+            "`{scheme}:..` is no database that can be granted; write sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE \
+             or mysql://USER:PASSWORD@HOST/DATABASE (mariadb:// is the same)"
+        )),
     }
 }
