@@ -16,5 +16,6 @@ mod recording;
 mod redis;
 mod redis_capability;
 mod repeated_crash;
+mod sql;
 mod sqlite_crash;
 mod two_hosts;

@@ -3,6 +3,7 @@
 mod built;
 mod event;
 mod host;
+#[cfg(unix)]
 pub mod servers;
 
 pub use built::{fixture, host_program, plugin, root, test_plugin};

@@ -32,7 +32,9 @@ pub struct PluginConfig {
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grants {
-    /// SQL databases: label to URL. `sqlite:PATH` is a SQLite file, which is created with its folder when it is missing.
+    /// SQL databases: label to URL. `sqlite:PATH` is a SQLite file, which is created with its folder when it is missing;
+    /// `postgresql://USER:PASSWORD@HOST/DATABASE` and `mysql://..` (or `mariadb://..`) are databases in which the plugin can
+    /// do what that user can.
     pub sql: BTreeMap<String, String>,
     /// Redis servers, by label.
     pub redis: BTreeMap<String, RedisGrant>,

@@ -1,5 +1,10 @@
-//! Servers that tests start for themselves.
+//! Real servers that tests start for themselves, in temporary folders.
 
+mod mariadb;
+mod postgres;
 mod redis;
+mod unprivileged;
 
+pub use mariadb::MariaDb;
+pub use postgres::Postgres;
 pub use redis::RedisServer;

@@ -43,7 +43,7 @@ impl Granted {
     ) -> Result<Self, StorageError> {
         let log = Arc::new(log::PluginLog::new(plugin));
         Ok(Self {
-            sql: sql::Databases::new(plugin, &config.grants, connections)?,
+            sql: sql::Databases::new(plugin, config, connections)?,
             redis: redis::Servers::new(plugin, config, connections)?,
             keyvalue: keyvalue::Buckets::new(plugin, config, connections, &log)?,
             http: http::Origins::new(plugin, &config.grants)?,

@@ -7,8 +7,8 @@ use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
-use super::sqlite::describe_open;
-use super::{SqlError, refused};
+use super::super::{SqlError, refused};
+use super::confine::describe_open;
 use crate::storage::sqlite::pool::Pooled;
 
 /// Runs `run` with a connection, and waits for it.

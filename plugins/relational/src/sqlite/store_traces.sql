@@ -1,5 +1,5 @@
 INSERT INTO trace (trace_id, flow_id, execution_id, start_time, end_time, status, error, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?), ...
 ON CONFLICT (trace_id) DO UPDATE SET
     flow_id      = excluded.flow_id,
     execution_id = excluded.execution_id,

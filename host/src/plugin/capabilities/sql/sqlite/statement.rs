@@ -1,13 +1,18 @@
 //! Statements on one connection, on a thread that may block.
 
+use std::collections::HashMap;
+
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Batch, Connection, Statement};
+use uuid::Uuid;
 
-use super::sqlite::describe;
-use super::{Binding, Rows, SqlError, Value, refused};
-use crate::plugin::batch::{EventBatch, Field, FieldValue, Row};
-use crate::plugin::body::DecodeError;
+use super::super::cursor::{FETCH_BYTES, size};
+use super::super::input::{Input, InputRows, looked_up};
+use super::super::repeated::Repeated;
+use super::super::{Rows, SqlError, Value, answer_too_large, events_of, no_such_column, wrong_number_of_parameters};
+use super::confine::describe;
+use crate::plugin::batch::EventBatch;
 
 /// Runs a statement, or several without parameters. The rows that the last one changed.
 pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]) -> Result<u64, SqlError> {
@@ -25,35 +30,40 @@ pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]
     run(connection, &mut prepared)
 }
 
-/// Runs a statement once a row.
-pub(super) fn execute_many(connection: &Connection, statement: &str, rows: &[Vec<Value>]) -> Result<u64, SqlError> {
-    let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
+/// Runs a statement once a row. A group that may be repeated is not: for SQLite there is nothing to gain by it.
+pub(super) fn execute_rows(connection: &Connection, statement: &str, rows: &InputRows<'_>) -> Result<u64, SqlError> {
+    let of_one_row = Repeated::find(statement).map(|repeated| repeated.times(1));
+    let mut prepared =
+        connection.prepare_cached(of_one_row.as_deref().unwrap_or(statement)).map_err(|error| describe(&error))?;
+    if rows.count() > 0 {
+        expect_parameters(&prepared, rows.width())?;
+    }
     let mut changed = 0;
-    for row in rows {
-        bind(&mut prepared, row)?;
+    for row in 0..rows.count() {
+        for (index, value) in rows.row(row).iter().enumerate() {
+            prepared.raw_bind_parameter(index + 1, to_sql(value)).map_err(|error| describe(&error))?;
+        }
         changed += run(connection, &mut prepared)?;
     }
     Ok(changed)
 }
 
-/// Runs a statement once an event.
-pub(super) fn insert_batch(
+/// What a statement answers for each UUID.
+pub(super) fn look_up(
     connection: &Connection,
     statement: &str,
-    bindings: &[Binding],
-    batch: &EventBatch,
-) -> Result<u64, SqlError> {
-    let sources = bindings.iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
+    wanted: Vec<Uuid>,
+) -> Result<HashMap<Uuid, Value>, SqlError> {
     let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
-    expect_parameters(&prepared, sources.len())?;
-    let mut changed = 0;
-    for row in batch.rows() {
-        for (index, source) in sources.iter().enumerate() {
-            source.bind(&mut prepared, index + 1, row).map_err(|error| describe(&error))?;
-        }
-        changed += run(connection, &mut prepared)?;
+    expect_parameters(&prepared, 1)?;
+    let mut found = HashMap::with_capacity(wanted.len());
+    for uuid in wanted {
+        prepared.raw_bind_parameter(1, to_sql(&Input::Uuid(uuid))).map_err(|error| describe(&error))?;
+        let (mut page, _) = fetch(&mut prepared.raw_query(), 1)?;
+        let value = page.pop().and_then(|row| row.into_iter().next());
+        found.insert(uuid, looked_up(statement, uuid, value)?);
     }
-    Ok(changed)
+    Ok(found)
 }
 
 /// The events whose bodies stand in column `body` of the answer.
@@ -67,7 +77,7 @@ pub(super) fn query_events(
     let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
     let columns = prepared.column_count();
     if body as usize >= columns {
-        return Err(refused(format!("column {body} for the bodies: the answer has {columns} columns")));
+        return Err(no_such_column(body, columns));
     }
     bind(&mut prepared, params)?;
     let mut bodies: Vec<Vec<u8>> = Vec::new();
@@ -83,11 +93,10 @@ pub(super) fn query_events(
         }
         bytes += bodies.last().map_or(0, Vec::len);
         if bytes > max_bytes {
-            return Err(SqlError::LimitExceeded(format!("an answer of over {max_bytes} bytes: ask for pages")));
+            return Err(answer_too_large(max_bytes));
         }
     }
-    EventBatch::from_bodies(bodies.iter().map(Vec::as_slice))
-        .map_err(|error: DecodeError| SqlError::Conversion(error.to_string()))
+    events_of(&bodies)
 }
 
 /// Runs `work`, and undoes what it did when it fails.
@@ -115,7 +124,7 @@ pub(super) fn atomically<T>(
 pub(super) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<(), SqlError> {
     expect_parameters(statement, params.len())?;
     for (index, value) in params.iter().enumerate() {
-        statement.raw_bind_parameter(index + 1, to_sql(value)).map_err(|error| describe(&error))?;
+        statement.raw_bind_parameter(index + 1, to_sql(&value.into())).map_err(|error| describe(&error))?;
     }
     Ok(())
 }
@@ -125,7 +134,7 @@ fn expect_parameters(statement: &Statement<'_>, given: usize) -> Result<(), SqlE
     if wanted == given {
         return Ok(());
     }
-    Err(refused(format!("the statement has {wanted} parameters, {given} were given")))
+    Err(wrong_number_of_parameters(wanted, given))
 }
 
 /// Steps through whatever the statement answers. The rows that it changed.
@@ -138,12 +147,10 @@ fn run(connection: &Connection, statement: &mut Statement<'_>) -> Result<u64, Sq
 
 /// At most `max_rows` rows, fewer when they are large; whether these were the last.
 pub(super) fn fetch(rows: &mut rusqlite::Rows<'_>, max_rows: usize) -> Result<(Rows, bool), SqlError> {
-    /// Enough that calls don't matter, little enough for the memory of a small plugin.
-    const PAGE_BYTES: usize = 1024 * 1024;
     let columns = rows.as_ref().map_or(0, Statement::column_count);
     let mut page = Vec::new();
     let mut bytes = 0;
-    while page.len() < max_rows && bytes < PAGE_BYTES {
+    while page.len() < max_rows && bytes < FETCH_BYTES {
         let Some(row) = rows.next().map_err(|error| describe(&error))? else {
             return Ok((page, true));
         };
@@ -158,22 +165,15 @@ pub(super) fn fetch(rows: &mut rusqlite::Rows<'_>, max_rows: usize) -> Result<(R
     Ok((page, false))
 }
 
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Text(text) => text.len(),
-        Value::Blob(bytes) => bytes.len(),
-        _ => 8,
-    }
-}
-
-fn to_sql(value: &Value) -> ToSqlOutput<'_> {
+fn to_sql<'a>(value: &'a Input<'_>) -> ToSqlOutput<'a> {
     ToSqlOutput::Borrowed(match value {
-        Value::Null => ValueRef::Null,
-        Value::Boolean(truth) => ValueRef::Integer((*truth).into()),
-        Value::Integer(number) => ValueRef::Integer(*number),
-        Value::Real(number) => ValueRef::Real(*number),
-        Value::Text(text) => ValueRef::Text(text.as_bytes()),
-        Value::Blob(bytes) => ValueRef::Blob(bytes),
+        Input::Null => ValueRef::Null,
+        Input::Boolean(truth) => ValueRef::Integer((*truth).into()),
+        Input::Integer(number) => ValueRef::Integer(*number),
+        Input::Real(number) => ValueRef::Real(*number),
+        Input::Text(text) => ValueRef::Text(text.as_bytes()),
+        Input::Blob(bytes) => ValueRef::Blob(bytes),
+        Input::Uuid(uuid) => ValueRef::Blob(uuid.as_bytes()),
     })
 }
 
@@ -188,44 +188,4 @@ fn from_sql(value: ValueRef<'_>) -> Result<Value, SqlError> {
         },
         ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
     })
-}
-
-/// Where a parameter of a batch statement comes from.
-enum Source<'a> {
-    Field(Field),
-    High(Field),
-    Low(Field),
-    Fixed(&'a Value),
-}
-
-impl<'a> Source<'a> {
-    fn new(binding: &'a Binding) -> Result<Self, SqlError> {
-        let field = |name: &str| name.parse().map_err(refused);
-        Ok(match binding {
-            Binding::Field(name) => Self::Field(field(name)?),
-            Binding::High(name) => Self::High(field(name)?),
-            Binding::Low(name) => Self::Low(field(name)?),
-            Binding::Fixed(value) => Self::Fixed(value),
-        })
-    }
-
-    fn bind(&self, statement: &mut Statement<'_>, index: usize, row: &Row) -> rusqlite::Result<()> {
-        let half = |field, half: fn((u64, u64)) -> u64| match row.value(field) {
-            FieldValue::Uuid(uuid) => ValueRef::Integer(half(uuid.as_u64_pair()).cast_signed()),
-            _ => ValueRef::Null,
-        };
-        let mut bind = |value: ValueRef<'_>| statement.raw_bind_parameter(index, ToSqlOutput::Borrowed(value));
-        match self {
-            Self::Field(field) => match row.value(*field) {
-                FieldValue::Absent => bind(ValueRef::Null),
-                FieldValue::Uuid(uuid) => bind(ValueRef::Blob(uuid.as_bytes())),
-                FieldValue::Integer(number) => bind(ValueRef::Integer(number)),
-                FieldValue::Text(text) => bind(ValueRef::Text(text.as_bytes())),
-                FieldValue::Blob(bytes) => bind(ValueRef::Blob(&bytes)),
-            },
-            Self::High(field) => bind(half(*field, |(high, _)| high)),
-            Self::Low(field) => bind(half(*field, |(_, low)| low)),
-            Self::Fixed(value) => statement.raw_bind_parameter(index, to_sql(value)),
-        }
-    }
 }

@@ -4,11 +4,8 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode};
 
-use super::{SqlError, database_error, refused};
+use super::super::{MAX_VALUE_BYTES, SqlError, database_error, refused};
 use crate::storage::StorageError;
-
-/// The largest value or row, in bytes.
-const MAX_VALUE_BYTES: i32 = 64 * 1024 * 1024;
 
 /// Pragmas that stay within the database and leave its durability to the operator.
 const PRAGMAS: &[&str] = &[
@@ -41,7 +38,7 @@ const PRAGMAS: &[&str] = &[
 /// Keeps a plugin inside of the file that it was granted: it can't attach or write others, nor change what holds for the
 /// whole process.
 pub(super) fn confine(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES as i32)?;
     connection.authorizer(Some(authorize))
 }
 
