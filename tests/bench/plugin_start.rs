@@ -4,12 +4,12 @@ use std::path::Path as FilePath;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use reflow_tracing::plugin::{PluginConfig, PluginRuntime, PluginRuntimeConfig};
+use reflow_tracing::plugin::{Limits, PluginBackend, PluginConfig, PluginRuntime, PluginRuntimeConfig};
 use reflow_tracing::storage::StorageBackend;
 use reflow_tracing_tests::{plugin, test_plugin};
 
 use crate::Sizes;
-use crate::measure::median;
+use crate::measure::{median, seconds_each};
 use crate::plugin::relational_config;
 use crate::report::{Path, Reach, Report, Unit};
 
@@ -20,7 +20,7 @@ const START: Path = Path {
     reach: Reach::Seconds(20e-3),
 };
 const INSTANCE: Path = Path {
-    name: "plugin: a new instance, opened and asked for its health",
+    name: "plugin: a call on a new instance, which is made and opened for it",
     floor: "-",
     unit: Unit::Time,
     reach: Reach::Seconds(20e-6),
@@ -60,18 +60,21 @@ async fn start(sizes: &Sizes) -> Result<f64> {
     Ok(median(costs))
 }
 
-/// What opening a compiled plugin costs, all included; the plugin itself does nothing.
+/// What an instance costs from its beginning to its end; the plugin itself does nothing.
 async fn instance(sizes: &Sizes) -> Result<f64> {
-    let runtime = PluginRuntime::new(&PluginRuntimeConfig::default())?;
-    let config = PluginConfig::default();
-    let component = runtime.compile("hostile", &test_plugin("hostile"), &config).await?;
+    // No instance is kept for a second call.
+    let limits = Limits { recycle_mb: 0, ..Limits::default() };
+    let config = PluginConfig { limits, ..PluginConfig::default() };
+    let backend = PluginBackend::load("hostile", &test_plugin("hostile"), &config).await?;
+    let calls = sizes.calls / 20;
     let mut costs = Vec::new();
-    for _ in 0..sizes.reads * 10 {
-        let component = component.clone();
+    for _ in 0..sizes.rounds {
         let start = Instant::now();
-        let backend = runtime.open("hostile", component, &config).await?;
-        costs.push(start.elapsed().as_secs_f64());
-        backend.close().await?;
+        for _ in 0..calls {
+            backend.health_check().await?;
+        }
+        costs.push(seconds_each(start, calls));
     }
+    ensure!(backend.report().instances_recycled > calls as u64, "instances were kept");
     Ok(median(costs))
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, Value, pipe};
+use redis::{AsyncConnectionConfig, Pipeline, pipe};
 use reflow_tracing::plugin::{Grants, PluginBackend, PluginConfig, RedisGrant};
 use reflow_tracing::storage::StorageBackend;
 use reflow_tracing::{TraceEvent, TraceId};
@@ -44,13 +44,16 @@ async fn batches(sizes: &Sizes) -> Result<Rounds> {
         encode.store_events(events.clone()).await?;
         let mut batches = Vec::new();
         for batch in in_batches(events.clone(), BATCH) {
-            batches.push(pipelines(&encoded, &batch).await?);
+            let bodies = bodies(&encoded, &batch).await?;
+            batches.push((batch, bodies));
         }
         let native = async || {
             let mut floor = floor.clone();
             let start = Instant::now();
-            for pipeline in batches.iter().flatten() {
-                pipeline.exec_async(&mut floor).await?;
+            for (batch, bodies) in &batches {
+                for pipeline in pipelines(batch, bodies)? {
+                    pipeline.exec_async(&mut floor).await?;
+                }
             }
             Ok(seconds_each(start, sizes.events))
         };
@@ -76,9 +79,17 @@ async fn connect(server: &RedisServer) -> Result<MultiplexedConnection> {
     Ok(redis::Client::open(server.url())?.get_multiplexed_async_connection_with_config(&config).await?)
 }
 
-/// What the plugin sends for a batch, a pipeline each round trip that its commands need. The bodies are those that it has
-/// stored.
-async fn pipelines(stored: &MultiplexedConnection, batch: &Batch) -> Result<[Pipeline; 4]> {
+/// The bodies of the events, as the plugin has stored them.
+async fn bodies(stored: &MultiplexedConnection, batch: &Batch) -> Result<Vec<Vec<u8>>> {
+    let mut read = pipe();
+    for (id, event) in batch {
+        read.cmd("HGET").arg(format!("bodies:{id}")).arg(place(event)?);
+    }
+    Ok(read.query_async(&mut stored.clone()).await?)
+}
+
+/// What the plugin sends for a batch, a pipeline each round trip that its commands need.
+fn pipelines(batch: &Batch, bodies: &[Vec<u8>]) -> Result<[Pipeline; 4]> {
     let traces: BTreeSet<TraceId> = batch.iter().map(|(trace_id, _)| *trace_id).collect();
     let (mut before, mut question, mut store, mut after) = (pipe(), pipe(), pipe(), pipe());
     for id in traces {
@@ -89,13 +100,7 @@ async fn pipelines(stored: &MultiplexedConnection, batch: &Batch) -> Result<[Pip
         }
         after.add_command(note);
     }
-    let mut read = pipe();
-    for (id, event) in batch {
-        read.cmd("HGET").arg(format!("bodies:{id}")).arg(place(event)?);
-    }
-    let bodies: Vec<Value> = read.query_async(&mut stored.clone()).await?;
     for ((id, event), body) in batch.iter().zip(bodies) {
-        let Value::BulkString(body) = body else { anyhow::bail!("an event has no body") };
         let place = place(event)?;
         question.cmd("HEXISTS").arg(format!("bodies:{id}")).arg(&place);
         let error = if event.data.error.is_some() { "e1" } else { "e0" };

@@ -6,6 +6,7 @@ mod client;
 mod component_files;
 mod conformance;
 mod crash;
+mod golden;
 mod hostile;
 mod http;
 mod keyvalue;

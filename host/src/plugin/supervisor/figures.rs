@@ -32,14 +32,9 @@ pub(in crate::plugin) struct Figures {
     durations: [Durations; Function::ALL.len()],
 }
 
-/// How long the calls of a function took, in nanoseconds.
-struct Durations(Mutex<Histogram<u64>>);
-
-impl Default for Durations {
-    fn default() -> Self {
-        Self(Mutex::new(histogram()))
-    }
-}
+/// How long the calls of a function took, in nanoseconds; nothing until the first.
+#[derive(Default)]
+struct Durations(Mutex<Option<Histogram<u64>>>);
 
 /// From a nanosecond to ten minutes, to two digits: some 30 KiB.
 fn histogram() -> Histogram<u64> {
@@ -49,7 +44,7 @@ fn histogram() -> Histogram<u64> {
 impl Figures {
     pub(super) fn called(&self, function: Function, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.durations[function as usize].lock().saturating_record(nanos.max(1));
+        self.durations[function as usize].lock().get_or_insert_with(histogram).saturating_record(nanos.max(1));
     }
 
     pub(super) fn failed(&self, kind: FailureKind) {
@@ -79,24 +74,28 @@ impl Figures {
 
     /// How often each function that was called was, and how long that took.
     pub(super) fn functions(&self) -> BTreeMap<String, PluginCalls> {
-        let each = Function::ALL.iter().map(|&function| (function, self.durations[function as usize].lock()));
-        let called = each.filter(|(_, durations)| !durations.is_empty());
-        called.map(|(function, durations)| (function.name().to_owned(), PluginCalls::of(&durations))).collect()
+        let each = |function: &Function| {
+            let durations = self.durations[*function as usize].lock();
+            Some((function.name().to_owned(), PluginCalls::of(durations.as_ref()?)))
+        };
+        Function::ALL.iter().filter_map(each).collect()
     }
 
     /// All functions together.
     pub(super) fn all(&self) -> PluginCalls {
         let mut all = histogram();
         for durations in &self.durations {
-            // The same bounds, so it has room.
-            all += &*durations.lock();
+            if let Some(durations) = &*durations.lock() {
+                // The same bounds, so it has room.
+                all += durations;
+            }
         }
         PluginCalls::of(&all)
     }
 }
 
 impl Durations {
-    fn lock(&self) -> MutexGuard<'_, Histogram<u64>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Histogram<u64>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

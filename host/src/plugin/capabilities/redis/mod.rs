@@ -104,7 +104,10 @@ impl HostConnection for InstanceState {
 }
 
 /// Runs chunks of commands one after another. Gives the answers to each; ends at the first refusal.
-fn answers<'a>(lease: &'a Lease<'a>, chunks: Chunks<'a>) -> impl Stream<Item = Result<Vec<Value>, RedisError>> + 'a {
+fn answers<'a>(
+    lease: &'a Lease<'a>,
+    chunks: impl Iterator<Item = Result<Pipeline, RedisError>> + 'a,
+) -> impl Stream<Item = Result<Vec<Value>, RedisError>> + 'a {
     let run = async |chunk: Result<Pipeline, RedisError>| {
         let values = lease.run(&chunk?).await?;
         lease.allow_again();
@@ -184,14 +187,16 @@ impl Connection {
         let unless = unless.map(template).transpose()?;
         let commands = commands.into_iter().map(template).collect::<Result<Vec<_>, _>>()?;
         let lease = self.server.lease().await?;
-        let mut rows: Vec<_> = rows.rows().iter().collect();
-        if let Some(unless) = unless {
-            rows = template::distinct(&unless, &rows, max_bytes)?;
-            let question = [unless];
-            let found = answers(&lease, Chunks::new(&question, &rows, max_bytes)).try_concat().await?;
-            let absent = found.iter().map(|value| matches!(value, Value::Int(0) | Value::Nil));
-            rows = rows.iter().zip(absent).filter(|(_, absent)| *absent).map(|(row, _)| *row).collect();
-        }
+        let rows = match unless {
+            None => rows.rows().iter().collect(),
+            Some(unless) => {
+                let (mut rows, questions) = template::distinct(&unless, rows.rows(), max_bytes)?;
+                let found = answers(&lease, questions.into_iter().map(Ok)).try_concat().await?;
+                let mut absent = found.iter().map(|value| matches!(value, Value::Int(0) | Value::Nil));
+                rows.retain(|_| absent.next() == Some(true));
+                rows
+            }
+        };
         let chunks = Chunks::new(&commands, &rows, max_bytes);
         let ran = answers(&lease, chunks).try_fold(0, async |ran, values| Ok(ran + values.len() as u64)).await?;
         lease.give_back();

@@ -165,20 +165,31 @@ impl Iterator for Chunks<'_> {
     }
 }
 
-/// The rows for which the filled template is another than for every row before.
+/// The rows for which the filled template is another than for every row before, and these commands, some at a time.
 pub(super) fn distinct<'a>(
     template: &Template,
-    rows: &[&'a Row],
+    rows: &'a [Row],
     max_bytes: usize,
-) -> Result<Vec<&'a Row>, RedisError> {
+) -> Result<(Vec<&'a Row>, Vec<Pipeline>), RedisError> {
     let mut seen = HashSet::with_capacity(rows.len());
     let mut distinct = Vec::with_capacity(rows.len());
+    let mut chunks: Vec<Pipeline> = Vec::new();
     for row in rows {
-        if seen.insert(template.fill(row, max_bytes)?.0.get_packed_command()) {
-            distinct.push(*row);
+        let (command, _) = template.fill(row, max_bytes)?;
+        if seen.insert(command.get_packed_command()) {
+            distinct.push(row);
+            match chunks.last_mut().filter(|chunk| chunk.len() < CHUNK_COMMANDS) {
+                Some(chunk) => chunk.add_command(command),
+                None => {
+                    let mut chunk = Pipeline::with_capacity(CHUNK_COMMANDS);
+                    chunk.add_command(command);
+                    chunks.push(chunk);
+                    continue;
+                }
+            };
         }
     }
-    Ok(distinct)
+    Ok((distinct, chunks))
 }
 
 #[cfg(test)]
