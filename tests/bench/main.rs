@@ -5,11 +5,13 @@
 //!
 //! `cargo xtask bench [FILTER] [--quick]` builds what this needs, and runs it.
 
+mod bare_postgres;
 mod bare_sqlite;
 mod ingest;
 mod measure;
 mod memory;
 mod plugin;
+mod postgres;
 mod report;
 mod sqlite;
 mod workload;
@@ -63,6 +65,7 @@ async fn main() -> Result<()> {
     }
     let mut report = Report::new(filter);
     sqlite::measure(&sizes, &mut report).await?;
+    postgres::measure(&sizes, &mut report).await?;
     memory::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
     ingest::measure(&sizes, &mut report).await?;

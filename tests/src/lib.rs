@@ -3,6 +3,8 @@
 mod built;
 mod event;
 mod host;
+#[cfg(unix)]
+pub mod servers;
 
 pub use built::{fixture, host_program, plugin, root, test_plugin};
 pub use event::event_of_id;

@@ -5,6 +5,8 @@ mod output;
 mod query;
 mod recording;
 mod replay;
+#[cfg(feature = "postgres")]
+mod schema;
 mod serve;
 mod table;
 mod time;
@@ -37,6 +39,8 @@ enum Command {
     Query(query::Args),
     Get(get::Args),
     Replay(replay::Args),
+    #[cfg(feature = "postgres")]
+    Schema(schema::Args),
 }
 
 #[derive(clap::Args)]
@@ -102,6 +106,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Query(args) => query::run(args).await,
             Command::Get(args) => get::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            #[cfg(feature = "postgres")]
+            Command::Schema(args) => schema::run(args),
         }
     })
 }

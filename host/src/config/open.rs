@@ -101,10 +101,12 @@ pub async fn open_storage(config: &Config) -> Result<OpenStorage, OpenError> {
         #[cfg(not(feature = "sqlite"))]
         name @ "sqlite" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "sqlite" }),
         #[cfg(feature = "postgres")]
-        name @ "postgres" => match crate::storage::PostgresStorage::with_config(config.storage.postgres.clone()).await {
-            Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
-            Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
-        },
+        name @ "postgres" => {
+            match crate::storage::PostgresStorage::with_config(config.storage.postgres.clone()).await {
+                Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
+                Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
+            }
+        }
         #[cfg(not(feature = "postgres"))]
         name @ "postgres" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "postgres" }),
         name => open_plugin(name, config).await,

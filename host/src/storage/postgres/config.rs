@@ -71,9 +71,7 @@ impl PostgresConfig {
             () if self.schema_name.is_empty() || self.schema_name.len() > MAX_IDENTIFIER => {
                 Some("`schema_name` must have 1 to 63 bytes")
             }
-            () if self.schema_name.contains(|c: char| c.is_control()) => {
-                Some("`schema_name` must not hold control characters")
-            }
+            () if self.schema_name.contains(char::is_control) => Some("`schema_name` must not hold control characters"),
             () if self.schema_name.starts_with("pg_") => Some("`schema_name` must not begin with `pg_`"),
             () if self.partition_retention_days > 0 && !self.enable_partitioning => {
                 Some("`partition_retention_days` needs `enable_partitioning = true`")

@@ -140,15 +140,12 @@ async fn complete(connection: &mut PgConnection, found: Vec<Found>) -> sqlx::Res
     drop(rows);
     let without: Vec<i64> = sequences.into_iter().filter(|sequence| !events.contains_key(sequence)).collect();
     if !without.is_empty() {
-        let there: Vec<i64> = sqlx::query_scalar("SELECT seq FROM trace WHERE seq = ANY($1)")
-            .bind(without)
-            .fetch_all(connection)
-            .await?;
+        let there: Vec<i64> =
+            sqlx::query_scalar("SELECT seq FROM trace WHERE seq = ANY($1)").bind(without).fetch_all(connection).await?;
         events.extend(there.into_iter().map(|sequence| (sequence, Vec::new())));
     }
-    let with_events = |Found { header, place }: Found| {
-        events.remove(&place.sequence).map(|events| FlowTrace { events, ..header })
-    };
+    let with_events =
+        |Found { header, place }: Found| events.remove(&place.sequence).map(|events| FlowTrace { events, ..header });
     Ok(found.into_iter().filter_map(with_events).collect())
 }
 

@@ -266,7 +266,12 @@ async fn lock(connection: &mut PgConnection, function: &str) -> sqlx::Result<()>
 }
 
 async fn attached(connection: &mut PgConnection) -> sqlx::Result<Vec<Span>> {
-    Ok(partitions(connection).await?.into_iter().filter(|(.., detaching)| !detaching).map(|(_, span, _)| span).collect())
+    Ok(partitions(connection)
+        .await?
+        .into_iter()
+        .filter(|(.., detaching)| !detaching)
+        .map(|(_, span, _)| span)
+        .collect())
 }
 
 /// Each partition's table, quoted, its span, and whether its detachment was begun.

@@ -116,16 +116,13 @@ async fn create(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx:
         .execute(&mut *transaction)
         .await?;
     // `CREATE SCHEMA IF NOT EXISTS` would need a permission that is not needed where the schema exists.
-    let exists: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
-        .bind(&schema)
-        .fetch_one(&mut *transaction)
-        .await?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL").bind(&schema).fetch_one(&mut *transaction).await?;
     if !exists {
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut *transaction).await?;
     }
-    let done: bool = sqlx::query_scalar("SELECT to_regclass('schema_version') IS NOT NULL")
-        .fetch_one(&mut *transaction)
-        .await?;
+    let done: bool =
+        sqlx::query_scalar("SELECT to_regclass('schema_version') IS NOT NULL").fetch_one(&mut *transaction).await?;
     if !done {
         sqlx::raw_sql(AssertSqlSafe(tables(config))).execute(&mut *transaction).await?;
     }

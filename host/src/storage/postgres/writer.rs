@@ -106,7 +106,14 @@ impl Task {
         let mut connection = None;
         loop {
             let group = {
-                let mut queue = queue.lock().await;
+                let mut queue = match queue.try_lock() {
+                    Ok(queue) => queue,
+                    Err(_) => {
+                        // Another one waits for work: there is none.
+                        connection = None;
+                        queue.lock().await
+                    }
+                };
                 let first = match queue.try_recv() {
                     Ok(job) => Some(job),
                     Err(_) => {
