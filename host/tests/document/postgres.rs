@@ -1,7 +1,8 @@
 //! The server is the test's own, so its URL stands where the page has one of an example; a schema of its own keeps each
 //! test apart. The page's SQL is in `crate::postgres`.
 
-use reflow_tracing::storage::StorageError;
+use reflow_tracing::FlowTrace;
+use reflow_tracing::storage::{StorageBackend, StorageError};
 
 use super::works;
 use crate::postgres::fresh_schema;
@@ -64,6 +65,11 @@ async fn postgres_storage_manages_partitions() -> Result<(), StorageError> {
     };
 
     let config = PostgresConfig { connection_url: server.url("postgres"), schema_name: fresh_schema(), ..config };
-    works(&PostgresStorage::with_config(config).await?).await;
+    let storage = PostgresStorage::with_config(config).await?;
+
+    // Of now: what is thirty days old has expired.
+    let trace = FlowTrace { start_time: chrono::Utc::now(), ..FlowTrace::default() };
+    storage.store_trace(trace.clone()).await?;
+    assert_eq!(storage.get_trace(trace.trace_id).await?, Some(trace));
     Ok(())
 }

@@ -180,7 +180,7 @@ async fn a_lock_is_waited_for_unless_the_sessions_have_a_limit() {
         assert!(error.to_string().contains("timeout"), "{error}");
     }
     let release = beside({
-        let config = config.clone();
+        let (server, config) = (server.clone(), config.clone());
         move || query(&server, &config, "INSERT INTO go_on VALUES (true)")
     });
     let (written, _) = tokio::join!(patient.store_trace(stored.clone()), release);
@@ -208,7 +208,7 @@ async fn who_is_not_let_in_learns_why_without_the_password() {
     }
     let folder = tempfile::tempdir().unwrap();
     for url in [
-        format!("postgresql://u:wr0ng@/postgres?host={}", folder.path().display()),
+        format!("postgresql://u:wr0ng@localhost/postgres?host={}", folder.path().display()),
         "postgresql://u:wr0ng@127.0.0.1:1/postgres".into(),
     ] {
         let error = refused(url).await;

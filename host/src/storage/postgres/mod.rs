@@ -323,9 +323,9 @@ impl StorageBackend for PostgresStorage {
 
     async fn flush(&self) -> Result<(), StorageError> {
         retried!(self.server, |connection| {
-            // A commit that waits for the log waits for all commits before it, those of `synchronous_commit = off` too.
+            // A commit that waits for its own record in the log waits for those of all commits before it.
             let mut transaction = connection.begin().await?;
-            sqlx::raw_sql("SET LOCAL synchronous_commit = on; SELECT pg_current_xact_id()")
+            sqlx::raw_sql("SET LOCAL synchronous_commit = on; SELECT pg_logical_emit_message(true, 'reflow-tracing', '')")
                 .execute(&mut *transaction)
                 .await?;
             transaction.commit().await

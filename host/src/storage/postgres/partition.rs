@@ -215,31 +215,22 @@ impl Partitions {
     pub(super) async fn drop_expired(&self, connection: &mut PgConnection, days: u32) -> sqlx::Result<u64> {
         let limit = Utc::now() - TimeDelta::days(days.into());
         lock(connection, "pg_advisory_lock").await?;
-        let dropped = self.drop_before(connection, time::nanos(limit).into()).await;
+        let dropped = self.drop_before(connection, time::nanos(limit)).await;
         // It ends with the connection at the latest.
         let _ = lock(connection, "pg_advisory_unlock").await;
         dropped
     }
 
-    async fn drop_before(&self, connection: &mut PgConnection, limit: i128) -> sqlx::Result<u64> {
+    async fn drop_before(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
+        let partitions = partitions(connection).await?;
+        // Where the first partition begins that stays.
+        let stays = |span: &Span| span.to > i128::from(limit);
+        let begins = partitions.iter().map(|(_, span, _)| *span).filter(stays).map(|span| span.from);
+        let until = begins.fold(Span::around(self.interval, limit).from, i128::min);
+        delete_placed_before(connection, until).await?;
         let mut dropped = 0;
-        for (table, span, detaching) in partitions(connection).await? {
-            if span.to > limit {
-                continue;
-            }
-            let bound = |at: i128, beyond| i64::try_from(at).unwrap_or(beyond);
-            loop {
-                let deleted = sqlx::query(include_str!("sql/delete_placed.sql"))
-                    .bind(bound(span.from, i64::MIN))
-                    .bind(bound(span.to, i64::MAX))
-                    .bind(DELETED_AT_ONCE)
-                    .execute(&mut *connection)
-                    .await?;
-                if deleted.rows_affected() == 0 {
-                    break;
-                }
-            }
-            let detach = if detaching { "FINALIZE" } else { "CONCURRENTLY" };
+        for (table, _, detaching) in partitions.iter().filter(|(_, span, _)| !stays(span)) {
+            let detach = if *detaching { "FINALIZE" } else { "CONCURRENTLY" };
             for statement in [
                 format!("COMMENT ON TABLE {table} IS '{EXPIRED}'"),
                 format!("ALTER TABLE event DETACH PARTITION {table} {detach}"),
@@ -248,6 +239,8 @@ impl Partitions {
             }
             dropped += 1;
         }
+        // Those that came while the others left.
+        delete_placed_before(connection, until).await?;
         let detached: Vec<String> =
             sqlx::query_scalar(include_str!("sql/expired.sql")).bind(EXPIRED).fetch_all(&mut *connection).await?;
         for table in detached {
@@ -255,6 +248,17 @@ impl Partitions {
         }
         self.forget();
         Ok(dropped)
+    }
+}
+
+/// Deletes the traces whose partition has expired, but not their events, which go with it.
+async fn delete_placed_before(connection: &mut PgConnection, until: i128) -> sqlx::Result<()> {
+    let until = i64::try_from(until).unwrap_or(i64::MIN);
+    loop {
+        let delete = sqlx::query(include_str!("sql/delete_placed.sql")).bind(until).bind(DELETED_AT_ONCE);
+        if delete.execute(&mut *connection).await?.rows_affected() == 0 {
+            return Ok(());
+        }
     }
 }
 

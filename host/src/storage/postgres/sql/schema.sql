@@ -25,7 +25,7 @@ CREATE INDEX trace_by_flow ON trace (flow_id, start_time DESC, trace_id) WHERE s
 CREATE INDEX trace_by_status ON trace (status, start_time DESC, trace_id) WHERE start_time IS NOT NULL;
 CREATE INDEX trace_by_execution ON trace (execution_id) WHERE execution_id IS NOT NULL;
 CREATE INDEX trace_by_duration ON trace (duration) WHERE duration IS NOT NULL;
-CREATE INDEX trace_by_tag ON trace USING gin (tags jsonb_path_ops);
+CREATE INDEX trace_by_tag ON trace USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
 CREATE INDEX trace_by_place ON trace (placed_at);
 
 -- An event. What is 0 or empty in nearly every event is NULL then. It belongs to a trace without a foreign key: whoever
