@@ -47,7 +47,11 @@ async fn each_interval_has_its_bounds() {
         let stored = trace(time);
         storage.store_trace(stored.clone()).await.unwrap();
         assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(stored));
-        assert_eq!(bounds(&server, &config, time), [from, to].map(|bound| bound.parse::<DateTime<Utc>>().unwrap()), "{interval:?}");
+        assert_eq!(
+            bounds(&server, &config, time),
+            [from, to].map(|bound| bound.parse::<DateTime<Utc>>().unwrap()),
+            "{interval:?}"
+        );
         storage.close().await.unwrap();
     }
 }

@@ -69,8 +69,10 @@ async fn the_views_have_the_page_s_columns() {
         "SELECT trace_id, flow_id, start_time AT TIME ZONE 'UTC', status, error, metadata -> 'tags' ->> 'team', \
          round(duration_ms, 3), start_time_ns FROM traces",
     );
-    let expected =
-        format!("{}|invoices|2026-11-22 10:00:00.123456|Failed|boom|blue|10000.000|1795341600123456789", stored.trace_id);
+    let expected = format!(
+        "{}|invoices|2026-11-22 10:00:00.123456|Failed|boom|blue|10000.000|1795341600123456789",
+        stored.trace_id
+    );
     assert_eq!(header, expected);
     let event = query(
         &server,

@@ -1,6 +1,7 @@
 //! The way to the server, and what its errors mean.
 
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,40 @@ pub(super) struct Server {
     target: String,
     timeout: Duration,
     lost: Lost,
+    resting: Resting,
+}
+
+/// The connection that was used last. Giving it to the pool, which tests what it gets, costs a round trip.
+#[derive(Default)]
+struct Resting {
+    connection: Mutex<Option<(PoolConnection<Postgres>, Instant)>>,
+    /// Those who wait for the pool, which knows nothing of this one.
+    waiting: AtomicUsize,
+}
+
+/// A connection that has been in use for so long is the pool's to test and to replace.
+const LONGEST_USE: Duration = Duration::from_secs(10);
+
+/// Counts one who waits until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Resting {
+    fn take(&self) -> Option<(PoolConnection<Postgres>, Instant)> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// When a connection was last found dead. Those that are older are tried before they are used again: a server that was
@@ -61,7 +96,7 @@ impl Server {
                 }
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, target, timeout: config.connection_timeout(), lost })
+        Ok(Self { pool, options, target, timeout: config.connection_timeout(), lost, resting: Resting::default() })
     }
 
     /// A connection beside the pool. Unlike the pool it does not wait for a server that is not there.
@@ -73,14 +108,38 @@ impl Server {
     }
 
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, StorageError> {
+        Ok(self.acquire_for_use().await?.0)
+    }
+
+    /// A connection, and since when it is in use.
+    pub(super) async fn acquire_for_use(&self) -> Result<(PoolConnection<Postgres>, Instant), StorageError> {
+        let _waiting = Waiting::new(&self.resting.waiting);
+        if let Some((connection, since)) = self.resting.take()
+            && since.elapsed() < LONGEST_USE
+        {
+            return Ok((connection, since));
+        }
         match self.pool.acquire().await {
-            Ok(connection) => Ok(connection),
+            Ok(connection) => Ok((connection, Instant::now())),
             Err(error) => Err(self.explain(error).await),
         }
     }
 
+    /// Keeps a connection for the next call, after one that came to its end.
+    pub(super) fn rest(&self, connection: PoolConnection<Postgres>, since: Instant) {
+        let earlier = {
+            let mut resting = self.resting.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            resting.replace((connection, since))
+        };
+        // Whoever began to wait before it was there does not look again.
+        let wanted = self.resting.waiting.load(Ordering::SeqCst) > 0 || self.pool.is_closed();
+        drop((earlier, wanted.then(|| self.resting.take())));
+    }
+
     /// A transaction that is rolled back when it is dropped.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StorageError> {
+        let _waiting = Waiting::new(&self.resting.waiting);
+        drop(self.resting.take());
         match self.pool.begin().await {
             Ok(transaction) => Ok(transaction),
             Err(error) => Err(self.explain(error).await),
@@ -109,7 +168,9 @@ impl Server {
 
     /// Waits for calls under way, but not for those who leave a stream unread.
     pub(super) async fn close(&self) {
-        let _ = tokio::time::timeout(self.timeout, self.pool.close()).await;
+        let closed = self.pool.close();
+        drop(self.resting.take());
+        let _ = tokio::time::timeout(self.timeout, closed).await;
     }
 
     /// Notes when `error` says that its connection is dead. Whether it does.
@@ -223,11 +284,14 @@ macro_rules! retried {
         let server = &*$server;
         let mut again = true;
         loop {
-            let mut acquired = server.acquire().await?;
+            let (mut acquired, since) = server.acquire_for_use().await?;
             let $connection = &mut *acquired;
             let outcome: sqlx::Result<_> = async { $work }.await;
             match outcome {
-                Ok(found) => break Ok(found),
+                Ok(found) => {
+                    server.rest(acquired, since);
+                    break Ok(found);
+                }
                 Err(error) if server.is_lost(&error) && again => again = false,
                 Err(error) => break Err(server.describe(error)),
             }

@@ -7,6 +7,7 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::column::{escaped, from_bits, invalid, json, optional_text, text, to_bits};
+use super::copy::Tuple;
 use super::escape::escape;
 use crate::model::{
     CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent,
@@ -63,6 +64,41 @@ impl EventRow {
 
     fn state(&self) -> Option<&StateDiff> {
         self.event.data.state_diff.as_ref()
+    }
+}
+
+impl EventRow {
+    /// Writes the columns that `sql/copy_events.sql` names after the place.
+    pub(super) fn copy(&self, tuple: &mut Tuple<'_>) {
+        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = &self.event;
+        let metrics = &data.performance_metrics;
+        let (message, state) = (self.message(), self.state());
+        tuple.id(Some(event_id.0));
+        tuple.number(Some(time::nanos(*timestamp)));
+        tuple.text(Some(event_type.kind().name()));
+        tuple.text(Some(escape(actor_id)));
+        tuple.text(self.flow().0.map(|to_actor| escape(to_actor)));
+        tuple.text(self.flow().1.map(|to_port| escape(to_port)));
+        tuple.text(escaped(&data.port));
+        tuple.text(escaped(&data.error));
+        tuple.text(message.map(|message| escape(&message.message_type)));
+        tuple.number(message.map(|message| message.size_bytes.cast_signed()));
+        tuple.text(message.filter(|message| !message.checksum.is_empty()).map(|message| escape(&message.checksum)));
+        tuple.bytes(message.map(|message| message.serialized_data.as_slice()).filter(|bytes| !bytes.is_empty()));
+        tuple.text(state.map(|state| state_kind(state.diff_type)));
+        tuple.bytes(state.and_then(|state| state.before.as_deref()));
+        tuple.bytes(state.map(|state| state.after.as_slice()));
+        tuple.number(to_bits(metrics.execution_time_ns));
+        tuple.number(to_bits(metrics.memory_usage_bytes));
+        tuple.real(Some(metrics.cpu_usage_percent).filter(|percent| percent.to_bits() != 0));
+        tuple.number(to_bits(metrics.queue_depth));
+        tuple.double(Some(metrics.throughput_msgs_per_sec).filter(|rate| rate.to_bits() != 0));
+        tuple.text(self.attributes.as_ref());
+        tuple.id(causality.parent_event_id.map(|parent| parent.0));
+        tuple.id(Some(causality.root_cause_event_id.0));
+        tuple.bytes(self.dependency_chain.as_deref());
+        tuple.id(self.span_uuid);
+        tuple.text(self.span_uuid.is_none().then(|| escape(&causality.span_id)));
     }
 }
 

@@ -6,6 +6,7 @@
 mod column;
 mod config;
 mod connection;
+mod copy;
 mod escape;
 mod event;
 mod header;
@@ -325,9 +326,11 @@ impl StorageBackend for PostgresStorage {
         retried!(self.server, |connection| {
             // A commit that waits for its own record in the log waits for those of all commits before it.
             let mut transaction = connection.begin().await?;
-            sqlx::raw_sql("SET LOCAL synchronous_commit = on; SELECT pg_logical_emit_message(true, 'reflow-tracing', '')")
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::raw_sql(
+                "SET LOCAL synchronous_commit = on; SELECT pg_logical_emit_message(true, 'reflow-tracing', '')",
+            )
+            .execute(&mut *transaction)
+            .await?;
             transaction.commit().await
         })
     }

@@ -4,18 +4,20 @@
 //! that waits, stores it with one statement for the events and one for the headers, and answers everyone once that is
 //! committed. A lone write is committed at once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashlink::LruCache;
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, Postgres, Row};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::connection::{Server, code};
+use super::copy;
 use super::event::{self, EventRow};
-use super::header::{self, HeaderRow};
+use super::header::{self, HeaderRow, Place};
 use super::partition::{Missing, Partitions};
 use crate::model::TraceId;
 use crate::storage::StorageError;
@@ -29,6 +31,8 @@ const GROUP_ROWS: usize = 2_000;
 /// The most rows, and bytes, more or less, of one statement.
 const STATEMENT_ROWS: usize = 5_000;
 const STATEMENT_BYTES: usize = 32 << 20;
+/// From so many events on they are sent with COPY, unless one of them turns out to be stored already.
+const COPY_ROWS: usize = 200;
 /// Traces that are remembered as stored: what is being recorded at one time, and then some.
 const KNOWN_TRACES: usize = 50_000;
 /// How often a group is begun anew because of what others did meanwhile.
@@ -76,6 +80,8 @@ impl Writer {
 
 /// Why a group was not stored.
 enum Failure {
+    /// An event is there already, which only the slower way takes.
+    Duplicate,
     /// Traces were deleted meanwhile, or a partition was dropped.
     Overtaken,
     NoPartition(Missing),
@@ -86,8 +92,10 @@ impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         /// What the server says when there is no partition for a row.
         const CHECK_VIOLATION: &str = "23514";
+        const UNIQUE_VIOLATION: &str = "23505";
         match code(&error).as_deref() {
             Some(CHECK_VIOLATION) => Self::Overtaken,
+            Some(UNIQUE_VIOLATION) => Self::Duplicate,
             _ => Self::Sql(error),
         }
     }
@@ -161,14 +169,14 @@ impl Task {
         group: &[Job],
     ) -> Result<(), StorageError> {
         let group = Group::new(group);
-        let (mut anew, mut reconnected) = (false, false);
+        let (mut anew, mut reconnected, mut copy) = (false, false, group.suits_copy());
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let acquired = match connection.take() {
                 Some(acquired) => acquired,
                 None => self.server.acquire().await?,
             };
-            match self.try_store(connection.insert(acquired), &group, anew).await {
+            match self.try_store(connection.insert(acquired), &group, anew, copy).await {
                 Ok(()) => {
                     let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                     for trace_id in group.places.keys() {
@@ -181,6 +189,13 @@ impl Task {
                     if let Some(partitions) = &self.partitions {
                         partitions.forget();
                     }
+                }
+                Err(Failure::Duplicate) if copy => copy = false,
+                Err(Failure::Duplicate) => {
+                    return Err(StorageError::Other {
+                        message: "the tables have a unique index that is not this program's".into(),
+                        retryable: false,
+                    });
                 }
                 Err(Failure::NoPartition(missing)) => return Err(StorageError::Configuration(missing.message())),
                 Err(Failure::Sql(error)) => {
@@ -204,8 +219,14 @@ impl Task {
         ))
     }
 
-    /// With `anew`, nothing is taken for granted.
-    async fn try_store(&self, connection: &mut PgConnection, group: &Group<'_>, anew: bool) -> Result<(), Failure> {
+    /// With `anew`, nothing is taken for granted. With `copy`, no event may be stored already.
+    async fn try_store(
+        &self,
+        connection: &mut PgConnection,
+        group: &Group<'_>,
+        anew: bool,
+        copy: bool,
+    ) -> Result<(), Failure> {
         let unknown = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             let places = group.places.iter().map(|(trace_id, at)| (*trace_id, *at));
@@ -216,13 +237,13 @@ impl Task {
         }
         let new = unknown.iter().filter(|(trace_id, _)| group.with_events.contains(trace_id)).collect::<Vec<_>>();
         let statements = usize::from(!new.is_empty()) + group.events.len() + usize::from(!group.headers.is_empty());
-        if statements > 1 {
+        if copy || statements > 1 {
             let mut transaction = connection.begin().await?;
-            run(&mut transaction, group, &new).await?;
+            run(&mut transaction, group, &new, copy).await?;
             transaction.commit().await?;
             Ok(())
         } else {
-            run(connection, group, &new).await
+            run(connection, group, &new, copy).await
         }
     }
 }
@@ -263,6 +284,11 @@ impl<'a> Group<'a> {
         group.headers = headers.into_values().collect();
         group
     }
+
+    /// Whether COPY, which takes more round trips, pays.
+    fn suits_copy(&self) -> bool {
+        self.events.iter().map(Vec::len).sum::<usize>() >= COPY_ROWS
+    }
 }
 
 async fn ensure_partitions(
@@ -289,13 +315,36 @@ async fn ensure_partitions(
 }
 
 /// Events before headers: whoever sees a new trace sees its events.
-async fn run(connection: &mut PgConnection, group: &Group<'_>, new: &[&(TraceId, i64)]) -> Result<(), Failure> {
+async fn run(
+    connection: &mut PgConnection,
+    group: &Group<'_>,
+    new: &[&(TraceId, i64)],
+    copy: bool,
+) -> Result<(), Failure> {
+    let mut places = HashMap::new();
     if !new.is_empty() {
-        sqlx::query(include_str!("sql/add_traces.sql"))
+        let rows = sqlx::query(include_str!("sql/add_traces.sql"))
             .bind(new.iter().map(|(trace_id, _)| trace_id.0).collect::<Vec<_>>())
             .bind(new.iter().map(|(_, at)| *at).collect::<Vec<_>>())
-            .execute(&mut *connection)
+            .fetch_all(&mut *connection)
             .await?;
+        add_places(&mut places, &rows)?;
+    }
+    if copy {
+        let others = group.with_events.iter().filter(|trace_id| !places.contains_key(trace_id));
+        let others: Vec<Uuid> = others.map(|trace_id| trace_id.0).collect();
+        if !others.is_empty() {
+            let query = sqlx::query(include_str!("sql/get_places.sql")).bind(others);
+            add_places(&mut places, &query.fetch_all(&mut *connection).await?)?;
+        }
+        for events in &group.events {
+            let placed = events.iter().map(|row| places.get(&row.trace_id).map(|place| (*place, *row)));
+            let mut rows: Vec<_> = placed.collect::<Option<_>>().ok_or(Failure::Overtaken)?;
+            // As all writers do, so that none waits for another in a circle.
+            rows.sort_by_key(|(place, row)| (place.sequence, row.key()));
+            copy::Rows::new(&rows).send(connection).await?;
+        }
+        return store_headers(connection, group).await;
     }
     for events in &group.events {
         let mut ids: Vec<Uuid> = events.iter().map(|event| event.trace_id.0).collect();
@@ -308,9 +357,21 @@ async fn run(connection: &mut PgConnection, group: &Group<'_>, new: &[&(TraceId,
             return Err(Failure::Overtaken);
         }
     }
+    store_headers(connection, group).await
+}
+
+async fn store_headers(connection: &mut PgConnection, group: &Group<'_>) -> Result<(), Failure> {
     if !group.headers.is_empty() {
         let query = sqlx::query(include_str!("sql/store_traces.sql"));
-        header::bind(query, &group.headers).execute(&mut *connection).await?;
+        header::bind(query, &group.headers).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// From rows with `seq`, `placed_at` and `trace_id`.
+fn add_places(places: &mut HashMap<TraceId, Place>, rows: &[PgRow]) -> sqlx::Result<()> {
+    for row in rows {
+        places.insert(TraceId(row.try_get(2)?), Place::read(row)?);
     }
     Ok(())
 }
