@@ -6,6 +6,8 @@ mod crash;
 mod hostile;
 mod life_cycle;
 mod mistakes;
+#[cfg(unix)]
+mod postgres;
 mod recording;
 mod repeated_crash;
 mod sqlite_crash;

@@ -259,7 +259,12 @@ fn options(config: &PostgresConfig) -> Result<PgConnectOptions, StorageError> {
     Ok(PgConnectOptions::from_str(url)
         .map_err(configuration)?
         .application_name("reflow-tracing")
-        .options([("search_path", quoted(&config.schema_name))])
+        .options([
+            ("search_path", quoted(&config.schema_name).as_str()),
+            // The server keeps plans. One that was made while a table was small would go on to read all of it.
+            ("enable_seqscan", "off"),
+            ("jit", "off"),
+        ])
         .disable_statement_logging())
 }
 

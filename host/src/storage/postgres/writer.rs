@@ -24,15 +24,16 @@ use crate::storage::StorageError;
 
 /// Writes that may wait; further ones wait to be let in.
 const QUEUE: usize = 256;
-/// Commits under way at the same time. More make smaller groups: with 64 writers on two processors two were the fastest.
-const WRITERS: u32 = 2;
+/// Large groups that are stored at the same time. Of small ones only one is: two at a time would be half as large and take as
+/// long.
+const WRITERS: u32 = 4;
 /// A group takes no more writes once it has so many rows, so that no one waits too long for it.
 const GROUP_ROWS: usize = 2_000;
 /// The most rows, and bytes, more or less, of one statement.
 const STATEMENT_ROWS: usize = 5_000;
 const STATEMENT_BYTES: usize = 32 << 20;
 /// From so many events on they are sent with COPY, unless one of them turns out to be stored already.
-const COPY_ROWS: usize = 200;
+const COPY_ROWS: usize = 40;
 /// Traces that are remembered as stored: what is being recorded at one time, and then some.
 const KNOWN_TRACES: usize = 50_000;
 /// How often a group is begun anew because of what others did meanwhile.
@@ -113,11 +114,11 @@ impl Task {
         // Kept while there is work: giving it back costs a round trip.
         let mut connection = None;
         loop {
-            let group = {
+            let (group, _alone) = {
                 let mut queue = match queue.try_lock() {
                     Ok(queue) => queue,
                     Err(_) => {
-                        // Another one waits for work: there is none.
+                        // Another one has it: either there is no work, or it does all there is.
                         connection = None;
                         queue.lock().await
                     }
@@ -138,7 +139,8 @@ impl Task {
                     rows += job.rows();
                     group.push(job);
                 }
-                group
+                // The next one waits for as long as this is held.
+                (group, (rows < GROUP_ROWS / 2).then_some(queue))
             };
             self.commit(&mut connection, group).await;
         }
