@@ -10,6 +10,8 @@ mod migration;
 #[cfg(all(feature = "postgres", unix))]
 mod postgres;
 #[cfg(all(feature = "redis", unix))]
+#[allow(dead_code)] // Other tests use the rest.
+#[path = "../../tests/src/servers/redis.rs"]
 mod redis_server;
 mod reflow_json;
 #[cfg(all(feature = "postgres", unix))]

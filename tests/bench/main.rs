@@ -11,7 +11,9 @@ mod ingest;
 mod measure;
 mod memory;
 mod plugin;
+mod plugin_start;
 mod postgres;
+mod redis;
 mod report;
 mod sqlite;
 mod workload;
@@ -68,6 +70,8 @@ async fn main() -> Result<()> {
     postgres::measure(&sizes, &mut report).await?;
     memory::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
+    plugin_start::measure(&sizes, &mut report).await?;
+    redis::measure(&sizes, &mut report).await?;
     ingest::measure(&sizes, &mut report).await?;
     report.end()
 }

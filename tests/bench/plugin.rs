@@ -19,6 +19,18 @@ const BATCHES: Path = Path {
     unit: Unit::Rate,
     reach: Reach::Speed(0.95),
 };
+const COLUMNS: Path = Path {
+    name: "plugin copying-writer: batches of 1,000 as columns",
+    floor: "the native SQLite backend",
+    unit: Unit::Rate,
+    reach: Reach::Report,
+};
+const RECORDS: Path = Path {
+    name: "plugin copying-writer: batches of 1,000 as records",
+    floor: "the native SQLite backend",
+    unit: Unit::Rate,
+    reach: Reach::Report,
+};
 const GET_EVENTS: Path = Path {
     name: "plugin relational: get_events of 10,000",
     floor: "the native SQLite backend",
@@ -33,7 +45,13 @@ const LARGE: usize = 10_000;
 
 pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
     if report.wants(&BATCHES) {
-        report.compared(&BATCHES, &batches(sizes).await?);
+        report.compared(&BATCHES, &batches(sizes, relational).await?);
+    }
+    if report.wants(&COLUMNS) {
+        report.compared(&COLUMNS, &batches(sizes, async |folder| copying_writer(folder, "columns").await).await?);
+    }
+    if report.wants(&RECORDS) {
+        report.compared(&RECORDS, &batches(sizes, async |folder| copying_writer(folder, "records").await).await?);
     }
     if report.wants(&GET_EVENTS) {
         report.compared(&GET_EVENTS, &get_events(sizes).await?);
@@ -46,17 +64,30 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
 
 /// The plugin `relational` with a database of its own in `folder`.
 pub async fn relational(folder: &FilePath) -> Result<PluginBackend> {
-    let database = format!("sqlite:{}", folder.join("relational.db").display());
-    let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
-    let config = PluginConfig { grants, ..PluginConfig::default() };
-    Ok(PluginBackend::load("relational", &plugin("relational"), &config).await?)
+    Ok(PluginBackend::load("relational", &plugin("relational"), &relational_config(folder)).await?)
 }
 
-async fn batches(sizes: &Sizes) -> Result<Rounds> {
+/// Grants it a database of its own in `folder`.
+pub fn relational_config(folder: &FilePath) -> PluginConfig {
+    let database = format!("sqlite:{}", folder.join("relational.db").display());
+    let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
+    PluginConfig { grants, ..PluginConfig::default() }
+}
+
+/// The plugin that takes events into its memory, as `write` says, with a database of its own in `folder`.
+async fn copying_writer(folder: &FilePath, write: &str) -> Result<PluginBackend> {
+    let database = format!("sqlite:{}", folder.join("copies.db").display());
+    let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
+    let config = [("write".to_owned(), write.into())].into_iter().collect();
+    let config = PluginConfig { grants, config, ..PluginConfig::default() };
+    Ok(PluginBackend::load("copying-writer", &test_plugin("copying-writer"), &config).await?)
+}
+
+async fn batches(sizes: &Sizes, open: impl AsyncFnOnce(&FilePath) -> Result<PluginBackend>) -> Result<Rounds> {
     let folder = tempfile::tempdir()?;
     let mut workload = Workload::new()?;
     let native = SqliteStorage::new(folder.path().join("native.db")).await?;
-    let plugin = relational(folder.path()).await?;
+    let plugin = open(folder.path()).await?;
     let mut rounds = Rounds::new(sizes.rounds);
     while rounds.more() {
         let events = workload.events(sizes.events);

@@ -5,6 +5,7 @@ use reflow_tracing::storage::conformance::{self, Subject};
 use reflow_tracing::storage::{StorageBackend, StorageError};
 use reflow_tracing::{EventId, FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEvent};
 use reflow_tracing_tests::plugin;
+use reflow_tracing_tests::servers::{MariaDb, Postgres};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -18,16 +19,20 @@ async fn component() -> Result<PluginComponent, StorageError> {
     compiled.await.cloned()
 }
 
-async fn open() -> Result<(PluginBackend, TempDir), StorageError> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let database = format!("sqlite:{}", folder.path().join("traces.db").display());
+async fn open_on(database: String) -> Result<PluginBackend, StorageError> {
     let config = PluginConfig {
         grants: Grants { sql: [("default".into(), database)].into(), ..Grants::default() },
         // What is tested is not how busy the machine is.
         limits: Limits { call_timeout_ms: 60_000, ..Limits::default() },
         ..PluginConfig::default()
     };
-    Ok((PluginBackend::open("relational", component().await?, &config).await?, folder))
+    PluginBackend::open("relational", component().await?, &config).await
+}
+
+async fn open() -> Result<(PluginBackend, TempDir), StorageError> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let database = format!("sqlite:{}", folder.path().join("traces.db").display());
+    Ok((open_on(database).await?, folder))
 }
 
 async fn relational() -> Result<Subject, StorageError> {
@@ -43,6 +48,30 @@ async fn the_relational_plugin_keeps_the_contract() {
 #[test]
 fn the_relational_plugin_answers_like_the_oracle() {
     conformance::check_generated(64, relational).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relational_plugin_keeps_the_contract_on_postgresql() {
+    let server = &Postgres::shared();
+    conformance::run(|| async { Ok(Subject::new(open_on(server.database()).await?)) }).await.assert_passed();
+}
+
+#[test]
+fn the_relational_plugin_on_postgresql_answers_like_the_oracle() {
+    let server = &Postgres::shared();
+    conformance::check_generated(64, || async { Ok(Subject::new(open_on(server.database()).await?)) }).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relational_plugin_keeps_the_contract_on_mariadb() {
+    let server = &MariaDb::shared();
+    conformance::run(|| async { Ok(Subject::new(open_on(server.database()).await?)) }).await.assert_passed();
+}
+
+#[test]
+fn the_relational_plugin_on_mariadb_answers_like_the_oracle() {
+    let server = &MariaDb::shared();
+    conformance::check_generated(64, || async { Ok(Subject::new(open_on(server.database()).await?)) }).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

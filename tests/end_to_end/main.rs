@@ -1,14 +1,23 @@
 //! All end-to-end tests.
 
+mod author;
+mod capabilities;
 mod client;
+mod component_files;
 mod conformance;
 mod crash;
 mod hostile;
+mod http;
+mod keyvalue;
 mod life_cycle;
 mod mistakes;
 #[cfg(unix)]
 mod postgres;
+mod probe;
 mod recording;
+mod redis;
+mod redis_capability;
 mod repeated_crash;
+mod sql;
 mod sqlite_crash;
 mod two_hosts;

@@ -1,4 +1,4 @@
-//! What end-to-end tests need: what was built, and a host at work.
+//! What end-to-end tests need: what was built, a host at work, and servers for it.
 
 mod built;
 mod event;

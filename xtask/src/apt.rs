@@ -52,8 +52,9 @@ fn apt_get(arguments: &[&str]) -> Result<Command> {
         }
         false => bail!("installing packages takes root, and there is no sudo"),
     };
-    // Another apt-get, such as the one that runs at boot, is waited for.
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=120"]);
+    // Servers are installed for the tests to start: in runlevel 1 the packages start none. Another apt-get, such as the one
+    // that runs at boot, is waited for.
+    command.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-o", "DPkg::Lock::Timeout=120"]);
     command.args(arguments).stdin(Stdio::null());
     Ok(command)
 }

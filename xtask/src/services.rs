@@ -1,5 +1,8 @@
 //! The servers that tests start: installed when they are missing.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use crate::{apt, process};
@@ -8,14 +11,34 @@ use crate::{apt, process};
 struct Service {
     program: &'static str,
     package: &'static str,
+    /// Where Debian keeps it: a part of the path may be a version, written `*`.
+    folder: &'static str,
 }
 
-const SERVICES: &[Service] = &[Service { program: "redis-server", package: "redis-server" }];
+const SERVICES: &[Service] = &[
+    Service { program: "redis-server", package: "redis-server", folder: "/usr/bin" },
+    Service { program: "postgres", package: "postgresql", folder: "/usr/lib/postgresql/*/bin" },
+    Service { program: "mariadbd", package: "mariadb-server", folder: "/usr/sbin" },
+];
+
+impl Service {
+    fn is_installed(&self) -> bool {
+        let Self { program, folder, .. } = self;
+        process::on_path(program)
+            || match folder.split_once("/*/") {
+                None => Path::new(folder).join(program).exists(),
+                Some((before, after)) => fs::read_dir(before).is_ok_and(|mut versions| {
+                    versions.any(|version| version.is_ok_and(|it| it.path().join(after).join(program).exists()))
+                }),
+            }
+    }
+}
 
 /// Every service is there: what was installed, else what can be.
 pub fn ready() -> Result<()> {
-    for Service { program, package } in SERVICES {
-        if process::on_path(program) {
+    for service in SERVICES {
+        let Service { program, package, folder } = service;
+        if service.is_installed() {
             println!("Tests start {program}, which is installed.");
             continue;
         }
@@ -25,8 +48,8 @@ pub fn ready() -> Result<()> {
                 "{program} is missing, and could not be installed: {error:#}\nInstall it by hand, then try again:\n  apt-get install {package}"
             );
         }
-        if !process::on_path(program) {
-            bail!("the package {package} was installed, but {program} is not on the PATH");
+        if !service.is_installed() {
+            bail!("the package {package} was installed, but {program} is neither on the PATH nor in {folder}");
         }
     }
     Ok(())

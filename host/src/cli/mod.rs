@@ -2,6 +2,8 @@
 
 mod get;
 mod output;
+#[cfg(feature = "plugins")]
+mod plugin;
 mod query;
 mod recording;
 mod replay;
@@ -41,6 +43,8 @@ enum Command {
     Replay(replay::Args),
     #[cfg(feature = "postgres")]
     Schema(schema::Args),
+    #[cfg(feature = "plugins")]
+    Plugin(plugin::Args),
 }
 
 #[derive(clap::Args)]
@@ -108,6 +112,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Replay(args) => replay::run(args).await,
             #[cfg(feature = "postgres")]
             Command::Schema(args) => schema::run(args),
+            #[cfg(feature = "plugins")]
+            Command::Plugin(args) => plugin::run(args).await,
         }
     })
 }

@@ -10,6 +10,7 @@ use wasmtime::component::Resource;
 use super::batch::EventBatch;
 use super::bindings::PluginPre;
 use super::bindings::reflow::storage::types::{self, PageRequest};
+use super::capabilities::metrics::{Figure, PluginMetrics};
 use super::capabilities::{ConnectionBudget, Granted};
 use super::function::Function;
 use super::instance::Instance;
@@ -31,6 +32,7 @@ const BYTES_A_CALL: usize = 8 * 1024 * 1024;
 /// A storage plugin at work.
 pub struct PluginBackend {
     supervisor: Arc<Supervisor>,
+    metrics: Arc<PluginMetrics>,
     runtime: PluginRuntime,
     config: PluginConfig,
     watch: Mutex<Option<Watch>>,
@@ -63,10 +65,12 @@ impl PluginBackend {
         let granted = Arc::new(Granted::new(name, config, &connections)?);
         let settings = serde_json::to_string(&config.config)?;
         let figures = Arc::new(Figures::default());
+        let metrics = Arc::clone(&granted.metrics);
         let component = PluginPre::clone(&compiled.component);
         let pool = Pool::new(name.into(), component, settings, limits, granted, Arc::clone(&figures));
         let backend = Self {
             supervisor: Arc::new(Supervisor::new(pool, figures, &compiled)),
+            metrics,
             runtime: runtime.clone(),
             config: config.clone(),
             watch: Mutex::default(),
@@ -87,6 +91,11 @@ impl PluginBackend {
     /// How the plugin is, and what it did.
     pub fn report(&self) -> PluginReport {
         self.supervisor.report()
+    }
+
+    /// The plugin's own figures, by name.
+    pub fn metrics(&self) -> Vec<(String, Figure)> {
+        self.metrics.list()
     }
 
     async fn store_headers(&self, headers: Vec<types::Trace>) -> Result<(), StorageError> {

@@ -75,6 +75,13 @@ pub(super) enum Field {
     Body,
 }
 
+impl Field {
+    /// Whether its values are UUIDs.
+    pub(super) fn is_uuid(self) -> bool {
+        matches!(self, Self::TraceId | Self::EventId | Self::ParentEventId)
+    }
+}
+
 impl FromStr for Field {
     type Err = String;
 

@@ -7,13 +7,18 @@ wasmtime::component::bindgen!({
     imports: {
         // Only what waits for a database is async: a plain call costs less.
         "reflow:capabilities/sql": async | trappable,
+        "reflow:capabilities/keyvalue": async | trappable,
+        "reflow:capabilities/secrets": async | trappable,
+        "reflow:capabilities/redis": async | trappable,
         default: trappable,
     },
     exports: { default: async },
     with: {
+        "reflow:capabilities/redis.connection": crate::plugin::capabilities::redis::Connection,
         "reflow:storage/batch.event-batch": crate::plugin::batch::EventBatch,
         "reflow:capabilities/sql.connection": crate::plugin::capabilities::sql::Connection,
         "reflow:capabilities/sql.transaction": crate::plugin::capabilities::sql::Transaction,
         "reflow:capabilities/sql.cursor": crate::plugin::capabilities::sql::Cursor,
+        "reflow:capabilities/keyvalue.bucket": crate::plugin::capabilities::keyvalue::Bucket,
     },
 });

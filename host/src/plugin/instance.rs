@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::{Plugin, PluginPre};
 use super::capabilities::Granted;
+use super::capabilities::http::Http;
+use super::cpu::CpuTime;
 use super::policy::Limits;
+
+/// The most random bytes that a plugin gets at once: the host has them in memory for a moment.
+const MAX_RANDOM_BYTES: u64 = 1024 * 1024;
 
 /// What the host keeps for an instance.
 pub(crate) struct InstanceState {
@@ -20,6 +25,9 @@ pub(crate) struct InstanceState {
     pub(super) limits: Arc<Limits>,
     /// Nothing is granted: no files, no sockets, no environment, no arguments.
     wasi: WasiCtx,
+    pub(super) http: Http,
+    /// What the present call takes of a processor.
+    cpu: Arc<CpuTime>,
     /// The bytes of all of its memories.
     memory: usize,
     /// The same of all instances of the plugin.
@@ -42,29 +50,70 @@ impl Instance {
         granted: Arc<Granted>,
         all_memory: Arc<AtomicUsize>,
     ) -> wasmtime::Result<Self> {
+        let state = InstanceState::new(plugin, limits, granted, all_memory);
+        let cpu = Arc::clone(&state.cpu);
+        let mut store = Store::new(component.engine(), state);
+        store.limiter(|state| state);
+        // What the plugin hands over in one call is copied before anyone looks at it, and a list may name the same bytes
+        // again and again: the copies are counted, not the bytes.
+        let fuel = store.data().limits.result_bytes();
+        store.set_hostcall_fuel(fuel);
+        // At every tick the plugin gives way, so that others have their turn and the time limit around its call can end it.
+        let spent = Arc::clone(&cpu);
+        store.epoch_deadline_callback(move |store| {
+            if spent.is_over() {
+                let InstanceState { plugin, limits, .. } = store.data();
+                return Err(wasmtime::Error::msg(format!(
+                    "it kept a processor busy for more than {} ms (plugins.{plugin}.limits.cpu_ms) and was stopped",
+                    limits.cpu_ms
+                )));
+            }
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(Arc::clone(&spent).give_way())))
+        });
+        store.set_epoch_deadline(1);
+        let exports = cpu.measure(component.instantiate_async(&mut store)).await?;
+        Ok(Self { store, exports })
+    }
+
+    /// What measures its calls.
+    pub(super) fn cpu(&self) -> Arc<CpuTime> {
+        Arc::clone(&self.store.data().cpu)
+    }
+}
+
+/// Why a call failed, where the engine knows less of it than the host does: the setting that it ran into.
+pub(super) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) -> Option<String> {
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        let most = limits.handles;
+        return Some(format!("it holds {most} handles already, the most that plugins.{plugin}.limits.handles allows"));
+    }
+    // An error without a type of its own.
+    error.root_cause().to_string().contains("fuel allocated for hostcalls").then(|| {
+        format!(
+            "it handed over more than {} MiB at once, the most that plugins.{plugin}.limits.result_mb allows",
+            limits.result_mb
+        )
+    })
+}
+
+impl InstanceState {
+    fn new(plugin: Arc<str>, limits: Arc<Limits>, granted: Arc<Granted>, all_memory: Arc<AtomicUsize>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
-        let state = InstanceState {
+        Self {
+            http: Http::new(Arc::clone(&granted), Arc::clone(&limits)),
+            cpu: Arc::new(CpuTime::new(limits.cpu())),
             plugin,
             table,
             granted,
             limits,
-            wasi: WasiCtx::builder().build(),
+            wasi: WasiCtx::builder().max_random_size(MAX_RANDOM_BYTES).build(),
             memory: 0,
             all_memory,
             batch_bytes: 0,
-        };
-        let mut store = Store::new(component.engine(), state);
-        store.limiter(|state| state);
-        // At every tick the plugin gives way, so that the time limit around its call can end it.
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
-        store.set_epoch_deadline(1);
-        let exports = component.instantiate_async(&mut store).await?;
-        Ok(Self { store, exports })
+        }
     }
-}
 
-impl InstanceState {
     /// The bytes of its memories.
     pub(super) fn memory(&self) -> usize {
         self.memory
@@ -93,12 +142,63 @@ impl ResourceLimiter for InstanceState {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= self.limits.table_elements)
+        if desired > self.limits.table_elements {
+            return Err(wasmtime::Error::msg(format!(
+                "it needs a table of {desired} elements; raise plugins.{}.limits.table_elements, which is {}, if that is in \
+                 order",
+                self.plugin, self.limits.table_elements
+            )));
+        }
+        Ok(true)
     }
 }
 
 impl WasiView for InstanceState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+    use wasmtime::Module;
+
+    use super::*;
+    use crate::plugin::capabilities::ConnectionBudget;
+    use crate::plugin::engine::engine;
+    use crate::plugin::policy::PluginConfig;
+
+    /// `(module (table 1 funcref) (func (export "grow") (result i32) (table.grow (ref.null func) (i32.const 1000000))))`:
+    /// no toolchain makes a plugin that grows a table by itself.
+    const GROWS_ITS_TABLE: &[u8] = b"\0asm\x01\0\0\0\
+        \x01\x05\x01\x60\x00\x01\x7f\
+        \x03\x02\x01\x00\
+        \x04\x04\x01\x70\x00\x01\
+        \x07\x08\x01\x04grow\x00\x00\
+        \x0a\x0d\x01\x0b\x00\xd0\x70\x41\xc0\x84\x3d\xfc\x0f\x00\x0b";
+
+    async fn grow_table(limits: Limits) -> wasmtime::Result<i32> {
+        let engine = engine(limits.stack_kb)?;
+        let connections = ConnectionBudget::new(1, &Arc::new(Semaphore::new(1)));
+        let granted = Granted::new("greedy", &PluginConfig::default(), &connections).expect("nothing is granted");
+        let mut store = Store::new(
+            &engine,
+            InstanceState::new("greedy".into(), Arc::new(limits), Arc::new(granted), Arc::default()),
+        );
+        store.limiter(|state| state);
+        store.set_epoch_deadline(u64::MAX / 2);
+        let module = Module::new(&engine, GROWS_ITS_TABLE)?;
+        let instance = wasmtime::Instance::new_async(&mut store, &module, &[]).await?;
+        instance.get_typed_func::<(), i32>(&mut store, "grow")?.call_async(&mut store, ()).await
+    }
+
+    #[tokio::test]
+    async fn a_table_grows_up_to_its_limit() {
+        let grown = grow_table(Limits { table_elements: 1_000_001, ..Limits::default() }).await;
+        assert_eq!(grown.expect("it may"), 1, "the size before");
+        let refused = grow_table(Limits { table_elements: 1_000_000, ..Limits::default() }).await;
+        let reason = refused.expect_err("it may not").root_cause().to_string();
+        assert!(reason.contains("1000001") && reason.contains("plugins.greedy.limits.table_elements"), "{reason}");
     }
 }

@@ -1,6 +1,7 @@
 //! What the operator says of a plugin: where it is, what it may reach, how much it may use.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,24 +27,58 @@ pub struct PluginConfig {
 }
 
 /// What a plugin may reach, by capability and label. It may reach nothing else.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+///
+/// `Debug` shows the labels alone: URLs have passwords in them.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grants {
-    /// SQL databases: label to URL. `sqlite:PATH` is a SQLite file, which is created with its folder when it is missing.
+    /// SQL databases: label to URL. `sqlite:PATH` is a SQLite file, which is created with its folder when it is missing;
+    /// `postgresql://USER:PASSWORD@HOST/DATABASE` and `mysql://..` (or `mariadb://..`) are databases in which the plugin can
+    /// do what that user can.
     pub sql: BTreeMap<String, String>,
     /// Redis servers, by label.
     pub redis: BTreeMap<String, RedisGrant>,
     /// Buckets of keys and values: label to URL. `file:PATH` is a file, which is created with its folder when it is missing,
-    /// `memory:` lasts as long as the process, `redis://..` is a Redis server.
+    /// `memory:` lasts as long as the plugin is open and takes 64 MiB at most (`memory:?max_mb=256`), `redis://..` is a
+    /// Redis server, on which its keys begin with `keyvalue:` (`redis://..?prefix=mine:`).
     pub keyvalue: BTreeMap<String, String>,
-    /// Origins that HTTP requests may go to, for example `https://api.example.com`.
+    /// Origins that HTTP requests may go to: scheme, host and port, for example `https://api.example.com`,
+    /// `http://localhost:8123`, or `https://*.example.com` for every name below example.com.
     pub http: Vec<String>,
     /// Secrets: label to source. `env:NAME` is a variable of the host's environment, `file:PATH` the content of a file.
     pub secrets: BTreeMap<String, String>,
 }
 
+impl Grants {
+    /// Whether anything of `capability` is granted.
+    pub(crate) fn has(&self, capability: &str) -> bool {
+        match capability {
+            "sql" => !self.sql.is_empty(),
+            "redis" => !self.redis.is_empty(),
+            "keyvalue" => !self.keyvalue.is_empty(),
+            "http" => !self.http.is_empty(),
+            "secrets" => !self.secrets.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Grants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grants")
+            .field("sql", &self.sql.keys())
+            .field("redis", &self.redis.keys())
+            .field("keyvalue", &self.keyvalue.keys())
+            .field("http", &self.http)
+            .field("secrets", &self.secrets.keys())
+            .finish()
+    }
+}
+
 /// A Redis server that is granted: in the configuration a URL, or a table.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+///
+/// `Debug` leaves the URL out: it may have a password in it.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "RedisGrantForm")]
 pub struct RedisGrant {
     /// `redis://`, `rediss://` or `redis+unix://`.
@@ -54,8 +89,17 @@ pub struct RedisGrant {
     pub scripts: bool,
 }
 
+impl fmt::Debug for RedisGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisGrant")
+            .field("prefix", &self.prefix)
+            .field("scripts", &self.scripts)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields, expecting = "a URL, or a table of `url`, `prefix` and `scripts`")]
 enum RedisGrantForm {
     Url(String),
     #[serde(rename_all = "snake_case")]
@@ -92,8 +136,8 @@ pub struct Limits {
     pub recycle_mb: u32,
     /// The time that a call may take, waiting included, in milliseconds.
     pub call_timeout_ms: u64,
-    /// The time that a call may keep a processor busy with the plugin's own code, in milliseconds, to 10 ms. What the host
-    /// does for it does not count.
+    /// The time that a call may keep a processor busy, in milliseconds, to 10 ms. Waiting for a database or a server does not
+    /// count.
     pub cpu_ms: u64,
     /// Instances that work at the same time.
     pub instances: usize,
@@ -103,7 +147,8 @@ pub struct Limits {
     pub table_elements: usize,
     /// Batches, connections, transactions, cursors and their like that an instance may hold at a time.
     pub handles: usize,
-    /// What an instance may have the host keep for it, or be given in one answer: events, rows, replies; in MiB.
+    /// What an instance may have the host keep for it, hand over or be given at once: events, rows, replies, bodies of HTTP;
+    /// in MiB.
     pub result_mb: u32,
     /// Connections to databases and servers that all instances may have open at a time.
     pub connections: usize,
@@ -167,6 +212,10 @@ impl Limits {
 
     pub(crate) fn result_bytes(&self) -> usize {
         usize::try_from(self.result_mb).unwrap_or(usize::MAX).saturating_mul(1024 * 1024)
+    }
+
+    pub(crate) fn cpu(&self) -> Duration {
+        Duration::from_millis(self.cpu_ms)
     }
 
     pub(crate) fn call_timeout(&self) -> Duration {

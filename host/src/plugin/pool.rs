@@ -16,7 +16,7 @@ use super::bindings::reflow::storage::types;
 use super::capabilities::Granted;
 use super::convert;
 use super::function::Function;
-use super::instance::{Instance, InstanceState};
+use super::instance::{self, Instance, InstanceState};
 use super::policy::Limits;
 use super::supervisor::Figures;
 use crate::storage::StorageError;
@@ -113,7 +113,8 @@ impl Pool {
                 Some(instance) => instance,
                 None => self.open().await?,
             };
-            let answer = run(&mut instance).await.map_err(|error| self.broke(function, &error))?;
+            let cpu = instance.cpu();
+            let answer = cpu.measure(run(&mut instance)).await.map_err(|error| self.broke(function, &error))?;
             // The instance came to an end in good order, whatever its answer.
             self.keep(instance);
             answer.map_err(|error| self.refused(function, error))
@@ -142,9 +143,9 @@ impl Pool {
         .await
         .map_err(|error| self.broke(Function::Open, &error))?;
         self.figures.instances_made.fetch_add(1, Relaxed);
-        let backend = instance.exports.reflow_storage_backend();
-        let info = backend
-            .call_open(&mut instance.store, &self.config)
+        let (cpu, backend) = (instance.cpu(), instance.exports.reflow_storage_backend());
+        let info = cpu
+            .measure(backend.call_open(&mut instance.store, &self.config))
             .await
             .map_err(|error| self.broke(Function::Open, &error))?
             .map_err(|error| self.refused(Function::Open, error))?;
@@ -154,7 +155,9 @@ impl Pool {
 
     /// What a trap means to the caller.
     fn broke(&self, function: Function, error: &wasmtime::Error) -> Failure {
+        let explained = instance::explain(error, &self.plugin, &self.limits);
         let reason = match error.downcast_ref::<Trap>() {
+            _ if explained.is_some() => explained.unwrap_or_default(),
             Some(Trap::UnreachableCodeReached) => "it stopped itself (a panic, an abort or an `unreachable`)".into(),
             Some(Trap::StackOverflow) => "it recursed too deeply and ran out of stack".into(),
             Some(trap) => format!("it trapped: {trap}"),
@@ -164,7 +167,7 @@ impl Pool {
         tracing::warn!(
             plugin = &*self.plugin,
             call = function.name(),
-            "{reason}; its instance was discarded: {error:?}"
+            "{reason}; its instance was discarded: {error:#}"
         );
         self.failed(FailureKind::Trapped, function, reason)
     }

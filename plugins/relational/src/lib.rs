@@ -4,33 +4,40 @@
 //!
 //! ```toml
 //! [plugins.relational]
-//! grants = { sql = { default = "sqlite:traces.db" } }
+//! grants = { sql = { default = "sqlite:traces.db" } } # or postgresql://.., mysql://.., mariadb://..
 //! ```
 //!
 //! The bodies of headers and events are stored untouched; what is searched by stands in columns beside them. Events never
 //! enter the plugin: the host binds them to the statement (`insert-batch`), and answers come from a query as a batch
 //! (`query-events`).
 
+mod dialect;
 mod select;
 mod token;
 
 use std::collections::{HashMap, HashSet};
 
-use reflow_tracing_plugin::sql::{Binding, Connection, Value};
+use dialect::Dialect;
+use reflow_tracing_plugin::sql::{self, Binding, Connection, Lookup, Transaction, Value};
 use reflow_tracing_plugin::{
-    Backend, Column, EventBatch, EventPage, Info, PageRequest, Result, Stats, Status, StorageError, Trace, TracePage,
+    Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, Status, StorageError, Trace, TracePage,
     TraceQuery, Uuid, export,
 };
-use select::Select;
+use select::{Select, placeholders};
 use token::Place;
 
 export!(Relational);
 
 /// Few enough that the statement stays small.
 const IDS_A_QUERY: usize = 500;
+/// Whether a row belongs to one of several traces; their ids come in between.
+const BY_ID: (&str, &str) = ("trace_id IN (", ")");
+/// How often what was in another's way is done again.
+const ATTEMPTS: usize = 10;
 
 struct Relational {
     database: Connection,
+    dialect: &'static Dialect,
 }
 
 impl Backend for Relational {
@@ -40,11 +47,17 @@ impl Backend for Relational {
             return Err(StorageError::InvalidArgument(message));
         }
         let database = Connection::open("default")?;
-        match database.dialect().as_str() {
-            "sqlite" => database.execute(include_str!("sqlite/schema.sql"), &[])?,
-            other => return Err(StorageError::Unsupported(format!("databases of the kind `{other}`; use SQLite"))),
+        let name = database.dialect();
+        let Some(dialect) = Dialect::of(&name) else {
+            let message = format!("databases of the kind `{name}`; use SQLite, PostgreSQL or MySQL");
+            return Err(StorageError::Unsupported(message));
         };
-        Ok(Self { database })
+        // The table that is made last. Nothing is made again for every instance: that would take locks on the tables.
+        let is_there = database.query("SELECT 1 FROM event LIMIT 1", &[]).and_then(|rows| rows.all()).is_ok();
+        if !is_there {
+            retrying(|| database.execute(dialect.schema, &[]))?;
+        }
+        Ok(Self { database, dialect })
     }
 
     fn info(&self) -> Info {
@@ -53,7 +66,7 @@ impl Backend for Relational {
 
     fn store_traces(&self, traces: Vec<Trace>) -> Result<()> {
         let traces = last_of_each(traces);
-        let ids: Vec<_> = traces.iter().map(|trace| vec![trace.trace_id.into()]).collect();
+        let ids: Vec<_> = traces.iter().map(|trace| trace.trace_id).collect();
         let tags: Vec<_> = traces
             .iter()
             .flat_map(|trace| {
@@ -64,34 +77,37 @@ impl Backend for Relational {
             })
             .collect();
         let headers: Vec<_> = traces.into_iter().map(header_row).collect();
-        let transaction = self.database.begin()?;
-        transaction.execute_many(include_str!("sqlite/store_trace.sql"), &headers)?;
-        transaction.execute_many(include_str!("sqlite/delete_tags.sql"), &ids)?;
-        transaction.execute_many(include_str!("sqlite/store_tag.sql"), &tags)?;
-        reflow_tracing_plugin::sql::Transaction::commit(transaction)?;
-        Ok(())
+        self.transaction(|transaction| {
+            // First, for the locks on the rows: they keep others from the tags.
+            transaction.execute_many(self.dialect.store_traces, &headers)?;
+            self.delete(transaction, "tag", BY_ID, &ids)?;
+            transaction.execute_many(self.dialect.store_tags, &tags)?;
+            Ok(())
+        })
     }
 
     fn store_events(&self, events: &EventBatch) -> Result<()> {
-        // Events are clustered by the number of their trace, which its row gives; only the ids have to be looked at.
-        let traces: Vec<_> = distinct_traces(events)?.into_iter().map(|trace_id| vec![trace_id.into()]).collect();
-        let fields = ["trace-id", "event-id", "timestamp", "event-type", "actor-id", "error", "body"];
-        let bindings = fields.map(|field| Binding::Field(field.into()));
-        let transaction = self.database.begin()?;
-        transaction.execute_many("INSERT INTO trace (trace_id) VALUES (?) ON CONFLICT DO NOTHING", &traces)?;
-        transaction.insert_batch(include_str!("sqlite/store_event.sql"), &bindings, events)?;
-        reflow_tracing_plugin::sql::Transaction::commit(transaction)?;
+        // One statement: no transaction is needed, and no event enters the plugin.
+        let field = |name: &str| Binding::Field(name.into());
+        let trace = match self.dialect.number_of_trace {
+            Some(statement) => Binding::LookedUp(Lookup { field: "trace-id".into(), statement: statement.into() }),
+            None => field("trace-id"),
+        };
+        let fields = ["timestamp", "event-id", "event-type", "actor-id", "error", "body"];
+        let bindings: Vec<_> = std::iter::once(trace).chain(fields.map(field)).collect();
+        retrying(|| self.database.insert_batch(self.dialect.store_events, &bindings, events))?;
         Ok(())
     }
 
     fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
         let mut found = HashMap::new();
         for ids in ids.chunks(IDS_A_QUERY) {
-            let placeholders = vec!["?"; ids.len()].join(", ");
-            let statement =
-                format!("SELECT trace_id, body FROM trace WHERE body IS NOT NULL AND trace_id IN ({placeholders})");
+            let statement = format!(
+                "SELECT trace_id, body FROM trace WHERE body IS NOT NULL AND trace_id IN ({})",
+                placeholders(ids.len())
+            );
             let parameters: Vec<Value> = ids.iter().copied().map(Value::from).collect();
-            for row in self.database.query(&statement, &parameters)?.all()? {
+            for row in self.query(&statement, &parameters)? {
                 if let Ok([Value::Blob(trace_id), Value::Blob(body)]) = <[Value; 2]>::try_from(row) {
                     found.insert(trace_id, body);
                 }
@@ -103,8 +119,8 @@ impl Backend for Relational {
 
     fn query_traces(&self, query: TraceQuery, page: PageRequest) -> Result<TracePage> {
         let limit = page.limit as usize;
-        let (statement, parameters) = Select::new(query, &page)?.page(&page);
-        let mut rows = self.database.query(&statement, &parameters)?.all()?;
+        let (statement, parameters) = Select::new(self.dialect, query, &page)?.page(&page);
+        let mut rows = self.query(&statement, &parameters)?;
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).and_then(|row| Place::of_row(row)).map(Place::token);
@@ -113,55 +129,130 @@ impl Backend for Relational {
     }
 
     fn get_events(&self, trace_id: Uuid, page: PageRequest) -> Result<EventPage> {
-        // An empty id and the earliest time come before every event.
-        let (time, event_id) = match &page.token {
-            None => (Value::Integer(i64::MIN), Value::Blob(Vec::new())),
-            Some(token) => Place::parse(token)?.into_values(),
-        };
-        let limit = Value::Integer(page.limit.into());
-        let offset = Value::Integer(i64::try_from(page.offset).unwrap_or(i64::MAX));
-        let parameters = [trace_id.into(), time, event_id, limit, offset];
-        let events = self.database.query_events(include_str!("sqlite/get_events.sql"), &parameters, 0)?;
+        let mut parameters = vec![trace_id.into()];
+        let mut after = "";
+        if let Some(token) = &page.token {
+            let (time, event_id) = Place::parse(token)?.into_values();
+            // Written so that each database seeks to the time; not all do for `(timestamp, event_id) > (?, ?)`.
+            after = " AND timestamp >= ? AND (timestamp > ? OR event_id > ?)";
+            parameters.extend([time.clone(), time, event_id]);
+        }
+        let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
+        parameters.extend([Value::Integer(page.limit.into()), Value::Integer(offset)]);
+        let statement = format!(
+            "SELECT body FROM event WHERE {}{after} ORDER BY timestamp, event_id LIMIT ? OFFSET ?",
+            self.dialect.event_by_id
+        );
+        let events = self.database.query_events(&self.dialect.statement(&statement), &parameters, 0)?;
         let next = if events.len() == page.limit { last_event(&events)?.map(Place::token) } else { None };
         Ok(EventPage { events, next })
     }
 
     fn delete_traces(&self, ids: Vec<Uuid>) -> Result<u64> {
-        let ids: Vec<_> = ids.into_iter().map(|trace_id| vec![trace_id.into()]).collect();
-        let transaction = self.database.begin()?;
-        transaction.execute_many(include_str!("sqlite/delete_events.sql"), &ids)?;
-        transaction.execute_many(include_str!("sqlite/delete_tags.sql"), &ids)?;
-        let deleted = transaction.execute_many("DELETE FROM trace WHERE trace_id = ?", &ids)?;
-        reflow_tracing_plugin::sql::Transaction::commit(transaction)?;
-        Ok(deleted)
+        self.transaction(|transaction| {
+            // Of a trace without a header there may be events.
+            let mut deleted =
+                if self.dialect.number_of_trace.is_some() { 0 } else { self.headless(transaction, &ids)? };
+            self.delete(transaction, "event", self.dialect.event_by_ids, &ids)?;
+            self.delete(transaction, "tag", BY_ID, &ids)?;
+            deleted += self.delete(transaction, "trace", BY_ID, &ids)?;
+            Ok(deleted)
+        })
     }
 
     fn stats(&self) -> Result<Stats> {
-        let rows = self.database.query(include_str!("sqlite/stats.sql"), &[])?.all()?;
-        let number = |column: usize| rows.first().and_then(|row| row.get(column)).and_then(Value::as_integer);
-        let count = |column| number(column).and_then(|number| u64::try_from(number).ok());
+        let rows = self.query(self.dialect.stats, &[])?;
         Ok(Stats {
-            traces: count(0).unwrap_or(0),
-            events: count(1).unwrap_or(0),
-            bytes: count(2),
-            oldest: number(3),
-            newest: number(4),
+            traces: count(&rows, 0),
+            events: count(&rows, 1),
+            bytes: Some(count(&rows, 2)),
+            oldest: number(&rows, 3),
+            newest: number(&rows, 4),
         })
     }
 
     fn health_check(&self) -> Result<()> {
-        // Takes the lock that a write needs, and gives it back.
+        // Takes the lock that a write needs, where there is one, and gives it back.
         let transaction = self.database.begin()?;
         transaction.query("SELECT 1 FROM trace LIMIT 1", &[])?.all()?;
         Ok(())
     }
 }
 
+impl Relational {
+    fn query(&self, statement: &str, parameters: &[Value]) -> Result<Vec<Vec<Value>>> {
+        Ok(self.database.query(&self.dialect.statement(statement), parameters)?.all()?)
+    }
+
+    /// Does `work` as a whole or not at all.
+    fn transaction<T>(&self, work: impl Fn(&Transaction) -> std::result::Result<T, sql::Error>) -> Result<T> {
+        retrying(|| {
+            let transaction = self.database.begin()?;
+            let value = work(&transaction)?;
+            Transaction::commit(transaction)?;
+            Ok(value)
+        })
+    }
+
+    /// How many of the traces have events and no header.
+    fn headless(&self, transaction: &Transaction, ids: &[Uuid]) -> std::result::Result<u64, sql::Error> {
+        let mut found = 0;
+        for ids in ids.chunks(IDS_A_QUERY) {
+            let statement = format!(
+                "SELECT count(DISTINCT trace_id) FROM event WHERE trace_id IN ({}) \
+                 AND NOT EXISTS (SELECT 1 FROM trace WHERE trace.trace_id = event.trace_id)",
+                placeholders(ids.len())
+            );
+            let parameters: Vec<Value> = ids.iter().copied().map(Value::from).collect();
+            found += count(&transaction.query(&self.dialect.statement(&statement), &parameters)?.all()?, 0);
+        }
+        Ok(found)
+    }
+
+    /// Deletes what a table has of the traces. Says how many rows there were.
+    fn delete(
+        &self,
+        transaction: &Transaction,
+        table: &str,
+        (by_ids, end): (&str, &str),
+        ids: &[Uuid],
+    ) -> std::result::Result<u64, sql::Error> {
+        let mut deleted = 0;
+        for ids in ids.chunks(IDS_A_QUERY) {
+            let statement = format!("DELETE FROM {table} WHERE {by_ids}{}{end}", placeholders(ids.len()));
+            let parameters: Vec<Value> = ids.iter().copied().map(Value::from).collect();
+            deleted += transaction.execute(&self.dialect.statement(&statement), &parameters)?;
+        }
+        Ok(deleted)
+    }
+}
+
+/// Does what may be done twice until it is not in another's way, or for too long: two writers can each wait for the other,
+/// and the database then lets one of them fail.
+fn retrying<T>(work: impl Fn() -> std::result::Result<T, sql::Error>) -> Result<T> {
+    let mut attempt = 1;
+    loop {
+        match work() {
+            Err(sql::Error::Database(error)) if error.retryable && attempt < ATTEMPTS => attempt += 1,
+            result => return Ok(result?),
+        }
+    }
+}
+
+fn number(rows: &[Vec<Value>], column: usize) -> Option<i64> {
+    rows.first()?.get(column)?.as_integer()
+}
+
+fn count(rows: &[Vec<Value>], column: usize) -> u64 {
+    number(rows, column).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+}
+
 /// Of the headers of one trace the last, which replaces the earlier ones: their tags are not to be stored.
 fn last_of_each(traces: Vec<Trace>) -> Vec<Trace> {
     let mut seen = HashSet::new();
     let mut last: Vec<_> = traces.into_iter().rev().filter(|trace| seen.insert(trace.trace_id.to_bytes())).collect();
-    last.reverse();
+    // In the same order as everyone else, so that no two wait for each other.
+    last.sort_unstable_by_key(|trace| (trace.trace_id.high, trace.trace_id.low));
     last
 }
 
@@ -187,28 +278,6 @@ fn status_name(status: Status) -> &'static str {
         Status::Failed => "Failed",
         Status::Cancelled => "Cancelled",
     }
-}
-
-/// The traces that the events belong to. Neighbours mostly belong to the same one.
-fn distinct_traces(events: &EventBatch) -> Result<Vec<Uuid>> {
-    let mut traces: Vec<_> = uuids(events, "trace-id")?;
-    traces.dedup_by_key(|trace_id| (trace_id.high, trace_id.low));
-    traces.sort_unstable_by_key(|trace_id| (trace_id.high, trace_id.low));
-    traces.dedup_by_key(|trace_id| (trace_id.high, trace_id.low));
-    Ok(traces)
-}
-
-fn uuids(events: &EventBatch, field: &str) -> Result<Vec<Uuid>> {
-    match columns(events, field)? {
-        Some(Column::Uuids(halves)) => {
-            Ok(halves.chunks_exact(2).map(|half| Uuid { high: half[0], low: half[1] }).collect())
-        }
-        _ => Err(StorageError::other(format!("the host's column `{field}` holds no UUIDs"))),
-    }
-}
-
-fn columns(events: &EventBatch, field: &str) -> Result<Option<Column>> {
-    Ok(events.columns(&[field.into()]).map_err(StorageError::other)?.pop())
 }
 
 /// Where the last event of a page stands.

@@ -1,8 +1,9 @@
-//! A query as SQL over the tables of `sqlite/schema.sql`.
+//! A query as SQL over the tables of `*/schema.sql`.
 
 use reflow_tracing_plugin::sql::Value;
 use reflow_tracing_plugin::{PageRequest, Result, StorageError, TraceQuery};
 
+use crate::dialect::Dialect;
 use crate::status_name;
 use crate::token::Place;
 
@@ -14,7 +15,7 @@ pub struct Select {
 
 impl Select {
     /// The traces that match and come after the page's token.
-    pub fn new(mut query: TraceQuery, page: &PageRequest) -> Result<Self> {
+    pub fn new(dialect: &Dialect, mut query: TraceQuery, page: &PageRequest) -> Result<Self> {
         if let Some((name, _)) = query.more.first() {
             return Err(StorageError::Unsupported(format!("the predicate `{name}`")));
         }
@@ -39,23 +40,24 @@ impl Select {
         select.and_if("start_time <= ?", query.start_to);
         select.and_if("status = ?", query.status.map(status_name));
         select.and_if("trace.error = ?", query.error);
-        select.and_if("EXISTS (SELECT 1 FROM event WHERE trace = seq AND instr(actor, ?) > 0)", query.actor);
+        select.and_if(&some_event(dialect, dialect.actor_contains), query.actor);
         if let Some(kinds) = query.event_types {
-            let placeholders = vec!["?"; kinds.len()].join(", ");
-            let condition = format!("EXISTS (SELECT 1 FROM event WHERE trace = seq AND kind IN ({placeholders}))");
-            select.and(condition, kinds.into_iter().map(Value::Text));
+            // Of no kind is no event; not every database has a word for an empty list.
+            let of_kinds =
+                if kinds.is_empty() { "1 = 0".into() } else { format!("kind IN ({})", placeholders(kinds.len())) };
+            select.and(some_event(dialect, &of_kinds), kinds.into_iter().map(Value::Text));
         }
         for (name, value) in query.tags {
-            let condition = "EXISTS (SELECT 1 FROM tag WHERE trace = seq AND name = ? AND value = ?)";
+            let condition = "EXISTS (SELECT 1 FROM tag WHERE tag.trace_id = trace.trace_id AND name = ? AND value = ?)";
             select.and(condition.into(), [name.into(), value.into()]);
         }
-        select.and_if("end_time - start_time >= ?", query.min_duration);
-        select.and_if("end_time - start_time <= ?", query.max_duration);
+        let Dialect { duration, number, .. } = dialect;
+        select.and_if(&format!("{duration} >= {number}"), query.min_duration);
+        select.and_if(&format!("{duration} <= {number}"), query.max_duration);
         if let Some(wanted) = query.has_error {
             let not = if wanted { "" } else { "NOT " };
-            let failed =
-                "SELECT 1 FROM event e WHERE e.trace = seq AND (e.kind = 'ActorFailed' OR e.error IS NOT NULL)";
-            select.and(format!("{not}(status = 'Failed' OR EXISTS ({failed}))"), []);
+            let failed = some_event(dialect, "(kind = 'ActorFailed' OR event.error IS NOT NULL)");
+            select.and(format!("{not}(status = 'Failed' OR {failed})"), []);
         }
         if let Some((time, id)) = after.map(Place::into_values) {
             let beyond = if select.ascending { ">" } else { "<" };
@@ -87,4 +89,13 @@ impl Select {
         );
         (statement, self.parameters)
     }
+}
+
+fn some_event(dialect: &Dialect, condition: &str) -> String {
+    format!("EXISTS (SELECT 1 FROM event WHERE {} AND {condition})", dialect.event_of_trace)
+}
+
+/// So many, for an `IN`.
+pub fn placeholders(count: usize) -> String {
+    vec!["?"; count].join(", ")
 }

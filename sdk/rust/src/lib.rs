@@ -47,12 +47,21 @@
 //! ```
 //!
 //! What the functions owe is written in the contract, `wit/storage/backend.wit`. Databases and the log are reached
-//! through [`sql`] and [`log`]. A component imports only what it uses.
+//! through [`sql`], [`redis`] and [`log`]. A component imports only what it uses.
+//!
+//! [`keyvalue`], [`config`], [`secrets`] and [`metrics`] are the host's other capabilities. HTTP requests, to the origins
+//! that the operator granted, go through `wasi:http/outgoing-handler`, for example with the crate `wasip2`
+//! (`tests/plugins/probe/src/http.rs` shows how), which also has WASI's clocks and random numbers.
 
 mod bindings;
+pub mod config;
 mod error;
 mod export;
+pub mod keyvalue;
 pub mod log;
+pub mod metrics;
+pub mod redis;
+pub mod secrets;
 pub mod sql;
 mod uuid;
 
@@ -97,3 +106,8 @@ pub mod __private {
     pub use crate::bindings::{__export_plugin_impl, exports, reflow};
     pub use crate::export::opened;
 }
+
+/// The examples of the guide, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-a-plugin.md")]
+struct Guide;

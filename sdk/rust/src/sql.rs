@@ -12,7 +12,7 @@
 
 use crate::Uuid;
 pub use crate::bindings::reflow::capabilities::sql::{
-    Binding, Connection, Cursor, DatabaseError, SqlError as Error, Transaction, Value,
+    Binding, Connection, Cursor, DatabaseError, Lookup, SqlError as Error, Transaction, Value,
 };
 
 /// Rows that one call fetches: enough that the calls don't matter, few enough that memory doesn't.

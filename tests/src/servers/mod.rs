@@ -1,6 +1,10 @@
-//! Real servers, started by the tests in temporary folders and reached through Unix sockets.
+//! Real servers that tests start for themselves, in temporary folders.
 
+mod mariadb;
 mod postgres;
+mod redis;
 mod unprivileged;
 
+pub use mariadb::MariaDb;
 pub use postgres::Postgres;
+pub use redis::RedisServer;

@@ -4,9 +4,17 @@
 //! its grants in [`policy`](super::policy), what stands behind them in [`Granted`], and the interface in the world of
 //! `wit/capabilities/world.wit`.
 
+mod config;
 mod connections;
+pub(crate) mod http;
+pub mod keyvalue;
 mod log;
+pub mod metrics;
+pub mod redis;
+mod secrets;
 pub mod sql;
+
+use std::sync::Arc;
 
 pub(crate) use connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
 
@@ -16,6 +24,14 @@ use crate::storage::StorageError;
 /// What a plugin was granted, ready for use. All of its instances share it.
 pub(crate) struct Granted {
     pub sql: sql::Databases,
+    pub keyvalue: keyvalue::Buckets,
+    pub http: http::Origins,
+    pub settings: config::Settings,
+    pub secrets: secrets::Secrets,
+    pub metrics: Arc<metrics::PluginMetrics>,
+    pub log: Arc<log::PluginLog>,
+    pub connections: ConnectionBudget,
+    pub redis: redis::Servers,
 }
 
 impl Granted {
@@ -25,6 +41,17 @@ impl Granted {
         config: &PluginConfig,
         connections: &ConnectionBudget,
     ) -> Result<Self, StorageError> {
-        Ok(Self { sql: sql::Databases::new(plugin, &config.grants, connections)? })
+        let log = Arc::new(log::PluginLog::new(plugin));
+        Ok(Self {
+            sql: sql::Databases::new(plugin, config, connections)?,
+            redis: redis::Servers::new(plugin, config, connections)?,
+            keyvalue: keyvalue::Buckets::new(plugin, config, connections, &log)?,
+            http: http::Origins::new(plugin, &config.grants)?,
+            settings: config::Settings::new(config),
+            secrets: secrets::Secrets::new(plugin, &config.grants, &log)?,
+            metrics: Arc::new(metrics::PluginMetrics::new(&log)),
+            log,
+            connections: connections.clone(),
+        })
     }
 }

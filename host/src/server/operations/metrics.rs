@@ -18,8 +18,12 @@ pub(super) fn encode(storage: &OpenStorage) -> Result<String, fmt::Error> {
     let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("backend", storage.name.clone())];
     registry.register("build", "The host's version and its backend", Info::new(build.to_vec()));
     #[cfg(feature = "plugins")]
-    registry
-        .register_collector(Box::new(plugins::Plugins(storage.plugin.iter().map(|plugin| plugin.report()).collect())));
+    if let Some(plugin) = &storage.plugin {
+        let report = plugin.report();
+        let own = plugins::Own { plugin: report.name.clone(), figures: plugin.metrics() };
+        registry.register_collector(Box::new(plugins::Plugins(vec![report])));
+        registry.register_collector(Box::new(own));
+    }
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
@@ -35,7 +39,7 @@ mod plugins {
     use prometheus_client::metrics::counter::ConstCounter;
     use prometheus_client::metrics::gauge::ConstGauge;
 
-    use crate::plugin::{PluginCalls, PluginReport};
+    use crate::plugin::{Figure, PluginCalls, PluginReport};
 
     /// The plugins at work.
     #[derive(Debug)]
@@ -92,6 +96,48 @@ mod plugins {
         }
     }
 
+    /// What a plugin tells of itself.
+    #[derive(Debug)]
+    pub struct Own {
+        pub plugin: String,
+        pub figures: Vec<(String, Figure)>,
+    }
+
+    impl Collector for Own {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            let labels = [("plugin", self.plugin.as_str())];
+            for (name, figure) in &self.figures {
+                // Beside the host's figures of the plugin, whatever it calls its own.
+                let name = format!("plugin_custom_{name}");
+                let kind = match figure {
+                    Figure::Count(_) => MetricType::Counter,
+                    Figure::Gauge(_) => MetricType::Gauge,
+                    Figure::Distribution(_) => MetricType::Histogram,
+                };
+                let mut family = encoder.encode_descriptor(&name, "Told by the plugin itself", None, kind)?;
+                let mut metric = family.encode_family(&labels)?;
+                match figure {
+                    Figure::Count(count) => metric.encode_counter::<NoLabelSet, _, f64>(count, None)?,
+                    Figure::Gauge(value) => metric.encode_gauge(value)?,
+                    Figure::Distribution(observed) => {
+                        let buckets = each_alone(observed.buckets(), observed.count);
+                        metric.encode_histogram::<NoLabelSet>(observed.sum, observed.count, &buckets, None)?;
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// Buckets that don't contain the smaller ones, which the encoder adds up again, and one for what is over all bounds.
+    fn each_alone(cumulative: impl Iterator<Item = (f64, u64)>, all: u64) -> Vec<(f64, u64)> {
+        let mut below = 0;
+        let mut alone: Vec<_> =
+            cumulative.map(|(bound, count)| (bound, count - std::mem::replace(&mut below, count))).collect();
+        alone.push((f64::INFINITY, all.saturating_sub(below)));
+        alone
+    }
+
     impl Plugins {
         fn durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
             let help = "How long calls took, by function of the contract";
@@ -100,14 +146,8 @@ mod plugins {
             for plugin in &self.0 {
                 for (function, PluginCalls { calls, sum, buckets, .. }) in &plugin.functions {
                     let labels = [("plugin", plugin.name.as_str()), ("function", function.as_str())];
-                    // Each bucket alone: the encoder adds them up.
-                    let mut below = 0;
-                    let mut alone: Vec<_> = buckets
-                        .iter()
-                        .map(|bucket| (bucket.le, bucket.count - std::mem::replace(&mut below, bucket.count)))
-                        .collect();
-                    alone.push((f64::INFINITY, calls.saturating_sub(below)));
-                    family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(*sum, *calls, &alone, None)?;
+                    let buckets = each_alone(buckets.iter().map(|bucket| (bucket.le, bucket.count)), *calls);
+                    family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(*sum, *calls, &buckets, None)?;
                 }
             }
             Ok(())

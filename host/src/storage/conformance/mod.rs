@@ -129,13 +129,22 @@ impl Suite {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<Subject, StorageError>>,
     {
+        self.run_telling(factory, |_| {}).await
+    }
+
+    /// Like [`run`](Self::run), and tells `each` what came of a case as soon as it is over.
+    pub async fn run_telling<F, Fut>(&self, factory: F, mut each: impl FnMut(&Verdict)) -> Report
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<Subject, StorageError>>,
+    {
         let mut report = Report::default();
         for case in self.cases() {
             let (outcome, took) = match factory().await {
                 Ok(subject) => self.run_case(case, subject).await,
                 Err(error) => (Err(Failure::new(format!("no store to test: {error}"))), Duration::ZERO),
             };
-            report.add(case, outcome, took);
+            each(report.add(case, outcome, took));
         }
         report
     }

@@ -22,8 +22,8 @@ pub struct Verdict {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, case: &'static Case, outcome: Outcome, took: Duration) {
-        self.verdicts.push(Verdict { case, failure: outcome.err(), took });
+    pub(super) fn add(&mut self, case: &'static Case, outcome: Outcome, took: Duration) -> &Verdict {
+        self.verdicts.push_mut(Verdict { case, failure: outcome.err(), took })
     }
 
     /// The verdicts, in the order of the run.

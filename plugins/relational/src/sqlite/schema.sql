@@ -18,14 +18,15 @@ CREATE INDEX IF NOT EXISTS trace_by_flow ON trace (flow_id, start_time DESC, tra
 CREATE INDEX IF NOT EXISTS trace_by_execution ON trace (execution_id) WHERE execution_id IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS tag (
-    trace INTEGER NOT NULL,
-    name  TEXT NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY (trace, name)
+    trace_id BLOB NOT NULL,
+    name     TEXT NOT NULL,
+    value    TEXT NOT NULL,
+    PRIMARY KEY (trace_id, name)
 ) STRICT, WITHOUT ROWID;
 
--- Clustered by the number of the trace, then by time: what happens at the same time lies together, although ids are
--- random, and is read in order.
+-- Clustered by the number of the trace, then by time: what is read together lies together, in the order in which it is
+-- read, and what is new comes last. By the trace id itself, which is random, writes would change pages all over the file:
+-- half as fast.
 CREATE TABLE IF NOT EXISTS event (
     trace     INTEGER NOT NULL,
     timestamp INTEGER NOT NULL,

@@ -1,12 +1,15 @@
 //! A storage plugin that misbehaves on demand: a query for the traces of the flow `trap`, `spin`, ... does what the name
-//! says; every other call is answered in good order.
+//! says; every other call is answered in good order. With the setting `trap = "NAME"`, the export of that name traps.
 
-use std::cell::Cell;
+mod greed;
 
+use std::cell::{Cell, RefCell};
+
+use reflow_tracing_plugin::keyvalue::Bucket;
 use reflow_tracing_plugin::sql::Connection;
 use reflow_tracing_plugin::{
     Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage, TraceQuery, Uuid,
-    export,
+    config, export, secrets,
 };
 
 export!(Hostile);
@@ -16,8 +19,21 @@ struct Hostile {
     warm: Cell<bool>,
 }
 
+thread_local! {
+    /// The body of the event that was stored last: something that a batch takes.
+    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Traps, if the export `name` is to.
+fn trap_in(name: &str) {
+    if config::get("trap").is_some_and(|chosen| chosen.trim_matches('"') == name) {
+        panic!("in {name}, as asked for");
+    }
+}
+
 impl Backend for Hostile {
     fn open(_config: &str) -> Result<Self> {
+        trap_in("open");
         Ok(Self { warm: Cell::new(false) })
     }
 
@@ -26,18 +42,25 @@ impl Backend for Hostile {
     }
 
     fn store_traces(&self, _traces: Vec<Trace>) -> Result<()> {
+        trap_in("store-traces");
         Ok(())
     }
 
-    fn store_events(&self, _events: &EventBatch) -> Result<()> {
+    fn store_events(&self, events: &EventBatch) -> Result<()> {
+        trap_in("store-events");
+        if let Some(event) = events.events(0, 1).pop() {
+            BODY.set(event.body);
+        }
         Ok(())
     }
 
     fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
+        trap_in("get-traces");
         Ok(vec![None; ids.len()])
     }
 
     fn query_traces(&self, query: TraceQuery, page: PageRequest) -> Result<TracePage> {
+        trap_in("query-traces");
         let nothing = TracePage { bodies: Vec::new(), next: None };
         match query.flow_id.as_deref() {
             Some("trap") => panic!("as asked for"),
@@ -56,6 +79,27 @@ impl Backend for Hostile {
                 }
             }
             Some("recurse") => Err(StorageError::other(recurse(u64::from(page.limit)).to_string())),
+            // So deep, and back.
+            Some("descend") => Err(StorageError::NotFound(descend(query_depth(&query)).to_string())),
+            // Calls that each take no time.
+            Some("call") => loop {
+                std::hint::black_box(config::names());
+            },
+            Some("hand-over") => Ok(greed::the_same_bytes_again_and_again()),
+            Some("batches") => greed::batches(),
+            Some("push") => greed::push(&BODY.take()),
+            Some("push-to-many") => greed::push_to_many(&BODY.take()),
+            Some("hold") => greed::hold_and_trap(),
+            Some("log") => greed::log(),
+            Some("metrics") => greed::metrics(),
+            Some("forbidden-bucket") => {
+                Bucket::open("vault")?;
+                Ok(nothing)
+            }
+            Some("forbidden-secret") => {
+                secrets::get("vault")?;
+                Ok(nothing)
+            }
             Some("garbage") => Ok(TracePage { bodies: vec![b"this is no body".to_vec()], next: None }),
             Some("flood") => Ok(TracePage { bodies: vec![Vec::new(); page.limit as usize + 1], next: None }),
             Some("forbidden-label") => {
@@ -79,14 +123,17 @@ impl Backend for Hostile {
     }
 
     fn get_events(&self, _trace_id: Uuid, _page: PageRequest) -> Result<EventPage> {
+        trap_in("get-events");
         Ok(EventPage { events: EventBatch::new(), next: None })
     }
 
     fn delete_traces(&self, _ids: Vec<Uuid>) -> Result<u64> {
+        trap_in("delete-traces");
         Ok(0)
     }
 
     fn stats(&self) -> Result<Stats> {
+        trap_in("get-stats");
         // How many tables there are tells whether something was left behind.
         let rows = Connection::open("default")?.query("SELECT count(*) FROM sqlite_schema", &[])?.all()?;
         let tables = rows[0][0].as_integer().unwrap_or(-1).unsigned_abs();
@@ -94,6 +141,7 @@ impl Backend for Hostile {
     }
 
     fn health_check(&self) -> Result<()> {
+        trap_in("health-check");
         Ok(())
     }
 }
@@ -106,4 +154,14 @@ fn statement(sql: &str) -> Result<TracePage> {
 #[allow(unconditional_recursion)]
 fn recurse(depth: u64) -> u64 {
     std::hint::black_box(recurse(std::hint::black_box(depth + 1)) + depth)
+}
+
+/// What the tag `depth` says.
+fn query_depth(query: &TraceQuery) -> u64 {
+    let depth = query.tags.iter().find(|(name, _)| name == "depth");
+    depth.and_then(|(_, depth)| depth.parse().ok()).unwrap_or_default()
+}
+
+fn descend(depth: u64) -> u64 {
+    if depth == 0 { 0 } else { std::hint::black_box(descend as fn(u64) -> u64)(depth - 1) + 1 }
 }

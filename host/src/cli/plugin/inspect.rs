@@ -1,0 +1,67 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::{size, write_problems};
+use crate::cli::output;
+use crate::plugin::{Inspection, inspect, world_of};
+
+/// Show everything that a plugin's file says of itself
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The component, or a core module with an embedded world
+    file: PathBuf,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let inspection = inspect(&args.file)?;
+    // A world that this host can't serve may be one that can't be written down either.
+    let wit = if inspection.problems.is_empty() { Some(world_of(&args.file)?) } else { None };
+    output::print(|out| match args.format {
+        Format::Text => write(out, &inspection, wit.as_deref()),
+        Format::Json => {
+            let mut all = serde_json::to_value(&inspection)?;
+            all["wit"] = wit.into();
+            serde_json::to_writer_pretty(&mut *out, &all)?;
+            writeln!(out)
+        }
+    })?;
+    Ok(())
+}
+
+fn write(out: &mut dyn Write, inspection: &Inspection, wit: Option<&str>) -> io::Result<()> {
+    let or_none = |parts: &[String]| if parts.is_empty() { "none".into() } else { parts.join(", ") };
+    writeln!(out, "file          {}", inspection.file.display())?;
+    writeln!(out, "kind          {}", inspection.kind)?;
+    writeln!(out, "size          {}", size(inspection.bytes))?;
+    writeln!(out, "sha256        {}", inspection.sha256)?;
+    writeln!(out, "contract      {}", inspection.contract.as_deref().unwrap_or("none"))?;
+    writeln!(out, "capabilities  {}", or_none(&inspection.capabilities))?;
+    for (role, made) in &inspection.producers {
+        let made: Vec<_> =
+            made.iter().map(|(name, version)| format!("{name} {version}").trim_end().to_owned()).collect();
+        writeln!(out, "{role:<14}{}", made.join(", "))?;
+    }
+    write_problems(out, inspection)?;
+    match wit {
+        Some(wit) => writeln!(out, "\n{}", wit.trim_end()),
+        None => writeln!(
+            out,
+            "imports       {}\nexports       {}",
+            or_none(&inspection.imports),
+            or_none(&inspection.exports)
+        ),
+    }
+}

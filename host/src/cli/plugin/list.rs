@@ -1,0 +1,136 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::{name_of, size};
+use crate::cli::{ConfigFile, output, table};
+use crate::config::Config;
+use crate::plugin::{PluginErrors, PluginReport, inspect};
+
+/// How long a host may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// List the plugins: those in the plugins folder, those that the configuration describes, and what the one at work in a
+/// running host has done
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let files = files(&config)?;
+    if files.is_empty() {
+        let folder = config.plugins.dir.display();
+        return Ok(output::print(|out| {
+            writeln!(out, "no plugins: the folder {folder} holds no .wasm file, and the configuration describes none")
+        })?);
+    }
+    let mut table = table::new_table(["NAME", "FILE", "SIZE", "SHA256", "CONTRACT", "CAPABILITIES", "STATE"]);
+    for (name, file) in &files {
+        table.add_row(row(&config, name, file));
+    }
+    let text = table.trim_fmt();
+    output::print(|out| writeln!(out, "{text}"))?;
+    let address = config.server.address();
+    let Ok(at_work) = at_work(&address) else {
+        output::print(|out| writeln!(out, "\nno host answers at {address}, so nothing is known of plugins at work"))?;
+        return Ok(());
+    };
+    if !at_work.is_empty() {
+        let text = figures(&at_work);
+        output::print(|out| writeln!(out, "\nat work in the host at {address}:\n{text}"))?;
+    }
+    Ok(())
+}
+
+/// The plugins at work in the host that listens at `address`.
+fn at_work(address: &str) -> Result<Vec<PluginReport>, ureq::Error> {
+    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().new_agent();
+    agent.get(format!("http://{address}/api/v1/plugins")).call()?.body_mut().read_json()
+}
+
+fn figures(plugins: &[PluginReport]) -> String {
+    let columns = ["NAME", "CALLS", "ERRORS", "TRAPS", "RESTARTS", "BUSY", "IDLE", "MEMORY", "P50", "P99", "HEALTH"];
+    let mut table = table::new_table(columns);
+    for plugin in plugins {
+        let PluginErrors { trapped, timed_out, busy, refused, paused } = plugin.errors;
+        table.add_row([
+            plugin.name.clone(),
+            plugin.all.calls.to_string(),
+            (trapped + timed_out + busy + refused + paused).to_string(),
+            trapped.to_string(),
+            plugin.restarts.to_string(),
+            plugin.instances_busy.to_string(),
+            plugin.instances_idle.to_string(),
+            size(plugin.memory_bytes as u64),
+            format!("{:.3} ms", plugin.all.p50 * 1e3),
+            format!("{:.3} ms", plugin.all.p99 * 1e3),
+            plugin.health.clone(),
+        ]);
+    }
+    table.trim_fmt()
+}
+
+/// The file of each plugin, whether it is there or not.
+fn files(config: &Config) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let folder = &config.plugins.dir;
+    let mut files = BTreeMap::new();
+    match fs::read_dir(folder) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry.with_context(|| format!("can't read the folder {}", folder.display()))?.path();
+                if path.extension().is_some_and(|extension| extension == "wasm") {
+                    files.insert(name_of(&path), path);
+                }
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("can't read the folder {}", folder.display())),
+    }
+    // What a table names counts more than what lies in the folder, as it does for the host.
+    for (name, plugin) in &config.plugins.named {
+        let file = plugin.file.clone().unwrap_or_else(|| folder.join(format!("{name}.wasm")));
+        files.insert(name.clone(), file);
+    }
+    Ok(files)
+}
+
+fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
+    let table = config.plugins.named.get(name);
+    let mut states = Vec::new();
+    if config.storage.backend == name {
+        states.push("the configured backend".to_owned());
+    }
+    if table.is_none() {
+        states.push(format!("no table [plugins.{name}]"));
+    }
+    let mut row = [name, &file.display().to_string(), "-", "-", "-", "-"].map(str::to_owned);
+    if !file.exists() {
+        states.push("no such file".into());
+    } else {
+        match inspect(file) {
+            Ok(inspection) => {
+                row[2] = size(inspection.bytes);
+                row[3] = inspection.sha256.chars().take(12).collect();
+                row[4] = inspection.contract.clone().unwrap_or_else(|| "-".into());
+                row[5] = inspection.capabilities.join(", ");
+                let missing: BTreeSet<_> =
+                    table.map(|table| inspection.not_in(&table.grants)).unwrap_or_default().into_iter().collect();
+                states.extend(missing.into_iter().map(|capability| format!("nothing of `{capability}` is granted")));
+                if !inspection.problems.is_empty() {
+                    states
+                        .push(format!("can't work with this host, see reflow-tracing plugin check {}", file.display()));
+                }
+            }
+            Err(error) => states.push(error.problem.what),
+        }
+    }
+    let [name, file, size, sha256, contract, capabilities] = row;
+    [name, file, size, sha256, contract, capabilities, if states.is_empty() { "ok".into() } else { states.join("; ") }]
+}

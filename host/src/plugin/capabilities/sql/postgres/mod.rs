@@ -1,0 +1,168 @@
+//! PostgreSQL.
+
+mod bind;
+mod read;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{AssertSqlSafe, Either, Executor, Postgres, SqlSafeStr, Statement, TypeInfo};
+
+use super::input::InputRows;
+use super::repeated::Repeated;
+use super::server::{Dialect, Execution, Options, Steps, describe, one_by_one};
+use super::{SqlError, Value, database_error, wrong_number_of_parameters};
+
+/// Bytes of values that one statement carries.
+const BYTES_A_STATEMENT: usize = 16 * 1024 * 1024;
+
+impl Dialect for Postgres {
+    const INTERFACE_NAME: &'static str = "postgresql";
+    const URL: &'static str = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or postgresql://USER:PASSWORD@localhost/DATABASE?host=/FOLDER for a Unix socket";
+
+    fn options(url: &str) -> Result<Options<Self>, sqlx::Error> {
+        url.parse::<PgConnectOptions>()
+    }
+
+    fn set_up<'c>(connection: &'c mut PgConnection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<()>> {
+        let millis = call_timeout.as_millis().min(i32::MAX as u128);
+        let settings = format!(
+            "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; \
+             SET client_encoding = 'UTF8'"
+        );
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).map(|done| done.map(|_| ())).boxed()
+    }
+
+    fn prepare<'c>(connection: &'c mut PgConnection, statement: &Arc<str>) -> BoxFuture<'c, sqlx::Result<PgStatement>> {
+        connection.prepare(AssertSqlSafe(Arc::clone(statement)).into_sql_str())
+    }
+
+    fn run<'c>(connection: &'c mut PgConnection, statement: &Arc<str>, arguments: PgArguments) -> Steps<'c, Self> {
+        connection.fetch_many(sqlx::query_with(AssertSqlSafe(Arc::clone(statement)), arguments))
+    }
+
+    fn script<'c>(connection: &'c mut PgConnection, statements: String) -> Steps<'c, Self> {
+        connection.fetch_many(sqlx::raw_sql(AssertSqlSafe(statements))).boxed()
+    }
+
+    fn plan<'c>(
+        connection: &'c mut PgConnection,
+        statement: &'c str,
+        rows: &'c InputRows<'_>,
+    ) -> BoxFuture<'c, Result<Vec<Execution>, SqlError>> {
+        let Some(repeated) = Repeated::find(statement) else {
+            return futures::future::ready(Ok(one_by_one(statement, rows))).boxed();
+        };
+        async move {
+            if rows.count() == 0 {
+                return Ok(Vec::new());
+            }
+            let of_one_row = repeated.times(1).into();
+            let prepared = Self::prepare(connection, &of_one_row).await.map_err(describe::<Self>)?;
+            let types = parameter_types(&prepared);
+            if types.len() != rows.width() {
+                return Err(wrong_number_of_parameters(types.len(), rows.width()));
+            }
+            let statement: Arc<str> = unnested(&repeated, types).into();
+            let (mut executions, mut start) = (Vec::new(), 0);
+            while start < rows.count() {
+                let end = start + rows.fitting(start, BYTES_A_STATEMENT);
+                executions.push(Execution { statement: Arc::clone(&statement), rows: start..end });
+                start = end;
+            }
+            Ok(executions)
+        }
+        .boxed()
+    }
+
+    fn arguments(statement: &PgStatement, rows: &InputRows<'_>, range: Range<usize>) -> Result<PgArguments, SqlError> {
+        bind::arguments(parameter_types(statement), rows, range)
+    }
+
+    fn changed(result: &PgQueryResult) -> u64 {
+        result.rows_affected()
+    }
+
+    fn value(row: &PgRow, column: usize) -> Result<Value, SqlError> {
+        read::value(row, column)
+    }
+
+    fn describe(error: &dyn DatabaseError) -> SqlError {
+        let code = error.code().unwrap_or_default();
+        let message = error.message().to_owned();
+        match &*code {
+            // query_canceled
+            "57014" => SqlError::Timeout,
+            // Too many connections, for the server, the database or the user.
+            "53300" => SqlError::PoolExhausted,
+            // The server shuts down, or has ended the session.
+            "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => SqlError::ConnectionLost(message),
+            "42501" => SqlError::AccessDenied(message),
+            code if code.starts_with("08") => SqlError::ConnectionLost(message),
+            code if code.starts_with("28") => SqlError::AccessDenied(message),
+            // serialization_failure, deadlock_detected, lock_not_available
+            code => database_error(code.into(), message, matches!(code, "40001" | "40P01" | "55P03")),
+        }
+    }
+}
+
+fn parameter_types(statement: &PgStatement) -> &[PgTypeInfo] {
+    match statement.parameters() {
+        Some(Either::Left(types)) => types,
+        _ => &[],
+    }
+}
+
+/// The statement for any number of rows: it takes the values of each parameter as an array.
+fn unnested(repeated: &Repeated<'_>, types: &[PgTypeInfo]) -> String {
+    let before = repeated.before.trim_end();
+    let before = match before.len().checked_sub("VALUES".len()).and_then(|start| before.split_at_checked(start)) {
+        Some((before, values)) if values.eq_ignore_ascii_case("VALUES") => before,
+        _ => before,
+    };
+    let names: Vec<_> = (1..=types.len()).map(|number| format!("p{number}")).collect();
+    let arrays: Vec<_> =
+        types.iter().enumerate().map(|(index, of)| format!("${}::{}[]", index + 1, of.name())).collect();
+    let inner = &repeated.group[1..repeated.group.len() - 1];
+    format!(
+        "{before} SELECT {} FROM unnest({}) AS given({}) {}",
+        with_columns(inner),
+        arrays.join(", "),
+        names.join(", "),
+        repeated.after
+    )
+}
+
+/// Expressions with `$1` as `given.p1`.
+fn with_columns(expressions: &str) -> String {
+    let mut parts = expressions.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let number = part.bytes().take_while(u8::is_ascii_digit).count();
+        text.push_str(if number > 0 { "given.p" } else { "$" });
+        text.push_str(part);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_for_a_row_becomes_one_for_all() {
+        let repeated =
+            Repeated::find("INSERT INTO t (a, b) VALUES ($1, $2 || 'x'), ... ON CONFLICT DO NOTHING").unwrap();
+        let types = [PgTypeInfo::with_name("INT8"), PgTypeInfo::with_name("TEXT")];
+        assert_eq!(
+            unnested(&repeated, &types),
+            "INSERT INTO t (a, b)  SELECT given.p1, given.p2 || 'x' FROM unnest($1::INT8[], $2::TEXT[]) \
+             AS given(p1, p2)  ON CONFLICT DO NOTHING"
+        );
+    }
+}

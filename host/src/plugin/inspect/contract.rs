@@ -1,0 +1,229 @@
+//! What a component imports and exports, held against what this host has. All of it before anything is compiled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::host::{INTERFACES, Interface};
+use super::world::{Item, Signature, World};
+use super::{Problem, wasi, wit};
+
+const BACKEND: &str = "reflow:storage/backend";
+const CAPABILITIES: &str = "reflow:capabilities/";
+
+/// What the type of a component says.
+pub(super) struct Contract {
+    /// The version of the contract that the component was built for; absent when it exports no backend.
+    pub version: Option<String>,
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+    pub capabilities: Vec<String>,
+    pub problems: Vec<Problem>,
+}
+
+impl Contract {
+    /// Of a component's bytes. Fails on what is no component.
+    pub(super) fn of(component: &[u8]) -> Result<Self, Problem> {
+        let world = World::of(component).map_err(|error| {
+            Problem::new(
+                format!("it can't be read as a component: {error}"),
+                "it may be cut off or damaged: build it or copy it again",
+            )
+        })?;
+        let names = |items: &[Item]| items.iter().map(|item| item.name.clone()).collect();
+        let mut check = Check::default();
+        let version = check.exports(&world);
+        world.imports.iter().for_each(|import| check.import(import));
+        Ok(Self {
+            version,
+            imports: names(&world.imports),
+            exports: names(&world.exports),
+            capabilities: std::mem::take(&mut check.capabilities).into_iter().collect(),
+            problems: check.finish(),
+        })
+    }
+}
+
+/// `NAMESPACE:PACKAGE/INTERFACE@VERSION`, taken apart.
+struct Named<'a> {
+    /// Without the version.
+    name: &'a str,
+    package: &'a str,
+    interface: &'a str,
+    version: &'a str,
+}
+
+impl<'a> Named<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (name, version) = text.split_once('@').unwrap_or((text, "without a version"));
+        let (package, interface) = name.split_once('/')?;
+        package.contains(':').then_some(Self { name, package, interface, version })
+    }
+}
+
+/// What of a version matters to linking: 0.1.2 is 0.1, 1.2.3 is 1.
+fn track(version: &str) -> Option<(u64, u64)> {
+    let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().ok());
+    let (major, minor) = (numbers.next()??, numbers.next()??);
+    Some((major, if major == 0 { minor } else { 0 }))
+}
+
+#[derive(Default)]
+struct Check {
+    capabilities: BTreeSet<String>,
+    problems: Vec<Problem>,
+    /// Interfaces of versions that this host doesn't have, by package and version: one problem for all of them.
+    versions: BTreeMap<(String, String), Vec<String>>,
+}
+
+impl Check {
+    /// Checks the backend among the exports and gives its version.
+    fn exports(&mut self, world: &World) -> Option<String> {
+        let backend = world.exports.iter().find_map(|item| {
+            let named = Named::parse(&item.name).filter(|named| named.name == BACKEND)?;
+            Some((named, item.functions.as_ref()?))
+        });
+        let Some((named, functions)) = backend else {
+            self.problem(
+                format!("it exports no `{BACKEND}`, so it is no storage plugin"),
+                "generate bindings for the world `reflow:capabilities/plugin` and export what it asks for",
+            );
+            return None;
+        };
+        if self.is_of_this_version(&named) {
+            for (name, wanted) in &INTERFACES[BACKEND].functions {
+                match functions.get(name) {
+                    None => self.problem(
+                        format!("its `{BACKEND}` has no function `{name}`"),
+                        format!("build it for contract {}", wit::version()),
+                    ),
+                    Some(found) => self.same_signature(BACKEND, name, found, wanted),
+                }
+            }
+        }
+        Some(named.version.into())
+    }
+
+    fn import(&mut self, item: &Item) {
+        let (Some(named), Some(functions)) = (Named::parse(&item.name), &item.functions) else {
+            return self.nobody_gives(&item.name);
+        };
+        if let Some(capability) = named.name.strip_prefix(CAPABILITIES) {
+            self.capabilities.insert(capability.into());
+        }
+        if named.package.starts_with("wasi:") {
+            return self.import_wasi(&named);
+        }
+        let Some(Interface { functions: known }) = INTERFACES.get(named.name) else {
+            return self.unknown_interface(&named);
+        };
+        if !self.is_of_this_version(&named) {
+            return;
+        }
+        for (name, found) in functions {
+            match known.get(name) {
+                Some(wanted) => self.same_signature(named.name, name, found, wanted),
+                None => self.problem(
+                    format!("it imports `{name}` of `{}`, which contract {} does not have", named.name, wit::version()),
+                    "use a newer host, or build the component without it",
+                ),
+            }
+        }
+    }
+
+    fn import_wasi(&mut self, named: &Named<'_>) {
+        if named.name == wasi::HTTP {
+            self.capabilities.insert("http".into());
+        }
+        let of_0_2 = track(named.version) == Some((0, 2));
+        if of_0_2 && wasi::is_known(named.name) {
+            return;
+        }
+        let fix = if of_0_2 {
+            "build it without; plugins reach databases and servers through `reflow:capabilities`"
+        } else {
+            "build it for WASI 0.2, for example for the target wasm32-wasip2"
+        };
+        self.problem(format!("it imports `{}@{}`, which this host does not have", named.name, named.version), fix);
+    }
+
+    fn unknown_interface(&mut self, named: &Named<'_>) {
+        let siblings = format!("{}/", named.package);
+        let known: Vec<_> = INTERFACES.keys().filter_map(|name| name.strip_prefix(&siblings)).collect();
+        let name = format!("{}@{}", named.name, named.version);
+        if known.is_empty() {
+            return self.nobody_gives(&name);
+        }
+        self.problem(
+            format!("it imports `{name}`, which this host does not have"),
+            format!("use a newer host, or build it without; of {} there are {}", named.package, known.join(", ")),
+        );
+    }
+
+    fn nobody_gives(&mut self, what: &str) {
+        self.problem(
+            format!("it imports `{what}`, which no host gives"),
+            "a plugin may import `reflow:storage`, `reflow:capabilities` and WASI 0.2; compose it with what it needs, or \
+             build it without",
+        );
+    }
+
+    fn same_signature(&mut self, interface: &str, name: &str, found: &Signature, wanted: &Signature) {
+        if found.is_async && !wanted.is_async {
+            self.problem(
+                format!("`{name}` of `{interface}` is an async function of the component model"),
+                "build it with plain functions: what waits, waits in the host",
+            );
+        } else if found != wanted {
+            self.problem(
+                format!(
+                    "`{name}` of `{interface}` has another signature: {}; the contract's is {}",
+                    found.text, wanted.text
+                ),
+                format!("generate its bindings from the contract {}, and build it again", wit::version()),
+            );
+        }
+    }
+
+    fn is_of_this_version(&mut self, found: &Named<'_>) -> bool {
+        let same = track(found.version) == track(wit::version());
+        if !same {
+            let of_one = self.versions.entry((found.package.into(), found.version.into())).or_default();
+            of_one.push(found.interface.into());
+        }
+        same
+    }
+
+    fn problem(&mut self, what: impl Into<String>, fix: impl Into<String>) {
+        self.problems.push(Problem::new(what, fix));
+    }
+
+    fn finish(mut self) -> Vec<Problem> {
+        let host = wit::version();
+        let minor = host.rsplit_once('.').map_or(host, |(minor, _)| minor);
+        for ((package, found), interfaces) in std::mem::take(&mut self.versions) {
+            let rebuild = format!("rebuild the component against {minor}");
+            let newer = track(&found) > track(host);
+            self.problem(
+                format!(
+                    "this host has contract {host}, the component was built for {package} {found} ({})",
+                    interfaces.join(", ")
+                ),
+                if newer { format!("use a newer host, or {rebuild}") } else { rebuild },
+            );
+        }
+        self.problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_link_are_told_from_those_that_do_not() {
+        assert_eq!(track("0.1.0"), track("0.1.7"));
+        assert_ne!(track("0.1.0"), track("0.2.0"));
+        assert_eq!(track("1.0.0"), track("1.4.2"));
+        assert_ne!(track("1.0.0"), track("2.0.0"));
+        assert_eq!(track("without a version"), None);
+    }
+}

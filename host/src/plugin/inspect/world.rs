@@ -1,0 +1,186 @@
+//! What a component imports and exports, as its own type says.
+//!
+//! Read with the parser that wasmtime validates with: it is made for files that nobody vouches for.
+
+use std::collections::{BTreeMap, HashMap};
+
+use wasmparser::component_types::{
+    ComponentDefinedType, ComponentEntityType, ComponentFuncTypeId, ComponentInstanceTypeId, ComponentValType,
+    ResourceId,
+};
+use wasmparser::types::Types;
+use wasmparser::{Parser, Payload, PrimitiveValType, ValidPayload, Validator, WasmFeatures};
+
+/// The imports and exports of a component, in order.
+pub(super) struct World {
+    pub imports: Vec<Item>,
+    pub exports: Vec<Item>,
+}
+
+/// Something that is imported or exported.
+pub(super) struct Item {
+    /// `reflow:storage/backend@0.1.0`
+    pub name: String,
+    /// The functions of an interface; absent when it is something else.
+    pub functions: Option<BTreeMap<String, Signature>>,
+}
+
+/// The signature of a function, as text in which the names of types don't matter, except those of resources: two functions
+/// are linked exactly when these are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Signature {
+    pub text: String,
+    /// Whether it is a function of the component model's own concurrency.
+    pub is_async: bool,
+}
+
+impl World {
+    /// Fails on what is no component, or a damaged one.
+    pub(super) fn of(component: &[u8]) -> Result<Self, String> {
+        // What this host's engine does not take is its own to say; here everything is read.
+        let mut validator = Validator::new_with_features(WasmFeatures::all());
+        let (mut imports, mut exports, mut types) = (Vec::new(), Vec::new(), None);
+        let mut depth = 0;
+        for payload in Parser::new(0).parse_all(component) {
+            let payload = payload.map_err(|error| error.to_string())?;
+            match &payload {
+                Payload::ComponentImportSection(section) if depth == 0 => {
+                    for import in section.clone() {
+                        imports.push(import.map_err(|error| error.to_string())?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 0 => {
+                    for export in section.clone() {
+                        exports.push(export.map_err(|error| error.to_string())?.name.name.to_owned());
+                    }
+                }
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                _ => {}
+            }
+            // The code of functions is left to the engine, which compiles them.
+            if let ValidPayload::End(of_this) = validator.payload(&payload).map_err(|error| error.to_string())? {
+                types = Some(of_this);
+            }
+        }
+        let types = types.ok_or("it has no end")?;
+        let imports = imports.into_iter().map(|name| {
+            let ty = types.component_item_for_import(&name).map(|item| item.ty);
+            item(&types, name, ty)
+        });
+        let exports = exports.into_iter().map(|name| {
+            let ty = types.component_item_for_export(&name).map(|item| item.ty);
+            item(&types, name, ty)
+        });
+        Ok(Self { imports: imports.collect(), exports: exports.collect() })
+    }
+}
+
+fn item(types: &Types, name: String, ty: Option<ComponentEntityType>) -> Item {
+    let functions = match ty {
+        Some(ComponentEntityType::Instance(id)) => Some(functions(types, id)),
+        _ => None,
+    };
+    Item { name, functions }
+}
+
+fn functions(types: &Types, id: ComponentInstanceTypeId) -> BTreeMap<String, Signature> {
+    let exports = &types[id].exports;
+    let resources = exports.iter().filter_map(|(name, item)| match item.ty {
+        ComponentEntityType::Type {
+            created: wasmparser::component_types::ComponentAnyTypeId::Resource(id), ..
+        } => Some((id.resource(), name.as_str())),
+        _ => None,
+    });
+    let writer = Writer { types, resources: resources.collect() };
+    let function = |(name, item): (&String, &wasmparser::component_types::ComponentItem)| match item.ty {
+        ComponentEntityType::Func(id) => Some((name.clone(), writer.signature(id))),
+        _ => None,
+    };
+    exports.iter().filter_map(function).collect()
+}
+
+/// Types nest no deeper in any contract; a file that does is read no further.
+const DEEPEST: usize = 64;
+
+struct Writer<'a> {
+    types: &'a Types,
+    /// The names that the interface gives to resources.
+    resources: HashMap<ResourceId, &'a str>,
+}
+
+impl Writer<'_> {
+    fn signature(&self, id: ComponentFuncTypeId) -> Signature {
+        let function = &self.types[id];
+        let parameters: Vec<_> =
+            function.params.iter().map(|(name, ty)| format!("{name}: {}", self.value(ty, 0))).collect();
+        let result = function.result.as_ref().map_or_else(String::new, |ty| format!(" -> {}", self.value(ty, 0)));
+        Signature { text: format!("func({}){result}", parameters.join(", ")), is_async: function.async_ }
+    }
+
+    fn value(&self, ty: &ComponentValType, depth: usize) -> String {
+        match ty {
+            ComponentValType::Primitive(ty) => primitive(*ty).into(),
+            ComponentValType::Type(_) if depth == DEEPEST => "..".into(),
+            ComponentValType::Type(id) => self.defined(&self.types[*id], depth + 1),
+        }
+    }
+
+    fn defined(&self, ty: &ComponentDefinedType, depth: usize) -> String {
+        let value = |ty: &ComponentValType| self.value(ty, depth);
+        let optional = |ty: &Option<ComponentValType>| ty.as_ref().map_or_else(|| "_".into(), value);
+        let resource = |id: ResourceId| self.resources.get(&id).copied().unwrap_or("resource");
+        let list = |parts: Vec<String>| parts.join(", ");
+        match ty {
+            ComponentDefinedType::Primitive(ty) => primitive(*ty).into(),
+            ComponentDefinedType::Own(id) => resource(id.resource()).into(),
+            ComponentDefinedType::Borrow(id) => format!("borrow<{}>", resource(id.resource())),
+            ComponentDefinedType::Record(record) => {
+                let fields = record.fields.iter().map(|(name, ty)| format!("{name}: {}", value(ty)));
+                format!("record {{ {} }}", list(fields.collect()))
+            }
+            ComponentDefinedType::Variant(variant) => {
+                let cases = variant.cases.iter().map(|(name, case)| match &case.ty {
+                    Some(ty) => format!("{name}({})", value(ty)),
+                    None => name.to_string(),
+                });
+                format!("variant {{ {} }}", list(cases.collect()))
+            }
+            ComponentDefinedType::Enum(cases) => {
+                format!("enum {{ {} }}", list(cases.iter().map(ToString::to_string).collect()))
+            }
+            ComponentDefinedType::Flags(flags) => {
+                format!("flags {{ {} }}", list(flags.iter().map(ToString::to_string).collect()))
+            }
+            ComponentDefinedType::Tuple(tuple) => format!("tuple<{}>", list(tuple.types.iter().map(value).collect())),
+            ComponentDefinedType::Option { ty, .. } => format!("option<{}>", value(ty)),
+            ComponentDefinedType::Result { ok, err, .. } => format!("result<{}, {}>", optional(ok), optional(err)),
+            ComponentDefinedType::List { element, .. } => format!("list<{}>", value(element)),
+            ComponentDefinedType::FixedLengthList { element, length, .. } => {
+                format!("list<{}, {length}>", value(element))
+            }
+            ComponentDefinedType::Map { key, value: of, .. } => format!("map<{}, {}>", value(key), value(of)),
+            ComponentDefinedType::Future { ty, .. } => format!("future<{}>", optional(ty)),
+            ComponentDefinedType::Stream { ty, .. } => format!("stream<{}>", optional(ty)),
+        }
+    }
+}
+
+fn primitive(ty: PrimitiveValType) -> &'static str {
+    match ty {
+        PrimitiveValType::Bool => "bool",
+        PrimitiveValType::S8 => "s8",
+        PrimitiveValType::U8 => "u8",
+        PrimitiveValType::S16 => "s16",
+        PrimitiveValType::U16 => "u16",
+        PrimitiveValType::S32 => "s32",
+        PrimitiveValType::U32 => "u32",
+        PrimitiveValType::S64 => "s64",
+        PrimitiveValType::U64 => "u64",
+        PrimitiveValType::F32 => "f32",
+        PrimitiveValType::F64 => "f64",
+        PrimitiveValType::Char => "char",
+        PrimitiveValType::String => "string",
+        PrimitiveValType::ErrorContext => "error-context",
+    }
+}

@@ -1,0 +1,99 @@
+//! Queries: candidates from an index, checked against the whole query some at a time.
+
+use reflow_tracing_plugin::redis::{Command, Connection, Error};
+use reflow_tracing_plugin::{PageRequest, Result, StorageError, TracePage, TraceQuery};
+
+use crate::header::{Header, indexes_of};
+use crate::place::{Place, checked_token};
+use crate::walk::Walk;
+use crate::{about, key};
+
+/// Candidates that are looked at together: enough that round trips don't matter, few enough for an answer.
+const CANDIDATES: usize = 500;
+
+/// A trace that is asked for.
+pub struct Found {
+    pub place: Place,
+    body: Vec<u8>,
+}
+
+/// The traces on a page.
+pub fn page(server: &Connection, query: &TraceQuery, page: &PageRequest) -> Result<TracePage> {
+    if let Some((name, _)) = query.more.first() {
+        return Err(StorageError::Unsupported(format!("the predicate `{name}`")));
+    }
+    let after = page.token.as_deref().map(checked_token).transpose()?;
+    let limit = page.limit as usize;
+    let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    // One more tells whether there are more.
+    let mut found = first(server, query, after, offset, limit.saturating_add(1))?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|last| last.place.to_bytes());
+    Ok(TracePage { bodies: found.into_iter().map(|found| found.body).collect(), next })
+}
+
+/// The first `count` traces after the first `offset`.
+pub fn first(
+    server: &Connection,
+    query: &TraceQuery,
+    after: Option<&[u8]>,
+    mut offset: usize,
+    count: usize,
+) -> Result<Vec<Found>> {
+    let mut walk = Walk::through_smallest(server, indexes_of(query), query, after)?;
+    let mut found = Vec::new();
+    while found.len() < count {
+        let wanted = (count - found.len()).saturating_add(offset);
+        // Of few that are wanted many may have to be looked at.
+        let candidates = walk.next(wanted.clamp(CANDIDATES / 5, CANDIDATES))?;
+        if candidates.is_empty() {
+            break;
+        }
+        let matching = check(server, query, &candidates)?;
+        let skipped = offset.min(matching.len());
+        offset -= skipped;
+        found.extend(matching.into_iter().skip(skipped).take(count - found.len()));
+    }
+    Ok(found)
+}
+
+/// Those of the candidates that are asked for, in their order.
+fn check(server: &Connection, query: &TraceQuery, candidates: &[Place]) -> Result<Vec<Found>> {
+    let mut headers = Command::new("MGET");
+    for place in candidates {
+        headers = headers.arg(key::index(place.id)).arg(key::trace(place.id));
+    }
+    let events = candidates.iter().filter(|_| about::is_asked_for(query));
+    let events = events.map(|place| Command::new("SMEMBERS").arg(key::about(place.id)));
+    let mut replies = match server.run(std::iter::once(headers).chain(events)) {
+        Ok(replies) => replies.into_iter(),
+        // Large headers, or many actors: fewer at a time.
+        Err(Error::LimitExceeded(_)) if candidates.len() > 1 => {
+            let (some, others) = candidates.split_at(candidates.len() / 2);
+            let mut found = check(server, query, some)?;
+            found.extend(check(server, query, others)?);
+            return Ok(found);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut headers = replies.next().map(|reply| reply.into_elements()).unwrap_or_default().into_iter();
+    let mut found = Vec::new();
+    for &place in candidates {
+        let mut bytes = || headers.next().and_then(|reply| reply.into_bytes());
+        let (index, body) = (bytes(), bytes());
+        let members = replies.next().map(|reply| reply.into_elements()).unwrap_or_default();
+        // Expired or deleted meanwhile.
+        let (Some(index), Some(body)) = (index, body) else { continue };
+        let header = Header::decode(&index)?;
+        let members: Vec<_> = members.into_iter().filter_map(|member| member.into_bytes()).collect();
+        // Replaced meanwhile, it has its place elsewhere.
+        if header.start == place.start
+            && header.matches(query)
+            && (!about::is_asked_for(query) || about::matches(&members, header.has_failed(), query)?)
+        {
+            found.push(Found { place, body });
+        }
+    }
+    Ok(found)
+}

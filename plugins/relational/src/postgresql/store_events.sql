@@ -1,0 +1,3 @@
+INSERT INTO event (trace_id, timestamp, event_id, kind, actor, error, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7), ...
+ON CONFLICT DO NOTHING

@@ -1,1 +1,0 @@
-DELETE FROM event WHERE trace = (SELECT seq FROM trace WHERE trace_id = ?)

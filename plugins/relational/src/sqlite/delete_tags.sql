@@ -1,1 +1,0 @@
-DELETE FROM tag WHERE trace = (SELECT seq FROM trace WHERE trace_id = ?)

@@ -1,0 +1,3 @@
+INSERT INTO event (trace, timestamp, event_id, kind, actor, error, body)
+VALUES (?, ?, ?, ?, ?, ?, ?), ...
+ON CONFLICT DO NOTHING

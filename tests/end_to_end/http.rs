@@ -1,0 +1,232 @@
+//! HTTP requests of a plugin: to the origins that were granted, and nowhere else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use reflow_tracing::plugin::{Grants, Limits, PluginConfig};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use crate::probe::Probe;
+
+/// A server of the test's own. It ends with the test.
+struct Server {
+    address: SocketAddr,
+    /// Requests that it got.
+    requests: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start(redirect_to: Option<&Server>) -> Self {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let elsewhere = redirect_to.map_or(address, |server| server.address);
+        let counting = Arc::clone(&requests);
+        let count = axum::middleware::from_fn_with_state(
+            counting,
+            async |State(requests): State<Arc<AtomicUsize>>, request, next: axum::middleware::Next| {
+                requests.fetch_add(1, Ordering::Relaxed);
+                next.run(request).await
+            },
+        );
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .route("/host", get(async |headers: HeaderMap| headers[header::HOST].to_str().expect("text").to_owned()))
+            .route("/large", get(async || "x".repeat(2 * 1024 * 1024)))
+            .route("/never", get(std::future::pending::<()>))
+            .route(
+                "/redirect",
+                get(async move || {
+                    (StatusCode::FOUND, [(header::LOCATION, format!("http://{elsewhere}/"))]).into_response()
+                }),
+            )
+            .route("/upload", post(async |body: Bytes| format!("{} received", body.len())))
+            .layer(DefaultBodyLimit::disable())
+            .layer(count);
+        tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        Self { address, requests }
+    }
+
+    fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+async fn probe(origins: &[&str], limits: Limits) -> Probe {
+    let http = origins.iter().map(|&origin| origin.to_owned()).collect();
+    Probe::load(PluginConfig { grants: Grants { http, ..Grants::default() }, limits, ..PluginConfig::default() }).await
+}
+
+impl Probe {
+    async fn get(&self, server: &Server, path: &str) -> String {
+        self.ask("http", &[("authority", &server.address.to_string()), ("path", path)]).await
+    }
+}
+
+fn small() -> Limits {
+    Limits { result_mb: 1, ..Limits::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_to_an_origin_that_was_granted_is_answered() {
+    let server = Server::start(None).await;
+    let probe = probe(&[&server.origin()], Limits { connections: 1, ..Limits::default() }).await;
+    // More often than there may be connections: each is given back.
+    for _ in 0..5 {
+        assert_eq!(probe.get(&server, "/").await, "200 hello");
+    }
+    assert_eq!(probe.get(&server, "/missing").await, "404 ");
+    let authority = server.address.to_string();
+    let upload = [("authority", &*authority), ("path", "/upload"), ("upload", "100000")];
+    assert_eq!(probe.ask("http", &upload).await, "200 100000 received");
+    assert_eq!(server.requests(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_other_origin_is_refused() {
+    let (granted, other) = (Server::start(None).await, Server::start(None).await);
+    let probe = probe(&[&granted.origin()], Limits::default()).await;
+    assert!(probe.get(&other, "/").await.contains("HttpRequestDenied"));
+    let (granted_at, other_at) = (granted.address.to_string(), other.address.to_string());
+    let port = other.address.port();
+    for authority in [
+        format!("localhost:{port}"),
+        format!("[::1]:{port}"),
+        format!("{granted_at}@{other_at}"),
+        format!("user:password@{granted_at}"),
+        format!("127.1:{}", granted.address.port()),
+        "127.0.0.1".into(),
+    ] {
+        let answer = probe.ask("http", &[("authority", &authority)]).await;
+        assert!(answer.contains("HttpRequestDenied"), "{authority}: {answer}");
+    }
+    let answer = probe.ask("http", &[("authority", &granted_at), ("scheme", "https")]).await;
+    assert!(answer.contains("HttpRequestDenied"), "{answer}");
+    let answer = probe.ask("http", &[("authority", &granted_at), ("scheme", "ftp")]).await;
+    assert!(answer.contains("HttpProtocolError"), "{answer}");
+    assert_eq!((granted.requests(), other.requests()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_nothing_granted_everything_is_refused() {
+    let server = Server::start(None).await;
+    let probe = probe(&[], Limits::default()).await;
+    assert!(probe.get(&server, "/").await.contains("HttpRequestDenied"));
+    assert_eq!(server.requests(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_a_request_of_its_own() {
+    let elsewhere = Server::start(None).await;
+    let (here, away) = (Server::start(None).await, Server::start(Some(&elsewhere)).await);
+    let probe = probe(&[&here.origin(), &away.origin()], Limits::default()).await;
+    assert_eq!(probe.get(&away, "/redirect").await, "302 ", "the host does not follow");
+    let follow = |server: &Server| [("authority".to_owned(), server.address.to_string())];
+    for (server, expected) in [(&here, "200 hello"), (&away, "HttpRequestDenied")] {
+        let [(name, authority)] = follow(server);
+        let answer = probe.ask("http", &[(&name, &authority), ("path", "/redirect"), ("follow", "")]).await;
+        assert!(answer.contains(expected), "{answer}");
+    }
+    assert_eq!(elsewhere.requests(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_header_is_the_hosts() {
+    let server = Server::start(None).await;
+    let probe =
+        probe(&[&server.origin(), &format!("http://localhost:{}", server.address.port())], Limits::default()).await;
+    let authority = server.address.to_string();
+    assert!(probe.ask("http", &[("authority", &authority), ("host", "")]).await.contains("Forbidden"));
+    assert_eq!(probe.get(&server, "/host").await, format!("200 {authority}"));
+    let upper = format!("LOCALHOST:{}", server.address.port());
+    assert_eq!(probe.ask("http", &[("authority", &upper)]).await, "200 hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_limited() {
+    let server = Server::start(None).await;
+    let limited = probe(&[&server.origin()], small()).await;
+    let answer = limited.get(&server, "/large").await;
+    assert!(answer.contains("response body size exceeds limit: 1048576 bytes"), "{answer}");
+    let authority = server.address.to_string();
+    let upload = [("authority", &*authority), ("path", "/upload"), ("upload", "2000000")];
+    let answer = limited.ask("http", &upload).await;
+    assert!(answer.contains("HttpRequestBodySize"), "{answer}");
+    let unlimited = probe(&[&server.origin()], Limits::default()).await;
+    assert_eq!(unlimited.get(&server, "/large").await, "200 2097152 bytes");
+    assert_eq!(unlimited.ask("http", &upload).await, "200 2000000 received");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_never_answers_costs_the_time_of_one_call() {
+    let server = Server::start(None).await;
+    let limits = Limits { call_timeout_ms: 1_000, instances: 1, connections: 1, ..Limits::default() };
+    let probe = probe(&[&server.origin()], limits).await;
+    let authority = server.address.to_string();
+    let stopped = probe.try_ask("http", &[("authority", &authority), ("path", "/never")]).await.to_string();
+    assert!(stopped.contains("longer than 1000 ms") && stopped.contains("`probe`"), "{stopped}");
+    // Its only connection is free again.
+    assert_eq!(probe.get(&server, "/").await, "200 hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_a_connection_to_be_had_is_refused() {
+    let server = Server::start(None).await;
+    let limits = Limits { call_timeout_ms: 10_000, instances: 2, connections: 1, ..Limits::default() };
+    let probe = probe(&[&server.origin()], limits).await;
+    let authority = server.address.to_string();
+    let arguments = [("authority", &*authority), ("path", "/never")];
+    let waiting = probe.try_ask("http", &arguments);
+    let another = async {
+        while server.requests() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        probe.get(&server, "/").await
+    };
+    tokio::select! {
+        answer = waiting => panic!("the server answered: {answer}"),
+        answer = another => assert!(answer.contains("ConnectionLimitReached"), "{answer}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_is_an_error_for_the_plugin() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    drop(listener);
+    let probe = probe(&[&format!("http://{address}")], Limits::default()).await;
+    let answer = probe.ask("http", &[("authority", &address)]).await;
+    assert!(answer.contains("ConnectionRefused"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_begins_with_a_handshake() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let probe = probe(&[&format!("https://localhost:{}", address.port())], Limits::default()).await;
+    let authority = format!("localhost:{}", address.port());
+    let arguments = [("authority", &*authority), ("scheme", "https")];
+    let (answer, hello) = tokio::join!(probe.ask("http", &arguments), async {
+        let accepted = tokio::time::timeout(Duration::from_secs(30), listener.accept()).await;
+        let (mut stream, _) = accepted.expect("in time").expect("a connection");
+        let mut hello = [0; 6];
+        stream.read_exact(&mut hello).await.expect("it speaks first");
+        hello
+    });
+    // A record of the kind handshake, with a client's hello in it.
+    assert_eq!((hello[0], hello[1], hello[5]), (22, 3, 1), "{hello:?}");
+    assert!(answer.contains("TlsProtocolError"), "{answer}");
+}

@@ -1,0 +1,378 @@
+//! The plugin `redis` on a real server.
+
+use std::fs;
+use std::time::Duration;
+
+use futures::future::join_all;
+use redis::Connection;
+use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig, RedisGrant};
+use reflow_tracing::storage::conformance::{self, Subject};
+use reflow_tracing::storage::{StorageBackend, StorageError};
+use reflow_tracing::{EventId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing_tests::servers::RedisServer;
+use reflow_tracing_tests::{Backend, Host, Setting, fixture, plugin};
+use serde_json::json;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+async fn component() -> Result<PluginComponent, StorageError> {
+    static COMPONENT: OnceCell<PluginComponent> = OnceCell::const_new();
+    let compiled = COMPONENT
+        .get_or_try_init(|| async { PluginComponent::load("redis", &plugin("redis"), &PluginConfig::default()).await });
+    compiled.await.cloned()
+}
+
+async fn open(url: String, prefix: &str, settings: serde_json::Value) -> Result<PluginBackend, StorageError> {
+    let grant = RedisGrant { url, prefix: prefix.into(), scripts: false };
+    let serde_json::Value::Object(settings) = settings else { panic!("settings are a table") };
+    let config = PluginConfig {
+        grants: Grants { redis: [("default".into(), grant)].into(), ..Grants::default() },
+        config: settings,
+        // What is tested is not how busy the machine is.
+        limits: Limits { call_timeout_ms: 60_000, ..Limits::default() },
+        ..PluginConfig::default()
+    };
+    PluginBackend::open("redis", component().await?, &config).await
+}
+
+fn operator(server: &RedisServer) -> Connection {
+    redis::Client::open(server.url()).expect("its address").get_connection().expect("it listens")
+}
+
+fn keys(server: &RedisServer) -> Vec<String> {
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut operator(server)).expect("it answers");
+    keys.sort();
+    keys
+}
+
+/// A fresh store, on a server that was emptied.
+async fn empty(server: &RedisServer, prefix: &str, settings: serde_json::Value) -> Result<Subject, StorageError> {
+    redis::cmd("FLUSHALL").exec(&mut operator(server))?;
+    Ok(Subject::new(open(server.url(), prefix, settings).await?))
+}
+
+fn trace(flow: &str, events: usize) -> FlowTrace {
+    let mut trace = FlowTrace::new(FlowId::new(flow), FlowVersion::default());
+    trace.metadata.tags.insert("team".into(), flow.into());
+    trace.events = (0..events)
+        .map(|number| TraceEvent {
+            event_id: EventId(Uuid::from_u128(number as u128)),
+            actor_id: format!("{flow} actor {number}"),
+            ..TraceEvent::default()
+        })
+        .collect();
+    trace
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_redis_plugin_keeps_the_contract() {
+    let server = RedisServer::start();
+    conformance::run(|| empty(&server, "", json!({}))).await.assert_passed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_redis_plugin_keeps_the_contract_under_a_prefix_and_with_a_lifetime() {
+    let server = RedisServer::start();
+    conformance::run(|| empty(&server, "traces*of[us]:", json!({"ttl_seconds": 3600}))).await.assert_passed();
+}
+
+#[test]
+fn the_redis_plugin_answers_like_the_oracle() {
+    let server = RedisServer::start();
+    conformance::check_generated(48, || empty(&server, "", json!({}))).unwrap();
+    conformance::check_generated(48, || empty(&server, "p:", json!({"ttl_seconds": 3600}))).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_what_was_deleted() {
+    let server = RedisServer::start();
+    let storage = open(server.url(), "p:", json!({})).await.expect("it opens");
+    let (kept, gone) = (trace("kept", 3), trace("gone", 3));
+    storage.store_trace(kept.clone()).await.expect("stored");
+    let before = keys(&server);
+    storage.store_trace(gone.clone()).await.expect("stored");
+    assert!(keys(&server).iter().all(|key| key.starts_with("p:")));
+    // Replaced, it leaves nothing in the indexes that it stood in.
+    storage.store_trace(FlowTrace { flow_id: FlowId::new("moved"), ..gone.clone() }).await.expect("stored");
+    assert!(!keys(&server).iter().any(|key| key.contains("by:flow:gone")), "{:?}", keys(&server));
+    assert!(storage.delete_trace(gone.trace_id).await.expect("deleted"));
+    assert_eq!(keys(&server), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_expire_with_all_that_is_theirs() {
+    let server = RedisServer::start();
+    let storage = open(server.url(), "", json!({"ttl_seconds": 1})).await.expect("it opens");
+    let (header, orphan) = (trace("short", 5), TraceId::new());
+    storage.store_trace(header.clone()).await.expect("stored");
+    storage.store_event(orphan, TraceEvent::default()).await.expect("stored");
+    let ids = [header.trace_id, orphan];
+    // Nothing of a trace may stay without an end.
+    let mut operator = operator(&server);
+    for key in keys(&server)
+        .iter()
+        .filter(|key| ["trace:", "events:", "bodies:", "about:"].iter().any(|kind| key.starts_with(kind)))
+    {
+        let ttl: i64 = redis::cmd("PTTL").arg(key).query(&mut operator).expect("it answers");
+        assert!((-2..=1_000).contains(&ttl) && ttl != -1, "{key}: {ttl} ms");
+    }
+    until(|| async {
+        let mut left = 0;
+        for id in ids {
+            left += storage.get_events(id).await.expect("it answers").len();
+        }
+        left == 0 && storage.get_trace(header.trace_id).await.expect("it answers").is_none()
+    })
+    .await;
+    assert!(storage.query_traces(TraceQuery::default()).await.expect("it answers").is_empty());
+    let stats = storage.stats().await.expect("it answers");
+    assert_eq!((stats.traces, stats.events, stats.oldest, stats.newest), (0, 0, None, None));
+    assert!(!storage.delete_trace(orphan).await.expect("it answers"), "there was nothing any more");
+
+    // The next write sweeps the indexes: only what it stored is left.
+    let fresh = trace("fresh", 1);
+    storage.store_trace(fresh.clone()).await.expect("stored");
+    let expired = header.trace_id.to_string();
+    let left = keys(&server);
+    assert!(!left.iter().any(|key| key.contains(&expired) || key.contains("short")), "{left:?}");
+    let noted: u64 = redis::cmd("ZCARD").arg("traces").query(&mut operator).expect("it answers");
+    assert_eq!(noted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_writer_left_without_an_end_gets_one() {
+    let server = RedisServer::start();
+    let storage = open(server.url(), "", json!({"ttl_seconds": 100})).await.expect("it opens");
+    let (left, expired) = (trace("left", 2), trace("expired", 2));
+    storage.store_traces(vec![left.clone(), expired.clone()]).await.expect("stored");
+    // As if a writer had died before it could set when what it stored expires, and the time were up.
+    let mut operator = operator(&server);
+    for key in keys(&server).iter().filter(|key| key.contains(&left.trace_id.to_string())) {
+        redis::cmd("PERSIST").arg(key).exec(&mut operator).expect("it is done");
+    }
+    for key in
+        keys(&server).iter().filter(|key| key.contains(&expired.trace_id.to_string()) && !key.starts_with("index:"))
+    {
+        redis::cmd("DEL").arg(key).exec(&mut operator).expect("it is done");
+    }
+    for id in [left.trace_id, expired.trace_id] {
+        redis::cmd("ZADD").arg("traces").arg(1).arg(id.as_uuid().as_bytes()).exec(&mut operator).expect("it is done");
+    }
+    storage.store_trace(trace("next", 0)).await.expect("stored");
+    assert!(storage.get_trace(left.trace_id).await.expect("it answers") == Some(left.clone()));
+    for kind in ["trace", "events", "bodies", "about"] {
+        let ttl: i64 =
+            redis::cmd("TTL").arg(format!("{kind}:{}", left.trace_id)).query(&mut operator).expect("it answers");
+        assert!((90..=100).contains(&ttl), "{kind}: {ttl} s");
+    }
+    assert!(!keys(&server).iter().any(|key| key.contains("expired")), "{:?}", keys(&server));
+    assert_eq!(storage.stats().await.expect("it answers").traces, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_extends_the_life_of_the_whole_trace() {
+    let server = RedisServer::start();
+    let short = open(server.url(), "", json!({"ttl_seconds": 2})).await.expect("it opens");
+    let long = open(server.url(), "", json!({"ttl_seconds": 1000})).await.expect("it opens");
+    let forever = open(server.url(), "", json!({})).await.expect("it opens");
+    let mut operator = operator(&server);
+    let mut lives = |least: i64, most: i64| {
+        for key in keys(&server)
+            .iter()
+            .filter(|key| ["trace:", "events:", "bodies:", "about:"].iter().any(|kind| key.starts_with(kind)))
+        {
+            let ttl: i64 = redis::cmd("TTL").arg(key).query(&mut operator).expect("it answers");
+            assert!((least..=most).contains(&ttl), "{key}: {ttl} s");
+        }
+    };
+    let stored = trace("f", 3);
+    short.store_trace(stored.clone()).await.expect("stored");
+    long.store_event(stored.trace_id, TraceEvent { event_id: EventId(Uuid::from_u128(77)), ..TraceEvent::default() })
+        .await
+        .expect("stored");
+    lives(900, 1_000);
+    long.store_trace(FlowTrace { events: Vec::new(), ..stored.clone() }).await.expect("stored");
+    lives(900, 1_000);
+    forever
+        .store_event(stored.trace_id, TraceEvent { event_id: EventId(Uuid::from_u128(78)), ..TraceEvent::default() })
+        .await
+        .expect("stored");
+    lives(-1, -1);
+    assert_eq!(keys(&server).iter().filter(|key| key.contains(&stored.trace_id.to_string())).count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
+    let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let storage = open(server.url(), "", json!({})).await.expect("it opens");
+    let stored: Vec<_> = (0..20).map(|number| trace(&format!("flow {number}"), 10)).collect();
+    storage.store_traces(stored.clone()).await.expect("acknowledged");
+    server.kill();
+    let error = storage.health_check().await.expect_err("there is no server");
+    assert!(matches!(error, StorageError::Unavailable(_)), "{error:?}");
+    server.start_again();
+    for trace in stored {
+        assert!(storage.get_trace(trace.trace_id).await.expect("it answers") == Some(trace));
+    }
+    assert_eq!(storage.stats().await.expect("it answers").events, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_that_write_the_same_traces_leave_the_indexes_sound() {
+    let server = RedisServer::start();
+    let stores = [
+        open(server.url(), "", json!({})).await.expect("it opens"),
+        open(server.url(), "", json!({})).await.expect("it opens"),
+    ];
+    let traces: Vec<_> = (0..10).map(|_| trace("f", 0)).collect();
+    let write = async |writer: usize| {
+        for round in 0..20 {
+            let versions = traces.iter().map(|trace| FlowTrace {
+                flow_id: FlowId::new(format!("flow {writer} {}", round % 3)),
+                start_time: trace.start_time + Duration::from_secs(round * 2 + writer as u64),
+                events: vec![TraceEvent {
+                    event_id: EventId(Uuid::from_u128(u128::from(round))),
+                    ..TraceEvent::default()
+                }],
+                ..trace.clone()
+            });
+            stores[writer].store_traces(versions.collect()).await.expect("stored");
+        }
+    };
+    join_all([write(0), write(1)]).await;
+    let mut operator = operator(&server);
+    for trace in &traces {
+        let found = stores[0].get_trace(trace.trace_id).await.expect("it answers").expect("it is there");
+        assert_eq!(found.events.len(), 20);
+        let of_flow = TraceQuery { flow_id: Some(found.flow_id.clone()), ..TraceQuery::default() };
+        let found_by_flow = stores[1].query_traces(of_flow).await.expect("it answers");
+        assert!(found_by_flow.contains(&found));
+    }
+    // Each trace stands in an index once.
+    let mut in_flows = 0;
+    for key in keys(&server).iter().filter(|key| key.starts_with("by:flow:")) {
+        in_flows += redis::cmd("ZCARD").arg(key).query::<usize>(&mut operator).expect("it answers");
+    }
+    let in_all: usize = redis::cmd("ZCARD").arg("by:start").query(&mut operator).expect("it answers");
+    assert_eq!((in_flows, in_all), (10, 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_tells_what_would_keep_a_write_from_working() {
+    let server = RedisServer::start();
+    let storage = open(server.url(), "", json!({})).await.expect("it opens");
+    storage.health_check().await.expect("it is well");
+    assert!(keys(&server).is_empty(), "it changes nothing");
+
+    let mut operator = operator(&server);
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).exec(&mut operator).expect("it is set");
+    let full = storage.health_check().await.expect_err("the memory is full");
+    assert!(matches!(full, StorageError::Exhausted(_)), "{full:?}");
+    let full = storage.store_trace(trace("f", 1)).await.expect_err("the memory is full");
+    assert!(matches!(full, StorageError::Exhausted(_)), "{full:?}");
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(0).exec(&mut operator).expect("it is set");
+    storage.health_check().await.expect("it is well again");
+
+    redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut operator).expect("it is set");
+    let replica = storage.health_check().await.expect_err("it can't be written");
+    assert!(matches!(replica, StorageError::Unavailable(_)) && replica.to_string().contains("READONLY"), "{replica:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_is_unknown_is_named_with_the_known_ones() {
+    let server = RedisServer::start();
+    let Err(error) = open(server.url(), "", json!({"ttl": 60})).await else { panic!("it opens") };
+    let message = error.to_string();
+    assert!(message.contains("`ttl`") && message.contains("`ttl_seconds`"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_go_on_where_they_ended_among_thousands_of_one_start() {
+    let server = RedisServer::start();
+    let storage = open(server.url(), "", json!({})).await.expect("it opens");
+    let start_time = trace("f", 0).start_time;
+    let traces = (0..3_000_u32).map(|number| FlowTrace {
+        start_time: if number < 2_500 { start_time } else { start_time + Duration::from_secs(number.into()) },
+        status: if number.is_multiple_of(100) { ExecutionStatus::Completed } else { ExecutionStatus::Running },
+        end_time: number.is_multiple_of(50).then(|| start_time + Duration::from_secs(10_000)),
+        ..trace("f", 0)
+    });
+    let mut traces: Vec<_> = traces.collect();
+    storage.store_traces(traces.clone()).await.expect("stored");
+    for order in [reflow_tracing::SortOrder::NewestFirst, reflow_tracing::SortOrder::OldestFirst] {
+        traces.sort_by_key(|trace| trace.trace_id);
+        traces.sort_by(|a, b| match order {
+            reflow_tracing::SortOrder::NewestFirst => b.start_time.cmp(&a.start_time),
+            reflow_tracing::SortOrder::OldestFirst => a.start_time.cmp(&b.start_time),
+        });
+        // One predicate that an index decides, one that it does not.
+        let wanted = traces.iter().filter(|trace| trace.end_time.is_some());
+        let wanted: Vec<_> = wanted.map(|trace| trace.trace_id).collect();
+        let mut query =
+            TraceQuery { min_duration: Some(Duration::ZERO), limit: Some(7), order, ..TraceQuery::default() };
+        let mut found = Vec::new();
+        loop {
+            let page = storage.query_page(query.clone()).await.expect("it answers");
+            found.extend(page.traces.iter().map(|trace| trace.trace_id));
+            let Some(token) = page.next_page_token else { break };
+            query.page_token = Some(token);
+        }
+        assert!(found == wanted, "{order:?}: {} of {}", found.len(), wanted.len());
+    }
+}
+
+/// The configuration of the documentation, on a server of the test's own.
+fn story(url: &str) -> String {
+    let text = r#"
+[storage]
+backend = "redis"                 # a built-in name, or a plugin's
+[plugins]
+dir = "plugins"
+[plugins.redis]                   # file defaults to plugins/redis.wasm
+grants = { redis = { default = "redis://127.0.0.1:6379/0" } }
+config = { ttl_seconds = 3600 }
+limits = { memory_mb = 64, call_timeout_ms = 5000, instances = 4 }
+"#;
+    format!("[server]\nport = 0\n{}", text.replace("redis://127.0.0.1:6379/0", url))
+}
+
+#[test]
+fn a_host_keeps_a_session_in_redis() {
+    let server = RedisServer::start_on_port(&["--appendonly", "yes"]);
+    let setting = Setting::new(Backend::Sqlite);
+    fs::copy(plugin("redis"), setting.path().join("plugins/redis.wasm")).expect("a copy of the plugin");
+    setting.write(&story(&server.tcp_url()));
+    let host = Host::start(&setting);
+    let session = fixture("reflow-session.jsonl");
+    setting.stdout(&["replay", session.to_str().expect("a path of ours"), "--url", &host.url]);
+    host.stop();
+
+    let traces = setting.traces();
+    assert_eq!(traces.len(), 1);
+    assert_eq!(traces[0].events.len(), 16);
+    assert!(setting.stdout(&["query", "--flow", traces[0].flow_id.as_str()]).contains(&traces[0].trace_id.to_string()));
+    let ttl: i64 = redis::cmd("TTL")
+        .arg(format!("trace:{}", traces[0].trace_id))
+        .query(&mut operator(&server))
+        .expect("it answers");
+    assert!((3_000..=3_600).contains(&ttl), "{ttl} s");
+}
+
+#[test]
+fn a_host_without_its_server_says_which_grant_it_is() {
+    let setting = Setting::new(Backend::Sqlite);
+    fs::copy(plugin("redis"), setting.path().join("plugins/redis.wasm")).expect("a copy of the plugin");
+    setting.write(&story("redis://:s3cret@127.0.0.1:1/0"));
+    let said = setting.failure(&["serve"]);
+    assert!(said.contains("plugins.redis.grants.redis.default") && !said.contains("s3cret"), "{said}");
+}
+
+/// Waits until it is so.
+async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    waited.await.expect("in time");
+}
