@@ -7,11 +7,15 @@ mod document;
 mod memory_accounting;
 #[cfg(feature = "sqlite")]
 mod migration;
+#[cfg(all(feature = "postgres", unix))]
+mod postgres;
 #[cfg(all(feature = "redis", unix))]
 #[allow(dead_code)] // Other tests use the rest.
 #[path = "../../tests/src/servers/redis.rs"]
 mod redis_server;
 mod reflow_json;
+#[cfg(all(feature = "postgres", unix))]
+mod servers;
 
 /// Counts for each thread by itself, so that tests beside one another don't disturb it.
 #[global_allocator]

@@ -5,12 +5,14 @@
 //!
 //! `cargo xtask bench [FILTER] [--quick]` builds what this needs, and runs it.
 
+mod bare_postgres;
 mod bare_sqlite;
 mod ingest;
 mod measure;
 mod memory;
 mod plugin;
 mod plugin_start;
+mod postgres;
 mod redis;
 mod report;
 mod sqlite;
@@ -65,6 +67,7 @@ async fn main() -> Result<()> {
     }
     let mut report = Report::new(filter);
     sqlite::measure(&sizes, &mut report).await?;
+    postgres::measure(&sizes, &mut report).await?;
     memory::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
     plugin_start::measure(&sizes, &mut report).await?;

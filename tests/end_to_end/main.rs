@@ -12,6 +12,8 @@ mod http;
 mod keyvalue;
 mod life_cycle;
 mod mistakes;
+#[cfg(unix)]
+mod postgres;
 mod probe;
 mod recording;
 mod redis;

@@ -7,6 +7,8 @@ mod plugin;
 mod query;
 mod recording;
 mod replay;
+#[cfg(feature = "postgres")]
+mod schema;
 mod serve;
 mod table;
 mod time;
@@ -39,6 +41,8 @@ enum Command {
     Query(query::Args),
     Get(get::Args),
     Replay(replay::Args),
+    #[cfg(feature = "postgres")]
+    Schema(schema::Args),
     #[cfg(feature = "plugins")]
     Plugin(plugin::Args),
 }
@@ -106,6 +110,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Query(args) => query::run(args).await,
             Command::Get(args) => get::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            #[cfg(feature = "postgres")]
+            Command::Schema(args) => schema::run(args),
             #[cfg(feature = "plugins")]
             Command::Plugin(args) => plugin::run(args).await,
         }

@@ -49,6 +49,15 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
+    #[cfg(feature = "postgres")]
+    Variable {
+        name: "REFLOW_TRACING_POSTGRES_URL",
+        expected: NOT_EMPTY,
+        set: |config, value| {
+            config.storage.postgres.connection_url = not_empty(value)?;
+            Some(())
+        },
+    },
 ];
 
 fn not_empty(value: &str) -> Option<String> {
@@ -110,6 +119,13 @@ mod tests {
     fn the_file_of_sqlite_has_a_variable() {
         let config = apply_to_default(&[("REFLOW_TRACING_SQLITE_PATH", "other.db")]).unwrap();
         assert_eq!(config.storage.sqlite.database_path, "other.db");
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn the_url_of_postgres_has_a_variable() {
+        let config = apply_to_default(&[("REFLOW_TRACING_POSTGRES_URL", "postgresql://other/db")]).unwrap();
+        assert_eq!(config.storage.postgres.connection_url, "postgresql://other/db");
     }
 
     #[test]

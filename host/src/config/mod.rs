@@ -23,7 +23,7 @@ pub use plugins::{PluginConfig, PluginsConfig};
 pub const FILE_NAME: &str = "reflow_tracing.toml";
 
 /// The names of the backends that need no plugin.
-pub const BUILT_IN: &[&str] = &["memory", "sqlite"];
+pub const BUILT_IN: &[&str] = &["memory", "sqlite", "postgres"];
 
 /// The whole configuration. The default is what an empty file says.
 ///
@@ -74,6 +74,9 @@ pub struct StorageConfig {
     /// For the backend `sqlite`.
     #[cfg(feature = "sqlite")]
     pub sqlite: crate::storage::SqliteConfig,
+    /// For the backend `postgres`.
+    #[cfg(feature = "postgres")]
+    pub postgres: crate::storage::PostgresConfig,
 }
 
 impl Default for StorageConfig {
@@ -83,6 +86,8 @@ impl Default for StorageConfig {
             memory: MemoryConfig::default(),
             #[cfg(feature = "sqlite")]
             sqlite: crate::storage::SqliteConfig::default(),
+            #[cfg(feature = "postgres")]
+            postgres: crate::storage::PostgresConfig::default(),
         }
     }
 }

@@ -100,6 +100,15 @@ pub async fn open_storage(config: &Config) -> Result<OpenStorage, OpenError> {
         },
         #[cfg(not(feature = "sqlite"))]
         name @ "sqlite" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "sqlite" }),
+        #[cfg(feature = "postgres")]
+        name @ "postgres" => {
+            match crate::storage::PostgresStorage::with_config(config.storage.postgres.clone()).await {
+                Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
+                Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
+            }
+        }
+        #[cfg(not(feature = "postgres"))]
+        name @ "postgres" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "postgres" }),
         name => open_plugin(name, config).await,
     }
 }
@@ -210,7 +219,7 @@ mod tests {
         std::fs::write(dir.path().join("redis.wasm"), "").unwrap();
         std::fs::write(dir.path().join("notes.txt"), "").unwrap();
         let message = refusal(&config("reddis", dir.path())).await;
-        for part in ["`reddis`", "reddis.wasm", "memory, sqlite", "redis.wasm", "[plugins.reddis]"] {
+        for part in ["`reddis`", "reddis.wasm", "memory, sqlite, postgres", "redis.wasm", "[plugins.reddis]"] {
             assert!(message.contains(part), "{part:?} is missing in: {message}");
         }
         assert!(!message.contains("notes.txt"), "{message}");

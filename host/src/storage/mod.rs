@@ -8,6 +8,8 @@ pub mod conformance;
 mod error;
 mod memory;
 mod paging;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis_error;
 #[cfg(feature = "sqlite")]
@@ -16,6 +18,8 @@ pub(crate) mod sqlite;
 pub use backend::{StorageBackend, StorageStats};
 pub use error::StorageError;
 pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};
+#[cfg(feature = "postgres")]
+pub use postgres::{PartitionInterval, PostgresConfig, PostgresStorage};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{JournalMode, SqliteConfig, SqliteStorage, SynchronousMode, TempStore};
 

@@ -1,0 +1,112 @@
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// How a [`PostgresStorage`](super::PostgresStorage) uses its server.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, with parameters as `psql` takes them: `?sslmode=verify-full`,
+    /// `&sslrootcert=FILE`, `?host=/FOLDER` for a Unix socket.
+    pub connection_url: String,
+    /// The most connections at the same time.
+    pub max_connections: u32,
+    /// Connections that are kept open while nothing happens.
+    pub min_connections: u32,
+    /// How long a call waits for a connection, a new one included, in milliseconds.
+    pub connection_timeout_ms: u64,
+    /// A connection without work is closed after so many milliseconds; 0 for never.
+    pub idle_timeout_ms: u64,
+    /// A connection is replaced by a new one after so many milliseconds; 0 for never.
+    pub max_lifetime_ms: u64,
+    /// The schema that holds the tables. It is created when it is missing.
+    pub schema_name: String,
+    /// Whether events live in partitions by time. It is decided when the tables are created.
+    pub enable_partitioning: bool,
+    /// The time that a new partition covers.
+    pub partition_interval: PartitionInterval,
+    /// Partitions that ended so many days ago are dropped, with their traces; 0 keeps everything.
+    pub partition_retention_days: u32,
+    /// Whether missing partitions are created. Without it, someone else has to.
+    pub auto_create_partitions: bool,
+    /// Whether the tables, when they are created, get a GIN index on the attributes of events.
+    pub enable_gin_index: bool,
+}
+
+impl Default for PostgresConfig {
+    fn default() -> Self {
+        Self {
+            connection_url: "postgresql://localhost/traces".into(),
+            max_connections: 20,
+            min_connections: 1,
+            connection_timeout_ms: 5_000,
+            idle_timeout_ms: 600_000,
+            max_lifetime_ms: 1_800_000,
+            schema_name: "tracing".into(),
+            enable_partitioning: false,
+            partition_interval: PartitionInterval::default(),
+            partition_retention_days: 0,
+            auto_create_partitions: true,
+            enable_gin_index: false,
+        }
+    }
+}
+
+impl PostgresConfig {
+    pub(super) fn connection_timeout(&self) -> Duration {
+        Duration::from_millis(self.connection_timeout_ms)
+    }
+
+    /// What the settings say that can't be, if there is something.
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        /// PostgreSQL cuts longer names off.
+        const MAX_IDENTIFIER: usize = 63;
+        match () {
+            () if self.max_connections == 0 => Some("`max_connections` is 0; it must be at least 1"),
+            () if self.min_connections > self.max_connections => {
+                Some("`min_connections` is greater than `max_connections`")
+            }
+            () if self.connection_timeout_ms == 0 => Some("`connection_timeout_ms` is 0; it must be at least 1"),
+            () if self.schema_name.is_empty() || self.schema_name.len() > MAX_IDENTIFIER => {
+                Some("`schema_name` must have 1 to 63 bytes")
+            }
+            () if self.schema_name.contains(char::is_control) => Some("`schema_name` must not hold control characters"),
+            () if self.schema_name.starts_with("pg_") => Some("`schema_name` must not begin with `pg_`"),
+            () if self.partition_retention_days > 0 && !self.enable_partitioning => {
+                Some("`partition_retention_days` needs `enable_partitioning = true`")
+            }
+            () => None,
+        }
+    }
+}
+
+/// Without the URL, which may hold a password.
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresConfig")
+            .field("max_connections", &self.max_connections)
+            .field("schema_name", &self.schema_name)
+            .field("enable_partitioning", &self.enable_partitioning)
+            .field("partition_interval", &self.partition_interval)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much time a partition covers. All begin at midnight or a full hour, UTC; weeks begin on Monday.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum PartitionInterval {
+    /// An hour.
+    #[serde(alias = "hourly")]
+    Hourly,
+    /// A day.
+    #[default]
+    #[serde(alias = "daily")]
+    Daily,
+    /// Seven days.
+    #[serde(alias = "weekly")]
+    Weekly,
+    /// A month of the calendar.
+    #[serde(alias = "monthly")]
+    Monthly,
+}

@@ -1,0 +1,3 @@
+SELECT seq, placed_at, trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata
+FROM trace
+WHERE trace_id = ANY($1) AND start_time IS NOT NULL

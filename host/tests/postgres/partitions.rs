@@ -1,0 +1,179 @@
+//! Partitions by time.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
+use reflow_tracing::storage::{PartitionInterval, PostgresConfig, PostgresStorage, StorageBackend, StorageError};
+use reflow_tracing::{FlowTrace, TraceEvent};
+
+use super::{config, event, query, trace};
+use crate::servers::Postgres;
+
+fn partitioned(server: &Postgres, partition_interval: PartitionInterval) -> PostgresConfig {
+    PostgresConfig { enable_partitioning: true, partition_interval, ..config(server) }
+}
+
+/// The bounds of the partition that holds `time`.
+fn bounds(server: &Postgres, config: &PostgresConfig, time: DateTime<Utc>) -> [DateTime<Utc>; 2] {
+    let table = query(
+        server,
+        config,
+        &format!(
+            "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = \
+             (SELECT tableoid FROM event WHERE occurred_at = {} LIMIT 1)",
+            time.timestamp_nanos_opt().unwrap()
+        ),
+    );
+    let numbers: Vec<i64> = table.split('\'').filter_map(|part| part.parse().ok()).collect();
+    [numbers[0], numbers[1]].map(DateTime::from_timestamp_nanos)
+}
+
+fn partitions(server: &Postgres, config: &PostgresConfig) -> usize {
+    let count = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'event'::regclass";
+    query(server, config, count).parse().unwrap()
+}
+
+#[tokio::test]
+async fn each_interval_has_its_bounds() {
+    let server = Postgres::shared();
+    let time: DateTime<Utc> = "2024-02-29T13:45:10.123456789Z".parse().unwrap();
+    for (interval, from, to) in [
+        (PartitionInterval::Hourly, "2024-02-29T13:00:00Z", "2024-02-29T14:00:00Z"),
+        (PartitionInterval::Daily, "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z"),
+        (PartitionInterval::Weekly, "2024-02-26T00:00:00Z", "2024-03-04T00:00:00Z"),
+        (PartitionInterval::Monthly, "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
+    ] {
+        let config = partitioned(&server, interval);
+        let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
+        let stored = trace(time);
+        storage.store_trace(stored.clone()).await.unwrap();
+        assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(stored));
+        assert_eq!(
+            bounds(&server, &config, time),
+            [from, to].map(|bound| bound.parse::<DateTime<Utc>>().unwrap()),
+            "{interval:?}"
+        );
+        storage.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_comes_late_from_the_future_or_from_the_edge_of_time_has_a_partition_too() {
+    let server = Postgres::shared();
+    let storage = PostgresStorage::with_config(partitioned(&server, PartitionInterval::Monthly)).await.unwrap();
+    for nanoseconds in [i64::MIN, -1, 0, 4_000_000_000_000_000_000, i64::MAX] {
+        let stored = trace(DateTime::from_timestamp_nanos(nanoseconds));
+        storage.store_trace(stored.clone()).await.unwrap();
+        assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(stored));
+    }
+}
+
+#[tokio::test]
+async fn the_events_of_a_trace_are_in_one_partition_whatever_their_times() {
+    let server = Postgres::shared();
+    let config = partitioned(&server, PartitionInterval::Hourly);
+    let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
+    let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    let events: Vec<TraceEvent> = (0..100).map(|day| event(start + TimeDelta::days(day))).collect();
+    let stored = FlowTrace { events, ..trace(start) };
+    for event in stored.events.iter().cloned() {
+        storage.store_event(stored.trace_id, event).await.unwrap();
+    }
+    storage.store_trace(FlowTrace { events: Vec::new(), ..stored.clone() }).await.unwrap();
+    assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(stored));
+    assert_eq!(query(&server, &config, "SELECT count(DISTINCT tableoid) FROM event"), "1");
+}
+
+#[tokio::test]
+async fn another_interval_goes_on_beside_the_partitions_that_are_there() {
+    let server = Postgres::shared();
+    let config = partitioned(&server, PartitionInterval::Monthly);
+    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
+    storage.store_trace(trace(at("2020-02-15T00:00:00Z"))).await.unwrap();
+    storage.close().await.unwrap();
+
+    let weekly = PostgresConfig { partition_interval: PartitionInterval::Weekly, ..config.clone() };
+    let storage = PostgresStorage::with_config(weekly).await.unwrap();
+    let border = at("2020-03-01T12:00:00Z");
+    storage.store_trace(trace(border)).await.unwrap();
+    storage.store_trace(trace(at("2020-02-28T12:00:00Z"))).await.unwrap();
+    // The week began on Monday the 24th, in the month that has its partition.
+    let expected = ["2020-03-01T00:00:00Z", "2020-03-02T00:00:00Z"].map(at);
+    assert_eq!(bounds(&server, &config, border), expected);
+}
+
+#[tokio::test]
+async fn retention_drops_what_has_expired_and_nothing_else() {
+    let server = Postgres::shared();
+    let config = PostgresConfig { partition_retention_days: 30, ..partitioned(&server, PartitionInterval::Daily) };
+    let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
+    let now = Utc::now();
+    let [old, kept, new] = [40, 29, 0].map(|days| trace(now - TimeDelta::days(days)));
+    storage.store_traces(vec![old.clone(), kept.clone(), new.clone()]).await.unwrap();
+    // The first turn of the maintenance may have been as quick.
+    storage.drop_expired_partitions().await.unwrap();
+    assert_eq!(storage.get_trace(old.trace_id).await.unwrap(), None);
+    assert_eq!(storage.get_events(old.trace_id).await.unwrap(), []);
+    for trace in [kept, new] {
+        assert_eq!(storage.get_trace(trace.trace_id).await.unwrap(), Some(trace));
+    }
+    let before = partitions(&server, &config);
+    assert_eq!(storage.drop_expired_partitions().await.unwrap(), 0);
+    assert_eq!(partitions(&server, &config), before);
+    assert_eq!(
+        query(
+            &server,
+            &config,
+            "SELECT count(*) FROM pg_class WHERE relname LIKE 'event\\_2%' AND relkind = 'r' AND NOT relispartition AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'event'::regclass)"
+        ),
+        "0"
+    );
+
+    // What comes for it afterwards is stored, and expires again.
+    storage.store_event(old.trace_id, old.events[0].clone()).await.unwrap();
+    assert_eq!(storage.get_events(old.trace_id).await.unwrap(), old.events);
+    storage.drop_expired_partitions().await.unwrap();
+    assert_eq!(storage.get_events(old.trace_id).await.unwrap(), []);
+    assert_eq!(partitions(&server, &config), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_go_on_while_partitions_come_and_go() {
+    let server = Postgres::shared();
+    let config = PostgresConfig { partition_retention_days: 1, ..partitioned(&server, PartitionInterval::Hourly) };
+    let storage = PostgresStorage::with_config(config).await.unwrap();
+    let now = Utc::now();
+    let writer = async |number: i64| {
+        for hour in 0..10 {
+            // Each into partitions of its own, old and new.
+            let late = trace(now - TimeDelta::hours(100 + 10 * number + hour));
+            storage.store_trace(late).await.unwrap();
+            let soon = trace(now + TimeDelta::hours(10 * number + hour));
+            storage.store_trace(soon.clone()).await.unwrap();
+            assert_eq!(storage.get_trace(soon.trace_id).await.unwrap(), Some(soon));
+        }
+    };
+    let dropper = async {
+        for _ in 0..5 {
+            storage.drop_expired_partitions().await.unwrap();
+        }
+    };
+    tokio::join!(join_all((0..4).map(writer)), dropper);
+    storage.drop_expired_partitions().await.unwrap();
+    assert_eq!(storage.stats().await.unwrap().events, 40);
+}
+
+#[tokio::test]
+async fn without_permission_to_create_them_a_missing_partition_is_an_error_with_the_statements() {
+    let server = Postgres::shared();
+    let config = PostgresConfig { auto_create_partitions: false, ..partitioned(&server, PartitionInterval::Daily) };
+    let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
+    let stored = trace(DateTime::from_timestamp(1_700_000_000, 0).unwrap());
+    let error = storage.store_trace(stored.clone()).await.unwrap_err();
+    assert!(matches!(error, StorageError::Configuration(_)), "{error:?}");
+    let message = error.to_string();
+    let (_, statements) = message.split_once(":\n").expect("statements");
+    query(&server, &config, statements);
+    storage.store_trace(stored.clone()).await.unwrap();
+    assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(stored));
+}

@@ -1,0 +1,79 @@
+//! A host on PostgreSQL.
+
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use reflow_tracing_protocol::{FlowId, FlowVersion, TraceEvent, TraceId, TracingRequest, TracingResponse};
+use reflow_tracing_tests::servers::Postgres;
+use reflow_tracing_tests::{Backend, Host, Setting, fixture};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
+
+const EVENTS: usize = 500;
+
+fn on_postgres(server: &Postgres, settings: &str) -> Setting {
+    let setting = Setting::new(Backend::Sqlite);
+    setting.write(&format!(
+        "[server]\nport = 0\n[storage]\nbackend = \"postgres\"\n[storage.postgres]\nconnection_url = \"{}\"\n{settings}",
+        server.url("postgres")
+    ));
+    setting
+}
+
+#[test]
+fn a_recorded_session_comes_back_from_postgres() {
+    let server = Postgres::start();
+    let setting = on_postgres(&server, "enable_partitioning = true\npartition_interval = \"Monthly\"\n");
+    let host = Host::start(&setting);
+    let file = fixture("reflow-session.jsonl");
+    setting.stdout(&["replay", file.to_str().expect("a path of ours"), "--url", &host.url]);
+    host.stop();
+    let traces = setting.traces();
+    assert_eq!(traces.len(), 1);
+    assert_eq!((traces[0].flow_id.as_str(), traces[0].events.len()), ("network_session_1795371274", 16));
+    assert_eq!(server.query("SELECT count(*) FROM tracing.trace_events"), "16");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_a_host_on_postgres_is_killed() {
+    let server = Postgres::start();
+    let setting = on_postgres(&server, "");
+    for round in 1..=3 {
+        let host = Host::start(&setting);
+        let (mut socket, _) = connect_async(&host.url).await.expect("the host listens");
+        let version = FlowVersion { major: 1, minor: 0, patch: 0, git_hash: None, timestamp: Default::default() };
+        let start = TracingRequest::StartTrace { flow_id: FlowId::new("crash"), version };
+        let events = (0..EVENTS).map(|number| TracingRequest::RecordEvent {
+            trace_id: TraceId::new(),
+            event: TraceEvent::actor_created(format!("actor {number}")),
+        });
+        for request in std::iter::once(start).chain(events) {
+            let text = serde_json::to_string(&request).expect("Reflow writes it");
+            socket.feed(Message::text(text)).await.expect("the host reads");
+        }
+        socket.flush().await.expect("the host reads");
+        // Killed with part of the answers on their way.
+        let awaited = EVENTS / round;
+        for _ in 0..=awaited {
+            let answer = tokio::time::timeout(Duration::from_secs(60), socket.next()).await;
+            let answer = answer.expect("in time").expect("an answer").expect("a frame");
+            match serde_json::from_str(answer.to_text().expect("text")).expect("a response") {
+                TracingResponse::TraceStarted { .. } | TracingResponse::EventRecorded { success: true, .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        host.kill();
+        let traces = setting.traces();
+        assert_eq!(traces.len(), round);
+        assert!(traces[0].events.len() >= awaited, "{} of {awaited} are there", traces[0].events.len());
+    }
+}
+
+#[test]
+fn the_tables_are_made_by_hand_from_what_the_program_prints() {
+    let server = Postgres::start();
+    let setting = on_postgres(&server, "");
+    server.query(&setting.stdout(&["schema", "--backend", "postgres"]));
+    assert_eq!(server.query("SELECT version FROM tracing.schema_version"), "1");
+    assert!(setting.traces().is_empty());
+}
