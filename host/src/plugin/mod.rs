@@ -4,25 +4,19 @@
 //! [`PluginBackend`] presents it as a [`StorageBackend`](crate::storage::StorageBackend).
 
 mod backend;
-mod batch;
-mod bindings;
-mod body;
 mod capabilities;
 mod component;
-mod convert;
-mod cpu;
-mod engine;
-mod function;
+mod contract;
 pub(crate) mod inspect;
-mod instance;
 mod policy;
-mod pool;
 mod runtime;
-mod supervisor;
+
+use contract::{batch, bindings, body, convert, function};
+use runtime::{engine, instance};
 
 pub use backend::PluginBackend;
 pub use capabilities::metrics::{Distribution, Figure};
 pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
 pub use policy::{Grants, Limits, PluginConfig, RedisGrant};
+pub use runtime::supervisor::{LatencyBucket, PluginCalls, PluginErrors, PluginReport};
 pub use runtime::{PluginComponent, PluginRuntime, PluginRuntimeConfig};
-pub use supervisor::{LatencyBucket, PluginCalls, PluginErrors, PluginReport};

@@ -11,21 +11,21 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::Trap;
 
-use super::bindings::PluginPre;
-use super::bindings::reflow::storage::types;
-use super::capabilities::Granted;
-use super::convert;
-use super::function::Function;
-use super::instance::{self, Instance, InstanceState};
-use super::policy::Limits;
 use super::supervisor::Figures;
+use crate::plugin::bindings::PluginPre;
+use crate::plugin::bindings::reflow::storage::types;
+use crate::plugin::capabilities::Granted;
+use crate::plugin::convert;
+use crate::plugin::function::Function;
+use crate::plugin::instance::{self, Instance, InstanceState};
+use crate::plugin::policy::Limits;
 use crate::storage::StorageError;
 
 /// What a call into a plugin gives: a trap, an error of the plugin's own, or an answer.
-pub(super) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
+pub(in crate::plugin) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
 
 /// The instances of one version.
-pub(super) struct Pool {
+pub(in crate::plugin) struct Pool {
     pub plugin: Arc<str>,
     component: PluginPre<InstanceState>,
     /// What the plugin is given when it is opened: a JSON object.
@@ -39,13 +39,13 @@ pub(super) struct Pool {
 
 /// Why a call did not do its work.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(in crate::plugin) struct Failure {
     pub kind: FailureKind,
     pub error: StorageError,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FailureKind {
+pub(in crate::plugin) enum FailureKind {
     /// No instance came free in time; nothing was called.
     Busy,
     /// The instance broke down.
@@ -58,13 +58,13 @@ pub(super) enum FailureKind {
 
 impl FailureKind {
     /// Whether it says that the plugin itself is broken.
-    pub(super) fn is_breakdown(self) -> bool {
+    pub(in crate::plugin) fn is_breakdown(self) -> bool {
         matches!(self, Self::Trapped | Self::TimedOut)
     }
 }
 
 impl Pool {
-    pub(super) fn new(
+    pub(in crate::plugin) fn new(
         plugin: Arc<str>,
         component: PluginPre<InstanceState>,
         config: String,
@@ -77,7 +77,7 @@ impl Pool {
     }
 
     /// The same plugin in another version.
-    pub(super) fn successor(&self, component: PluginPre<InstanceState>) -> Self {
+    pub(in crate::plugin) fn successor(&self, component: PluginPre<InstanceState>) -> Self {
         Self::new(
             Arc::clone(&self.plugin),
             component,
@@ -89,12 +89,12 @@ impl Pool {
     }
 
     /// When a call that begins now must be done.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(in crate::plugin) fn deadline(&self) -> Instant {
         Instant::now() + self.limits.call_timeout()
     }
 
     /// Calls `function` on an instance that no one else uses.
-    pub(super) async fn call<T>(
+    pub(in crate::plugin) async fn call<T>(
         &self,
         function: Function,
         deadline: Instant,
@@ -209,7 +209,7 @@ impl Pool {
     }
 
     /// Lets no call in any more, and ends the instances that are idle.
-    pub(super) fn close(&self) {
+    pub(in crate::plugin) fn close(&self) {
         self.permits.close();
         self.drain();
     }

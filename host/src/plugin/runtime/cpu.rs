@@ -21,7 +21,7 @@ static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
 });
 
 /// What the present call of an instance has taken of a processor.
-pub(super) struct CpuTime {
+pub(in crate::plugin) struct CpuTime {
     limit: Duration,
     state: Mutex<State>,
 }
@@ -36,12 +36,12 @@ struct State {
 }
 
 impl CpuTime {
-    pub(super) fn new(limit: Duration) -> Self {
+    pub(in crate::plugin) fn new(limit: Duration) -> Self {
         Self { limit, state: Mutex::default() }
     }
 
     /// Runs a call of the instance's, and measures it.
-    pub(super) async fn measure<T>(&self, call: impl Future<Output = T>) -> T {
+    pub(in crate::plugin) async fn measure<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         *self.state() = State::default();
         poll_fn(|context| {
@@ -58,13 +58,13 @@ impl CpuTime {
     }
 
     /// Whether the present call has had its share.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::plugin) fn is_over(&self) -> bool {
         let state = self.state();
         state.spent + state.running.map_or(Duration::ZERO, |since| since.elapsed()) > self.limit
     }
 
     /// Lets others run, then waits for a turn.
-    pub(super) async fn give_way(self: Arc<Self>) {
+    pub(in crate::plugin) async fn give_way(self: Arc<Self>) {
         self.state().turn = None;
         // Through the runtime, which looks after sockets and timers before it comes back.
         tokio::task::yield_now().await;

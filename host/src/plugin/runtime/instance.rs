@@ -7,25 +7,25 @@ use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::bindings::{Plugin, PluginPre};
-use super::capabilities::Granted;
-use super::capabilities::http::Http;
 use super::cpu::CpuTime;
-use super::policy::Limits;
+use crate::plugin::bindings::{Plugin, PluginPre};
+use crate::plugin::capabilities::Granted;
+use crate::plugin::capabilities::http::Http;
+use crate::plugin::policy::Limits;
 
 /// The most random bytes that a plugin gets at once: the host has them in memory for a moment.
 const MAX_RANDOM_BYTES: u64 = 1024 * 1024;
 
 /// What the host keeps for an instance.
 pub(crate) struct InstanceState {
-    pub(super) plugin: Arc<str>,
+    pub(in crate::plugin) plugin: Arc<str>,
     /// What the instance's handles stand for.
-    pub(super) table: ResourceTable,
-    pub(super) granted: Arc<Granted>,
-    pub(super) limits: Arc<Limits>,
+    pub(in crate::plugin) table: ResourceTable,
+    pub(in crate::plugin) granted: Arc<Granted>,
+    pub(in crate::plugin) limits: Arc<Limits>,
     /// Nothing is granted: no files, no sockets, no environment, no arguments.
     wasi: WasiCtx,
-    pub(super) http: Http,
+    pub(in crate::plugin) http: Http,
     /// What the present call takes of a processor.
     cpu: Arc<CpuTime>,
     /// The bytes of all of its memories.
@@ -33,17 +33,17 @@ pub(crate) struct InstanceState {
     /// The same of all instances of the plugin.
     all_memory: Arc<AtomicUsize>,
     /// The bytes of the events in its batches.
-    pub(super) batch_bytes: usize,
+    pub(in crate::plugin) batch_bytes: usize,
 }
 
 /// An instance, ready to be called.
-pub(super) struct Instance {
+pub(in crate::plugin) struct Instance {
     pub store: Store<InstanceState>,
     pub exports: Plugin,
 }
 
 impl Instance {
-    pub(super) async fn new(
+    pub(in crate::plugin) async fn new(
         component: &PluginPre<InstanceState>,
         plugin: Arc<str>,
         limits: Arc<Limits>,
@@ -76,13 +76,13 @@ impl Instance {
     }
 
     /// What measures its calls.
-    pub(super) fn cpu(&self) -> Arc<CpuTime> {
+    pub(in crate::plugin) fn cpu(&self) -> Arc<CpuTime> {
         Arc::clone(&self.store.data().cpu)
     }
 }
 
 /// Why a call failed, where the engine knows less of it than the host does: the setting that it ran into.
-pub(super) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) -> Option<String> {
+pub(in crate::plugin) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) -> Option<String> {
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         let most = limits.handles;
         return Some(format!("it holds {most} handles already, the most that plugins.{plugin}.limits.handles allows"));
@@ -115,7 +115,7 @@ impl InstanceState {
     }
 
     /// The bytes of its memories.
-    pub(super) fn memory(&self) -> usize {
+    pub(in crate::plugin) fn memory(&self) -> usize {
         self.memory
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A function of `reflow:storage/backend`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Function {
+pub(in crate::plugin) enum Function {
     Open,
     StoreTraces,
     StoreEvents,
@@ -18,7 +18,7 @@ pub(super) enum Function {
 
 impl Function {
     /// In the order of their declaration.
-    pub(super) const ALL: [Self; 9] = [
+    pub(in crate::plugin) const ALL: [Self; 9] = [
         Self::Open,
         Self::StoreTraces,
         Self::StoreEvents,
@@ -31,7 +31,7 @@ impl Function {
     ];
 
     /// Its name in the contract.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::plugin) fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::StoreTraces => "store-traces",
@@ -46,7 +46,7 @@ impl Function {
     }
 
     /// Whether a second call, after one that may or may not have done its work, answers what the first would have.
-    pub(super) fn is_idempotent(self) -> bool {
+    pub(in crate::plugin) fn is_idempotent(self) -> bool {
         // The second finds nothing left to count.
         self != Self::DeleteTraces
     }

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::function::Function;
-use crate::plugin::pool::FailureKind;
+use crate::plugin::runtime::pool::FailureKind;
 
 /// Figures of a plugin since the process started. All of its versions and instances add to the same.
 #[derive(Default)]

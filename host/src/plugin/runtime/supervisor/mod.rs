@@ -13,18 +13,18 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::bindings::PluginPre;
-use super::component::Compiled;
-use super::function::Function;
-use super::instance::Instance;
-use super::pool::{Called, Failure, FailureKind, Pool};
+use crate::plugin::bindings::PluginPre;
+use crate::plugin::component::Compiled;
+use crate::plugin::function::Function;
+use crate::plugin::instance::Instance;
+use crate::plugin::runtime::pool::{Called, Failure, FailureKind, Pool};
 use crate::storage::StorageError;
 use breaker::Breaker;
-pub(super) use figures::Figures;
+pub(in crate::plugin) use figures::Figures;
 pub use figures::{LatencyBucket, PluginCalls, PluginErrors};
-pub(super) use reload::Watch;
+pub(in crate::plugin) use reload::Watch;
 
-pub(super) struct Supervisor {
+pub(in crate::plugin) struct Supervisor {
     name: Arc<str>,
     pool: RwLock<Arc<Pool>>,
     breaker: Breaker,
@@ -80,7 +80,7 @@ pub struct PluginReport {
 }
 
 impl Supervisor {
-    pub(super) fn new(pool: Pool, figures: Arc<Figures>, compiled: &Compiled) -> Self {
+    pub(in crate::plugin) fn new(pool: Pool, figures: Arc<Figures>, compiled: &Compiled) -> Self {
         Self {
             name: Arc::clone(&pool.plugin),
             pool: RwLock::new(Arc::new(pool)),
@@ -90,13 +90,17 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn plugin(&self) -> &str {
+    pub(in crate::plugin) fn plugin(&self) -> &str {
         &self.name
     }
 
     /// Calls `function`: on an idle instance or a new one, within the time that a call may take. `call` gives what to run,
     /// and gives it once more when that breaks its instance.
-    pub(super) async fn call<T, R>(&self, function: Function, call: impl Fn() -> R) -> Result<T, StorageError>
+    pub(in crate::plugin) async fn call<T, R>(
+        &self,
+        function: Function,
+        call: impl Fn() -> R,
+    ) -> Result<T, StorageError>
     where
         R: AsyncFnOnce(&mut Instance) -> Called<T>,
     {
@@ -136,7 +140,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn report(&self) -> PluginReport {
+    pub(in crate::plugin) fn report(&self) -> PluginReport {
         let figures = &self.figures;
         let version = self.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let health = self.breaker.problem().or(version.failed_reload).unwrap_or_else(|| "ok".into());
@@ -182,7 +186,7 @@ impl Supervisor {
     }
 
     /// Lets no call in any more.
-    pub(super) fn close(&self) {
+    pub(in crate::plugin) fn close(&self) {
         self.pool().close();
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
-use super::bindings::reflow::storage::batch::{Blobs, Column, Host, HostEventBatch, Texts};
-use super::bindings::reflow::storage::types::Event;
-use super::body::{self, DecodeError};
-use super::convert;
-use super::instance::InstanceState;
 use crate::model::{TraceEvent, TraceId, time};
+use crate::plugin::bindings::reflow::storage::batch::{Blobs, Column, Host, HostEventBatch, Texts};
+use crate::plugin::bindings::reflow::storage::types::Event;
+use crate::plugin::body::{self, DecodeError};
+use crate::plugin::convert;
+use crate::plugin::instance::InstanceState;
 
 /// Events in an order. Shared, so that a capability can take them to another thread.
 #[derive(Default, Clone)]
@@ -27,13 +27,13 @@ pub(crate) struct Row {
 
 impl EventBatch {
     /// Events to be stored.
-    pub(super) fn new(events: Vec<(TraceId, TraceEvent)>) -> Self {
+    pub(in crate::plugin) fn new(events: Vec<(TraceId, TraceEvent)>) -> Self {
         let rows = events.into_iter().map(|(trace_id, event)| Row { trace_id, event }).collect();
         Self { rows: Arc::new(rows), bytes: 0 }
     }
 
     /// Events that were read. Fails on a body that is none.
-    pub(super) fn from_bodies<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DecodeError> {
+    pub(in crate::plugin) fn from_bodies<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DecodeError> {
         let of_no_trace = TraceId(uuid::Uuid::nil());
         let mut bytes = 0;
         let row = |body: &[u8]| {
@@ -44,12 +44,12 @@ impl EventBatch {
         Ok(Self { rows: Arc::new(rows), bytes })
     }
 
-    pub(super) fn rows(&self) -> &[Row] {
+    pub(in crate::plugin) fn rows(&self) -> &[Row] {
         &self.rows
     }
 
     /// The events, when no one else holds them; copies otherwise.
-    pub(super) fn into_events(self) -> Vec<TraceEvent> {
+    pub(in crate::plugin) fn into_events(self) -> Vec<TraceEvent> {
         match Arc::try_unwrap(self.rows) {
             Ok(rows) => rows.into_iter().map(|row| row.event).collect(),
             Err(rows) => rows.iter().map(|row| row.event.clone()).collect(),
@@ -59,7 +59,7 @@ impl EventBatch {
 
 /// A field of an event, by the name that the contract gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+pub(in crate::plugin) enum Field {
     TraceId,
     EventId,
     Timestamp,
@@ -77,7 +77,7 @@ pub(super) enum Field {
 
 impl Field {
     /// Whether its values are UUIDs.
-    pub(super) fn is_uuid(self) -> bool {
+    pub(in crate::plugin) fn is_uuid(self) -> bool {
         matches!(self, Self::TraceId | Self::EventId | Self::ParentEventId)
     }
 }
@@ -106,7 +106,7 @@ impl FromStr for Field {
 }
 
 /// The value of a field.
-pub(super) enum FieldValue<'a> {
+pub(in crate::plugin) enum FieldValue<'a> {
     Absent,
     Uuid(uuid::Uuid),
     Integer(i64),
@@ -115,7 +115,7 @@ pub(super) enum FieldValue<'a> {
 }
 
 impl Row {
-    pub(super) fn value(&self, field: Field) -> FieldValue<'_> {
+    pub(in crate::plugin) fn value(&self, field: Field) -> FieldValue<'_> {
         let event = &self.event;
         match field {
             Field::TraceId => FieldValue::Uuid(self.trace_id.0),
@@ -207,7 +207,7 @@ fn split(blobs: &Blobs) -> Option<Vec<&[u8]>> {
 
 impl Host for InstanceState {}
 
-impl super::bindings::reflow::storage::types::Host for InstanceState {}
+impl crate::plugin::bindings::reflow::storage::types::Host for InstanceState {}
 
 impl HostEventBatch for InstanceState {
     fn new(&mut self) -> wasmtime::Result<Resource<EventBatch>> {
@@ -264,7 +264,10 @@ impl HostEventBatch for InstanceState {
 
 impl InstanceState {
     /// Hands a batch that a capability filled to the instance, or says that it holds too much.
-    pub(super) fn add_batch(&mut self, batch: EventBatch) -> wasmtime::Result<Result<Resource<EventBatch>, String>> {
+    pub(in crate::plugin) fn add_batch(
+        &mut self,
+        batch: EventBatch,
+    ) -> wasmtime::Result<Result<Resource<EventBatch>, String>> {
         match self.make_room(&batch) {
             Ok(()) => Ok(Ok(self.table.push(batch)?)),
             Err(problem) => Ok(Err(problem)),
@@ -272,7 +275,7 @@ impl InstanceState {
     }
 
     /// Takes a batch from the instance.
-    pub(super) fn remove_batch(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<EventBatch> {
+    pub(in crate::plugin) fn remove_batch(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<EventBatch> {
         let batch = self.table.delete(batch)?;
         self.batch_bytes -= batch.bytes;
         Ok(batch)

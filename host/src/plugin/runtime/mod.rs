@@ -1,13 +1,20 @@
-//! What the plugins of a process have in common.
+//! Where plugins run: engines, instances, pools of them, and what watches over a plugin; and what all plugins of a process
+//! have in common.
+
+mod cpu;
+pub(super) mod engine;
+pub(super) mod instance;
+pub(super) mod pool;
+pub(super) mod supervisor;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use tokio::sync::Semaphore;
 
-use super::backend::PluginBackend;
-use super::component::{self, Compiled, CompiledCache};
-use super::policy::PluginConfig;
+use crate::plugin::backend::PluginBackend;
+use crate::plugin::component::{self, Compiled, CompiledCache};
+use crate::plugin::policy::PluginConfig;
 use crate::storage::StorageError;
 
 /// Where plugins are compiled and run. Cheap to clone; clones are the same.
@@ -36,7 +43,7 @@ impl Default for PluginRuntimeConfig {
 
 /// The component of a plugin, read, checked and compiled: what takes the time of loading one. Cheap to clone.
 #[derive(Clone)]
-pub struct PluginComponent(pub(super) Compiled);
+pub struct PluginComponent(pub(in crate::plugin) Compiled);
 
 impl PluginComponent {
     /// Compiles the component in `file` for the plugin `name`, in a runtime that keeps no compiled code.
@@ -67,7 +74,7 @@ impl PluginRuntime {
     }
 
     /// The one that [`PluginBackend::load`] uses.
-    pub(super) fn shared() -> &'static Self {
+    pub(in crate::plugin) fn shared() -> &'static Self {
         static SHARED: LazyLock<PluginRuntime> = LazyLock::new(|| PluginRuntime {
             cache: None,
             connections: Arc::new(Semaphore::new(PluginRuntimeConfig::default().max_connections)),
@@ -75,7 +82,7 @@ impl PluginRuntime {
         &SHARED
     }
 
-    pub(super) fn connections(&self) -> &Arc<Semaphore> {
+    pub(in crate::plugin) fn connections(&self) -> &Arc<Semaphore> {
         &self.connections
     }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::batch::Row;
-use super::bindings::reflow::storage::types;
-use super::body;
 use crate::model::{ExecutionStatus, FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery, clamped_nanos, time};
+use crate::plugin::batch::Row;
+use crate::plugin::bindings::reflow::storage::types;
+use crate::plugin::body;
 use crate::storage::StorageError;
 
-pub(super) fn uuid(uuid: Uuid) -> types::Uuid {
+pub(in crate::plugin) fn uuid(uuid: Uuid) -> types::Uuid {
     let (high, low) = uuid.as_u64_pair();
     types::Uuid { high, low }
 }
@@ -26,7 +26,7 @@ fn status(status: &ExecutionStatus) -> types::Status {
 }
 
 /// A trace without its events, and these.
-pub(super) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, TraceEvent)>) {
+pub(in crate::plugin) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, TraceEvent)>) {
     let trace_id = trace.trace_id;
     let events = std::mem::take(&mut trace.events).into_iter().map(|event| (trace_id, event)).collect();
     let header = types::Trace {
@@ -43,7 +43,7 @@ pub(super) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, Trace
     (header, events)
 }
 
-pub(super) fn event(row: &Row) -> types::Event {
+pub(in crate::plugin) fn event(row: &Row) -> types::Event {
     let event = &row.event;
     types::Event {
         trace_id: uuid(row.trace_id.0),
@@ -57,7 +57,7 @@ pub(super) fn event(row: &Row) -> types::Event {
 }
 
 /// The predicates and the order of a query.
-pub(super) fn query(query: &TraceQuery) -> types::TraceQuery {
+pub(in crate::plugin) fn query(query: &TraceQuery) -> types::TraceQuery {
     let nanos = |duration: Option<Duration>| duration.map(clamped_nanos);
     types::TraceQuery {
         flow_id: query.flow_id.as_ref().map(|flow| flow.0.clone()),
@@ -83,7 +83,7 @@ pub(super) fn query(query: &TraceQuery) -> types::TraceQuery {
 }
 
 /// What a plugin says went wrong.
-pub(super) fn error(plugin: &str, call: &'static str, error: types::StorageError) -> StorageError {
+pub(in crate::plugin) fn error(plugin: &str, call: &'static str, error: types::StorageError) -> StorageError {
     use types::StorageError as Said;
     let of_plugin = |message: String| format!("plugin `{plugin}`: {message}");
     match error {
