@@ -19,8 +19,13 @@ fn file(name: &str, content: &[u8]) -> (PathBuf, TempDir) {
 
 /// A real component in which one text stands for another of the same length: names of interfaces and functions are texts.
 fn renamed(from: &str, to: &str) -> (PathBuf, TempDir) {
+    renamed_in(plugin("relational"), from, to)
+}
+
+/// The same in another file.
+fn renamed_in(original: PathBuf, from: &str, to: &str) -> (PathBuf, TempDir) {
     assert_eq!(from.len(), to.len(), "the lengths of names stand before them");
-    let mut content = fs::read(plugin("relational")).expect("it is built");
+    let mut content = fs::read(original).expect("it is built");
     let mut found = 0;
     for start in 0..content.len() - from.len() {
         if content[start..].starts_with(from.as_bytes()) {
@@ -40,6 +45,13 @@ fn config(folder: &TempDir) -> PluginConfig {
         limits: Limits { call_timeout_ms: 60_000, cpu_ms: 60_000, ..Limits::default() },
         ..PluginConfig::default()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_core_module_whose_packages_use_each_other_in_a_circle_is_refused() {
+    // `storage` uses the batches of `storagx`, which use the types of `storage`.
+    let circle = renamed_in(test_plugin("core-module"), "reflow:storage/batch", "reflow:storagx/batch");
+    refused(&circle, &["can't be made a component", "uses itself by way of others"]).await;
 }
 
 /// That the host refuses to load the file, and why.

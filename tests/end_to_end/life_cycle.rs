@@ -58,7 +58,7 @@ async fn a_plugin_that_keeps_failing_is_left_alone_and_tried_again() {
     let report = plugin.report();
     assert_eq!(report.instances_made, made, "it costs nothing meanwhile");
     assert_eq!(report.errors.paused, 1);
-    assert!(report.health.contains("5 times in a row"), "{report:?}");
+    assert!(report.health.contains("5 times in a row") && !report.called, "{report:?}");
 
     until("the next try", async || plugin.health_check().await.is_ok()).await;
     assert_eq!(plugin.report().health, "ok");
@@ -204,7 +204,7 @@ async fn a_file_that_does_not_work_leaves_the_version_before_at_work() {
         until("the refusal", async || backend.report().failed_reloads >= number).await;
         let report = backend.report();
         assert!(report.health.contains("the version before stays") && report.health.contains(reason), "{report:?}");
-        assert_eq!((report.sha256.as_str(), report.reloads), (first.as_str(), 0));
+        assert_eq!((report.sha256.as_str(), report.reloads, report.called), (first.as_str(), 0, true));
         backend.store_trace(trace("old")).await.expect("the old version works");
     }
     // Gone altogether.
@@ -233,7 +233,7 @@ fn a_host_tells_what_its_plugin_does() {
     for line in [
         r#"reflow_tracing_plugin_errors_total{plugin="hostile",kind="trapped"} 0"#,
         r#"reflow_tracing_plugin_instances{plugin="hostile",state="busy"} 0"#,
-        r#"reflow_tracing_plugin_healthy{plugin="hostile"} 1"#,
+        r#"reflow_tracing_plugin_called{plugin="hostile"} 1"#,
         "# EOF",
     ] {
         assert!(body.lines().any(|found| found == line), "{line} is missing in:\n{body}");

@@ -5,6 +5,7 @@ use wasi_preview1_component_adapter_provider::{
 };
 use wit_component::ComponentEncoder;
 
+use super::circles;
 use crate::plugin::inspect::Problem;
 
 /// Makes a component of a core module with an embedded world. What it asks of WASI's first preview is answered by
@@ -16,6 +17,7 @@ pub(super) fn to_component(module: &[u8]) -> Result<Vec<u8>, Problem> {
             "build it again, with bindings generated for the world `reflow:capabilities/plugin`",
         )
     };
+    circles::refuse(module).map_err(failed)?;
     let (world, _) = wit_component::metadata::decode(module).map_err(|error| failed(format!("{error:#}")))?;
     if world.is_none() {
         return Err(Problem::new(

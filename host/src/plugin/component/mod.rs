@@ -1,6 +1,7 @@
 //! From a file to something that can be instantiated.
 
 mod cache;
+mod circles;
 mod core_module;
 pub(super) mod file;
 

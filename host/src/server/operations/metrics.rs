@@ -84,10 +84,10 @@ mod plugins {
             })?;
             self.gauges(
                 &mut encoder,
-                "plugin_healthy",
+                "plugin_called",
                 "1 while the plugin is called, 0 while it is left alone",
                 None,
-                |plugin| one((plugin.health == "ok").into()),
+                |plugin| one(plugin.called.into()),
             )?;
             let help = "1 when the compiled code of the version at work came from the cache";
             self.gauges(&mut encoder, "plugin_compiled_code_cached", help, None, |plugin| {
@@ -209,7 +209,7 @@ mod plugins {
             let calls = PluginCalls { calls: 6, sum: 1.5, buckets, ..PluginCalls::default() };
             let report = PluginReport {
                 name: "my \"plugin\"".into(),
-                health: "ok".into(),
+                called: true,
                 functions: [("store-events".to_owned(), calls)].into(),
                 errors: PluginErrors { trapped: 3, ..PluginErrors::default() },
                 memory_bytes: 65_536,
@@ -226,7 +226,7 @@ mod plugins {
                 r#"plugin_call_duration_seconds_count{plugin="my \"plugin\"",function="store-events"} 6"#,
                 r#"plugin_errors_total{plugin="my \"plugin\"",kind="trapped"} 3"#,
                 r#"plugin_memory_bytes{plugin="my \"plugin\""} 65536"#,
-                r#"plugin_healthy{plugin="my \"plugin\""} 1"#,
+                r#"plugin_called{plugin="my \"plugin\""} 1"#,
             ] {
                 assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
             }

@@ -48,6 +48,8 @@ pub struct PluginReport {
     pub name: String,
     /// `ok`, or what is wrong.
     pub health: String,
+    /// Whether it is called. Not so while it is left alone, after failures in a row.
+    pub called: bool,
     /// The digest of the file that is at work, in hexadecimal.
     pub sha256: String,
     /// Whether its compiled code came from the cache.
@@ -143,10 +145,13 @@ impl Supervisor {
     pub(in crate::plugin) fn report(&self) -> PluginReport {
         let figures = &self.figures;
         let version = self.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let health = self.breaker.problem().or(version.failed_reload).unwrap_or_else(|| "ok".into());
+        let problem = self.breaker.problem();
+        let called = problem.is_none();
+        let health = problem.or(version.failed_reload).unwrap_or_else(|| "ok".into());
         PluginReport {
             name: self.name.to_string(),
             health,
+            called,
             sha256: version.sha256,
             compiled_code_from_cache: version.from_cache,
             all: figures.all(),
