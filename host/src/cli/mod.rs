@@ -7,7 +7,7 @@ mod plugin;
 mod query;
 mod recording;
 mod replay;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "clickhouse"))]
 mod schema;
 mod serve;
 mod table;
@@ -41,7 +41,7 @@ enum Command {
     Query(query::Args),
     Get(get::Args),
     Replay(replay::Args),
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "clickhouse"))]
     Schema(schema::Args),
     #[cfg(feature = "plugins")]
     Plugin(plugin::Args),
@@ -110,7 +110,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Query(args) => query::run(args).await,
             Command::Get(args) => get::run(args).await,
             Command::Replay(args) => replay::run(args).await,
-            #[cfg(feature = "postgres")]
+            #[cfg(any(feature = "postgres", feature = "clickhouse"))]
             Command::Schema(args) => schema::run(args),
             #[cfg(feature = "plugins")]
             Command::Plugin(args) => plugin::run(args).await,

@@ -58,6 +58,24 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
+    #[cfg(feature = "clickhouse")]
+    Variable {
+        name: "REFLOW_TRACING_CLICKHOUSE_URL",
+        expected: NOT_EMPTY,
+        set: |config, value| {
+            config.storage.clickhouse.url = not_empty(value)?;
+            Some(())
+        },
+    },
+    #[cfg(feature = "clickhouse")]
+    Variable {
+        name: "REFLOW_TRACING_CLICKHOUSE_PASSWORD",
+        expected: NOT_EMPTY,
+        set: |config, value| {
+            config.storage.clickhouse.password = Some(not_empty(value)?);
+            Some(())
+        },
+    },
 ];
 
 fn not_empty(value: &str) -> Option<String> {
@@ -126,6 +144,18 @@ mod tests {
     fn the_url_of_postgres_has_a_variable() {
         let config = apply_to_default(&[("REFLOW_TRACING_POSTGRES_URL", "postgresql://other/db")]).unwrap();
         assert_eq!(config.storage.postgres.connection_url, "postgresql://other/db");
+    }
+
+    #[cfg(feature = "clickhouse")]
+    #[test]
+    fn the_url_and_the_password_of_clickhouse_have_variables() {
+        let config = apply_to_default(&[
+            ("REFLOW_TRACING_CLICKHOUSE_URL", "http://other:8123"),
+            ("REFLOW_TRACING_CLICKHOUSE_PASSWORD", "secret"),
+        ])
+        .unwrap();
+        assert_eq!(config.storage.clickhouse.url, "http://other:8123");
+        assert_eq!(config.storage.clickhouse.password.as_deref(), Some("secret"));
     }
 
     #[test]

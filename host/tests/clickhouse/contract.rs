@@ -1,0 +1,24 @@
+//! The suite.
+
+use reflow_tracing::storage::conformance::{self, Subject};
+use reflow_tracing::storage::{ClickHouseStorage, StorageError};
+
+use super::config;
+use crate::servers::ClickHouse;
+
+async fn fresh() -> Result<Subject, StorageError> {
+    let server = ClickHouse::shared();
+    Ok(Subject::new(ClickHouseStorage::with_config(config(&server)).await?).keeping(server))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clickhouse_keeps_the_contract() {
+    let _server = ClickHouse::shared();
+    conformance::run(fresh).await.assert_passed();
+}
+
+#[test]
+fn clickhouse_answers_like_the_oracle() {
+    let _server = ClickHouse::shared();
+    conformance::check_generated(24, fresh).unwrap();
+}
