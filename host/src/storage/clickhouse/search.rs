@@ -59,9 +59,10 @@ impl<'a> Walk<'a> {
         }
         let mut answers = self.ask_events(&latest).await?;
         let matching = latest.into_iter().filter(|found| {
-            let events = answers.remove(&found.header.trace_id()).unwrap_or_default();
-            let failed = events.has_error || found.header.failed();
-            (self.select.events.is_empty() || events.holds)
+            let events = answers.remove(&found.header.trace_id());
+            let says = |flag: fn(&EventAnswer) -> u8| events.as_ref().is_some_and(|events| flag(events) != 0);
+            let failed = says(|events| events.has_error) || found.header.failed();
+            (self.select.events.is_empty() || says(|events| events.holds))
                 && self.select.has_error.is_none_or(|wanted| wanted == failed)
         });
         Ok(Some(matching.collect()))
