@@ -6,6 +6,8 @@ mod client;
 mod component_files;
 mod conformance;
 mod crash;
+#[cfg(unix)]
+mod doctor;
 mod golden;
 mod hostile;
 mod http;
