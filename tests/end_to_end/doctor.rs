@@ -65,7 +65,7 @@ fn what_the_doctor_prints_is_pasted_and_nothing_is_left_to_change() {
 fn what_alter_system_does_not_change_is_told_apart() {
     let server = Postgres::start();
     server.query("ALTER ROLE postgres SET default_statistics_target = 10");
-    let setting = setting(&format!("{}&options[checkpoint_flush_after]=0", server.url("postgres")));
+    let setting = setting(&server.url("postgres"));
     let lines = printed(setting.run(&["doctor"]), 3);
     // Of this machine.
     assert!(lines.contains("this machine's") && lines.contains("--memory"), "{lines}");

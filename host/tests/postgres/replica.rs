@@ -93,7 +93,7 @@ async fn reads_go_to_the_replica_and_writes_to_the_primary() {
     storage.store_trace(stored.clone()).await.unwrap();
     pair.until_read(&storage).await;
     assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(stored.clone()));
-    assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap(), [stored.clone()]);
+    assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap(), std::slice::from_ref(&stored));
     assert!(Pair::is_read(&pair.replica) && !Pair::is_read(&pair.primary));
     let streamed: Vec<TraceEvent> = storage.stream_events(stored.trace_id).try_collect().await.unwrap();
     assert_eq!(streamed, stored.events);

@@ -1,6 +1,6 @@
 //! The way to the server, and what its errors mean.
 
-use std::io::ErrorKind;
+use std::io;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -261,6 +261,15 @@ impl Server {
         }
     }
 
+    /// A certificate that is not accepted comes as bad input. Over TCP, files that can't be read are those of the URL.
+    fn is_of_tls(&self, problem: &io::Error) -> bool {
+        match problem.kind() {
+            io::ErrorKind::InvalidData => true,
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => self.options.get_socket().is_none(),
+            _ => false,
+        }
+    }
+
     fn no_tls(&self, problem: &dyn std::error::Error) -> StorageError {
         let Self { target, setting, .. } = self;
         StorageError::Configuration(format!(
@@ -275,8 +284,7 @@ impl Server {
             return match error {
                 Error::Configuration(problem) => configuration(setting, problem),
                 Error::Tls(problem) => self.no_tls(&*problem),
-                // A certificate that is not accepted comes as bad input.
-                Error::Io(problem) if problem.kind() == ErrorKind::InvalidData => self.no_tls(&problem),
+                Error::Io(problem) if self.is_of_tls(&problem) => self.no_tls(&problem),
                 Error::Decode(problem) | Error::ColumnDecode { source: problem, .. } => {
                     StorageError::Corrupt(format!("in {target}: {problem}"))
                 }
