@@ -282,7 +282,7 @@ async fn who_may_only_read_reads_and_is_told_when_writing() {
     let as_user = |username: &str| ClickHouseConfig { username: Some(username.into()), ..config.clone() };
     let reader = ClickHouseStorage::with_config(as_user("reader")).await.unwrap();
     assert_eq!(reader.get_trace(stored.trace_id).await.unwrap(), Some(stored.clone()));
-    assert_eq!(reader.query_traces(TraceQuery::default()).await.unwrap(), [stored.clone()]);
+    assert_eq!(reader.query_traces(TraceQuery::default()).await.unwrap(), std::slice::from_ref(&stored));
     for error in [
         reader.store_trace(stored.clone()).await.unwrap_err(),
         reader.delete_trace(stored.trace_id).await.unwrap_err(),

@@ -145,7 +145,7 @@ async fn a_header_that_was_stored_often_is_one_whatever_merges_did() {
     let united = FlowTrace { events: vec![stored.events[0].clone()], ..stored.clone() };
     for _ in 0..2 {
         assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(united.clone()));
-        assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap(), [united.clone()]);
+        assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap(), std::slice::from_ref(&united));
         assert_eq!(storage.count_traces(TraceQuery::default()).await.unwrap(), 1);
         query(&server, &config, "OPTIMIZE TABLE {}.traces FINAL");
     }

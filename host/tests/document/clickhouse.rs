@@ -1,7 +1,7 @@
 //! The server is the test's own, so its address stands where the page has one of an example. The page's configuration is of a
 //! cluster, so one runs here.
 
-use reflow_tracing::storage::{StorageBackend, StorageError};
+use reflow_tracing::storage::StorageError;
 
 use super::works;
 use crate::clickhouse::proxy::Proxy;
