@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
-use reflow_tracing::storage::conformance::{self, Subject};
+use reflow_tracing::storage::conformance::{Subject, Suite};
 use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, EventMetricsQuery, StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, TraceQuery};
 
+use super::contract::PATIENCE;
 use super::proxy::Proxy;
 use super::trace;
 use crate::servers::ClickHouse;
@@ -42,7 +43,7 @@ async fn clickhouse_on_a_cluster_keeps_the_contract() {
         let storage = ClickHouseStorage::with_config(config(&shards)).await?;
         Ok::<_, StorageError>(Subject::new(storage).keeping(shards.clone()))
     };
-    conformance::run(fresh).await.assert_passed();
+    Suite::new().time_limit(PATIENCE).run(fresh).await.assert_passed();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,15 @@
 //! The suite.
 
-use reflow_tracing::storage::conformance::{self, Subject};
+use std::time::Duration;
+
+use reflow_tracing::storage::conformance::{self, Subject, Suite};
 use reflow_tracing::storage::{ClickHouseStorage, StorageError};
 
 use super::config;
 use crate::servers::ClickHouse;
+
+/// A server takes milliseconds to plan a statement, and some cases ask thousands.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 async fn fresh() -> Result<Subject, StorageError> {
     let server = ClickHouse::shared();
@@ -14,7 +19,7 @@ async fn fresh() -> Result<Subject, StorageError> {
 #[tokio::test(flavor = "multi_thread")]
 async fn clickhouse_keeps_the_contract() {
     let _server = ClickHouse::shared();
-    conformance::run(fresh).await.assert_passed();
+    Suite::new().time_limit(PATIENCE).run(fresh).await.assert_passed();
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn take(count: &AtomicUsize) -> bool {
 
 /// One request: the connection ends with its answer, because the next one may go elsewhere.
 async fn pass(mut client: TcpStream, servers: &[String], trouble: &Trouble) -> std::io::Result<()> {
+    client.set_nodelay(true)?;
     let mut received = Vec::new();
     let end = loop {
         if let Some(end) = received.windows(4).position(|part| part == b"\r\n\r\n") {
@@ -100,6 +101,7 @@ async fn pass(mut client: TcpStream, servers: &[String], trouble: &Trouble) -> s
         }
     }
     let mut server = TcpStream::connect(&servers[0]).await?;
+    server.set_nodelay(true)?;
     server.write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
     // Inserts name their columns in the address and send rows, however many there are.
     if length.is_none() {

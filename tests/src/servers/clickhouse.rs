@@ -18,7 +18,7 @@ const USERS: &str = "<clickhouse><users>\
     <locked><password>secret</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></locked>\
     <reader><password></password><networks><ip>::/0</ip></networks><profile>reader</profile><quota>default</quota></reader>\
     <strict><password></password><networks><ip>::/0</ip></networks><profile>strict</profile><quota>default</quota></strict>\
-    </users><profiles><default></default><reader><readonly>2</readonly></reader><strict><readonly>1</readonly></strict>\
+    </users><profiles><default><compile_expressions>0</compile_expressions><compile_aggregate_expressions>0</compile_aggregate_expressions><compile_sort_description>0</compile_sort_description></default><reader><readonly>2</readonly></reader><strict><readonly>1</readonly></strict>\
     </profiles><quotas><default></default></quotas></clickhouse>";
 
 /// A ClickHouse server, killed when it is dropped. [`USERS`] says who is let in.

@@ -25,10 +25,15 @@ pub(super) fn ids(ids: impl IntoIterator<Item = TraceId>) -> String {
     format!("({})", ids.join(","))
 }
 
-/// A time in nanoseconds since 1970 where the statement has a DateTime64(9).
-pub(super) fn time(nanoseconds: i64) -> String {
-    // The least one can't be written as a number with a sign in front.
-    format!("fromUnixTimestamp64Nano(toInt64('{nanoseconds}'), 'UTC')")
+/// The condition that a column, a DateTime64(9), compares like this with a time in nanoseconds since 1970.
+pub(super) fn compare(column: &str, operator: &str, nanoseconds: i64) -> String {
+    /// Before it, a server can't read a time that another one has written for it as text. The index is of no use there.
+    const EARLIEST_TEXT: i64 = i64::MIN / 1_000_000_000 * 1_000_000_000;
+    // The least number can't be written with a sign in front.
+    match nanoseconds < EARLIEST_TEXT {
+        true => format!("toUnixTimestamp64Nano({column}) {operator} toInt64('{nanoseconds}')"),
+        false => format!("{column} {operator} fromUnixTimestamp64Nano(toInt64('{nanoseconds}'), 'UTC')"),
+    }
 }
 
 #[cfg(test)]

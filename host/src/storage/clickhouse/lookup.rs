@@ -32,7 +32,9 @@ impl Span {
 
     /// The condition that `column` is within.
     pub(super) fn contains(self, column: &str) -> String {
-        format!("{column} >= {} AND {column} <= {}", literal::time(self.from), literal::time(self.to))
+        let [from, to] =
+            [(">=", self.from), ("<=", self.to)].map(|(operator, at)| literal::compare(column, operator, at));
+        format!("{from} AND {to}")
     }
 }
 

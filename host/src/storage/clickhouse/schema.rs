@@ -16,12 +16,12 @@ const DISTRIBUTED: [(&str, &str); 5] = [
     ("schema_version", "0"),
 ];
 
-/// The tables whose rows expire, and the time that counts, as 32 bits of seconds hold it.
+/// The tables whose rows expire, and the time that counts, in seconds since 1970.
 const EXPIRING: [(&str, &str); 4] = [
-    ("traces", "toUnixTimestamp64Nano(start_time)"),
-    ("events", "toUnixTimestamp64Nano(timestamp)"),
-    ("trace_lookup", "greatest(starts_to, events_to)"),
-    ("event_metrics", "toUnixTimestamp(minute) * 1000000000"),
+    ("traces", "intDiv(toUnixTimestamp64Nano(start_time), 1000000000)"),
+    ("events", "intDiv(toUnixTimestamp64Nano(timestamp), 1000000000)"),
+    ("trace_lookup", "intDiv(greatest(starts_to, events_to), 1000000000)"),
+    ("event_metrics", "toUnixTimestamp64Second(minute)"),
 ];
 
 /// The names of the tables, as statements have them.
@@ -128,10 +128,8 @@ impl ClickHouseConfig {
 }
 
 /// When a row expires. Times before 1970 and after 2100 count as those.
-fn expiry(nanoseconds: &str, days: u32) -> String {
-    format!(
-        "toDateTime(least(greatest(intDiv({nanoseconds}, 1000000000), 0), 4102444800), 'UTC') + INTERVAL {days} DAY"
-    )
+fn expiry(seconds: &str, days: u32) -> String {
+    format!("toDateTime(least(greatest({seconds}, 0), 4102444800), 'UTC') + INTERVAL {days} DAY")
 }
 
 /// Creates the tables in a new database and refuses those of another version.

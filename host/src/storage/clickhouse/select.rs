@@ -27,8 +27,8 @@ impl Select {
             header.push(format!("execution_id = {}", literal::id(execution.0)));
         }
         if let Some((from, to)) = query.time_range {
-            header.push(format!("start_time >= {}", literal::time(time::nanos(from))));
-            header.push(format!("start_time <= {}", literal::time(time::nanos(to))));
+            header.push(literal::compare("start_time", ">=", time::nanos(from)));
+            header.push(literal::compare("start_time", "<=", time::nanos(to)));
         }
         if let Some(status) = &query.status {
             header.push(format!("status = '{}'", status.name()));
@@ -87,10 +87,10 @@ impl Select {
                 SortOrder::NewestFirst => ("<=", "<"),
                 SortOrder::OldestFirst => (">=", ">"),
             };
-            let start = literal::time(after.start_time);
-            conditions.push(format!("start_time {reach} {start}"));
+            conditions.push(literal::compare("start_time", reach, after.start_time));
             conditions.push(format!(
-                "(start_time {beyond} {start} OR UUIDToNum(trace_id) > UUIDToNum({}))",
+                "({} OR UUIDToNum(trace_id) > UUIDToNum({}))",
+                literal::compare("start_time", beyond, after.start_time),
                 literal::id(after.trace_id.0)
             ));
         }
