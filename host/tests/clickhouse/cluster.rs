@@ -7,7 +7,7 @@ use reflow_tracing::storage::conformance::{Subject, Suite};
 use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, EventMetricsQuery, StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, TraceQuery};
 
-use super::contract::PATIENCE;
+use super::contract::{OfCase, PATIENCE};
 use super::proxy::Proxy;
 use super::trace;
 use crate::servers::ClickHouse;
@@ -40,8 +40,10 @@ fn config(shards: &Shards) -> ClickHouseConfig {
 async fn clickhouse_on_a_cluster_keeps_the_contract() {
     let shards = shards().await;
     let fresh = || async {
-        let storage = ClickHouseStorage::with_config(config(&shards)).await?;
-        Ok::<_, StorageError>(Subject::new(storage).keeping(shards.clone()))
+        let (config, shards) = (config(&shards), shards.clone());
+        let storage = ClickHouseStorage::with_config(config.clone()).await?;
+        let over = OfCase(move || shards.servers.iter().for_each(|server| server.forget(&config.database)));
+        Ok::<_, StorageError>(Subject::new(storage).keeping(over))
     };
     Suite::new().time_limit(PATIENCE).run(fresh).await.assert_passed();
 }

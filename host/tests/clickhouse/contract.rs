@@ -11,9 +11,20 @@ use crate::servers::ClickHouse;
 /// A server takes milliseconds to plan a statement, and some cases ask thousands.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Removes the database of a case when the case is over: the next ones need the server.
+pub struct OfCase<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for OfCase<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 async fn fresh() -> Result<Subject, StorageError> {
     let server = ClickHouse::shared();
-    Ok(Subject::new(ClickHouseStorage::with_config(config(&server)).await?).keeping(server))
+    let config = config(&server);
+    let storage = ClickHouseStorage::with_config(config.clone()).await?;
+    Ok(Subject::new(storage).keeping(OfCase(move || server.forget(&config.database))))
 }
 
 #[tokio::test(flavor = "multi_thread")]

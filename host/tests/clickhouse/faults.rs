@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, EventMetricsQuery, StorageBackend, StorageError};
 use reflow_tracing::{EventId, FlowTrace, TraceEvent, TraceId, TraceQuery};
@@ -148,6 +148,20 @@ async fn a_trace_that_is_stored_again_with_its_events_is_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_process_stored_before_it_ended_is_counted_once_when_it_is_sent_to_the_next() {
+    let (_server, config, storage) = storage().await;
+    let mut sent = FlowTrace { events: events(50), ..trace(DateTime::default()) };
+    sent.events.extend((0..50).map(|_| event(Utc::now())));
+    storage.store_trace(sent.clone()).await.unwrap();
+    drop(storage);
+    let next = ClickHouseStorage::with_config(config).await.unwrap();
+    sent.events.push(event(Utc::now()));
+    next.store_trace(sent.clone()).await.unwrap();
+    assert_eq!(next.get_events(sent.trace_id).await.unwrap().len(), 101);
+    assert_eq!(counted(&next).await, 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stands_still_slows_its_writers_down_and_loses_nothing() {
     let server = Arc::new(ClickHouse::start());
     let storage = Arc::new(ClickHouseStorage::with_config(config(&server)).await.unwrap());
@@ -219,20 +233,24 @@ async fn a_read_after_a_restart_gets_a_new_connection() {
 #[tokio::test]
 async fn a_statement_that_needs_more_memory_than_it_may_names_the_setting() {
     let (_server, config, storage) = storage().await;
-    let stored = FlowTrace { events: events(100_000), ..trace(DateTime::default()) };
-    storage.store_trace(stored.clone()).await.unwrap();
+    let events = events(100_000);
+    // Of one time, so that they have to be put into their order all at once.
+    let mut header = trace(DateTime::default());
+    header.metadata.hostname = "host".repeat(2_500);
+    let headers = (0..3_000).map(|_| FlowTrace { trace_id: TraceId::new(), events: Vec::new(), ..header.clone() });
+    storage.store_traces(headers.collect()).await.unwrap();
     let poor = ClickHouseConfig { max_memory_usage: 6_000_000, ..config };
     let poor = ClickHouseStorage::with_config(poor).await.unwrap();
     let other = TraceId::new();
-    for error in [
-        poor.get_events(stored.trace_id).await.map(drop).unwrap_err(),
-        poor.store_events(of(other, &stored.events)).await.unwrap_err(),
-    ] {
+    let all = TraceQuery { limit: Some(10_000), ..TraceQuery::default() };
+    for error in
+        [poor.query_traces(all).await.map(drop).unwrap_err(), poor.store_events(of(other, &events)).await.unwrap_err()]
+    {
         assert!(matches!(error, StorageError::Exhausted(_)) && !error.is_retryable(), "{error:?}");
         assert!(error.to_string().contains("`max_memory_usage`"), "{error}");
     }
     // What failed is as good as new for someone who may use more.
-    storage.store_events(of(other, &stored.events)).await.unwrap();
+    storage.store_events(of(other, &events)).await.unwrap();
     assert_eq!(storage.get_events(other).await.unwrap().len(), 100_000);
 }
 

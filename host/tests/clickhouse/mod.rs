@@ -7,6 +7,7 @@ mod metrics;
 pub mod proxy;
 mod queries;
 mod schema;
+mod sql;
 
 use std::sync::Arc;
 

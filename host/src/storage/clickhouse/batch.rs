@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike};
+use chrono::{DateTime, Datelike, Utc};
 use clickhouse::Row;
 use clickhouse::error::Error;
 use futures::StreamExt;
@@ -20,6 +20,7 @@ use super::connection::Server;
 use super::event::{EventRow, Id};
 use super::header::HeaderRow;
 use super::literal;
+use super::lookup::Span;
 use super::repeats::Repeats;
 use super::writer::Job;
 use crate::model::{EventId, EventKey, FlowTrace, TraceEvent, TraceId, time};
@@ -52,6 +53,8 @@ pub(super) struct Store {
     server: Arc<Server>,
     batch_size: usize,
     repeats: Repeats,
+    /// When, in nanoseconds since 1970.
+    opened: i64,
 }
 
 /// An event of a statement.
@@ -96,7 +99,7 @@ impl From<Error> for Failure {
 
 impl Store {
     pub(super) fn new(server: Arc<Server>, batch_size: usize) -> Self {
-        Self { server, batch_size, repeats: Repeats::default() }
+        Self { server, batch_size, repeats: Repeats::default(), opened: time::nanos(Utc::now()) }
     }
 
     /// Stores jobs. Events before headers: whoever sees a new trace sees its events.
@@ -161,25 +164,36 @@ impl Store {
         entries
     }
 
-    /// Finds out which of the events are there whose last statement failed in a way that does not tell.
+    /// Finds out which of those events are stored that may be: whose last statement failed in a way that does not tell, and
+    /// which happened before this store was opened, so that another process may have stored them.
     async fn ask_about_doubtful(&self, entries: &mut [Entry<'_>]) -> Result<(), StorageError> {
-        let mut doubtful: HashMap<TraceId, Vec<usize>> = HashMap::new();
+        /// Ids of one statement.
+        const AT_ONCE: usize = 10_000;
+        let mut doubtful: BTreeMap<TraceId, Vec<usize>> = BTreeMap::new();
         for number in self.repeats.doubtful(entries.iter().map(|entry| entry.hash)) {
             doubtful.entry(entries[number].trace_id).or_default().push(number);
         }
-        if doubtful.is_empty() {
-            return Ok(());
+        for (number, entry) in entries.iter().enumerate() {
+            if !entry.repeated && time::nanos(entry.event.timestamp) < self.opened {
+                doubtful.entry(entry.trace_id).or_default().push(number);
+            }
         }
-        let sql = format!(
-            "SELECT trace_id, timestamp, event_id FROM {} WHERE trace_id IN {}",
-            self.server.tables.events,
-            literal::ids(doubtful.keys().copied())
-        );
-        let stored: Vec<StoredKey> = self.server.rows(&sql).await?;
-        let stored: HashSet<(TraceId, EventKey)> = stored.iter().map(StoredKey::key).collect();
-        for number in doubtful.into_values().flatten() {
-            let entry = &mut entries[number];
-            entry.repeated = stored.contains(&(entry.trace_id, entry.event.key()));
+        let doubtful: Vec<_> = doubtful.into_iter().collect();
+        for doubtful in doubtful.chunks(AT_ONCE) {
+            let numbers = || doubtful.iter().flat_map(|(_, numbers)| numbers);
+            let span = Span::of(numbers().map(|number| time::nanos(entries[*number].event.timestamp)));
+            let sql = format!(
+                "SELECT trace_id, timestamp, event_id FROM {} WHERE {} AND trace_id IN {}",
+                self.server.tables.events,
+                span.contains("timestamp"),
+                literal::ids(doubtful.iter().map(|(trace_id, _)| *trace_id))
+            );
+            let stored: Vec<StoredKey> = self.server.rows(&sql).await?;
+            let stored: HashSet<(TraceId, EventKey)> = stored.iter().map(StoredKey::key).collect();
+            for number in numbers() {
+                let entry = &mut entries[*number];
+                entry.repeated = stored.contains(&(entry.trace_id, entry.event.key()));
+            }
         }
         Ok(())
     }

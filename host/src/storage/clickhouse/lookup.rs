@@ -26,6 +26,11 @@ impl Span {
         self.from > self.to
     }
 
+    /// What holds all of these times.
+    pub(super) fn of(times: impl Iterator<Item = i64>) -> Self {
+        times.fold(Self::EMPTY, |span, at| span.union(Self { from: at, to: at }))
+    }
+
     fn union(self, other: Self) -> Self {
         Self { from: self.from.min(other.from), to: self.to.max(other.to) }
     }

@@ -2,7 +2,7 @@
 //!
 //! Writes are gathered into batches ([`writer`]), which are inserted so that a retry changes nothing ([`batch`]). Nothing is
 //! ever changed in place: reads pick the rows that count ([`event::in_order`], [`search`]), wherever merges stand. A lookup by
-//! trace id leads them to the few rows that they need ([`lookup`]). The layout is in `sql/schema.sql`.
+//! trace id leads them to the few rows that they need ([`lookup`]). The layout is in `sql/1_tables.sql`.
 
 mod batch;
 mod config;
@@ -67,8 +67,9 @@ impl ClickHouseStorage {
 
     /// How many events there were in each minute, ascending; minutes without any are left out.
     ///
-    /// An event is counted when it is stored; one that this process knows to be stored already is not counted again. Deleting
-    /// traces takes nothing away.
+    /// An event is counted when it is stored, and once: also when it is sent again, by this process or by one that was started
+    /// after it happened. Only when two processes that run at the same time store the same event, both are counted. Deleting
+    /// traces takes nothing away: this tells what happened.
     pub async fn events_per_minute(&self, query: &EventMetricsQuery) -> Result<Vec<EventsPerMinute>, StorageError> {
         metrics::per_minute(&self.server, query).await
     }

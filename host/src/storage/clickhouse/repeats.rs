@@ -2,7 +2,7 @@
 //!
 //! The tables know an event again by its key, but the view of the metrics counts whatever is inserted. So what is inserted
 //! again, such as a trace that is stored once more when it has ended, is marked. What is forgotten here, or was stored by
-//! another process, is counted again: no event is ever held back.
+//! another process that runs at the same time, is counted again: no event is ever held back.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};

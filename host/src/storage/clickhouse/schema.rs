@@ -1,11 +1,16 @@
-//! Makes sure that the database is a trace store of a version that this program knows.
+//! Makes the database a trace store of the version that this program knows.
 
 use super::ClickHouseConfig;
 use super::connection::Server;
 use crate::storage::StorageError;
 
+/// What leads from each version of the tables to the next, the first from nothing. What is published never changes, and every
+/// statement may be run again, by hosts that start at the same time and after one that was ended in between. It adds only, so
+/// that hosts of the version before can go on meanwhile.
+const MIGRATIONS: [&str; 1] = [include_str!("sql/1_tables.sql")];
+
 /// What this program writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// The tables that are spread over a cluster, and by what. What belongs to one trace is on one shard.
 const DISTRIBUTED: [(&str, &str); 5] = [
@@ -77,13 +82,13 @@ impl Tables {
         format!("CREATE DATABASE IF NOT EXISTS {}{}", self.database, self.on_cluster())
     }
 
-    /// One statement after another.
-    fn create_tables(&self, retention_days: u32) -> Vec<String> {
+    /// The statements of a migration, one after another.
+    fn statements(&self, migration: &str, retention_days: u32) -> Vec<String> {
         let (replicated, window) = match self.cluster {
             Some(_) => ("Replicated", "replicated_deduplication_window"),
             None => ("", "non_replicated_deduplication_window"),
         };
-        let mut sql = include_str!("sql/schema.sql")
+        let mut sql = migration
             .replace("{database}", &self.database)
             .replace("{local}", self.local())
             .replace("{on_cluster}", &self.on_cluster())
@@ -111,8 +116,8 @@ impl Tables {
         statements
     }
 
-    fn note(&self, retention_days: u32) -> String {
-        format!("INSERT INTO {} (version, retention_days) VALUES ({VERSION}, {retention_days})", self.schema_version)
+    fn note(&self, version: u32, retention_days: u32) -> String {
+        format!("INSERT INTO {} (version, retention_days) VALUES ({version}, {retention_days})", self.schema_version)
     }
 }
 
@@ -121,56 +126,52 @@ impl ClickHouseConfig {
     pub fn schema_sql(&self) -> String {
         let tables = Tables::new(self);
         let mut statements = vec![tables.create_database()];
-        statements.extend(tables.create_tables(self.retention_days));
-        statements.push(tables.note(self.retention_days));
+        for migration in MIGRATIONS {
+            statements.extend(tables.statements(migration, self.retention_days));
+        }
+        statements.push(tables.note(VERSION, self.retention_days));
         statements.into_iter().map(|statement| statement + ";\n\n").collect()
     }
 }
 
-/// When a row expires. Times before 1970 and after 2100 count as those.
+/// When a row expires. The server keeps that in 32 bits: times before 1970, and such as would expire in 2106 or later, count as
+/// the nearest that fit.
 fn expiry(seconds: &str, days: u32) -> String {
-    format!("toDateTime(least(greatest({seconds}, 0), 4102444800), 'UTC') + INTERVAL {days} DAY")
+    let latest = u64::from(u32::MAX).saturating_sub(u64::from(days) * 86_400);
+    format!("toDateTime(least(greatest({seconds}, 0), {latest}), 'UTC') + INTERVAL {days} DAY")
 }
 
-/// Creates the tables in a new database and refuses those of another version.
+/// Creates the tables in a new database, brings older ones up to date, and refuses newer ones.
 ///
 /// Several hosts may start at once: each statement creates what is not there yet, and a version that is noted twice is the same.
 pub(super) async fn prepare(server: &Server, config: &ClickHouseConfig) -> Result<(), StorageError> {
     let tables = &server.tables;
     let is_there = format!("EXISTS TABLE {}", tables.schema_version);
-    if server.row::<u8>(&is_there).await? == 0 {
+    let noted = if server.row::<u8>(&is_there).await? == 0 {
         let database = format!("EXISTS DATABASE {}", tables.database);
         if server.row::<u8>(&database).await? == 0 {
             server.execute(&tables.create_database()).await?;
         }
         check_foreign(server, config).await?;
-        for statement in tables.create_tables(config.retention_days) {
+        None
+    } else {
+        let last = format!("SELECT version, retention_days FROM {} ORDER BY at DESC LIMIT 1", tables.schema_version);
+        server.rows::<(u32, u32)>(&last).await?.pop()
+    };
+    // A host that began to create the tables may have been ended before it noted a version.
+    let (version, retention_days) = noted.unwrap_or((0, config.retention_days));
+    if version > VERSION {
+        return Err(StorageError::Configuration(format!(
+            "the database {} has version {version}, this program knows {VERSION}: it was written by a program that is newer; \
+             update this one",
+            config.database
+        )));
+    }
+    for (next, migration) in (1..).zip(MIGRATIONS).skip(version as usize) {
+        for statement in tables.statements(migration, retention_days) {
             server.execute(&statement).await?;
         }
-        server.execute(&tables.note(config.retention_days)).await?;
-    }
-    let last = format!("SELECT version, retention_days FROM {} ORDER BY at DESC LIMIT 1", tables.schema_version);
-    let database = &config.database;
-    let (version, retention_days) = match server.rows::<(u32, u32)>(&last).await?.pop() {
-        Some(last) => last,
-        // A host that began to create the tables was ended before it noted it.
-        None => {
-            for statement in tables.create_tables(config.retention_days) {
-                server.execute(&statement).await?;
-            }
-            server.execute(&tables.note(config.retention_days)).await?;
-            (VERSION, config.retention_days)
-        }
-    };
-    if version != VERSION {
-        let (age, remedy) = match version > VERSION {
-            true => ("newer", "update this one"),
-            false => ("older", "there was no release with it; set `database` to another one"),
-        };
-        return Err(StorageError::Configuration(format!(
-            "the database {database} has version {version}, this program knows {VERSION}: it was written by a program that \
-             is {age}; {remedy}"
-        )));
+        server.execute(&tables.note(next, retention_days)).await?;
     }
     if retention_days != config.retention_days {
         change_retention(server, config.retention_days).await?;
@@ -215,7 +216,7 @@ async fn change_retention(server: &Server, retention_days: u32) -> Result<(), St
         );
         server.execute(&sql).await?;
     }
-    server.execute(&server.tables.note(retention_days)).await
+    server.execute(&server.tables.note(VERSION, retention_days)).await
 }
 
 /// `text` as a name in SQL.

@@ -1,4 +1,4 @@
--- Version 1. Times are exact to the nanosecond. No read relies on merges: of a row that was stored twice, reads pick the one
+-- Times are exact to the nanosecond. No read relies on merges: of a row that was stored twice, reads pick the one
 -- that counts by `rank` or `stored_at`.
 
 -- The header of a trace, once for every time that it was stored: the latest by `stored_at`, the server's time, counts.
