@@ -10,6 +10,8 @@ mod bare_sqlite;
 mod ingest;
 mod measure;
 mod memory;
+#[cfg(target_os = "linux")]
+mod migration;
 mod plugin;
 mod plugin_start;
 mod postgres;
@@ -73,5 +75,7 @@ async fn main() -> Result<()> {
     plugin_start::measure(&sizes, &mut report).await?;
     redis::measure(&sizes, &mut report).await?;
     ingest::measure(&sizes, &mut report).await?;
+    #[cfg(target_os = "linux")]
+    migration::measure(&sizes, &mut report).await?;
     report.end()
 }

@@ -14,8 +14,9 @@ mod postgres;
 mod redis_error;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+pub(crate) mod streaming;
 
-pub use backend::{StorageBackend, StorageStats};
+pub use backend::{StorageBackend, StorageStats, TracePart};
 pub use error::StorageError;
 pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};
 #[cfg(feature = "postgres")]

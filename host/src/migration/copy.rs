@@ -1,0 +1,127 @@
+//! Writes batches into a store: several at a time, and notes what is done in order.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
+use super::MigrationError;
+use super::batch::Batch;
+use super::journal::{Journal, Keeper};
+use super::report::Progress;
+use super::tally::Seen;
+use crate::storage::StorageBackend;
+
+/// How traces are copied into a store.
+#[derive(Clone)]
+pub struct CopyOptions {
+    /// Events that are written at once, about; fewer where they are large.
+    pub batch_events: NonZeroUsize,
+    /// Batches that are written at the same time. Each of them takes up memory: about 10 MB at most.
+    pub parallelism: NonZeroUsize,
+    /// Whether the target is compared with the source at the end, trace by trace. What differs is copied once more, where the
+    /// source is a store: it may have changed since it was copied.
+    pub verify: bool,
+    /// Where progress is written down, so that an interrupted run can be resumed.
+    pub journal: Option<Journal>,
+    /// Is called with each step that is done.
+    pub on_progress: Option<Arc<dyn Fn(&Progress) + Send + Sync>>,
+}
+
+impl Default for CopyOptions {
+    fn default() -> Self {
+        const BATCH_EVENTS: NonZeroUsize = NonZeroUsize::new(5_000).expect("it is not zero");
+        const PARALLELISM: NonZeroUsize = NonZeroUsize::new(4).expect("it is not zero");
+        Self { batch_events: BATCH_EVENTS, parallelism: PARALLELISM, verify: false, journal: None, on_progress: None }
+    }
+}
+
+impl CopyOptions {
+    pub(super) fn tell(&self, progress: Progress) {
+        if let Some(on_progress) = &self.on_progress {
+            on_progress(&progress);
+        }
+    }
+}
+
+/// All but the function.
+impl fmt::Debug for CopyOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch_events, parallelism, verify, journal, on_progress: _ } = self;
+        f.debug_struct("CopyOptions")
+            .field("batch_events", batch_events)
+            .field("parallelism", parallelism)
+            .field("verify", verify)
+            .field("journal", journal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Stores the batches, whose first comes after `before`. What came, all in all.
+pub(super) async fn store<B: StorageBackend + ?Sized>(
+    batches: BoxStream<'_, Result<Batch, MigrationError>>,
+    target: &B,
+    options: &CopyOptions,
+    before: Seen,
+) -> Result<Seen, MigrationError> {
+    let mut keeper = Keeper::new(options.journal.as_ref());
+    let seen = match store_all(batches, target, options, before, &mut keeper).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            keeper.interrupted(target).await;
+            return Err(error);
+        }
+    };
+    target.flush().await.or_else(|error| match error {
+        // It is as safe as what anyone else has stored there.
+        error if error.is_retryable() => {
+            tracing::info!("stored without a flush: {error}");
+            Ok(())
+        }
+        error => Err(MigrationError::Target(error)),
+    })?;
+    keeper.finish()?;
+    Ok(seen)
+}
+
+async fn store_all<B: StorageBackend + ?Sized>(
+    batches: BoxStream<'_, Result<Batch, MigrationError>>,
+    target: &B,
+    options: &CopyOptions,
+    before: Seen,
+    keeper: &mut Keeper<'_>,
+) -> Result<Seen, MigrationError> {
+    let mut seen = before;
+    // Gives back what is left to be done in the order of the batches, whichever was stored first.
+    let mut stored = batches.map(|batch| store_batch(batch, target)).buffered(options.parallelism.get());
+    while let Some(batch) = stored.try_next().await? {
+        if !batch.ends.is_empty() {
+            target.store_traces(batch.ends).await.map_err(MigrationError::Target)?;
+        }
+        for what in batch.unreadable {
+            options.tell(Progress::Unreadable(what));
+        }
+        seen = batch.seen;
+        options.tell(Progress::Copied(seen.content));
+        keeper.reached(batch.done, target).await?;
+    }
+    Ok(seen)
+}
+
+/// Stores what does not depend on other batches; the rest is left.
+async fn store_batch<B: StorageBackend + ?Sized>(
+    batch: Result<Batch, MigrationError>,
+    target: &B,
+) -> Result<Batch, MigrationError> {
+    let mut batch = batch?;
+    let (whole, events) = (std::mem::take(&mut batch.whole), std::mem::take(&mut batch.events));
+    if !whole.is_empty() {
+        target.store_traces(whole).await.map_err(MigrationError::Target)?;
+    }
+    if !events.is_empty() {
+        target.store_events(events).await.map_err(MigrationError::Target)?;
+    }
+    Ok(batch)
+}
