@@ -22,12 +22,8 @@ const MIGRATION: Path = Path {
     unit: Unit::Rate,
     reach: Reach::Speed(0.7),
 };
-const MEMORY: Path = Path {
-    name: "migration: memory of the process, at most",
-    floor: "",
-    unit: Unit::Bytes,
-    reach: Reach::Report,
-};
+const MEMORY: Path =
+    Path { name: "migration: memory of the process, at most", floor: "", unit: Unit::Bytes, reach: Reach::Report };
 
 /// Traces that are made, stored or written at a time.
 const AT_ONCE: usize = 250;

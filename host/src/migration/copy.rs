@@ -39,6 +39,11 @@ impl Default for CopyOptions {
 }
 
 impl CopyOptions {
+    /// There is nothing left that could be resumed.
+    pub(super) fn finish(&self) -> Result<(), MigrationError> {
+        self.journal.as_ref().map_or(Ok(()), Journal::remove)
+    }
+
     pub(super) fn tell(&self, progress: Progress) {
         if let Some(on_progress) = &self.on_progress {
             on_progress(&progress);
@@ -67,13 +72,11 @@ pub(super) async fn store<B: StorageBackend + ?Sized>(
     before: Seen,
 ) -> Result<Seen, MigrationError> {
     let mut keeper = Keeper::new(options.journal.as_ref());
-    let seen = match store_all(batches, target, options, before, &mut keeper).await {
-        Ok(seen) => seen,
-        Err(error) => {
-            keeper.interrupted(target).await;
-            return Err(error);
-        }
-    };
+    let stored = store_all(batches, target, options, before, &mut keeper).await;
+    // Also at the end: comparing the target may be what is interrupted.
+    let noted = keeper.note(target).await;
+    let seen = stored?;
+    noted?;
     target.flush().await.or_else(|error| match error {
         // It is as safe as what anyone else has stored there.
         error if error.is_retryable() => {
@@ -82,7 +85,6 @@ pub(super) async fn store<B: StorageBackend + ?Sized>(
         }
         error => Err(MigrationError::Target(error)),
     })?;
-    keeper.finish()?;
     Ok(seen)
 }
 

@@ -68,7 +68,8 @@ impl Journal {
         replace(&self.path, text.as_bytes()).map_err(|error| self.problem(error))
     }
 
-    fn remove(&self) -> Result<(), MigrationError> {
+    /// There is nothing left to do.
+    pub(super) fn remove(&self) -> Result<(), MigrationError> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.problem(error)),
             _ => Ok(()),
@@ -116,7 +117,8 @@ impl<'a> Keeper<'a> {
         self.note(target).await
     }
 
-    async fn note<B: StorageBackend + ?Sized>(&mut self, target: &B) -> Result<(), MigrationError> {
+    /// Writes down what was reached.
+    pub(super) async fn note<B: StorageBackend + ?Sized>(&mut self, target: &B) -> Result<(), MigrationError> {
         let (Some(journal), Some(done)) = (self.journal, self.done) else { return Ok(()) };
         match target.flush().await {
             Ok(()) => journal.write(done)?,
@@ -126,17 +128,5 @@ impl<'a> Keeper<'a> {
         }
         self.done = None;
         Ok(())
-    }
-
-    /// It ends here, because of an error that says more than one of these.
-    pub(super) async fn interrupted<B: StorageBackend + ?Sized>(mut self, target: &B) {
-        if let Err(error) = self.note(target).await {
-            tracing::debug!("not noted in the journal: {error}");
-        }
-    }
-
-    /// There is nothing left to do.
-    pub(super) fn finish(self) -> Result<(), MigrationError> {
-        self.journal.map_or(Ok(()), Journal::remove)
     }
 }

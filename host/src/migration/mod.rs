@@ -1,7 +1,7 @@
 //! From one store into another, into a file and back.
 //!
-//! Whatever the size of a store or of a trace, it goes by piece by piece: a stream of parts ([`part`]) is cut into batches
-//! ([`batch`]), which are written several at a time while the next are read ([`copy`]). Writes are idempotent, so doing it
+//! Whatever the size of a store or of a trace, it goes by piece by piece: a stream of parts (`part`) is cut into batches
+//! (`batch`), which are written several at a time while the next are read (`copy`). Writes are idempotent, so doing it
 //! again completes what was interrupted; a [`Journal`] lets it go on where it was. An export is a stream of the same parts.
 
 mod backup;
@@ -131,6 +131,9 @@ impl StorageMigrator {
             report.verification = Some(self.verify(headerless == Listing::Listed).await?);
             // They were missing in the target, and were copied.
             report.missed = 0;
+        }
+        if !self.dry_run {
+            self.options.finish()?;
         }
         report.took = started.elapsed();
         Ok(report)

@@ -13,6 +13,7 @@ const IDS: usize = 1_000;
 
 /// A piece of the stream.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // Few are in memory, and none is copied.
 pub(super) enum Part {
     /// A trace begins.
     Header(FlowTrace),

@@ -118,7 +118,7 @@ where
     let (mut ours, mut theirs) = (fingerprints(source_parts), fingerprints(target_parts));
     let mut verification = Verification::default();
     let (mut our, mut their) = (next_of(&mut ours, true).await?, next_of(&mut theirs, false).await?);
-    let mut compared = 0;
+    let mut compared: u64 = 0;
     loop {
         let order = match (&our, &their) {
             (None, None) => break,
@@ -165,7 +165,7 @@ where
             }
         }
         compared += 1;
-        if compared % EVERY == 0 {
+        if compared.is_multiple_of(EVERY) {
             options.tell(Progress::Compared(verification.source));
         }
         our = next_of(&mut ours, true).await?;

@@ -174,6 +174,7 @@ pub trait StorageBackend: Send + Sync {
 
 /// A piece of what [`stream_traces`](StorageBackend::stream_traces) gives.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // Few are in memory, and none is copied.
 pub enum TracePart {
     /// A trace begins: its header, without events.
     Header(FlowTrace),

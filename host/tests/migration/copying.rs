@@ -115,10 +115,10 @@ async fn traces_that_come_with_an_early_start_are_reported_or_found_by_the_compa
     for verify in [false, true] {
         let (source, target) = (Arc::new(filled(2_000).await), Arc::new(memory()));
         let early = |source: &MemoryStorage| {
-            now(source.store_trace(trace(0))).unwrap();
             // This one was copied, and goes on.
             let first = now(source.query_traces(TraceQuery { offset: Some(1_999), ..Default::default() })).unwrap();
             now(source.store_event(first[0].trace_id, TraceEvent::default())).unwrap();
+            now(source.store_trace(trace(0))).unwrap();
         };
         let options = once_copied(&source, early, verify);
         let migrator = StorageMigrator::shared(source.clone(), target.clone()).options(options);

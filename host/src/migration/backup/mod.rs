@@ -165,6 +165,7 @@ impl ExportFile {
         if options.verify {
             report.verification = Some(self.verify(target, options).await.map_err(|error| self.named(error))?);
         }
+        options.finish()?;
         report.took = started.elapsed();
         Ok(report)
     }

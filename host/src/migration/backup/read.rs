@@ -193,6 +193,7 @@ struct Reader {
 }
 
 /// A line between the first and the last.
+#[allow(clippy::large_enum_variant)] // There is one at a time.
 enum Item {
     Event(TraceEvent),
     /// A trace begins.

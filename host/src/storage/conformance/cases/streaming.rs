@@ -158,7 +158,7 @@ async fn what_is_stored_meanwhile_hides_nothing_from_a_stream(store: &Store) -> 
 }
 
 async fn traces_without_a_header_are_listed_until_they_have_one(store: &Store) -> Outcome {
-    let mut expected: Vec<_> = (1..=5).map(|number| trace_id(number)).collect();
+    let mut expected: Vec<_> = (1..=5).map(trace_id).collect();
     expected.sort_unstable();
     store.store_trace(with_events(trace(9), [event(9)])).await?;
     store.store_events(expected.iter().map(|trace_id| (*trace_id, event(1))).collect()).await?;
