@@ -8,11 +8,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::ConfigFile;
 use super::filter::Filter;
 use super::output::print;
-use super::progress::{OnProgress, on_progress, summary};
+use super::progress::{on_progress, summary};
 use super::store::{open_source, open_target};
 use crate::TraceQuery;
 use crate::config::StorageUrl;
-use crate::migration::{CopyOptions, Journal, MigrationReport, StorageMigrator};
+use crate::migration::{CopyOptions, Journal, MigrationReport, OnProgress, StorageMigrator};
 use crate::storage::{MemoryStorage, StorageBackend};
 
 /// Copy traces from one store into another

@@ -6,13 +6,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::migration::{Content, MigrationReport, Progress};
+use crate::migration::{Content, MigrationReport, OnProgress, Progress};
 
 /// The time between two lines.
 const EVERY: Duration = Duration::from_secs(5);
-
-/// What [`CopyOptions::on_progress`](crate::migration::CopyOptions) takes.
-pub(super) type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
 
 /// Tells of a copy on stderr.
 pub(super) fn on_progress() -> OnProgress {

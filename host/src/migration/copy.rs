@@ -14,6 +14,9 @@ use super::report::Progress;
 use super::tally::Seen;
 use crate::storage::StorageBackend;
 
+/// What is called while something is copied.
+pub type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
+
 /// How traces are copied into a store.
 #[derive(Clone)]
 pub struct CopyOptions {
@@ -27,7 +30,7 @@ pub struct CopyOptions {
     /// Where progress is written down, so that an interrupted run can be resumed.
     pub journal: Option<Journal>,
     /// Is called with each step that is done.
-    pub on_progress: Option<Arc<dyn Fn(&Progress) + Send + Sync>>,
+    pub on_progress: Option<OnProgress>,
 }
 
 impl Default for CopyOptions {

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 pub use backup::{Backup, ExportFile};
 pub use content::{Checksum, Content};
-pub use copy::CopyOptions;
+pub use copy::{CopyOptions, OnProgress};
 pub use error::MigrationError;
 pub use journal::Journal;
 #[cfg(feature = "sqlite")]
