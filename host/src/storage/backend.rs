@@ -58,6 +58,11 @@ pub trait StorageBackend: Send + Sync {
     /// Whether the store can do its work now. MUST reach what a write would need; MUST NOT change anything.
     async fn health_check(&self) -> Result<(), StorageError>;
 
+    /// What an operator should know although the store can do its work; empty when there is nothing. MUST NOT wait.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Stores several traces, like [`store_trace`](Self::store_trace) for each.
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         traces.iter().try_for_each(FlowTrace::validate)?;

@@ -20,7 +20,7 @@ pub use backend::{StorageBackend, StorageStats, TracePart};
 pub use error::StorageError;
 pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};
 #[cfg(feature = "postgres")]
-pub use postgres::{PartitionInterval, PostgresConfig, PostgresStorage};
+pub use postgres::{PartitionInterval, PostgresConfig, PostgresStorage, ServerSettings, SettingAdvice, SettingChange};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{JournalMode, SqliteConfig, SqliteStorage, SynchronousMode, TempStore};
 

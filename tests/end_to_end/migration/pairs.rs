@@ -73,7 +73,7 @@ impl Backends {
             }
             _ => {
                 let prefix = format!("{}:", self.opened);
-                let grant = RedisGrant { url: self.redis.url(), prefix, scripts: false };
+                let grant = RedisGrant { url: self.redis.url(), prefix, ..RedisGrant::default() };
                 let grants = Grants { redis: [("default".into(), grant)].into(), ..Grants::default() };
                 Arc::new(Self::plugin(name, &self.redis_plugin, grants).await)
             }

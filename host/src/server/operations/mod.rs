@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/health` | 200 when the store can do its work now, 503 when not, with the reason, as JSON |
+//! | `/health` | 200 when the store can do its work now, with what an operator should know; 503 when not, with the reason; as JSON |
 //! | `/metrics` | figures for Prometheus, in the OpenMetrics text format |
 //! | `/api/v1/plugins` | the plugins at work and their figures, as a JSON array |
 
@@ -27,7 +27,10 @@ pub(super) fn router(storage: OpenStorage) -> Router {
 
 async fn health(State(storage): State<OpenStorage>) -> Response {
     match storage.backend.health_check().await {
-        Ok(()) => Json(json!({ "status": "ok", "backend": storage.name })).into_response(),
+        Ok(()) => {
+            let warnings = storage.backend.warnings();
+            Json(json!({ "status": "ok", "backend": storage.name, "warnings": warnings })).into_response()
+        }
         Err(error) => {
             let body = json!({ "status": "unavailable", "backend": storage.name, "error": error.to_string() });
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()

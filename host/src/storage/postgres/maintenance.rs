@@ -61,6 +61,10 @@ pub(super) async fn drop_expired(
     }
     // Of its own: a lock that a call which was given up on holds would stay with a connection of the pool.
     let mut connection = server.connect().await?;
-    let dropped = partitions.drop_expired(&mut connection, retention_days).await;
-    dropped.map_err(|error| server.describe(error))
+    let dropped = async {
+        let dropped = partitions.drop_expired(&mut connection, retention_days).await?;
+        server.committed(&mut connection).await?;
+        Ok(dropped)
+    };
+    dropped.await.map_err(|error| server.describe(error))
 }

@@ -12,8 +12,10 @@ mod event;
 mod header;
 mod maintenance;
 mod partition;
+mod replica;
 mod schema;
 mod select;
+mod settings;
 mod stream;
 mod writer;
 
@@ -32,12 +34,14 @@ use crate::model::{
     FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window, time,
 };
 pub use config::{PartitionInterval, PostgresConfig};
-use connection::{Server, retried};
+use connection::{Server, read, retried};
 use event::EventRow;
 use header::{Found, HeaderRow, Place};
 use maintenance::Maintenance;
 use partition::Partitions;
+use replica::Replica;
 use select::{Select, Statement};
+pub use settings::{ServerSettings, SettingAdvice, SettingChange};
 use writer::Writer;
 
 /// Keeps traces in a PostgreSQL database.
@@ -69,8 +73,12 @@ impl PostgresStorage {
         if let Some(problem) = config.problem() {
             return Err(StorageError::Configuration(format!("in the settings of PostgreSQL: {problem}")));
         }
-        let server = Arc::new(Server::new(&config)?);
+        let mut server = Server::primary(&config)?;
         schema::prepare(&server, &config).await?;
+        if let Some(url) = &config.read_replica_url {
+            server.replica = Some(Replica::open(&config, url, &server).await?);
+        }
+        let server = Arc::new(server);
         let partitions = config
             .enable_partitioning
             .then(|| Arc::new(Partitions::new(config.partition_interval, config.auto_create_partitions)));
@@ -186,7 +194,7 @@ impl StorageBackend for PostgresStorage {
     }
 
     async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        retried!(self.server, |connection| trace(connection, trace_id).await)
+        read!(self.server, |connection| trace(connection, trace_id).await)
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
@@ -198,7 +206,7 @@ impl StorageBackend for PostgresStorage {
     }
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        retried!(self.server, |connection| match place_of(connection, trace_id).await? {
+        read!(self.server, |connection| match place_of(connection, trace_id).await? {
             Some(place) => events_at(connection, place).await,
             None => Ok(Vec::new()),
         })
@@ -208,7 +216,17 @@ impl StorageBackend for PostgresStorage {
         let problem: Option<String> = retried!(self.server, |connection| {
             sqlx::query_scalar(include_str!("sql/health.sql")).fetch_one(connection).await
         })?;
+        if let Some(replica) = &self.server.replica
+            && let Some(session) = replica.session().await
+        {
+            // Without reads it would not be noticed whether it is there.
+            replica.server.rest(session);
+        }
         problem.map_or(Ok(()), |problem| Err(StorageError::Unavailable(problem)))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.server.replica.iter().filter_map(|replica| replica.warning()).collect()
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
@@ -235,7 +253,7 @@ impl StorageBackend for PostgresStorage {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.page(window);
-        retried!(self.server, |connection| {
+        read!(self.server, |connection| {
             let (found, next_page_token) = page(connection, &statement, window).await?;
             let traces = if found.is_empty() { Vec::new() } else { complete(connection, found).await? };
             Ok(TracePage { traces, next_page_token })
@@ -246,7 +264,7 @@ impl StorageBackend for PostgresStorage {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.page(window);
-        retried!(self.server, |connection| {
+        read!(self.server, |connection| {
             let (found, next_page_token) = page(connection, &statement, window).await?;
             Ok(TracePage { traces: found.into_iter().map(|found| found.header).collect(), next_page_token })
         })
@@ -258,7 +276,7 @@ impl StorageBackend for PostgresStorage {
 
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        retried!(self.server, |connection| {
+        read!(self.server, |connection| {
             let query = sqlx::query_scalar(include_str!("sql/headerless.sql"));
             let ids: Vec<Uuid> = query.bind(after.map(|after| after.0)).bind(limit).fetch_all(connection).await?;
             Ok(ids.into_iter().map(TraceId).collect())
@@ -273,7 +291,7 @@ impl StorageBackend for PostgresStorage {
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.count();
-        retried!(self.server, |connection| {
+        read!(self.server, |connection| {
             let count: i64 = statement.query().fetch_one(connection).await?.try_get(0)?;
             Ok(count.cast_unsigned())
         })
@@ -281,7 +299,7 @@ impl StorageBackend for PostgresStorage {
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
         let ids: Vec<Uuid> = trace_ids.iter().map(|trace_id| trace_id.0).collect();
-        let headers: BTreeMap<TraceId, FlowTrace> = retried!(self.server, |connection| {
+        let headers: BTreeMap<TraceId, FlowTrace> = read!(self.server, |connection| {
             let rows = sqlx::query(include_str!("sql/get_headers.sql")).bind(&ids).fetch_all(connection).await?;
             let headers = rows.iter().map(|row| Found::read(row).map(|found| (found.header.trace_id, found.header)));
             headers.collect()
@@ -300,11 +318,13 @@ impl StorageBackend for PostgresStorage {
                 .bind(trace_id.0)
                 .fetch_optional(&mut *transaction)
                 .await?;
-            let Some(row) = deleted else { return Ok(false) };
-            // A statement of its own, which sees what was stored while the first one waited.
-            delete_events(&mut transaction, &[Place::read(&row)?]).await?;
+            if let Some(row) = &deleted {
+                // A statement of its own, which sees what was stored while the first one waited.
+                delete_events(&mut transaction, &[Place::read(row)?]).await?;
+            }
             transaction.commit().await?;
-            Ok(true)
+            self.server.committed(connection).await?;
+            Ok(deleted.is_some())
         })
     }
 
@@ -323,6 +343,7 @@ impl StorageBackend for PostgresStorage {
                 let places = rows.iter().map(Place::read).collect::<sqlx::Result<Vec<_>>>()?;
                 delete_events(&mut transaction, &places).await?;
                 transaction.commit().await?;
+                self.server.committed(connection).await?;
                 Ok(places.len() as u64)
             })?;
             count += deleted;
@@ -334,7 +355,7 @@ impl StorageBackend for PostgresStorage {
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
         let flow = escape::escape(flow_id.as_str());
-        let versions: BTreeSet<FlowVersion> = retried!(self.server, |connection| {
+        let versions: BTreeSet<FlowVersion> = read!(self.server, |connection| {
             let sql = "SELECT DISTINCT version FROM trace WHERE flow_id = $1 AND start_time IS NOT NULL";
             let rows = sqlx::query(sql).bind(&*flow).fetch_all(connection).await?;
             rows.iter().map(|row| column::json(row, 0)).collect()
@@ -343,7 +364,7 @@ impl StorageBackend for PostgresStorage {
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
-        retried!(self.server, |connection| {
+        read!(self.server, |connection| {
             let row = sqlx::query(include_str!("sql/stats.sql")).fetch_one(connection).await?;
             let count = |column: usize| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
             let time = |column: usize| -> sqlx::Result<_> {

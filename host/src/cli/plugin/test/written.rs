@@ -123,6 +123,10 @@ impl StorageBackend for Remembering {
         self.store.health_check().await
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.store.warnings()
+    }
+
     async fn flush(&self) -> Result<(), StorageError> {
         self.store.flush().await
     }

@@ -20,7 +20,8 @@ pub(in crate::plugin) struct Figures {
     refused: AtomicU64,
     paused: AtomicU64,
     pub(in crate::plugin) retries: AtomicU64,
-    pub(in crate::plugin) instances_made: AtomicU64,
+    making: Durations,
+    opening: Durations,
     pub(in crate::plugin) instances_discarded: AtomicU64,
     pub(in crate::plugin) instances_recycled: AtomicU64,
     pub(in crate::plugin) instances_busy: AtomicUsize,
@@ -43,8 +44,17 @@ fn histogram() -> Histogram<u64> {
 
 impl Figures {
     pub(super) fn called(&self, function: Function, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.durations[function as usize].lock().get_or_insert_with(histogram).saturating_record(nanos.max(1));
+        self.durations[function as usize].add(took);
+    }
+
+    /// An instance was made.
+    pub(in crate::plugin) fn made(&self, took: Duration) {
+        self.making.add(took);
+    }
+
+    /// An instance was opened.
+    pub(in crate::plugin) fn opened(&self, took: Duration) {
+        self.opening.add(took);
     }
 
     pub(super) fn failed(&self, kind: FailureKind) {
@@ -72,6 +82,16 @@ impl Figures {
         }
     }
 
+    /// How long it took to make instances.
+    pub(super) fn making(&self) -> PluginCalls {
+        self.making.calls()
+    }
+
+    /// How long it took instances to open.
+    pub(super) fn opening(&self) -> PluginCalls {
+        self.opening.calls()
+    }
+
     /// How often each function that was called was, and how long that took.
     pub(super) fn functions(&self) -> BTreeMap<String, PluginCalls> {
         let each = |function: &Function| {
@@ -95,6 +115,15 @@ impl Figures {
 }
 
 impl Durations {
+    fn add(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.lock().get_or_insert_with(histogram).saturating_record(nanos.max(1));
+    }
+
+    fn calls(&self) -> PluginCalls {
+        self.lock().as_ref().map(PluginCalls::of).unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Histogram<u64>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
