@@ -48,7 +48,7 @@ async fn a_store_is_backed_up_to_a_file_and_restored() -> Result<(), StorageErro
     // Restore from file
     storage.import_from_file(backup_path).await?;
 
-    assert_eq!(storage.query_traces(TraceQuery::default()).await?, [trace.clone()]);
+    assert_eq!(storage.query_traces(TraceQuery::default()).await?, std::slice::from_ref(&trace));
     // Whatever the backend, also one that is known at run time only.
     let storage: std::sync::Arc<dyn StorageBackend> = std::sync::Arc::new(MemoryStorage::new());
     storage.import_from_file(backup_path).await?;
