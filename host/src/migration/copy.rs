@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::MigrationError;
 use super::batch::Batch;
@@ -98,29 +100,55 @@ async fn store_all<B: StorageBackend + ?Sized>(
     before: Seen,
     keeper: &mut Keeper<'_>,
 ) -> Result<Seen, MigrationError> {
-    let mut seen = before;
-    // Gives back what is left to be done in the order of the batches, whichever was stored first.
-    let mut stored = batches.map(|batch| store_batch(batch, target)).buffered(options.parallelism.get());
-    while let Some(batch) = stored.try_next().await? {
-        if !batch.ends.is_empty() {
-            target.store_traces(batch.ends).await.map_err(MigrationError::Target)?;
+    let parallelism = options.parallelism.get();
+    let batches = while_there_is_room(batches, parallelism);
+    // Unbounded, so that no write that is under way waits for those that are done: it may hold what these need to go on.
+    // There are never more than there is room for.
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let write = async move {
+        let write =
+            |(batch, room): (Batch, OwnedSemaphorePermit)| async move { Ok((store_batch(batch, target).await?, room)) };
+        // In the order of the batches, whichever was stored first.
+        let mut stored = pin!(batches.map_ok(write).try_buffered(parallelism));
+        while let Some(batch) = stored.try_next().await? {
+            let _ = sender.send(batch);
         }
-        for what in batch.unreadable {
-            options.tell(Progress::Unreadable(what));
+        Ok(())
+    };
+    let complete = async {
+        let mut seen = before;
+        while let Some((batch, _room)) = receiver.recv().await {
+            if !batch.ends.is_empty() {
+                target.store_traces(batch.ends).await.map_err(MigrationError::Target)?;
+            }
+            for what in batch.unreadable {
+                options.tell(Progress::Unreadable(what));
+            }
+            seen = batch.seen;
+            options.tell(Progress::Copied(seen.content));
+            keeper.reached(batch.done, target).await?;
         }
-        seen = batch.seen;
-        options.tell(Progress::Copied(seen.content));
-        keeper.reached(batch.done, target).await?;
-    }
+        Ok(seen)
+    };
+    let ((), seen) = futures::try_join!(write, complete)?;
     Ok(seen)
 }
 
+/// Reads a batch once fewer than `most` of those before it have their room.
+fn while_there_is_room<'a>(
+    batches: BoxStream<'a, Result<Batch, MigrationError>>,
+    most: usize,
+) -> BoxStream<'a, Result<(Batch, OwnedSemaphorePermit), MigrationError>> {
+    let room = Arc::new(Semaphore::new(most));
+    stream::try_unfold((batches, room), |(mut batches, room)| async move {
+        let taken = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
+        Ok(batches.try_next().await?.map(|batch| ((batch, taken), (batches, room))))
+    })
+    .boxed()
+}
+
 /// Stores what does not depend on other batches; the rest is left.
-async fn store_batch<B: StorageBackend + ?Sized>(
-    batch: Result<Batch, MigrationError>,
-    target: &B,
-) -> Result<Batch, MigrationError> {
-    let mut batch = batch?;
+async fn store_batch<B: StorageBackend + ?Sized>(mut batch: Batch, target: &B) -> Result<Batch, MigrationError> {
     let (whole, events) = (std::mem::take(&mut batch.whole), std::mem::take(&mut batch.events));
     if !whole.is_empty() {
         target.store_traces(whole).await.map_err(MigrationError::Target)?;

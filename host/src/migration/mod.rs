@@ -174,8 +174,7 @@ impl StorageMigrator {
             ahead(move |sender| async move {
                 // What the target can't list, it is asked for when the source has it.
                 let headerless = headerless && store.headerless_traces(None, 1).await.is_ok();
-                // What is there at once goes together: passing a part on costs more than most parts do.
-                forward(everything(&*store, filter, headerless, None).ready_chunks(READY_PARTS).boxed(), sender).await;
+                forward_ready(everything(&*store, filter, headerless, None), sender).await;
             })
             .flat_map(stream::iter)
             .boxed()
@@ -274,6 +273,27 @@ async fn forward<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender<T>) {
     while let Some(item) = items.next().await {
         if sender.send(item).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Passes on together what is there at once: that costs more than most parts do.
+///
+/// The items are polled while the receiver has no room: a call on a store may hold what the receiver needs to go on.
+async fn forward_ready<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender<Vec<T>>) {
+    let mut ready = Vec::new();
+    let mut ended = false;
+    while !(ended && ready.is_empty()) {
+        tokio::select! {
+            biased;
+            item = items.next(), if !ended && ready.len() < READY_PARTS => match item {
+                Some(item) => ready.push(item),
+                None => ended = true,
+            },
+            room = sender.reserve(), if !ready.is_empty() => match room {
+                Ok(room) => room.send(std::mem::take(&mut ready)),
+                Err(_) => return,
+            },
         }
     }
 }
