@@ -49,3 +49,8 @@ pub use model::{
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// Those of the page on migration.
+#[cfg(all(doctest, feature = "sqlite", feature = "postgres"))]
+#[doc = include_str!("../../docs/migration.md")]
+struct MigrationPage;

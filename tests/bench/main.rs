@@ -12,6 +12,8 @@ mod clickhouse;
 mod ingest;
 mod measure;
 mod memory;
+#[cfg(target_os = "linux")]
+mod migration;
 mod plugin;
 mod plugin_start;
 mod postgres;
@@ -76,5 +78,7 @@ async fn main() -> Result<()> {
     plugin_start::measure(&sizes, &mut report).await?;
     redis::measure(&sizes, &mut report).await?;
     ingest::measure(&sizes, &mut report).await?;
+    #[cfg(target_os = "linux")]
+    migration::measure(&sizes, &mut report).await?;
     report.end()
 }

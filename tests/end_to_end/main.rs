@@ -15,6 +15,8 @@ mod hostile;
 mod http;
 mod keyvalue;
 mod life_cycle;
+#[cfg(unix)]
+mod migration;
 mod mistakes;
 #[cfg(unix)]
 mod postgres;

@@ -6,6 +6,7 @@
 mod environment;
 mod open;
 mod plugins;
+mod url;
 
 use std::ffi::OsString;
 use std::io;
@@ -18,6 +19,7 @@ use crate::storage::MemoryConfig;
 pub(crate) use open::plugin_file;
 pub use open::{OpenError, OpenStorage, open_storage};
 pub use plugins::{PluginConfig, PluginsConfig};
+pub use url::{Secret, StorageUrl};
 
 /// The file that is read from the working folder when no other is named.
 pub const FILE_NAME: &str = "reflow_tracing.toml";

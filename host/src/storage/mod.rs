@@ -16,8 +16,9 @@ mod postgres;
 mod redis_error;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+pub(crate) mod streaming;
 
-pub use backend::{StorageBackend, StorageStats};
+pub use backend::{StorageBackend, StorageStats, TracePart};
 #[cfg(feature = "clickhouse")]
 pub use clickhouse::{
     ClickHouseConfig, ClickHouseStorage, CompressionMethod, EventMetrics, EventMetricsQuery, EventsPerMinute,

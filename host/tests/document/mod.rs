@@ -3,6 +3,8 @@
 #[cfg(all(feature = "clickhouse", unix))]
 mod clickhouse;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod migration;
 #[cfg(all(feature = "postgres", unix))]
 mod postgres;
 #[cfg(all(feature = "redis", unix))]
