@@ -10,6 +10,7 @@ mod bare_sqlite;
 mod ingest;
 mod measure;
 mod memory;
+mod metrics;
 mod plugin;
 mod plugin_start;
 mod postgres;
@@ -69,6 +70,7 @@ async fn main() -> Result<()> {
     sqlite::measure(&sizes, &mut report).await?;
     postgres::measure(&sizes, &mut report).await?;
     memory::measure(&sizes, &mut report).await?;
+    metrics::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
     plugin_start::measure(&sizes, &mut report).await?;
     redis::measure(&sizes, &mut report).await?;

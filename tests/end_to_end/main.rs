@@ -19,6 +19,8 @@ mod recording;
 mod redis;
 mod redis_capability;
 mod repeated_crash;
+#[cfg(unix)]
+mod spool;
 mod sql;
 mod sqlite_crash;
 mod two_hosts;

@@ -7,6 +7,7 @@ mod plugin;
 mod query;
 mod recording;
 mod replay;
+mod retain;
 #[cfg(feature = "postgres")]
 mod schema;
 mod serve;
@@ -41,6 +42,7 @@ enum Command {
     Query(query::Args),
     Get(get::Args),
     Replay(replay::Args),
+    Retain(retain::Args),
     #[cfg(feature = "postgres")]
     Schema(schema::Args),
     #[cfg(feature = "plugins")]
@@ -61,15 +63,19 @@ impl ConfigFile {
 
     /// Opens the configured store from beside the host.
     async fn open(&self) -> anyhow::Result<Arc<dyn StorageBackend>> {
-        let config = self.load()?;
-        if config.storage.backend == "memory" {
-            bail!(
-                "the configured backend is `memory`, whose traces are in the memory of the host process only. \
-                 Configure another backend, for example `sqlite`, to look at traces from here"
-            );
-        }
-        Ok(open_storage(&config).await?.backend)
+        open(&self.load()?).await
     }
+}
+
+/// Opens the store that `config` names from beside the host.
+async fn open(config: &Config) -> anyhow::Result<Arc<dyn StorageBackend>> {
+    if config.storage.backend == "memory" {
+        bail!(
+            "the configured backend is `memory`, whose traces are in the memory of the host process only. \
+             Configure another backend, for example `sqlite`, to look at traces from here"
+        );
+    }
+    Ok(open_storage(config).await?.backend)
 }
 
 /// Runs the program with the arguments of the process. Its exit code is 0 when everything was done, 1 when not, and 2
@@ -110,6 +116,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Query(args) => query::run(args).await,
             Command::Get(args) => get::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            Command::Retain(args) => retain::run(args).await,
             #[cfg(feature = "postgres")]
             Command::Schema(args) => schema::run(args),
             #[cfg(feature = "plugins")]

@@ -167,6 +167,24 @@ impl PluginBackend {
         Ok((headers, answer.next))
     }
 
+    /// The headers of a page, and the token of the next.
+    async fn headers_of_page(&self, query: TraceQuery) -> Result<(Vec<FlowTrace>, Option<String>), StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
+        let token = query.page_token.as_deref().map(decode_token).transpose()?;
+        if limit == 0 {
+            return Ok(Default::default());
+        }
+        let page = PageRequest {
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            // The first page left them out: the pages after it go on from where it ended.
+            offset: if token.is_some() { 0 } else { query.offset.unwrap_or(0) as u64 },
+            token,
+        };
+        let (headers, next) = self.header_page(&convert::query(&query), page).await?;
+        Ok((headers, next.map(encode_token)))
+    }
+
     /// Calls `each` with every header that matches.
     async fn each_header(
         &self,
@@ -203,13 +221,18 @@ impl PluginBackend {
     }
 
     async fn delete(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
-        self.supervisor
-            .call(Function::DeleteTraces, || {
-                async |Instance { store, exports }: &mut Instance| {
-                    exports.reflow_storage_backend().call_delete_traces(store, &ids).await
-                }
-            })
-            .await
+        let mut deleted = 0;
+        for ids in ids.chunks(HEADERS_A_CALL as usize) {
+            deleted += self
+                .supervisor
+                .call(Function::DeleteTraces, || {
+                    async |Instance { store, exports }: &mut Instance| {
+                        exports.reflow_storage_backend().call_delete_traces(store, ids).await
+                    }
+                })
+                .await?;
+        }
+        Ok(deleted)
     }
 }
 
@@ -297,24 +320,17 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
-        let token = query.page_token.as_deref().map(decode_token).transpose()?;
-        if limit == 0 {
-            return Ok(TracePage::default());
-        }
-        let page = PageRequest {
-            limit: u32::try_from(limit).unwrap_or(u32::MAX),
-            // The first page left them out: the pages after it go on from where it ended.
-            offset: if token.is_some() { 0 } else { query.offset.unwrap_or(0) as u64 },
-            token,
-        };
-        let (headers, next) = self.header_page(&convert::query(&query), page).await?;
+        let (headers, next_page_token) = self.headers_of_page(query).await?;
         let mut traces = Vec::with_capacity(headers.len());
         for header in headers {
             traces.push(self.complete(header).await?);
         }
-        Ok(TracePage { traces, next_page_token: next.map(encode_token) })
+        Ok(TracePage { traces, next_page_token })
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        let (traces, next_page_token) = self.headers_of_page(query).await?;
+        Ok(TracePage { traces, next_page_token })
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
@@ -349,6 +365,10 @@ impl StorageBackend for PluginBackend {
         Ok(self.delete(vec![convert::uuid(trace_id.0)]).await? > 0)
     }
 
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        self.delete(trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect()).await
+    }
+
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
         let oldest = convert::query(&TraceQuery { order: SortOrder::OldestFirst, ..TraceQuery::default() });
         let mut old = Vec::new();
@@ -360,11 +380,7 @@ impl StorageBackend for PluginBackend {
             before
         })
         .await?;
-        let mut deleted = 0;
-        for ids in old.chunks(HEADERS_A_CALL as usize) {
-            deleted += self.delete(ids.to_vec()).await?;
-        }
-        Ok(deleted)
+        self.delete(old).await
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {

@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryFutureExt};
 
-use super::StorageError;
+use super::{StorageError, StorageMetrics};
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 
 /// A place where traces live: the contract that every backend keeps, built in or not.
@@ -84,6 +84,13 @@ pub trait StorageBackend: Send + Sync {
         super::paging::by_position(self, query).await
     }
 
+    /// Like [`query_page`](Self::query_page), with the headers alone: the traces come without their events.
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        let mut page = self.query_page(query).await?;
+        page.traces.iter_mut().for_each(|trace| trace.events = Vec::new());
+        Ok(page)
+    }
+
     /// How many traces match, whatever the query's window.
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
         super::paging::count(self, query).await
@@ -111,9 +118,41 @@ pub trait StorageBackend: Send + Sync {
         Err(StorageError::Unsupported("this backend deletes no traces".into()))
     }
 
+    /// Deletes traces with their events. Says how many of them there were.
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        let mut deleted = 0;
+        for trace_id in trace_ids {
+            deleted += u64::from(self.delete_trace(trace_id).await?);
+        }
+        Ok(deleted)
+    }
+
     /// Deletes the traces that started before `time`, with their events. Says how many there were.
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
         super::paging::delete_before(self, time).await
+    }
+
+    /// Drops wholesale what started before `time`, where the backend keeps it together: in partitions by time, for example.
+    /// Says how many traces that were. It MAY leave any of them; [`delete_before`](Self::delete_before) is thorough.
+    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+        let _ = time;
+        Ok(0)
+    }
+
+    /// Where the parts end that [`drop_expired`](Self::drop_expired) drops, ascending; none where there are no parts.
+    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// What started before this time is deleted by the backend itself, by a setting of its own, sooner or later.
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    /// Whether writes are taken while the backend behind this one is away, so that reads may fail as
+    /// [`StorageError::Unavailable`] where writes don't.
+    fn spools(&self) -> bool {
+        false
     }
 
     /// The versions of a flow among its stored traces, ascending, each once.
@@ -124,6 +163,17 @@ pub trait StorageBackend: Send + Sync {
     /// What the store holds.
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         super::paging::stats(self).await
+    }
+
+    /// The bytes that the store takes up, where the backend can tell: what [`stats`](Self::stats) says, without counting.
+    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
+        Ok(self.stats().await?.bytes)
+    }
+
+    /// How the store performs. Latencies are those that [`Metered`](super::layers::metrics::Metered) measured, which is
+    /// around every built-in backend; without it they are 0.
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        Ok(StorageMetrics::unmeasured(self.size_bytes().await?))
     }
 
     /// Waits until everything acknowledged is where a crash of the machine can't reach it, as far as the backend can tell.

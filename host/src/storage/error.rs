@@ -48,6 +48,34 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The names of the kinds, for figures and logs.
+    pub(crate) const KINDS: [&str; 9] = [
+        "invalid_argument",
+        "not_found",
+        "unavailable",
+        "exhausted",
+        "unsupported",
+        "corrupt",
+        "configuration",
+        "plugin",
+        "other",
+    ];
+
+    /// The name of the kind.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::InvalidArgument(_) => "invalid_argument",
+            Self::NotFound(_) => "not_found",
+            Self::Unavailable(_) => "unavailable",
+            Self::Exhausted(_) => "exhausted",
+            Self::Unsupported(_) => "unsupported",
+            Self::Corrupt(_) => "corrupt",
+            Self::Configuration(_) => "configuration",
+            Self::Plugin { .. } => "plugin",
+            Self::Other { .. } => "other",
+        }
+    }
+
     /// Whether the same call may succeed later without a change by its caller. Writes are idempotent, so it is safe.
     pub fn is_retryable(&self) -> bool {
         match self {

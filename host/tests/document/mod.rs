@@ -1,6 +1,7 @@
 //! The examples of Reflow's page "Storage Backends", as they stand there. What had to be changed is said where it is.
 
 mod memory;
+mod monitoring;
 #[cfg(all(feature = "postgres", unix))]
 mod postgres;
 #[cfg(all(feature = "redis", unix))]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinHandle;
 
 use super::connection::Server;
-use super::partition::Partitions;
+use super::partition::{Dropped, Partitions};
 use crate::storage::StorageError;
 
 /// The next partition is there at least half an hour before its time, even with hourly ones.
@@ -59,8 +60,22 @@ pub(super) async fn drop_expired(
     if retention_days == 0 {
         return Ok(0);
     }
+    let limit = Utc::now() - TimeDelta::days(retention_days.into());
+    Ok(drop_until(server, partitions, limit).await?.partitions)
+}
+
+/// Drops the partitions that ended at `time` or before. The number of their traces.
+pub(super) async fn drop_before(
+    server: &Server,
+    partitions: &Partitions,
+    time: DateTime<Utc>,
+) -> Result<u64, StorageError> {
+    Ok(drop_until(server, partitions, time).await?.traces)
+}
+
+async fn drop_until(server: &Server, partitions: &Partitions, time: DateTime<Utc>) -> Result<Dropped, StorageError> {
     // Of its own: a lock that a call which was given up on holds would stay with a connection of the pool.
     let mut connection = server.connect().await?;
-    let dropped = partitions.drop_expired(&mut connection, retention_days).await;
+    let dropped = partitions.drop_ended(&mut connection, time).await;
     dropped.map_err(|error| server.describe(error))
 }

@@ -21,27 +21,33 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
+use super::layers::metrics::Metered;
 use super::{StorageBackend, StorageError, StorageStats};
-use crate::model::{FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
+use crate::model::{
+    FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window, time,
+};
 pub use config::{PartitionInterval, PostgresConfig};
 use connection::{Server, retried};
 use event::EventRow;
 use header::{Found, HeaderRow, Place};
 use maintenance::Maintenance;
 use partition::Partitions;
-use select::Select;
+use select::{Select, Statement};
 use writer::Writer;
 
 /// Keeps traces in a PostgreSQL database.
 ///
 /// What was acknowledged is committed: how durable that is, `synchronous_commit` and `fsync` of the server say.
-pub struct PostgresStorage {
+pub type PostgresStorage = Metered<PostgresBackend>;
+
+/// What [`PostgresStorage`] measures.
+pub struct PostgresBackend {
     server: Arc<Server>,
     writer: Writer,
     partitioned: Option<Partitioned>,
@@ -78,16 +84,20 @@ impl PostgresStorage {
             partitions,
             retention_days: config.partition_retention_days,
         });
-        Ok(Self { server, writer, partitioned })
+        Ok(Self::around(PostgresBackend { server, writer, partitioned }))
     }
 
     /// Drops the partitions that have expired, with their traces, as happens by itself every ten minutes. The number of
     /// partitions.
     pub async fn drop_expired_partitions(&self) -> Result<u64, StorageError> {
-        let Some(Partitioned { partitions, retention_days, .. }) = &self.partitioned else { return Ok(0) };
-        maintenance::drop_expired(&self.server, partitions, *retention_days).await
+        let PostgresBackend { server, partitioned, .. } = self.inner();
+        let Some(Partitioned { partitions, retention_days, .. }) = partitioned else { return Ok(0) };
+        maintenance::drop_expired(server, partitions, *retention_days).await
     }
 }
+
+/// Traces that are deleted in one transaction: none holds many locks for long.
+const DELETED_AT_ONCE: usize = 1_000;
 
 /// The events at a place, in order.
 async fn events_at(connection: &mut PgConnection, place: Place) -> sqlx::Result<Vec<TraceEvent>> {
@@ -150,6 +160,21 @@ async fn complete(connection: &mut PgConnection, found: Vec<Found>) -> sqlx::Res
     Ok(found.into_iter().filter_map(with_events).collect())
 }
 
+/// The headers in the window, and the token of the page after it.
+async fn find_page(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    window: Window,
+) -> sqlx::Result<(Vec<Found>, Option<String>)> {
+    let rows = statement.query().fetch_all(connection).await?;
+    let mut found = rows.iter().map(Found::read).collect::<sqlx::Result<Vec<_>>>()?;
+    // One more than was asked for: there is another page.
+    let more = found.len() > window.limit;
+    found.truncate(window.limit);
+    let token = found.last().filter(|_| more).map(|last| Position::of(&last.header).token());
+    Ok((found, token))
+}
+
 /// Deletes the events of traces that this transaction has deleted.
 async fn delete_events(connection: &mut PgConnection, places: &[Place]) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM event WHERE trace = ANY($1) AND placed_at = ANY($2)")
@@ -162,7 +187,7 @@ async fn delete_events(connection: &mut PgConnection, places: &[Place]) -> sqlx:
 }
 
 #[async_trait]
-impl StorageBackend for PostgresStorage {
+impl StorageBackend for PostgresBackend {
     async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
         self.store_traces(vec![trace]).await
     }
@@ -218,18 +243,20 @@ impl StorageBackend for PostgresStorage {
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.page(window);
         retried!(self.server, |connection| {
-            let rows = statement.query().fetch_all(&mut *connection).await?;
-            let mut found = rows.iter().map(Found::read).collect::<sqlx::Result<Vec<_>>>()?;
-            let mut page = TracePage::default();
-            if found.len() > window.limit {
-                // One more than was asked for: there is another page.
-                found.truncate(window.limit);
-                page.next_page_token = found.last().map(|last| Position::of(&last.header).token());
-            }
-            if !found.is_empty() {
-                page.traces = complete(connection, found).await?;
-            }
-            Ok(page)
+            let (found, next_page_token) = find_page(connection, &statement, window).await?;
+            let traces = if found.is_empty() { Vec::new() } else { complete(connection, found).await? };
+            Ok(TracePage { traces, next_page_token })
+        })
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let window = query.window().map_err(StorageError::InvalidArgument)?;
+        let statement = Select::new(&query)?.page(window);
+        retried!(self.server, |connection| {
+            let (found, next_page_token) = find_page(connection, &statement, window).await?;
+            let traces = found.into_iter().map(|found| found.header).collect();
+            Ok(TracePage { traces, next_page_token })
         })
     }
 
@@ -257,30 +284,37 @@ impl StorageBackend for PostgresStorage {
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        retried!(self.server, |connection| {
-            let mut transaction = connection.begin().await?;
-            let deleted = sqlx::query("DELETE FROM trace WHERE trace_id = $1 RETURNING seq, placed_at")
-                .bind(trace_id.0)
-                .fetch_optional(&mut *transaction)
-                .await?;
-            let Some(row) = deleted else { return Ok(false) };
-            // A statement of its own, which sees what was stored while the first one waited.
-            delete_events(&mut transaction, &[Place::read(&row)?]).await?;
-            transaction.commit().await?;
-            Ok(true)
-        })
+        Ok(self.delete_traces(vec![trace_id]).await? > 0)
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        let mut count = 0;
+        for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
+            let ids: Vec<Uuid> = trace_ids.iter().map(|trace_id| trace_id.0).collect();
+            count += retried!(self.server, |connection| {
+                let mut transaction = connection.begin().await?;
+                let rows =
+                    sqlx::query(include_str!("sql/delete_traces.sql")).bind(&ids).fetch_all(&mut *transaction).await?;
+                let places = rows.iter().map(Place::read).collect::<sqlx::Result<Vec<_>>>()?;
+                if !places.is_empty() {
+                    // A statement of its own, which sees what was stored while the first one waited.
+                    delete_events(&mut transaction, &places).await?;
+                }
+                transaction.commit().await?;
+                Ok(places.len() as u64)
+            })?;
+        }
+        Ok(count)
     }
 
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        /// Traces that are deleted in one transaction: none holds many locks for long.
-        const AT_ONCE: i64 = 1_000;
         let mut count = 0;
         loop {
             let deleted: u64 = retried!(self.server, |connection| {
                 let mut transaction = connection.begin().await?;
                 let rows = sqlx::query(include_str!("sql/delete_oldest.sql"))
                     .bind(time::nanos(time))
-                    .bind(AT_ONCE)
+                    .bind(DELETED_AT_ONCE as i64)
                     .fetch_all(&mut *transaction)
                     .await?;
                 let places = rows.iter().map(Place::read).collect::<sqlx::Result<Vec<_>>>()?;
@@ -293,6 +327,25 @@ impl StorageBackend for PostgresStorage {
                 return Ok(count);
             }
         }
+    }
+
+    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+        match &self.partitioned {
+            Some(Partitioned { partitions, .. }) => maintenance::drop_before(&self.server, partitions, time).await,
+            None => Ok(0),
+        }
+    }
+
+    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
+        match &self.partitioned {
+            Some(_) => retried!(self.server, |connection| partition::ends(connection).await),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        let days = self.partitioned.as_ref()?.retention_days;
+        (days > 0).then(|| Utc::now() - TimeDelta::days(days.into()))
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -319,6 +372,13 @@ impl StorageBackend for PostgresStorage {
                 oldest: time(3)?,
                 newest: time(4)?,
             })
+        })
+    }
+
+    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
+        retried!(self.server, |connection| {
+            let bytes: i64 = sqlx::query_scalar(include_str!("sql/size.sql")).fetch_one(connection).await?;
+            Ok(Some(bytes.cast_unsigned()))
         })
     }
 

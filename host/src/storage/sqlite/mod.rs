@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
+use super::layers::metrics::Metered;
 use super::{StorageBackend, StorageError, StorageStats};
 use crate::model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
 pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
@@ -34,7 +35,10 @@ use writer::{Write, Writer};
 ///
 /// With the default settings everything acknowledged survives the death of the process; what each
 /// [`SynchronousMode`] risks when the machine loses power stands there.
-pub struct SqliteStorage {
+pub type SqliteStorage = Metered<SqliteBackend>;
+
+/// What [`SqliteStorage`] measures.
+pub struct SqliteBackend {
     readers: Pool,
     writer: Writer,
 }
@@ -58,7 +62,8 @@ impl SqliteStorage {
             let path = Path::new(&config.database_path).to_owned();
             let mut connection = connection::open(&config)?;
             schema::prepare(&mut connection, &path)?;
-            Ok(Self { writer: Writer::start(connection, path)?, readers: Pool::new(config, |_| Ok(())) })
+            let writer = Writer::start(connection, path)?;
+            Ok(Self::around(SqliteBackend { writer, readers: Pool::new(config, |_| Ok(())) }))
         })
         .await
     }
@@ -80,14 +85,17 @@ impl SqliteStorage {
         // What an earlier attempt left.
         let _ = std::fs::remove_file(&partial);
         let name = partial.to_str().ok_or_else(|| refuse(&target, &"the path is not Unicode"))?.to_owned();
-        self.readers.run(move |connection| connection.execute("VACUUM INTO ?1", [name]).map(|_| ())).await?;
+        let copy = |connection: &mut Connection| connection.execute("VACUUM INTO ?1", [name]).map(|_| ());
+        self.inner().readers.run(copy).await?;
         blocking(move || {
             let synced = std::fs::File::open(&partial).and_then(|file| file.sync_all());
             synced.and_then(|()| std::fs::rename(&partial, &target)).map_err(|error| refuse(&target, &error))
         })
         .await
     }
+}
 
+impl SqliteBackend {
     /// Runs `work` in a read transaction: on one state of the store, whatever is written meanwhile.
     async fn read<T: Send + 'static>(
         &self,
@@ -102,7 +110,35 @@ impl SqliteStorage {
             })
             .await
     }
+    /// A page of what `read` makes of rows with a sequence number and a header.
+    async fn page(
+        &self,
+        query: TraceQuery,
+        read: fn(&Connection, &Row<'_>) -> rusqlite::Result<FlowTrace>,
+    ) -> Result<TracePage, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let window = query.window().map_err(StorageError::InvalidArgument)?;
+        let (sql, parameters) = Select::new(&narrowed(query, window.after)).page(window);
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(parameters))?;
+            let mut page = TracePage::default();
+            while let Some(row) = rows.next()? {
+                if page.traces.len() == window.limit {
+                    // One more than was asked for: there is another page.
+                    page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
+                    break;
+                }
+                page.traces.push(read(connection, row)?);
+            }
+            Ok(page)
+        })
+        .await
+    }
 }
+
+/// Traces that are deleted in one transaction, so that no writer waits long for it.
+const DELETED_AT_ONCE: usize = 100;
 
 /// A trace by its id: its sequence number and its header.
 const GET_HEADER: &str = include_str!("sql/get_header.sql");
@@ -128,7 +164,7 @@ fn find<T>(
 }
 
 #[async_trait]
-impl StorageBackend for SqliteStorage {
+impl StorageBackend for SqliteBackend {
     async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
         self.store_traces(vec![trace]).await
     }
@@ -184,24 +220,11 @@ impl StorageBackend for SqliteStorage {
     }
 
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let window = query.window().map_err(StorageError::InvalidArgument)?;
-        let (sql, parameters) = Select::new(&narrowed(query, window.after)).page(window);
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params_from_iter(parameters))?;
-            let mut page = TracePage::default();
-            while let Some(row) = rows.next()? {
-                if page.traces.len() == window.limit {
-                    // One more than was asked for: there is another page.
-                    page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
-                    break;
-                }
-                page.traces.push(complete(connection, row)?);
-            }
-            Ok(page)
-        })
-        .await
+        self.page(query, complete).await
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        self.page(query, |_, row| header::read(row, 1)).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
@@ -222,7 +245,15 @@ impl StorageBackend for SqliteStorage {
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.writer.write(Write::DeleteTrace(trace_id)).await? > 0)
+        Ok(self.writer.write(Write::DeleteTraces(vec![trace_id])).await? > 0)
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        let mut deleted = 0;
+        for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
+            deleted += self.writer.write(Write::DeleteTraces(trace_ids.to_vec())).await?;
+        }
+        Ok(deleted)
     }
 
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
@@ -245,6 +276,10 @@ impl StorageBackend for SqliteStorage {
             })
         })
         .await
+    }
+
+    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
+        self.read(|connection| connection.query_row(include_str!("sql/size.sql"), [], |row| row.get(0))).await
     }
 
     async fn flush(&self) -> Result<(), StorageError> {
