@@ -565,7 +565,11 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
     }
 
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
-        let metrics = self.core.inner.get_metrics().await?;
+        let metrics = match self.core.inner.get_metrics().await {
+            // A backend that nothing measures may be asked for its size while it is away.
+            Err(error) if error.is_retryable() => StorageMetrics::unmeasured(None),
+            answer => answer?,
+        };
         Ok(StorageMetrics { spool: Some(self.core.metrics()), ..metrics })
     }
 

@@ -237,9 +237,10 @@ async fn what_can_not_be_stored_is_refused_at_once_and_not_spooled() {
         assert!(matches!(error, StorageError::InvalidArgument(_)), "{error}");
     }
     fixture.is_away(false);
+    until_empty(&spool).await;
     let error = spool.store_event(TraceId::new(), event_of("refused")).await.unwrap_err();
     assert!(matches!(error, StorageError::Other { retryable: false, .. }), "{error}");
-    until_empty(&spool).await;
+    assert!(metrics(&spool).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -359,8 +360,7 @@ async fn a_damaged_file_is_an_error_that_names_it_and_what_is_damaged() {
         spool.store_trace(FlowTrace::default()).await.unwrap();
     }
     spool.close().await.unwrap();
-    let damage = "UPDATE record SET body = CAST(replace(body, x'00', x'01') AS BLOB) WHERE seq = 2";
-    fixture.file().execute(damage, []).unwrap();
+    fixture.file().execute("UPDATE record SET body = zeroblob(length(body)) WHERE seq = 2", []).unwrap();
     let error = fixture.try_open().await.err().unwrap();
     assert!(matches!(error, StorageError::Corrupt(_)), "{error}");
     for part in ["spool.db", "record 2", "1 records before it are sound"] {
