@@ -69,6 +69,9 @@ fn places() -> PoolingAllocationConfig {
     // Language runtimes are many modules.
     places.max_core_instances_per_component(100).max_tables_per_component(100).max_tables_per_module(10);
     places.table_elements(MOST_TABLE_ELEMENTS);
-    places.linear_memory_keep_resident(KEPT_BYTES).table_keep_resident(KEPT_BYTES).async_stack_keep_resident(KEPT_BYTES);
+    places
+        .linear_memory_keep_resident(KEPT_BYTES)
+        .table_keep_resident(KEPT_BYTES)
+        .async_stack_keep_resident(KEPT_BYTES);
     places
 }
