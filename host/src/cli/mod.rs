@@ -2,31 +2,35 @@
 
 #[cfg(feature = "postgres")]
 mod doctor;
+mod export;
+mod filter;
 mod get;
+mod import;
+mod migrate;
 mod output;
 #[cfg(feature = "plugins")]
 mod plugin;
+mod progress;
 mod query;
 mod recording;
 mod replay;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "clickhouse"))]
 mod schema;
 mod serve;
+mod store;
 mod table;
 mod time;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::{Config, open_storage};
-use crate::storage::StorageBackend;
+use crate::config::Config;
 
 /// A store for the execution traces of Reflow programs.
 #[derive(Parser)]
@@ -43,7 +47,10 @@ enum Command {
     Query(query::Args),
     Get(get::Args),
     Replay(replay::Args),
-    #[cfg(feature = "postgres")]
+    Migrate(migrate::Args),
+    Export(export::Args),
+    Import(import::Args),
+    #[cfg(any(feature = "postgres", feature = "clickhouse"))]
     Schema(schema::Args),
     #[cfg(feature = "postgres")]
     Doctor(doctor::Args),
@@ -61,18 +68,6 @@ struct ConfigFile {
 impl ConfigFile {
     fn load(&self) -> anyhow::Result<Config> {
         Ok(Config::load(self.config.as_deref())?)
-    }
-
-    /// Opens the configured store from beside the host.
-    async fn open(&self) -> anyhow::Result<Arc<dyn StorageBackend>> {
-        let config = self.load()?;
-        if config.storage.backend == "memory" {
-            bail!(
-                "the configured backend is `memory`, whose traces are in the memory of the host process only. \
-                 Configure another backend, for example `sqlite`, to look at traces from here"
-            );
-        }
-        Ok(open_storage(&config).await?.backend)
     }
 }
 
@@ -114,7 +109,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Query(args) => query::run(args).await,
             Command::Get(args) => get::run(args).await,
             Command::Replay(args) => replay::run(args).await,
-            #[cfg(feature = "postgres")]
+            Command::Migrate(args) => migrate::run(args).await,
+            Command::Export(args) => export::run(args).await,
+            Command::Import(args) => import::run(args).await,
+            #[cfg(any(feature = "postgres", feature = "clickhouse"))]
             Command::Schema(args) => schema::run(args),
             #[cfg(feature = "postgres")]
             Command::Doctor(args) => return doctor::run(args).await,

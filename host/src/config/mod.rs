@@ -6,6 +6,7 @@
 mod environment;
 mod open;
 mod plugins;
+mod url;
 
 use std::ffi::OsString;
 use std::io;
@@ -18,12 +19,13 @@ use crate::storage::MemoryConfig;
 pub(crate) use open::plugin_file;
 pub use open::{OpenError, OpenStorage, open_storage};
 pub use plugins::{PluginConfig, PluginsConfig};
+pub use url::{Secret, StorageUrl};
 
 /// The file that is read from the working folder when no other is named.
 pub const FILE_NAME: &str = "reflow_tracing.toml";
 
 /// The names of the backends that need no plugin.
-pub const BUILT_IN: &[&str] = &["memory", "sqlite", "postgres"];
+pub const BUILT_IN: &[&str] = &["memory", "sqlite", "postgres", "clickhouse"];
 
 /// The whole configuration. The default is what an empty file says.
 ///
@@ -77,6 +79,9 @@ pub struct StorageConfig {
     /// For the backend `postgres`.
     #[cfg(feature = "postgres")]
     pub postgres: crate::storage::PostgresConfig,
+    /// For the backend `clickhouse`.
+    #[cfg(feature = "clickhouse")]
+    pub clickhouse: crate::storage::ClickHouseConfig,
 }
 
 impl Default for StorageConfig {
@@ -88,6 +93,8 @@ impl Default for StorageConfig {
             sqlite: crate::storage::SqliteConfig::default(),
             #[cfg(feature = "postgres")]
             postgres: crate::storage::PostgresConfig::default(),
+            #[cfg(feature = "clickhouse")]
+            clickhouse: crate::storage::ClickHouseConfig::default(),
         }
     }
 }

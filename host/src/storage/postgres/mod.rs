@@ -23,14 +23,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use super::{StorageBackend, StorageError, StorageStats};
-use crate::model::{FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
+use super::{StorageBackend, StorageError, StorageStats, TracePart};
+use crate::model::{
+    FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window, time,
+};
 pub use config::{PartitionInterval, PostgresConfig};
 use connection::{Server, read, retried};
 use event::EventRow;
@@ -38,7 +40,7 @@ use header::{Found, HeaderRow, Place};
 use maintenance::Maintenance;
 use partition::Partitions;
 use replica::Replica;
-use select::Select;
+use select::{Select, Statement};
 pub use settings::{ServerSettings, SettingAdvice, SettingChange};
 use writer::Writer;
 
@@ -130,6 +132,22 @@ async fn trace(connection: &mut PgConnection, trace_id: TraceId) -> sqlx::Result
         }
     }
     Ok(None)
+}
+
+/// The traces that a statement for `window` finds, and the token of the page after them, if there is one.
+async fn page(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    window: Window,
+) -> sqlx::Result<(Vec<Found>, Option<String>)> {
+    let rows = statement.query().fetch_all(connection).await?;
+    let mut found = rows.iter().map(Found::read).collect::<sqlx::Result<Vec<_>>>()?;
+    // One more than was asked for: there is another page.
+    let more = found.len() > window.limit;
+    found.truncate(window.limit);
+    let last = found.last().filter(|_| more);
+    let token = last.map(|last| Position::of(&last.header).token());
+    Ok((found, token))
 }
 
 /// Completes traces with their events. Those that were deleted meanwhile are left out.
@@ -236,19 +254,38 @@ impl StorageBackend for PostgresStorage {
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.page(window);
         read!(self.server, |connection| {
-            let rows = statement.query().fetch_all(&mut *connection).await?;
-            let mut found = rows.iter().map(Found::read).collect::<sqlx::Result<Vec<_>>>()?;
-            let mut page = TracePage::default();
-            if found.len() > window.limit {
-                // One more than was asked for: there is another page.
-                found.truncate(window.limit);
-                page.next_page_token = found.last().map(|last| Position::of(&last.header).token());
-            }
-            if !found.is_empty() {
-                page.traces = complete(connection, found).await?;
-            }
-            Ok(page)
+            let (found, next_page_token) = page(connection, &statement, window).await?;
+            let traces = if found.is_empty() { Vec::new() } else { complete(connection, found).await? };
+            Ok(TracePage { traces, next_page_token })
         })
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let window = query.window().map_err(StorageError::InvalidArgument)?;
+        let statement = Select::new(&query)?.page(window);
+        read!(self.server, |connection| {
+            let (found, next_page_token) = page(connection, &statement, window).await?;
+            Ok(TracePage { traces: found.into_iter().map(|found| found.header).collect(), next_page_token })
+        })
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        stream::traces(&self.server, query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        read!(self.server, |connection| {
+            let query = sqlx::query_scalar(include_str!("sql/headerless.sql"));
+            let ids: Vec<Uuid> = query.bind(after.map(|after| after.0)).bind(limit).fetch_all(connection).await?;
+            Ok(ids.into_iter().map(TraceId).collect())
+        })
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        let days = self.partitioned.as_ref()?.retention_days;
+        (days > 0).then(|| Utc::now() - TimeDelta::days(days.into()))
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

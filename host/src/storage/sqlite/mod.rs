@@ -11,6 +11,7 @@ mod header;
 pub(crate) mod pool;
 mod schema;
 mod select;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -19,9 +20,10 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use super::{StorageBackend, StorageError, StorageStats};
+use super::{StorageBackend, StorageError, StorageStats, TracePart};
 use crate::model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
 pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
 use event::EventRow;
@@ -101,6 +103,32 @@ impl SqliteStorage {
                 Ok(result)
             })
             .await
+    }
+
+    /// A page of what `read` makes of rows with a sequence number and a header.
+    async fn page(
+        &self,
+        query: TraceQuery,
+        read: fn(&Connection, &Row<'_>) -> rusqlite::Result<FlowTrace>,
+    ) -> Result<TracePage, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let window = query.window().map_err(StorageError::InvalidArgument)?;
+        let (sql, parameters) = Select::new(&narrowed(query, window.after)).page(window);
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(parameters))?;
+            let mut page = TracePage::default();
+            while let Some(row) = rows.next()? {
+                if page.traces.len() == window.limit {
+                    // One more than was asked for: there is another page.
+                    page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
+                    break;
+                }
+                page.traces.push(read(connection, row)?);
+            }
+            Ok(page)
+        })
+        .await
     }
 }
 
@@ -184,24 +212,23 @@ impl StorageBackend for SqliteStorage {
     }
 
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let window = query.window().map_err(StorageError::InvalidArgument)?;
-        let (sql, parameters) = Select::new(&narrowed(query, window.after)).page(window);
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params_from_iter(parameters))?;
-            let mut page = TracePage::default();
-            while let Some(row) = rows.next()? {
-                if page.traces.len() == window.limit {
-                    // One more than was asked for: there is another page.
-                    page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
-                    break;
-                }
-                page.traces.push(complete(connection, row)?);
-            }
-            Ok(page)
-        })
-        .await
+        self.page(query, complete).await
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        self.page(query, |_, row| header::read(row, 1)).await
+    }
+
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        stream::events(self, trace_id)
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        stream::traces(self, query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.read(move |connection| stream::headerless(connection, after, limit)).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
 use crate::plugin::PluginBackend;
-use crate::storage::{StorageBackend, StorageError, StorageStats};
+use crate::storage::{StorageBackend, StorageError, StorageStats, TracePart};
 use crate::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 
 /// The traces that were written, over all stores of a run.
@@ -81,6 +81,22 @@ impl StorageBackend for Remembering {
 
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         self.store.query_page(query).await
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        self.store.query_headers(query).await
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        self.store.stream_traces(query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.store.headerless_traces(after, limit).await
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        self.store.retention_horizon()
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
