@@ -92,10 +92,12 @@ async fn bodies(stored: &MultiplexedConnection, batch: &Batch) -> Result<Vec<Vec
 fn pipelines(batch: &Batch, bodies: &[Vec<u8>]) -> Result<[Pipeline; 4]> {
     let traces: BTreeSet<TraceId> = batch.iter().map(|(trace_id, _)| *trace_id).collect();
     let (mut before, mut question, mut store, mut after) = (pipe(), pipe(), pipe(), pipe());
+    before.cmd("SET").arg("layout").arg("2");
+    after.cmd("MGET").arg(traces.iter().map(|id| format!("index:{id}")).collect::<Vec<_>>());
     for id in traces {
         let note = redis::cmd("ZADD").arg("traces").arg("+inf").arg(id.as_uuid().as_bytes()).take();
         before.add_command(note.clone());
-        for kind in ["events", "bodies", "about", "trace"] {
+        for kind in ["events", "bodies", "trace"] {
             before.cmd("PERSIST").arg(format!("{kind}:{id}"));
         }
         after.add_command(note);
@@ -105,8 +107,8 @@ fn pipelines(batch: &Batch, bodies: &[Vec<u8>]) -> Result<[Pipeline; 4]> {
         question.cmd("HEXISTS").arg(format!("bodies:{id}")).arg(&place);
         let error = if event.data.error.is_some() { "e1" } else { "e0" };
         let (actor, kind) = (format!("a{}", event.actor_id), format!("k{}", event.event_type.kind().name()));
-        store.cmd("SADD").arg(format!("about:{id}")).arg(actor).arg(kind).arg(error);
         store.cmd("ZADD").arg(format!("events:{id}")).arg("0").arg(&place);
+        store.cmd("SADD").arg(format!("about:{id}")).arg(actor).arg(kind).arg(error);
         store.cmd("HSETNX").arg(format!("bodies:{id}")).arg(&place).arg(body);
     }
     Ok([before, question, store, after])

@@ -72,7 +72,7 @@ async fn a_golden_component_on_redis_keeps_the_contract() {
     let open = || async {
         // Each store under a prefix of its own.
         let prefix = format!("{}:", uuid::Uuid::new_v4());
-        let grant = RedisGrant { url: server.url(), prefix, scripts: false };
+        let grant = RedisGrant { url: server.url(), prefix, ..RedisGrant::default() };
         let grants = Grants { redis: [("default".into(), grant)].into(), ..Grants::default() };
         Ok(Subject::new(PluginBackend::open("golden", component.clone(), &config(grants)).await?))
     };

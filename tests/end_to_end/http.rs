@@ -66,7 +66,7 @@ impl Server {
 }
 
 async fn probe(origins: &[&str], limits: Limits) -> Probe {
-    let http = origins.iter().map(|&origin| origin.to_owned()).collect();
+    let http = origins.iter().map(|&origin| origin.into()).collect();
     Probe::load(PluginConfig { grants: Grants { http, ..Grants::default() }, limits, ..PluginConfig::default() }).await
 }
 

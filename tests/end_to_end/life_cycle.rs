@@ -234,9 +234,29 @@ fn a_host_tells_what_its_plugin_does() {
         r#"reflow_tracing_plugin_errors_total{plugin="hostile",kind="trapped"} 0"#,
         r#"reflow_tracing_plugin_instances{plugin="hostile",state="busy"} 0"#,
         r#"reflow_tracing_plugin_called{plugin="hostile"} 1"#,
+        r#"reflow_tracing_plugin_instance_start_seconds_count{plugin="hostile",step="make"} 1"#,
+        r#"reflow_tracing_plugin_instance_start_seconds_count{plugin="hostile",step="open"} 1"#,
         "# EOF",
     ] {
         assert!(body.lines().any(|found| found == line), "{line} is missing in:\n{body}");
     }
+    host.stop();
+}
+
+#[test]
+fn the_list_shows_what_the_plugin_at_work_has_done() {
+    let setting = Setting::new(Backend::Hostile);
+    let host = Host::start(&setting);
+    // Where it listens, for who asks it.
+    let port = host.url.rsplit(':').next().expect("a port");
+    setting.write(&format!("[server]\nport = {port}\n[storage]\nbackend = \"hostile\"\n[plugins.hostile]\n"));
+    let list = setting.stdout(&["plugin", "list"]);
+    let figures = list.split_once("at work in the host").expect("it answers").1;
+    let row = figures.lines().find(|line| line.starts_with("hostile")).expect("it is at work");
+    let columns: Vec<_> = row.split_whitespace().collect();
+    let calls: u64 = columns[1].parse().expect("a number");
+    assert!(calls >= 1, "{row}");
+    assert_eq!(columns[2..7], ["0", "0", "0", "0", "1"], "errors, traps, restarts, busy, idle: {row}");
+    assert!(["compiled", "kept"].iter().any(|code| row.contains(code)) && row.ends_with("ok"), "{row}");
     host.stop();
 }

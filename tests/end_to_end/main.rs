@@ -6,6 +6,8 @@ mod client;
 mod component_files;
 mod conformance;
 mod crash;
+#[cfg(unix)]
+mod doctor;
 mod golden;
 mod hostile;
 mod http;
@@ -18,9 +20,12 @@ mod probe;
 mod recording;
 mod redis;
 mod redis_capability;
+mod relational_layout;
 mod repeated_crash;
 #[cfg(unix)]
 mod spool;
 mod sql;
 mod sqlite_crash;
+#[cfg(unix)]
+mod tls;
 mod two_hosts;

@@ -1,6 +1,6 @@
 //! A host on PostgreSQL.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
 use reflow_tracing_protocol::{FlowId, FlowVersion, TraceEvent, TraceId, TracingRequest, TracingResponse};
@@ -66,6 +66,43 @@ async fn nothing_acknowledged_is_lost_when_a_host_on_postgres_is_killed() {
         let traces = setting.traces();
         assert_eq!(traces.len(), round);
         assert!(traces[0].events.len() >= awaited, "{} of {awaited} are there", traces[0].events.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_replica_dies_says_so_once_and_goes_on() {
+    let primary = Postgres::start();
+    let replica = primary.replica();
+    let setting = on_postgres(&primary, &format!("read_replica_url = \"{}\"\n", replica.url("postgres")));
+    let host = Host::start(&setting);
+    let file = fixture("reflow-session.jsonl");
+    setting.stdout(&["replay", file.to_str().expect("a path of ours"), "--url", &host.url]);
+    let health = || {
+        let (status, body) = host.get("/health");
+        assert_eq!(status, 200, "{body}");
+        body
+    };
+    until("the replica is read", async || health().contains("\"warnings\":[]")).await;
+
+    replica.stop();
+    until("the host knows", async || health().contains("instead of the replica")).await;
+    for _ in 0..5 {
+        assert!(health().contains("reads have gone to the primary"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    replica.launch();
+    until("it is read again", async || health().contains("\"warnings\":[]")).await;
+    let log = host.log();
+    assert_eq!(log.matches("reads go to the primary").count(), 1, "{log}");
+    assert_eq!(log.matches("reads go there again").count(), 1, "{log}");
+    host.stop();
+}
+
+async fn until(what: &str, so: impl AsyncFn() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !so().await {
+        assert!(Instant::now() < patience, "still not so: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -8,7 +8,10 @@ use redis::Connection;
 use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig, RedisGrant};
 use reflow_tracing::storage::conformance::{self, Subject};
 use reflow_tracing::storage::{StorageBackend, StorageError};
-use reflow_tracing::{EventId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing::{
+    EventId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, SortOrder, TraceEvent, TraceEventKind, TraceEventType,
+    TraceId, TraceQuery,
+};
 use reflow_tracing_tests::servers::RedisServer;
 use reflow_tracing_tests::{Backend, Host, Setting, fixture, plugin};
 use serde_json::json;
@@ -23,7 +26,7 @@ async fn component() -> Result<PluginComponent, StorageError> {
 }
 
 async fn open(url: String, prefix: &str, settings: serde_json::Value) -> Result<PluginBackend, StorageError> {
-    let grant = RedisGrant { url, prefix: prefix.into(), scripts: false };
+    let grant = RedisGrant { url, prefix: prefix.into(), ..RedisGrant::default() };
     let serde_json::Value::Object(settings) = settings else { panic!("settings are a table") };
     let config = PluginConfig {
         grants: Grants { redis: [("default".into(), grant)].into(), ..Grants::default() },
@@ -109,9 +112,8 @@ async fn traces_expire_with_all_that_is_theirs() {
     let ids = [header.trace_id, orphan];
     // Nothing of a trace may stay without an end.
     let mut operator = operator(&server);
-    for key in keys(&server)
-        .iter()
-        .filter(|key| ["trace:", "events:", "bodies:", "about:"].iter().any(|kind| key.starts_with(kind)))
+    for key in
+        keys(&server).iter().filter(|key| ["trace:", "events:", "bodies:"].iter().any(|kind| key.starts_with(kind)))
     {
         let ttl: i64 = redis::cmd("PTTL").arg(key).query(&mut operator).expect("it answers");
         assert!((-2..=1_000).contains(&ttl) && ttl != -1, "{key}: {ttl} ms");
@@ -137,6 +139,29 @@ async fn traces_expire_with_all_that_is_theirs() {
     assert!(!left.iter().any(|key| key.contains(&expired) || key.contains("short")), "{left:?}");
     let noted: u64 = redis::cmd("ZCARD").arg("traces").query(&mut operator).expect("it answers");
     assert_eq!(noted, 1);
+    let actors: Vec<String> = redis::cmd("SMEMBERS").arg("actors").query(&mut operator).expect("it answers");
+    assert_eq!(actors, ["fresh actor 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_that_expired_and_is_written_to_again_is_another() {
+    let server = RedisServer::start();
+    let storage = open(server.url(), "", json!({"ttl_seconds": 1000})).await.expect("it opens");
+    let gone = trace("gone", 2);
+    storage.store_trace(gone.clone()).await.expect("stored");
+    // As if the time were up, and nothing had been written since.
+    let mut operator = operator(&server);
+    for kind in ["trace", "events", "bodies"] {
+        redis::cmd("DEL").arg(format!("{kind}:{}", gone.trace_id)).exec(&mut operator).expect("it is done");
+    }
+    redis::cmd("ZADD").arg("traces").arg(1).arg(gone.trace_id.as_uuid().as_bytes()).exec(&mut operator).expect("done");
+    let new = FlowTrace { trace_id: gone.trace_id, ..trace("new", 1) };
+    storage.store_trace(new.clone()).await.expect("stored");
+    for (part, found) in [("gone actor", vec![]), ("new actor", vec![new])] {
+        let query = TraceQuery { actor_filter: Some(part.into()), ..TraceQuery::default() };
+        assert!(storage.query_traces(query).await.expect("it answers") == found, "{part}");
+    }
+    assert!(!keys(&server).iter().any(|key| key.contains("gone")), "{:?}", keys(&server));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,17 +175,15 @@ async fn what_a_writer_left_without_an_end_gets_one() {
     for key in keys(&server).iter().filter(|key| key.contains(&left.trace_id.to_string())) {
         redis::cmd("PERSIST").arg(key).exec(&mut operator).expect("it is done");
     }
-    for key in
-        keys(&server).iter().filter(|key| key.contains(&expired.trace_id.to_string()) && !key.starts_with("index:"))
-    {
-        redis::cmd("DEL").arg(key).exec(&mut operator).expect("it is done");
+    for kind in ["trace", "events", "bodies"] {
+        redis::cmd("DEL").arg(format!("{kind}:{}", expired.trace_id)).exec(&mut operator).expect("it is done");
     }
     for id in [left.trace_id, expired.trace_id] {
         redis::cmd("ZADD").arg("traces").arg(1).arg(id.as_uuid().as_bytes()).exec(&mut operator).expect("it is done");
     }
     storage.store_trace(trace("next", 0)).await.expect("stored");
     assert!(storage.get_trace(left.trace_id).await.expect("it answers") == Some(left.clone()));
-    for kind in ["trace", "events", "bodies", "about"] {
+    for kind in ["trace", "events", "bodies"] {
         let ttl: i64 =
             redis::cmd("TTL").arg(format!("{kind}:{}", left.trace_id)).query(&mut operator).expect("it answers");
         assert!((90..=100).contains(&ttl), "{kind}: {ttl} s");
@@ -177,9 +200,8 @@ async fn a_write_extends_the_life_of_the_whole_trace() {
     let forever = open(server.url(), "", json!({})).await.expect("it opens");
     let mut operator = operator(&server);
     let mut lives = |least: i64, most: i64| {
-        for key in keys(&server)
-            .iter()
-            .filter(|key| ["trace:", "events:", "bodies:", "about:"].iter().any(|kind| key.starts_with(kind)))
+        for key in
+            keys(&server).iter().filter(|key| ["trace:", "events:", "bodies:"].iter().any(|kind| key.starts_with(kind)))
         {
             let ttl: i64 = redis::cmd("TTL").arg(key).query(&mut operator).expect("it answers");
             assert!((least..=most).contains(&ttl), "{key}: {ttl} s");
@@ -199,6 +221,176 @@ async fn a_write_extends_the_life_of_the_whole_trace() {
         .expect("stored");
     lives(-1, -1);
     assert_eq!(keys(&server).iter().filter(|key| key.contains(&stored.trace_id.to_string())).count(), 5);
+}
+
+/// The keys that a server has looked up for commands that read.
+fn looked_up(server: &RedisServer) -> u64 {
+    let stats: String = redis::cmd("INFO").arg("stats").query(&mut operator(server)).expect("it answers");
+    let figure = |name: &str| stats.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    figure("keyspace_hits:").expect("it counts") + figure("keyspace_misses:").expect("it counts")
+}
+
+/// A store with a few traces among so many others, which began before and after; `failing`: whether something went wrong in
+/// the others, or in the few.
+async fn few_among(server: &RedisServer, others: u32, failing: bool) -> (PluginBackend, Vec<FlowTrace>) {
+    redis::cmd("FLUSHALL").exec(&mut operator(server)).expect("it is done");
+    let storage = open(server.url(), "", json!({})).await.expect("it opens");
+    let begin = trace("f", 0).start_time;
+    let one = |number: u32, rare: bool| {
+        let mut trace = trace(if rare { "rare" } else { "common" }, 1);
+        trace.start_time = begin + Duration::from_secs(number.into());
+        let took = if rare { Duration::from_secs(90) } else { Duration::from_millis(500) };
+        trace.end_time = Some(trace.start_time + took);
+        trace.status = match rare {
+            true if failing => ExecutionStatus::Running,
+            true => ExecutionStatus::Failed { error: "disk full".into() },
+            false if failing => ExecutionStatus::Failed { error: "no route".into() },
+            false => ExecutionStatus::Completed,
+        };
+        trace.events[0].event_type = if rare { TraceEventType::NetworkEvent } else { TraceEventType::ActorStarted };
+        trace
+    };
+    let traces: Vec<_> = (0..others).map(|number| one(number, number % (others / 5) == others / 10)).collect();
+    storage.store_traces(traces.clone()).await.expect("stored");
+    let mut few: Vec<_> = traces.into_iter().filter(|trace| trace.flow_id == FlowId::new("rare")).collect();
+    few.sort_by_key(|trace| std::cmp::Reverse(trace.start_time));
+    assert_eq!(few.len(), 5);
+    (storage, few)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_for_few_traces_reads_as_many_keys_among_many_as_among_some() {
+    let server = RedisServer::start();
+    let queries = |few: &[FlowTrace], failing: bool| {
+        let all = TraceQuery::default;
+        let middle = few[2].start_time;
+        vec![
+            ("flow", TraceQuery { flow_id: Some(FlowId::new("rare")), ..all() }),
+            ("execution", TraceQuery { execution_id: Some(few[1].execution_id), ..all() }),
+            ("time", TraceQuery { time_range: Some((middle, middle)), ..all() }),
+            ("status", TraceQuery { status: Some(few[0].status.clone()), ..all() }),
+            ("actor", TraceQuery { actor_filter: Some("are act".into()), ..all() }),
+            ("kind", TraceQuery { event_types: Some([TraceEventKind::NetworkEvent].into()), ..all() }),
+            ("tag", TraceQuery { tags: [("team".into(), "rare".into())].into(), ..all() }),
+            ("shortest", TraceQuery { min_duration: Some(Duration::from_secs(10)), ..all() }),
+            (
+                "longest",
+                TraceQuery {
+                    min_duration: Some(Duration::from_secs(80)),
+                    max_duration: Some(Duration::from_secs(100)),
+                    ..all()
+                },
+            ),
+            ("health", TraceQuery { has_error: Some(!failing), ..all() }),
+        ]
+    };
+    for failing in [true, false] {
+        let mut read = Vec::new();
+        for others in [300, 1_500] {
+            let (storage, few) = few_among(&server, others, failing).await;
+            let mut keys = Vec::new();
+            for (predicate, query) in queries(&few, failing) {
+                for order in [SortOrder::NewestFirst, SortOrder::OldestFirst] {
+                    let before = looked_up(&server);
+                    let found = storage.query_traces(TraceQuery { order, ..query.clone() }).await.expect("it answers");
+                    keys.push((predicate, looked_up(&server) - before));
+                    let expected = match predicate {
+                        "execution" => 1..2,
+                        "time" => 2..3,
+                        _ => 0..5,
+                    };
+                    let mut expected = few[expected].to_vec();
+                    if order == SortOrder::OldestFirst {
+                        expected.reverse();
+                    }
+                    assert!(found == expected, "{predicate}, {order:?}: {} found", found.len());
+                }
+            }
+            read.push(keys);
+        }
+        assert_eq!(read[0], read[1], "among 300, and among 1,500");
+        assert!(read[1].iter().all(|(_, keys)| *keys < 300), "{:?}", read[1]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_are_found_by_their_actors_in_whatever_order_they_were_written() {
+    let server = RedisServer::start();
+    let storage = open(server.url(), "", json!({})).await.expect("it opens");
+    let whole = trace("f[*]", 3);
+    let header = FlowTrace { events: Vec::new(), ..whole.clone() };
+    let found = async |part: &str| {
+        let query = TraceQuery { actor_filter: Some(part.into()), ..TraceQuery::default() };
+        storage.query_traces(query).await.expect("it answers").len()
+    };
+    // Events before the header, the header, events after it, and the header with another start.
+    let event = |number: usize| whole.events[number].clone();
+    storage.store_event(whole.trace_id, event(0)).await.expect("stored");
+    assert_eq!(found("actor 0").await, 0, "it is no trace yet");
+    storage.store_trace(header.clone()).await.expect("stored");
+    storage.store_event(whole.trace_id, event(1)).await.expect("stored");
+    assert_eq!((found("f[*] actor 0").await, found("[*] actor 1").await, found("actor 2").await), (1, 1, 0));
+    let start_time = header.start_time + Duration::from_secs(60);
+    storage.store_trace(FlowTrace { start_time, ..header.clone() }).await.expect("stored");
+    storage.store_event(whole.trace_id, event(2)).await.expect("stored");
+    for part in ["actor 0", "actor 1", "actor 2", "f[*]", ""] {
+        assert_eq!(found(part).await, 1, "{part}");
+    }
+    for part in ["Actor 0", "f* actor", "actor ?", "actor 3"] {
+        assert_eq!(found(part).await, 0, "{part}");
+    }
+    let mut operator = operator(&server);
+    for key in keys(&server).iter().filter(|key| key.starts_with("by:actor:") || key.starts_with("by:kind:")) {
+        let places: u64 = redis::cmd("ZCARD").arg(key).query(&mut operator).expect("it answers");
+        assert_eq!(places, 1, "{key}: what it moved from is not left behind");
+    }
+    assert!(storage.delete_trace(whole.trace_id).await.expect("deleted"));
+    assert_eq!(keys(&server), ["layout"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_headers_written_at_once_are_found_by_actor() {
+    let server = RedisServer::start();
+    let stores = [
+        open(server.url(), "", json!({})).await.expect("it opens"),
+        open(server.url(), "", json!({})).await.expect("it opens"),
+    ];
+    let traces: Vec<_> = (0..20).map(|_| trace("f", 8)).collect();
+    let headers = async {
+        for round in 0..8 {
+            let later = |trace: &FlowTrace| FlowTrace {
+                start_time: trace.start_time + Duration::from_secs(round),
+                events: Vec::new(),
+                ..trace.clone()
+            };
+            stores[0].store_traces(traces.iter().map(later).collect()).await.expect("stored");
+        }
+    };
+    let events = async {
+        for number in 0..8 {
+            let of_each = traces.iter().map(|trace| (trace.trace_id, trace.events[number].clone()));
+            stores[1].store_events(of_each.collect()).await.expect("stored");
+        }
+    };
+    tokio::join!(headers, events);
+    for number in 0..8 {
+        let query = TraceQuery { actor_filter: Some(format!("actor {number}")), ..TraceQuery::default() };
+        assert_eq!(stores[0].query_traces(query).await.expect("it answers").len(), traces.len(), "actor {number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_an_earlier_layout_is_refused_with_what_to_do() {
+    let server = RedisServer::start();
+    let mut operator = operator(&server);
+    // What every earlier version wrote.
+    redis::cmd("ZADD").arg("traces").arg("+inf").arg("0123456789abcdef").exec(&mut operator).expect("it is done");
+    let before = keys(&server);
+    let Err(error) = open(server.url(), "", json!({})).await else { panic!("it opens") };
+    let message = error.to_string();
+    assert!(message.contains("layout 1") && message.contains("another database or prefix"), "{message}");
+    assert_eq!(keys(&server), before, "it is left alone");
+    open(server.url(), "new:", json!({})).await.expect("there is room beside it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,11 +491,11 @@ async fn pages_go_on_where_they_ended_among_thousands_of_one_start() {
     });
     let mut traces: Vec<_> = traces.collect();
     storage.store_traces(traces.clone()).await.expect("stored");
-    for order in [reflow_tracing::SortOrder::NewestFirst, reflow_tracing::SortOrder::OldestFirst] {
+    for order in [SortOrder::NewestFirst, SortOrder::OldestFirst] {
         traces.sort_by_key(|trace| trace.trace_id);
         traces.sort_by(|a, b| match order {
-            reflow_tracing::SortOrder::NewestFirst => b.start_time.cmp(&a.start_time),
-            reflow_tracing::SortOrder::OldestFirst => a.start_time.cmp(&b.start_time),
+            SortOrder::NewestFirst => b.start_time.cmp(&a.start_time),
+            SortOrder::OldestFirst => a.start_time.cmp(&b.start_time),
         });
         // One predicate that an index decides, one that it does not.
         let wanted = traces.iter().filter(|trace| trace.end_time.is_some());

@@ -1,5 +1,7 @@
 //! The command line of the program `reflow-tracing`.
 
+#[cfg(feature = "postgres")]
+mod doctor;
 mod get;
 mod output;
 #[cfg(feature = "plugins")]
@@ -45,6 +47,8 @@ enum Command {
     Retain(retain::Args),
     #[cfg(feature = "postgres")]
     Schema(schema::Args),
+    #[cfg(feature = "postgres")]
+    Doctor(doctor::Args),
     #[cfg(feature = "plugins")]
     Plugin(plugin::Args),
 }
@@ -79,7 +83,7 @@ async fn open(config: &Config) -> anyhow::Result<Arc<dyn StorageBackend>> {
 }
 
 /// Runs the program with the arguments of the process. Its exit code is 0 when everything was done, 1 when not, and 2
-/// when the arguments make no sense.
+/// when the arguments make no sense; `doctor` has one more.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
@@ -88,7 +92,7 @@ pub fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // When nobody reads it there is nobody to tell.
             let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
@@ -108,10 +112,10 @@ fn with_causes(error: &anyhow::Error) -> String {
     message
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start threads")?;
     runtime.block_on(async {
-        match cli.command {
+        let done = match cli.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Query(args) => query::run(args).await,
             Command::Get(args) => get::run(args).await,
@@ -119,9 +123,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Retain(args) => retain::run(args).await,
             #[cfg(feature = "postgres")]
             Command::Schema(args) => schema::run(args),
+            #[cfg(feature = "postgres")]
+            Command::Doctor(args) => return doctor::run(args).await,
             #[cfg(feature = "plugins")]
             Command::Plugin(args) => plugin::run(args).await,
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     })
 }
 

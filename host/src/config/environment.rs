@@ -58,6 +58,15 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
+    #[cfg(feature = "postgres")]
+    Variable {
+        name: "REFLOW_TRACING_POSTGRES_READ_REPLICA_URL",
+        expected: NOT_EMPTY,
+        set: |config, value| {
+            config.storage.postgres.read_replica_url = Some(not_empty(value)?);
+            Some(())
+        },
+    },
 ];
 
 fn not_empty(value: &str) -> Option<String> {
@@ -123,9 +132,13 @@ mod tests {
 
     #[cfg(feature = "postgres")]
     #[test]
-    fn the_url_of_postgres_has_a_variable() {
+    fn the_urls_of_postgres_have_variables() {
         let config = apply_to_default(&[("REFLOW_TRACING_POSTGRES_URL", "postgresql://other/db")]).unwrap();
         assert_eq!(config.storage.postgres.connection_url, "postgresql://other/db");
+        assert_eq!(config.storage.postgres.read_replica_url, None);
+        let config =
+            apply_to_default(&[("REFLOW_TRACING_POSTGRES_READ_REPLICA_URL", "postgresql://replica/db")]).unwrap();
+        assert_eq!(config.storage.postgres.read_replica_url.as_deref(), Some("postgresql://replica/db"));
     }
 
     #[test]

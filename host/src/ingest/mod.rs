@@ -19,7 +19,7 @@ pub use session::{Session, UNKNOWN_FLOW};
 use directory::Directory;
 use futures::FutureExt;
 
-use crate::storage::{FlowTrace, StorageBackend, StorageError, TraceId};
+use crate::storage::{StorageBackend, StorageError};
 
 /// What all senders share: the store, the queue of writes to it, and the live stream.
 #[derive(Clone)]
@@ -46,17 +46,6 @@ impl Ingest {
     /// The queue of writes to the store.
     pub fn committer(&self) -> &Committer {
         &self.committer
-    }
-
-    /// The header of a trace that an event names, if the store has one.
-    ///
-    /// While a store that spools can't be asked, an id that nobody here knows is taken for one that Reflow's client made up,
-    /// as it does for every event: to wait for the answer would be to wait for the store.
-    async fn find(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, CommitError> {
-        match self.directory.find(trace_id).await {
-            Err(error) if error.is_retryable() && self.storage.spools() => Ok(None),
-            answer => answer,
-        }
     }
 
     /// The events as they are stored.

@@ -60,7 +60,7 @@ impl Session {
         let may_be_stored = started_here.is_none();
         let target = started_here.unwrap_or_else(|| self.current());
         async move {
-            if may_be_stored && let Some(FlowTrace { flow_id, status, .. }) = ingest.find(trace_id).await? {
+            if may_be_stored && let Some(FlowTrace { flow_id, status, .. }) = ingest.directory.find(trace_id).await? {
                 return ingest.committer().store(LiveEvent { trace_id, flow_id: Some(flow_id), status, event }).await;
             }
             target.record(&ingest, event).await

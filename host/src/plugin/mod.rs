@@ -17,6 +17,6 @@ use runtime::{engine, instance};
 pub use backend::PluginBackend;
 pub use capabilities::metrics::{Distribution, Figure};
 pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
-pub use policy::{Grants, Limits, PluginConfig, RedisGrant};
+pub use policy::{Grants, HttpGrant, Limits, PluginConfig, RedisGrant};
 pub use runtime::supervisor::{LatencyBucket, PluginCalls, PluginErrors, PluginReport};
 pub use runtime::{PluginComponent, PluginRuntime, PluginRuntimeConfig};

@@ -40,11 +40,11 @@ pub struct Grants {
     pub redis: BTreeMap<String, RedisGrant>,
     /// Buckets of keys and values: label to URL. `file:PATH` is a file, which is created with its folder when it is missing,
     /// `memory:` lasts as long as the plugin is open and takes 64 MiB at most (`memory:?max_mb=256`), `redis://..` is a
-    /// Redis server, on which its keys begin with `keyvalue:` (`redis://..?prefix=mine:`).
+    /// Redis server, on which its keys begin with `keyvalue:` (`redis://..?prefix=mine:`); of `rediss://..?ca=FILE` only
+    /// certificates of the authorities in the file are accepted.
     pub keyvalue: BTreeMap<String, String>,
-    /// Origins that HTTP requests may go to: scheme, host and port, for example `https://api.example.com`,
-    /// `http://localhost:8123`, or `https://*.example.com` for every name below example.com.
-    pub http: Vec<String>,
+    /// Origins that HTTP requests may go to.
+    pub http: Vec<HttpGrant>,
     /// Secrets: label to source. `env:NAME` is a variable of the host's environment, `file:PATH` the content of a file.
     pub secrets: BTreeMap<String, String>,
 }
@@ -87,6 +87,9 @@ pub struct RedisGrant {
     pub prefix: String,
     /// Whether it may run scripts, which may reach keys without the prefix.
     pub scripts: bool,
+    /// Certificate authorities, in PEM: of a `rediss://` server only certificates of theirs are accepted. Otherwise those of
+    /// the authorities that browsers trust.
+    pub ca: Option<PathBuf>,
 }
 
 impl fmt::Debug for RedisGrant {
@@ -94,12 +97,13 @@ impl fmt::Debug for RedisGrant {
         f.debug_struct("RedisGrant")
             .field("prefix", &self.prefix)
             .field("scripts", &self.scripts)
+            .field("ca", &self.ca)
             .finish_non_exhaustive()
     }
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, deny_unknown_fields, expecting = "a URL, or a table of `url`, `prefix` and `scripts`")]
+#[serde(untagged, deny_unknown_fields, expecting = "a URL, or a table of `url`, `prefix`, `scripts` and `ca`")]
 enum RedisGrantForm {
     Url(String),
     #[serde(rename_all = "snake_case")]
@@ -109,6 +113,8 @@ enum RedisGrantForm {
         prefix: String,
         #[serde(default)]
         scripts: bool,
+        #[serde(default)]
+        ca: Option<PathBuf>,
     },
 }
 
@@ -116,8 +122,46 @@ impl From<RedisGrantForm> for RedisGrant {
     fn from(form: RedisGrantForm) -> Self {
         match form {
             RedisGrantForm::Url(url) => Self { url, ..Self::default() },
-            RedisGrantForm::Table { url, prefix, scripts } => Self { url, prefix, scripts },
+            RedisGrantForm::Table { url, prefix, scripts, ca } => Self { url, prefix, scripts, ca },
         }
+    }
+}
+
+/// An origin that HTTP requests may go to: in the configuration a text, or a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "HttpGrantForm")]
+pub struct HttpGrant {
+    /// Scheme, host and port, for example `https://api.example.com`, `http://localhost:8123`, or `https://*.example.com` for
+    /// every name below example.com.
+    pub origin: String,
+    /// Certificate authorities, in PEM: only certificates of theirs are accepted. Otherwise those of the authorities that
+    /// browsers trust.
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields, expecting = "an origin, or a table of `origin` and `ca`")]
+enum HttpGrantForm {
+    Origin(String),
+    Table {
+        origin: String,
+        #[serde(default)]
+        ca: Option<PathBuf>,
+    },
+}
+
+impl From<HttpGrantForm> for HttpGrant {
+    fn from(form: HttpGrantForm) -> Self {
+        match form {
+            HttpGrantForm::Origin(origin) => Self { origin, ca: None },
+            HttpGrantForm::Table { origin, ca } => Self { origin, ca },
+        }
+    }
+}
+
+impl From<&str> for HttpGrant {
+    fn from(origin: &str) -> Self {
+        Self { origin: origin.into(), ca: None }
     }
 }
 

@@ -58,6 +58,11 @@ pub trait StorageBackend: Send + Sync {
     /// Whether the store can do its work now. MUST reach what a write would need; MUST NOT change anything.
     async fn health_check(&self) -> Result<(), StorageError>;
 
+    /// What an operator should know although the store can do its work; empty when there is nothing. MUST NOT wait.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Stores several traces, like [`store_trace`](Self::store_trace) for each.
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         traces.iter().try_for_each(FlowTrace::validate)?;
@@ -132,27 +137,17 @@ pub trait StorageBackend: Send + Sync {
         super::paging::delete_before(self, time).await
     }
 
-    /// Drops wholesale what started before `time`, where the backend keeps it together: in partitions by time, for example.
-    /// Says how many traces that were. It MAY leave any of them; [`delete_before`](Self::delete_before) is thorough.
-    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        let _ = time;
-        Ok(0)
-    }
-
-    /// Where the parts end that [`drop_expired`](Self::drop_expired) drops, ascending; none where there are no parts.
-    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
-        Ok(Vec::new())
+    /// Drops the oldest traces wholesale, where the store keeps traces together by time, in partitions for example: those of the
+    /// oldest part that has any, if it ended at `ended_by` or before. Says how many there were, 0 when there is no such part;
+    /// `None` where traces are not kept in parts.
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        let _ = ended_by;
+        Ok(None)
     }
 
     /// What started before this time is deleted by the backend itself, by a setting of its own, sooner or later.
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         None
-    }
-
-    /// Whether writes are taken while the backend behind this one is away, so that reads may fail as
-    /// [`StorageError::Unavailable`] where writes don't.
-    fn spools(&self) -> bool {
-        false
     }
 
     /// The versions of a flow among its stored traces, ascending, each once.
@@ -165,15 +160,10 @@ pub trait StorageBackend: Send + Sync {
         super::paging::stats(self).await
     }
 
-    /// The bytes that the store takes up, where the backend can tell: what [`stats`](Self::stats) says, without counting.
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        Ok(self.stats().await?.bytes)
-    }
-
     /// How the store performs. Latencies are those that [`Metered`](super::layers::metrics::Metered) measured, which is
-    /// around every built-in backend; without it they are 0.
+    /// around every built-in backend; without it they are 0. To tell the size of the store, a backend SHOULD NOT count what is in it.
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
-        Ok(StorageMetrics::unmeasured(self.size_bytes().await?))
+        Ok(StorageMetrics::unmeasured(self.stats().await?.bytes))
     }
 
     /// Waits until everything acknowledged is where a crash of the machine can't reach it, as far as the backend can tell.

@@ -22,7 +22,7 @@ pub use error::StorageError;
 pub use layers::metrics::{CallMetrics, StorageMetrics};
 pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};
 #[cfg(feature = "postgres")]
-pub use postgres::{PartitionInterval, PostgresConfig, PostgresStorage};
+pub use postgres::{PartitionInterval, PostgresConfig, PostgresStorage, ServerSettings, SettingAdvice, SettingChange};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{JournalMode, SqliteConfig, SqliteStorage, SynchronousMode, TempStore};
 

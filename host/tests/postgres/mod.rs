@@ -3,8 +3,11 @@
 mod contract;
 mod faults;
 mod partitions;
+mod pool;
 mod queries;
+mod replica;
 mod schema;
+mod tls;
 mod views;
 
 use std::sync::Arc;

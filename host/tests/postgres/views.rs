@@ -1,12 +1,11 @@
 //! What people read with SQL of their own. The queries are those of `docs/postgresql.md`.
 
 use chrono::{DateTime, TimeDelta};
-use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend};
+use reflow_tracing::storage::StorageBackend;
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, MessageSnapshot, TraceEvent, TraceEventData, TraceEventType};
 use serde_json::json;
 
-use super::{config, event, query, storage, trace};
-use crate::servers::Postgres;
+use super::{event, query, storage, trace};
 
 /// The examples of the page, in its order.
 fn examples() -> Vec<String> {
@@ -93,18 +92,4 @@ async fn the_examples_of_the_page_answer() {
     assert_eq!(answers[2], "invoices|1|1|100.0");
     assert_eq!(answers[3], "3");
     assert_eq!(answers.len(), 4);
-}
-
-#[tokio::test]
-async fn attributes_are_found_through_their_index_when_there_is_one() {
-    let server = Postgres::shared();
-    let config = PostgresConfig { enable_gin_index: true, ..config(&server) };
-    let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
-    storage.store_trace(session()).await.unwrap();
-    let plan = query(
-        &server,
-        &config,
-        r#"SET enable_seqscan = off; EXPLAIN SELECT event_id FROM trace_events WHERE attributes @> '{"shard": {"id": 3}}'"#,
-    );
-    assert!(plan.contains("event_by_attribute"), "{plan}");
 }

@@ -3,7 +3,7 @@
 use reflow_tracing_plugin::{Result, Status, StorageError, Trace, TraceQuery, Uuid};
 use serde::{Deserialize, Serialize};
 
-use crate::key;
+use crate::{duration, key};
 
 /// The searchable fields of a header, as `index:ID` keeps them: which indexes the trace stands in follows from them.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Header {
         postcard::from_bytes(bytes).map_err(damaged)
     }
 
-    /// The indexes that it stands in.
+    /// The indexes that it stands in, as far as the header tells.
     pub fn indexes(&self) -> Vec<String> {
         let (high, low) = self.execution;
         let mut indexes = vec![
@@ -48,8 +48,15 @@ impl Header {
             key::by_execution(Uuid { high, low }),
             key::by_status(&self.status),
         ];
+        indexes.extend(self.error.as_deref().map(key::by_error));
+        indexes.extend(self.took().map(|took| key::by_step(duration::step(took))));
         indexes.extend(self.tags.iter().map(|(name, value)| key::by_tag(name, value)));
         indexes
+    }
+
+    /// How long it took, once it has ended, in nanoseconds.
+    fn took(&self) -> Option<i128> {
+        self.end.map(|end| i128::from(end) - i128::from(self.start))
     }
 
     pub fn has_failed(&self) -> bool {
@@ -58,7 +65,7 @@ impl Header {
 
     /// Whether it is asked for, as far as the header tells.
     pub fn matches(&self, query: &TraceQuery) -> bool {
-        let took = self.end.map(|end| i128::from(end) - i128::from(self.start));
+        let took = self.took();
         query.flow_id.as_ref().is_none_or(|flow| *flow == self.flow)
             && query.execution_id.is_none_or(|id| (id.high, id.low) == self.execution)
             && query.start_from.is_none_or(|from| self.start >= from)
@@ -71,17 +78,8 @@ impl Header {
     }
 }
 
-/// The indexes that hold every trace that is asked for.
-pub fn indexes_of(query: &TraceQuery) -> Vec<String> {
-    let mut indexes = vec![key::BY_START.to_owned()];
-    indexes.extend(query.flow_id.as_deref().map(key::by_flow));
-    indexes.extend(query.execution_id.map(key::by_execution));
-    indexes.extend(query.status.map(|status| key::by_status(status_name(status))));
-    indexes.extend(query.tags.iter().map(|(name, value)| key::by_tag(name, value)));
-    indexes
-}
-
-fn status_name(status: Status) -> &'static str {
+/// As it is stored.
+pub fn status_name(status: Status) -> &'static str {
     match status {
         Status::Pending => "Pending",
         Status::Running => "Running",

@@ -7,17 +7,27 @@
 //! | `bodies:ID` | hash | place to body of the event, which counts as stored once this is there |
 //! | `about:ID` | set | what the events are about, to search by: see [`about`](crate::about) |
 //! | `index:ID` | string | the header's searchable fields, as they stand in the indexes |
-//! | `by:..` | sorted set | an index: the places of traces, all with score 0 |
+//! | `by:..` | sorted set | an index: the places of traces with a header, all with score 0: see [`index`](crate::index) |
+//! | `actors` | set | the id of every actor that there is an index of: see [`actors`](crate::actors) |
 //! | `traces` | sorted set | the id of every trace, scored with the time at which it expires |
+//! | `layout` | string | the version of all this |
 //!
-//! With a lifetime, the first four expire together; the others follow when a later write sweeps them out.
+//! With a lifetime, the first three expire together; the others follow when a later write sweeps them out.
 
 use reflow_tracing_plugin::Uuid;
 
 /// The id of every trace that there is anything of.
 pub const TRACES: &str = "traces";
+/// The id of every actor.
+pub const ACTORS: &str = "actors";
+/// The version of the layout.
+pub const LAYOUT: &str = "layout";
 /// All traces with a header, by their start.
 pub const BY_START: &str = "by:start";
+/// Those in which something went wrong.
+pub const BY_FAILED: &str = "by:failed";
+/// Those in which nothing did, as far as is known.
+pub const BY_SOUND: &str = "by:sound";
 
 pub fn trace(id: Uuid) -> String {
     format!("trace:{}", hyphenated(id))
@@ -51,9 +61,31 @@ pub fn by_status(status: &str) -> String {
     format!("by:status:{status}")
 }
 
+/// By a digest of the text, which may be long. Traces with another error of the same digest are sorted out by whoever reads.
+pub fn by_error(error: &str) -> String {
+    // FNV-1a.
+    let digest = error
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("by:error:{digest:016x}")
+}
+
 /// The length tells where the name ends.
 pub fn by_tag(name: &str, value: &str) -> String {
     format!("by:tag:{}:{name}={value}", name.len())
+}
+
+/// By how long traces took, in steps: see [`duration`](crate::duration).
+pub fn by_step(step: u16) -> String {
+    format!("by:took:{step}")
+}
+
+pub fn by_actor(actor: &str) -> String {
+    format!("by:actor:{actor}")
+}
+
+pub fn by_kind(kind: &str) -> String {
+    format!("by:kind:{kind}")
 }
 
 fn hyphenated(id: Uuid) -> String {

@@ -13,8 +13,12 @@
 //! configured to be (`appendonly`); a server that evicts keys loses traces.
 
 mod about;
+mod actors;
+mod duration;
 mod header;
+mod index;
 mod key;
+mod layout;
 mod lifetime;
 mod place;
 mod remove;
@@ -24,15 +28,16 @@ mod walk;
 
 use std::collections::BTreeMap;
 
+use about::About;
 use header::Header;
+use index::{Known, TRACES_A_TRANSACTION, TRIES};
 use lifetime::{Lifetime, of_events};
-use place::{Place, checked_token};
+use place::checked_token;
 use reflow_tracing_plugin::redis::{Command, Connection, Part, Reply, Template, field, fixed, sortable};
 use reflow_tracing_plugin::{
     Backend, Column, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage,
     TraceQuery, Uuid, export,
 };
-use remove::{TRACES_A_TRANSACTION, TRIES};
 use settings::Settings;
 
 export!(Redis);
@@ -49,7 +54,10 @@ struct Redis {
 
 impl Backend for Redis {
     fn open(config: &str) -> Result<Self> {
-        Ok(Self { settings: Settings::parse(config)?, server: Connection::open("default")? })
+        let settings = Settings::parse(config)?;
+        let server = Connection::open("default")?;
+        layout::check(&server)?;
+        Ok(Self { settings, server })
     }
 
     fn info(&self) -> Info {
@@ -61,6 +69,8 @@ impl Backend for Redis {
         let traces: BTreeMap<_, _> = traces.into_iter().map(|trace| (trace.trace_id.to_bytes(), trace)).collect();
         let traces: Vec<_> = traces.into_values().collect();
         let lifetime = Lifetime::from_now(&self.server, &self.settings)?;
+        let ids: Vec<_> = traces.iter().map(|trace| trace.trace_id).collect();
+        remove::sweep_these(&self.server, lifetime, &ids)?;
         for traces in traces.chunks(TRACES_A_TRANSACTION) {
             self.replace_headers(traces, lifetime)?;
         }
@@ -70,10 +80,12 @@ impl Backend for Redis {
     fn store_events(&self, events: &EventBatch) -> Result<()> {
         let ids = distinct_traces(events)?;
         let lifetime = Lifetime::from_now(&self.server, &self.settings)?;
+        remove::sweep_these(&self.server, lifetime, &ids)?;
         // Before, so that nothing that is there expires meanwhile, and what is added is noted whatever happens then.
         for ids in ids.chunks(KEYS_A_CALL) {
             let all = |id: &Uuid| lifetime.extend(of_events(*id).into_iter().chain([key::trace(*id)]));
-            self.server.run(ids.iter().flat_map(|id| [lifetime.note(*id)].into_iter().chain(all(id))))?;
+            let each = ids.iter().flat_map(|id| [lifetime.note(*id)].into_iter().chain(all(id)));
+            self.server.run([layout::note()].into_iter().chain(each))?;
         }
         self.server.run_batch_unless(is_stored(), store_event(), events)?;
         // After, for what was added, and in case that the trace was deleted meanwhile.
@@ -82,7 +94,9 @@ impl Backend for Redis {
                 Lifetime::Forever => Vec::new(),
                 Lifetime::Until { .. } => lifetime.extend(of_events(*id)).collect(),
             };
-            self.server.run(ids.iter().flat_map(|id| [lifetime.note(*id)].into_iter().chain(added(id))))?;
+            let each = ids.iter().flat_map(|id| [lifetime.note(*id)].into_iter().chain(added(id)));
+            let headers = self.server.run([index::headers(ids)].into_iter().chain(each))?.swap_remove(0);
+            index::add_events(&self.server, ids, headers, events)?;
         }
         remove::sweep(&self.server, lifetime, LEAST_SWEPT.max(2 * ids.len()))
     }
@@ -169,26 +183,28 @@ impl Redis {
     fn replace_headers(&self, traces: &[Trace], lifetime: Lifetime) -> Result<()> {
         let ids: Vec<_> = traces.iter().map(|trace| trace.trace_id).collect();
         for _ in 0..TRIES {
-            let indexed = remove::read_indexes(&self.server, &ids)?;
-            let mut commands = Vec::new();
-            for (trace, indexed) in traces.iter().zip(&indexed) {
-                let (id, header) = (trace.trace_id, Header::of(trace));
-                if let Some(indexed) = indexed {
-                    commands.extend(remove::from_indexes(id, indexed)?);
-                }
-                let place = Place { start: header.start, id }.to_bytes();
-                let add = |index| Command::new("ZADD").arg(index).number(0).arg(&*place);
-                commands.extend(header.indexes().into_iter().map(add));
-                commands.push(Command::new("SET").arg(key::index(id)).arg(header.encode()?));
-                commands.push(lifetime.set(key::trace(id), trace.body.clone()));
-                commands.push(lifetime.note(id));
-                commands.extend(lifetime.extend(of_events(id)));
+            let old = index::read(&self.server, &ids)?;
+            let unchanged: Vec<_> = old.iter().map(Known::unchanged).collect();
+            let new = old.iter().zip(traces).map(|(old, trace)| old.with(Some(Header::of(trace))));
+            let new = new.collect::<Result<Vec<_>>>()?;
+            // The answers to these tell what was stored of their events meanwhile.
+            let mut commands: Vec<_> = ids.iter().copied().map(about::read).collect();
+            commands.push(layout::note());
+            for ((trace, old), new) in traces.iter().zip(&old).zip(&new) {
+                commands.extend(old.leave());
+                commands.extend(new.enter());
+                commands.push(lifetime.set(key::trace(new.id), trace.body.clone()));
+                commands.push(lifetime.note(new.id));
+                commands.extend(lifetime.extend(of_events(new.id)));
             }
-            if self.server.run_if(&remove::unchanged(&ids, &indexed), commands)?.is_some() {
+            if let Some(abouts) = self.server.run_if(&unchanged, commands)? {
+                for ((old, new), about) in old.into_iter().zip(new).zip(abouts) {
+                    index::catch_up(&self.server, old, new, About::of(about)?)?;
+                }
                 return Ok(());
             }
         }
-        Err(remove::contended())
+        Err(index::contended())
     }
 
     /// The earliest or the latest start.
@@ -227,8 +243,9 @@ fn is_stored() -> Template {
 /// stored again as a whole.
 fn store_event() -> [Template; 3] {
     [
-        about::remember(),
+        // First, or what it is about could be taken for what is left of a trace that has expired.
         Template::new("ZADD").arg([fixed("events:"), field("trace-id")]).arg([fixed("0")]).arg(place()),
+        about::remember(),
         Template::new("HSETNX").arg([fixed("bodies:"), field("trace-id")]).arg(place()).arg([field("body")]),
     ]
 }

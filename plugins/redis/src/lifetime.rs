@@ -63,7 +63,7 @@ impl Lifetime {
     }
 }
 
-/// The keys of what is known from a trace's events.
-pub fn of_events(id: Uuid) -> [String; 3] {
-    [key::events(id), key::bodies(id), key::about(id)]
+/// The keys of a trace's events.
+pub fn of_events(id: Uuid) -> [String; 2] {
+    [key::events(id), key::bodies(id)]
 }

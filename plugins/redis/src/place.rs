@@ -3,9 +3,9 @@
 use reflow_tracing_plugin::{Result, StorageError, Uuid};
 
 /// Bytes of a start.
-const TIME: usize = 8;
+pub const TIME: usize = 8;
 /// Bytes of a place.
-const PLACE: usize = 24;
+pub const PLACE: usize = 24;
 
 /// The place of a trace; also the token of the page that it ends.
 #[derive(Debug, Clone, Copy)]

@@ -2,46 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use reflow_tracing_plugin::redis::{Command, Connection, Expectation, Reply};
-use reflow_tracing_plugin::{Result, StorageError, Uuid};
+use reflow_tracing_plugin::redis::{Command, Connection, Expectation};
+use reflow_tracing_plugin::{Result, Uuid};
 
-use crate::header::Header;
-use crate::key;
+use crate::about::{self, About};
+use crate::index::{self, Known, TRACES_A_TRANSACTION, TRIES};
 use crate::lifetime::{Lifetime, of_events};
-use crate::place::Place;
-
-/// Traces that are changed in one transaction.
-pub const TRACES_A_TRANSACTION: usize = 32;
-/// Each try fails only because another's succeeded.
-pub const TRIES: usize = 100;
-
-/// What `index:ID` holds for each trace.
-pub fn read_indexes(server: &Connection, ids: &[Uuid]) -> Result<Vec<Option<Vec<u8>>>> {
-    let read = Command::new("MGET").args(ids.iter().map(|id| key::index(*id)));
-    let found = server.run_one(read)?.into_elements();
-    Ok(found.into_iter().map(Reply::into_bytes).collect())
-}
-
-/// That the traces still stand in the indexes as they did.
-pub fn unchanged(ids: &[Uuid], indexed: &[Option<Vec<u8>>]) -> Vec<Expectation> {
-    let expectation = |(id, value): (&Uuid, &Option<Vec<u8>>)| Expectation {
-        key: key::index(*id).into_bytes(),
-        value: value.clone(),
-    };
-    ids.iter().zip(indexed).map(expectation).collect()
-}
-
-/// Takes a trace out of the indexes, as `index:ID` lists them.
-pub fn from_indexes(id: Uuid, indexed: &[u8]) -> Result<Vec<Command>> {
-    let header = Header::decode(indexed)?;
-    let place = Place { start: header.start, id }.to_bytes();
-    Ok(header.indexes().into_iter().map(|index| Command::new("ZREM").arg(index).arg(&*place)).collect())
-}
-
-/// Another writer was at work on the same traces each time.
-pub fn contended() -> StorageError {
-    StorageError::Unavailable("other writers keep changing the same traces".into())
-}
+use crate::{actors, key};
 
 /// Deletes traces with all that there is of them. Says how many there were.
 pub fn delete(server: &Connection, ids: Vec<Uuid>) -> Result<u64> {
@@ -57,30 +24,36 @@ pub fn delete(server: &Connection, ids: Vec<Uuid>) -> Result<u64> {
 
 fn delete_some(server: &Connection, ids: &[Uuid]) -> Result<u64> {
     for _ in 0..TRIES {
-        let indexed = read_indexes(server, ids)?;
+        let known = index::read(server, ids)?;
+        let unchanged: Vec<_> = known.iter().map(Known::unchanged).collect();
         // The answers to these tell whether there was anything: what has expired does not count.
         let mut commands: Vec<_> =
             ids.iter().map(|id| Command::new("DEL").arg(key::trace(*id)).arg(key::events(*id))).collect();
-        for (id, indexed) in ids.iter().zip(&indexed) {
-            if let Some(indexed) = indexed {
-                commands.extend(from_indexes(*id, indexed)?);
-            }
-            commands.extend(forget(*id));
+        commands.extend(ids.iter().copied().map(about::read));
+        commands.extend(known.iter().flat_map(forget));
+        let Some(replies) = server.run_if(&unchanged, commands)? else { continue };
+        let mut replies = replies.into_iter();
+        let existed = replies.by_ref().take(ids.len()).filter(|reply| reply.as_integer() > Some(0)).count();
+        let mut of_actors = BTreeSet::new();
+        for (known, about) in known.into_iter().zip(replies) {
+            let about = About::of(about)?;
+            of_actors.extend(about.actors.iter().cloned());
+            let gone = known.with(None)?;
+            index::catch_up(server, known, gone, about)?;
         }
-        if let Some(replies) = server.run_if(&unchanged(ids, &indexed), commands)? {
-            let existed = replies.iter().take(ids.len()).filter(|reply| reply.as_integer() > Some(0));
-            return Ok(existed.count() as u64);
-        }
+        actors::prune(server, &of_actors)?;
+        return Ok(existed as u64);
     }
-    Err(contended())
+    Err(index::contended())
 }
 
 /// Removes what is left of a trace without header and events.
-fn forget(id: Uuid) -> [Command; 2] {
-    [
-        Command::new("DEL").arg(key::index(id)).arg(key::bodies(id)).arg(key::about(id)),
-        Command::new("ZREM").arg(key::TRACES).arg(id.to_bytes()),
-    ]
+fn forget(known: &Known) -> Vec<Command> {
+    let mut commands = known.leave();
+    let id = known.id;
+    commands.push(Command::new("DEL").arg(key::index(id)).arg(key::bodies(id)).arg(key::about(id)));
+    commands.push(Command::new("ZREM").arg(key::TRACES).arg(id.to_bytes()));
+    commands
 }
 
 /// Takes up to `most` traces that have expired out of the indexes.
@@ -93,21 +66,27 @@ pub fn sweep(server: &Connection, lifetime: Lifetime, most: usize) -> Result<()>
     ids.chunks(TRACES_A_TRANSACTION).try_for_each(|ids| sweep_some(server, lifetime, ids))
 }
 
+/// The same for those of these traces that have expired: what is stored of them from now on is another trace.
+pub fn sweep_these(server: &Connection, lifetime: Lifetime, ids: &[Uuid]) -> Result<()> {
+    let Lifetime::Until { now, .. } = lifetime else { return Ok(()) };
+    let ends = Command::new("ZMSCORE").arg(key::TRACES).args(ids.iter().map(|id| id.to_bytes()));
+    let ends = server.run_one(ends)?.into_elements();
+    let ended = |end: Vec<u8>| str::from_utf8(&end).ok()?.parse::<f64>().ok().map(|end| end <= now as f64);
+    let expired = ids.iter().zip(ends).filter(|(_, end)| end.clone().into_bytes().and_then(ended) == Some(true));
+    let expired: Vec<_> = expired.map(|(id, _)| *id).collect();
+    expired.chunks(TRACES_A_TRANSACTION).try_for_each(|ids| sweep_some(server, lifetime, ids))
+}
+
 /// Takes traces out of the indexes if nothing is left of them.
 fn sweep_some(server: &Connection, lifetime: Lifetime, ids: &[Uuid]) -> Result<()> {
-    let indexed = read_indexes(server, ids)?;
-    let mut expected = unchanged(ids, &indexed);
-    let mut commands = Vec::new();
-    for (id, indexed) in ids.iter().zip(&indexed) {
-        let gone = [key::trace(*id), key::events(*id), key::bodies(*id)];
+    let known = index::read(server, ids)?;
+    let mut expected: Vec<_> = known.iter().map(Known::unchanged).collect();
+    for id in ids {
+        let gone = of_events(*id).into_iter().chain([key::trace(*id)]);
         expected.extend(gone.map(|key| Expectation { key: key.into_bytes(), value: None }));
-        if let Some(indexed) = indexed {
-            commands.extend(from_indexes(*id, indexed)?);
-        }
-        commands.extend(forget(*id));
     }
-    if server.run_if(&expected, commands)?.is_some() {
-        return Ok(());
+    if server.run_if(&expected, known.iter().flat_map(forget))?.is_some() {
+        return actors::prune(server, &known.into_iter().flat_map(|known| known.about.actors).collect());
     }
     match ids {
         // It was written to since, or a writer died before it could set when this expires.

@@ -1,15 +1,18 @@
-//! Queries: candidates from an index, checked against the whole query some at a time.
+//! Queries: candidates from the indexes of one predicate, checked against the whole query some at a time.
 
 use reflow_tracing_plugin::redis::{Command, Connection, Error};
 use reflow_tracing_plugin::{PageRequest, Result, StorageError, TracePage, TraceQuery};
 
-use crate::header::{Header, indexes_of};
+use crate::about::{self, About};
+use crate::header::{Header, status_name};
 use crate::place::{Place, checked_token};
 use crate::walk::Walk;
-use crate::{about, key};
+use crate::{actors, duration, key};
 
 /// Candidates that are looked at together: enough that round trips don't matter, few enough for an answer.
 const CANDIDATES: usize = 500;
+/// Actors whose indexes are gone through together. A text that more of them have in common says little about a trace.
+const ACTORS: usize = 500;
 
 /// A trace that is asked for.
 pub struct Found {
@@ -41,7 +44,7 @@ pub fn first(
     mut offset: usize,
     count: usize,
 ) -> Result<Vec<Found>> {
-    let mut walk = Walk::through_smallest(server, indexes_of(query), query, after)?;
+    let mut walk = Walk::through_smallest(server, indexes(server, query)?, query, after)?;
     let mut found = Vec::new();
     while found.len() < count {
         let wanted = (count - found.len()).saturating_add(offset);
@@ -58,6 +61,31 @@ pub fn first(
     Ok(found)
 }
 
+/// For each predicate, the indexes that together hold every trace that it is true of.
+fn indexes(server: &Connection, query: &TraceQuery) -> Result<Vec<Vec<String>>> {
+    let mut indexes = vec![vec![key::BY_START.to_owned()]];
+    indexes.extend(query.flow_id.as_deref().map(|flow| vec![key::by_flow(flow)]));
+    indexes.extend(query.execution_id.map(|id| vec![key::by_execution(id)]));
+    indexes.extend(query.status.map(|status| vec![key::by_status(status_name(status))]));
+    indexes.extend(query.error.as_deref().map(|error| vec![key::by_error(error)]));
+    indexes.extend(query.tags.iter().map(|(name, value)| vec![key::by_tag(name, value)]));
+    indexes.extend(query.has_error.map(|wanted| {
+        let index = if wanted { key::BY_FAILED } else { key::BY_SOUND };
+        vec![index.to_owned()]
+    }));
+    indexes.extend(query.event_types.as_ref().map(|kinds| kinds.iter().map(|kind| key::by_kind(kind)).collect()));
+    if query.min_duration.is_some() || query.max_duration.is_some() {
+        let steps = duration::steps(query.min_duration, query.max_duration);
+        indexes.push(steps.map(key::by_step).collect());
+    }
+    if let Some(part) = &query.actor
+        && let Some(actors) = actors::containing(server, part, ACTORS)?
+    {
+        indexes.push(actors.iter().map(|actor| key::by_actor(actor)).collect());
+    }
+    Ok(indexes)
+}
+
 /// Those of the candidates that are asked for, in their order.
 fn check(server: &Connection, query: &TraceQuery, candidates: &[Place]) -> Result<Vec<Found>> {
     let mut headers = Command::new("MGET");
@@ -65,7 +93,7 @@ fn check(server: &Connection, query: &TraceQuery, candidates: &[Place]) -> Resul
         headers = headers.arg(key::index(place.id)).arg(key::trace(place.id));
     }
     let events = candidates.iter().filter(|_| about::is_asked_for(query));
-    let events = events.map(|place| Command::new("SMEMBERS").arg(key::about(place.id)));
+    let events = events.map(|place| about::read(place.id));
     let mut replies = match server.run(std::iter::once(headers).chain(events)) {
         Ok(replies) => replies.into_iter(),
         // Large headers, or many actors: fewer at a time.
@@ -82,15 +110,14 @@ fn check(server: &Connection, query: &TraceQuery, candidates: &[Place]) -> Resul
     for &place in candidates {
         let mut bytes = || headers.next().and_then(|reply| reply.into_bytes());
         let (index, body) = (bytes(), bytes());
-        let members = replies.next().map(|reply| reply.into_elements()).unwrap_or_default();
+        let about = replies.next().map(About::of).transpose()?.unwrap_or_default();
         // Expired or deleted meanwhile.
         let (Some(index), Some(body)) = (index, body) else { continue };
         let header = Header::decode(&index)?;
-        let members: Vec<_> = members.into_iter().filter_map(|member| member.into_bytes()).collect();
         // Replaced meanwhile, it has its place elsewhere.
         if header.start == place.start
             && header.matches(query)
-            && (!about::is_asked_for(query) || about::matches(&members, header.has_failed(), query)?)
+            && (!about::is_asked_for(query) || about.matches(header.has_failed(), query))
         {
             found.push(Found { place, body });
         }

@@ -1,118 +1,175 @@
-//! Going through an index in the order that a query asks for, some places at a time.
+//! Going through indexes in the order that a query asks for, some places at a time.
 
-use reflow_tracing_plugin::redis::{Command, Connection};
+use std::collections::VecDeque;
+
+use reflow_tracing_plugin::redis::{Command, Connection, Reply};
 use reflow_tracing_plugin::{Result, StorageError, TraceQuery};
 
-use crate::place::{Place, newest_first};
+use crate::place::{PLACE, Place, TIME, newest_first};
 
 /// The last id: no place of its time comes after it.
 const LAST_ID: [u8; 16] = [0xff; 16];
+/// The fewest places that are read from an index at a time.
+const LEAST_READ: usize = 16;
 
-/// A walk through an index, whose bytes sort by start, newest first, then by id.
+/// A walk through the places that are in any of several indexes, each of them once.
 pub struct Walk<'a> {
     server: &'a Connection,
+    parts: Vec<Part>,
+    ascending: bool,
+    /// The last place that was given.
+    last: Option<[u8; PLACE]>,
+}
+
+/// A walk through one index, whose bytes sort by start, newest first, then by id.
+struct Part {
     key: String,
     /// The bounds of what is left, as ZRANGE takes them with BYLEX.
     min: Vec<u8>,
     max: Vec<u8>,
     ascending: bool,
-    /// Ascending, the last of the places with its start that was given: those of one start come in the order of the
-    /// index, against which the walk goes otherwise.
+    /// Ascending, the last of the places with its start that was read: those of one start come in the order of the index,
+    /// against which the walk goes otherwise.
     within: Option<Vec<u8>>,
     done: bool,
+    /// What was read and not given yet.
+    ready: VecDeque<[u8; PLACE]>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk through the one of `indexes` that has the fewest traces of the time that is asked for.
+    /// A walk through those of the `indexes` that have the fewest traces of the time that is asked for.
     pub fn through_smallest(
         server: &'a Connection,
-        indexes: Vec<String>,
+        mut indexes: Vec<Vec<String>>,
         query: &TraceQuery,
         after: Option<&[u8]>,
     ) -> Result<Self> {
         let (min, max) = bounds(query);
-        let mut chosen = 0;
         if indexes.len() > 1 {
             let count = |key: &String| Command::new("ZLEXCOUNT").arg(key.as_str()).arg(&*min).arg(&*max);
-            let counts = server.run(indexes.iter().map(count))?;
-            let smallest = counts.iter().enumerate().min_by_key(|(_, count)| count.as_integer());
-            chosen = smallest.map_or(0, |(at, _)| at);
+            let mut counts = server.run(indexes.iter().flatten().map(count))?.into_iter();
+            let mut smallest = i64::MAX;
+            let mut chosen = Vec::new();
+            for keys in indexes {
+                let mut all = 0;
+                let counts = counts.by_ref().map(|count| count.as_integer().unwrap_or(0));
+                let counted: Vec<_> = keys.into_iter().zip(counts).inspect(|(_, count)| all += count).collect();
+                if all < smallest {
+                    smallest = all;
+                    chosen = counted.into_iter().filter(|(_, count)| *count > 0).map(|(key, _)| key).collect();
+                }
+            }
+            indexes = vec![chosen];
         }
-        let key = indexes.into_iter().nth(chosen).ok_or_else(|| StorageError::other("no index to go through"))?;
-        let mut walk = Self { server, key, min, max, ascending: query.ascending, within: None, done: false };
+        let part = |key| Part::new(key, &min, &max, query.ascending, after);
+        let parts = indexes.into_iter().flatten().map(part).collect();
+        Ok(Self { server, parts, ascending: query.ascending, last: None })
+    }
+
+    /// Up to `count` places more; fewer at the end.
+    pub fn next(&mut self, count: usize) -> Result<Vec<Place>> {
+        let mut places = Vec::with_capacity(count);
+        while places.len() < count {
+            self.read(count - places.len())?;
+            let ascending = self.ascending;
+            let heads = self.parts.iter_mut().filter(|part| !part.ready.is_empty());
+            let Some(first) = heads.min_by_key(|part| in_order(&part.ready[0], ascending)) else { break };
+            let place = first.ready.pop_front();
+            if place != self.last {
+                self.last = place;
+                places.extend(place.as_ref().and_then(|place| Place::parse(place)));
+            }
+        }
+        Ok(places)
+    }
+
+    /// Sees to it that each part has its next place at hand, if there is one.
+    fn read(&mut self, wanted: usize) -> Result<()> {
+        let count = wanted.div_ceil(self.parts.len().max(1)).max(LEAST_READ);
+        loop {
+            let empty: Vec<_> = self.parts.iter_mut().filter(|part| part.ready.is_empty() && !part.is_over()).collect();
+            if empty.is_empty() {
+                return Ok(());
+            }
+            let replies = self.server.run(empty.iter().map(|part| part.range(count)))?;
+            empty.into_iter().zip(replies).try_for_each(|(part, reply)| part.take(reply, count))?;
+        }
+    }
+}
+
+impl Part {
+    fn new(key: String, min: &[u8], max: &[u8], ascending: bool, after: Option<&[u8]>) -> Self {
+        let (mut min, max) = (min.to_vec(), max.to_vec());
+        let mut within = None;
         match after {
-            Some(after) if query.ascending => walk.within = Some(after.to_vec()),
-            Some(after) => walk.min = exclusive(after),
+            Some(after) if ascending => within = Some(after.to_vec()),
+            Some(after) => min = exclusive(after),
             None => {}
         }
-        Ok(walk)
+        Self { key, min, max, ascending, within, done: false, ready: VecDeque::new() }
     }
 
-    /// About `count` places more; none at the end.
-    pub fn next(&mut self, count: usize) -> Result<Vec<Place>> {
-        let places = if self.ascending { self.next_ascending(count)? } else { self.next_newest_first(count)? };
-        let parsed = places.iter().map(|place| Place::parse(place)).collect::<Option<_>>();
-        parsed.ok_or_else(|| StorageError::other(format!("the key `{}` holds something else", self.key)))
+    /// Whether there is nothing more to be read.
+    fn is_over(&self) -> bool {
+        self.done && self.within.is_none()
     }
 
-    fn next_newest_first(&mut self, count: usize) -> Result<Vec<Vec<u8>>> {
-        if self.done {
-            return Ok(Vec::new());
-        }
-        let places = self.range(&self.min, &self.max, false, count)?;
-        self.done = places.len() < count;
-        if let Some(last) = places.last() {
-            self.min = exclusive(last);
-        }
-        Ok(places)
+    /// Reads on: up to `count` places.
+    fn range(&self, count: usize) -> Command {
+        let range = Command::new("ZRANGE").arg(self.key.as_str());
+        let range = match (&self.within, self.ascending) {
+            (Some(after), _) => range.arg(exclusive(after)).arg([b"[", &after[..TIME], &LAST_ID].concat()).arg("BYLEX"),
+            (None, true) => range.arg(&*self.max).arg(&*self.min).arg("BYLEX").arg("REV"),
+            (None, false) => range.arg(&*self.min).arg(&*self.max).arg("BYLEX"),
+        };
+        range.arg("LIMIT").number(0).number(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
-    fn next_ascending(&mut self, count: usize) -> Result<Vec<Vec<u8>>> {
-        loop {
-            if let Some(after) = self.within.take() {
-                let start = &after[..8];
-                let places = self.range(&exclusive(&after), &[b"[", start, &LAST_ID].concat(), false, count)?;
-                if places.len() < count {
+    /// Takes what [`range`](Self::range) was answered with.
+    fn take(&mut self, reply: Reply, count: usize) -> Result<()> {
+        let place = |place: Reply| <[u8; PLACE]>::try_from(place.into_bytes()?).ok();
+        let places = reply.into_elements().into_iter().map(place).collect::<Option<Vec<_>>>();
+        let places =
+            places.ok_or_else(|| StorageError::other(format!("the key `{}` holds something else", self.key)))?;
+        let were_all = places.len() < count;
+        match self.within.take() {
+            Some(after) => {
+                if were_all {
                     // The places of later starts lie before the first of this one.
-                    self.max = exclusive(start);
+                    self.max = exclusive(&after[..TIME]);
                 } else {
-                    self.within = places.last().cloned();
+                    self.within = places.last().map(|place| place.to_vec());
                 }
-                if !places.is_empty() {
-                    return Ok(places);
+                self.ready.extend(places);
+            }
+            None if self.ascending => {
+                self.done = were_all;
+                let mut starts: Vec<_> = places.chunk_by(|a, b| a[..TIME] == b[..TIME]).collect();
+                if !were_all {
+                    // There may be more of the last start than these: its places are read in their order.
+                    self.within = starts.pop().map(|places| places[0][..TIME].to_vec());
                 }
+                self.ready.extend(starts.into_iter().flat_map(|places| places.iter().rev()));
             }
-            if self.done {
-                return Ok(Vec::new());
-            }
-            let places = self.range(&self.max, &self.min, true, count)?;
-            self.done = places.len() < count;
-            let mut groups: Vec<Vec<Vec<u8>>> =
-                places.chunk_by(|a, b| a[..8] == b[..8]).map(<[Vec<u8>]>::to_vec).collect();
-            if !self.done {
-                // There may be more of the last start than these: its places are fetched in their order.
-                let last = groups.pop().and_then(|mut group| group.pop());
-                self.within = last.map(|place| place[..8].to_vec());
-                if groups.is_empty() {
-                    continue;
+            None => {
+                self.done = were_all;
+                if let Some(last) = places.last() {
+                    self.min = exclusive(last);
                 }
+                self.ready.extend(places);
             }
-            groups.iter_mut().for_each(|group| group.reverse());
-            return Ok(groups.concat());
         }
+        Ok(())
     }
+}
 
-    fn range(&self, from: &[u8], to: &[u8], reverse: bool, count: usize) -> Result<Vec<Vec<u8>>> {
-        let range = Command::new("ZRANGE").arg(self.key.as_str()).arg(from).arg(to).arg("BYLEX");
-        let range = if reverse { range.arg("REV") } else { range };
-        let range = range.arg("LIMIT").number(0).number(i64::try_from(count).unwrap_or(i64::MAX));
-        let places = self.server.run_one(range)?.into_elements();
-        let places: Vec<_> = places.into_iter().filter_map(|place| place.into_bytes()).collect();
-        if places.iter().any(|place| place.len() < 8) {
-            return Err(StorageError::other(format!("the key `{}` holds something else", self.key)));
-        }
-        Ok(places)
+/// A place as bytes that sort in the order of the walk.
+fn in_order(place: &[u8; PLACE], ascending: bool) -> [u8; PLACE] {
+    let mut bytes = *place;
+    if ascending {
+        bytes[..TIME].iter_mut().for_each(|byte| *byte = !*byte);
     }
+    bytes
 }
 
 /// The places of the traces that started when the query says.

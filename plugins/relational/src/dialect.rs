@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 pub struct Dialect {
     pub schema: &'static str,
+    /// Fails where the tables are there, but not as `schema` makes them.
+    pub has_layout: &'static str,
     pub store_traces: &'static str,
     pub store_tags: &'static str,
     pub store_events: &'static str,
@@ -40,6 +42,7 @@ macro_rules! files {
 }
 
 const SQLITE: Dialect = files! { "sqlite",
+    has_layout: "SELECT trace.seq, tag.trace_id, event.trace FROM trace, tag, event LIMIT 0",
     number_of_trace: Some(include_str!("sqlite/number_of_trace.sql")),
     event_of_trace: "event.trace = trace.seq",
     event_by_id: "trace = (SELECT seq FROM trace WHERE trace_id = ?)",
@@ -51,6 +54,7 @@ const SQLITE: Dialect = files! { "sqlite",
 };
 
 const POSTGRESQL: Dialect = files! { "postgresql",
+    has_layout: "SELECT trace.body, tag.trace_id, event.trace_id FROM trace, tag, event LIMIT 0",
     number_of_trace: None,
     event_of_trace: "event.trace_id = trace.trace_id",
     event_by_id: "trace_id = ?",
@@ -62,6 +66,7 @@ const POSTGRESQL: Dialect = files! { "postgresql",
 };
 
 const MYSQL: Dialect = files! { "mysql",
+    has_layout: "SELECT trace.body, tag.trace_id, event.trace_id FROM trace, tag, event LIMIT 0",
     number_of_trace: None,
     event_of_trace: "event.trace_id = trace.trace_id",
     event_by_id: "trace_id = ?",

@@ -12,6 +12,7 @@
 //! (`query-events`).
 
 mod dialect;
+mod layout;
 mod select;
 mod token;
 
@@ -52,11 +53,7 @@ impl Backend for Relational {
             let message = format!("databases of the kind `{name}`; use SQLite, PostgreSQL or MySQL");
             return Err(StorageError::Unsupported(message));
         };
-        // The table that is made last. Nothing is made again for every instance: that would take locks on the tables.
-        let is_there = database.query("SELECT 1 FROM event LIMIT 1", &[]).and_then(|rows| rows.all()).is_ok();
-        if !is_there {
-            retrying(|| database.execute(dialect.schema, &[]))?;
-        }
+        layout::ensure(&database, dialect)?;
         Ok(Self { database, dialect })
     }
 

@@ -1,10 +1,12 @@
 //! Real servers that tests start for themselves, in temporary folders.
 
+mod authority;
 mod mariadb;
 mod postgres;
 mod redis;
 mod unprivileged;
 
+pub use authority::{Authority, Certificate};
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
 pub use redis::RedisServer;

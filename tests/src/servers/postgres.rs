@@ -1,3 +1,4 @@
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -5,15 +6,26 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tempfile::TempDir;
 
-use super::unprivileged::{command, output};
+use super::unprivileged::{command, give, output};
 
 /// A PostgreSQL server, ended when it is dropped. Everyone is let in as `postgres`; the user `locked` needs the password
 /// `secret`.
 pub struct Postgres {
     folder: TempDir,
     programs: PathBuf,
+    /// How it is started.
+    options: String,
+    /// Of its Unix socket too.
+    port: u16,
     databases: AtomicU32,
 }
+
+/// Fast, and as safe as a test needs it. With them a commit is acknowledged before it is in the log.
+const HASTY: &str =
+    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 -c autovacuum=off";
+
+/// A port that nobody listens on: each server has its Unix socket in a folder of its own.
+const NO_PORT: u16 = 5432;
 
 impl Postgres {
     /// The server that tests share while any of them uses it.
@@ -29,9 +41,62 @@ impl Postgres {
 
     /// A new server. Returns once it lets clients in.
     pub fn start() -> Self {
+        Self::start_with(HASTY)
+    }
+
+    /// A new server with the settings that PostgreSQL comes with.
+    pub fn as_it_comes() -> Self {
+        Self::start_with("")
+    }
+
+    /// A new server that listens on a free port too, at 127.0.0.1 and 127.0.0.2. With a certificate and its key, it speaks TLS there and nothing else.
+    pub fn on_port(tls: Option<[&Path; 2]>) -> Self {
+        let port =
+            || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+        let ssl = if tls.is_some() { "on" } else { "off" };
+        let mut server = Self::new(format!("{HASTY} -c ssl={ssl} -c listen_addresses=127.0.0.1,127.0.0.2"));
+        server.initialise();
+        if let Some([certificate, key]) = tls {
+            let data = server.path().join("data");
+            give(certificate, &data.join("server.crt"));
+            give(key, &data.join("server.key"));
+            std::fs::write(data.join("pg_hba.conf"), "local all all trust\nhostssl all all all trust\n")
+                .expect("it is ours");
+        }
+        // Another one may take the port first.
+        let started = (0..10).any(|_| {
+            server.port = port();
+            server.try_launch()
+        });
+        assert!(started, "PostgreSQL finds no port to listen on:\n{}", server.log());
+        server
+    }
+
+    /// A server that follows this one.
+    pub fn replica(&self) -> Self {
+        let replica = Self::new(self.options.clone());
+        let mut copy = replica.command("pg_basebackup");
+        copy.args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--username=postgres", "--pgdata=data"]);
+        output(copy.arg("--host").arg(self.path()).args(["--port", &self.port.to_string()]));
+        replica.launch();
+        replica
+    }
+
+    fn start_with(options: &str) -> Self {
+        let server = Self::new(options.into());
+        server.initialise();
+        server.launch();
+        server.query("CREATE ROLE locked LOGIN PASSWORD 'secret'");
+        server
+    }
+
+    fn new(options: String) -> Self {
         let folder = tempfile::Builder::new().prefix("pg").tempdir().expect("a temporary folder");
-        let server = Self { folder, programs: programs(), databases: AtomicU32::new(0) };
-        let mut initdb = server.command("initdb");
+        Self { folder, programs: programs(), options, port: NO_PORT, databases: AtomicU32::new(0) }
+    }
+
+    fn initialise(&self) {
+        let mut initdb = self.command("initdb");
         initdb.args([
             "--auth=trust",
             "--username=postgres",
@@ -42,12 +107,9 @@ impl Postgres {
             "data",
         ]);
         output(&mut initdb);
-        let rules = server.path().join("data/pg_hba.conf");
+        let rules = self.path().join("data/pg_hba.conf");
         let others = std::fs::read_to_string(&rules).expect("initdb wrote it");
         std::fs::write(&rules, format!("local all locked scram-sha-256\n{others}")).expect("it is ours");
-        server.launch();
-        server.query("CREATE ROLE locked LOGIN PASSWORD 'secret'");
-        server
     }
 
     /// The URL of a new, empty place in it.
@@ -60,15 +122,41 @@ impl Postgres {
 
     /// The URL for a user, who may have a password.
     pub fn url(&self, user: &str) -> String {
-        format!("postgresql://{user}@localhost/postgres?host={}", self.path().display())
+        format!("postgresql://{user}@localhost:{}/postgres?host={}", self.port, self.path().display())
+    }
+
+    /// The port of one that has one.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// What a statement answers, a line a row.
     pub fn query(&self, statement: &str) -> String {
+        output(self.psql().args(["--command", statement])).trim().into()
+    }
+
+    /// Runs the statements of a file, each by itself.
+    pub fn run(&self, file: &Path) {
+        output(self.psql().args(["--set=ON_ERROR_STOP=1", "--file"]).arg(file));
+    }
+
+    fn psql(&self) -> Command {
         let mut psql = Command::new(self.programs.join("psql"));
-        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--username=postgres", "--host"]);
-        psql.arg(self.path()).args(["--command", statement, "postgres"]);
-        output(&mut psql).trim().into()
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--username=postgres",
+            "--dbname=postgres",
+        ]);
+        psql.arg("--host").arg(self.path()).args(["--port", &self.port.to_string()]);
+        psql
+    }
+
+    /// What it wrote to its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }
 
     /// Ends the server without a word to its clients.
@@ -78,17 +166,17 @@ impl Postgres {
 
     /// Starts the server again.
     pub fn launch(&self) {
-        let options = format!(
-            "-k {} -c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-             -c max_connections=200 -c autovacuum=off",
-            self.path().display()
-        );
+        assert!(self.try_launch(), "PostgreSQL does not start:\n{}", self.log());
+    }
+
+    fn try_launch(&self) -> bool {
+        // Of two values for one setting the later one counts.
+        let options = format!("-c listen_addresses='' -k {} -p {} {}", self.path().display(), self.port, self.options);
         // What the server inherits, it keeps open: a pipe would never end.
         let mut start = self.control();
         start.args(["--wait", "--log=log", "--options", &options, "start"]);
         let status = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let log = || std::fs::read_to_string(self.path().join("log")).unwrap_or_default();
-        assert!(status.as_ref().is_ok_and(|status| status.success()), "{start:?}: {status:?}\n{}", log());
+        status.unwrap_or_else(|error| panic!("{start:?} did not start: {error}")).success()
     }
 
     fn control(&self) -> Command {

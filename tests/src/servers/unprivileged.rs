@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -17,6 +17,15 @@ pub fn command(program: impl AsRef<Path>, folder: &Path) -> Command {
         command.uid(NOBODY).gid(NOBODY).env("HOME", folder).env("USER", "nobody").env("LOGNAME", "nobody");
     }
     command
+}
+
+/// Copies a file for a server that runs as [`command`] lets it; nobody else may read the copy.
+pub fn give(file: &Path, copy: &Path) {
+    fs::copy(file, copy).expect("a file of ours");
+    fs::set_permissions(copy, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    if is_root() {
+        chown(copy, Some(NOBODY), Some(NOBODY)).expect("root gives a file away");
+    }
 }
 
 /// Runs a command to its end, and gives what it printed. Panics with what it said when it fails.

@@ -56,7 +56,8 @@ fn at_work(address: &str) -> Result<Vec<PluginReport>, ureq::Error> {
 }
 
 fn figures(plugins: &[PluginReport]) -> String {
-    let columns = ["NAME", "CALLS", "ERRORS", "TRAPS", "RESTARTS", "BUSY", "IDLE", "MEMORY", "P50", "P99", "HEALTH"];
+    let columns =
+        ["NAME", "CALLS", "ERRORS", "TRAPS", "RESTARTS", "BUSY", "IDLE", "MEMORY", "P50", "P99", "CODE", "HEALTH"];
     let mut table = table::new_table(columns);
     for plugin in plugins {
         let PluginErrors { trapped, timed_out, busy, refused, paused } = plugin.errors;
@@ -71,6 +72,7 @@ fn figures(plugins: &[PluginReport]) -> String {
             size(plugin.memory_bytes as u64),
             format!("{:.3} ms", plugin.all.p50 * 1e3),
             format!("{:.3} ms", plugin.all.p99 * 1e3),
+            if plugin.compiled_code_from_cache { "kept" } else { "compiled" }.into(),
             plugin.health.clone(),
         ]);
     }

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod redis;
 mod secrets;
 pub mod sql;
+mod tls;
 
 use std::sync::Arc;
 

@@ -115,6 +115,11 @@ pub(in crate::plugin) enum FieldValue<'a> {
 }
 
 impl Row {
+    /// The value of the field `body`, after what `bytes` holds.
+    pub(in crate::plugin) fn append_body(&self, bytes: &mut Vec<u8>) {
+        body::append_event(&self.event, bytes);
+    }
+
     pub(in crate::plugin) fn value(&self, field: Field) -> FieldValue<'_> {
         let event = &self.event;
         match field {

@@ -4,12 +4,16 @@
 //! several times smaller and faster to read than JSON. A change of the model's fields or cases is a new version, whose
 //! decoder keeps reading the older ones.
 
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{FlowTrace, TraceEvent};
 
 const VERSION: u8 = 1;
+
+/// Room for the body of most events, so that it does not grow byte by byte.
+const USUAL_BYTES: usize = 256;
 
 /// Bytes that are no body, or one from a newer version.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +46,42 @@ pub(crate) fn decode_event(body: &[u8]) -> Result<TraceEvent, DecodeError> {
     decode(body)
 }
 
+/// The same, after what `bytes` holds.
+pub(crate) fn append_event(event: &TraceEvent, bytes: &mut Vec<u8>) {
+    append(event, bytes);
+}
+
 fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(value, vec![VERSION]).expect("a Vec grows, and every type of the model knows its length")
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    append(value, &mut bytes);
+    bytes
+}
+
+fn append(value: &impl Serialize, bytes: &mut Vec<u8>) {
+    bytes.push(VERSION);
+    postcard::serialize_with_flavor(value, Append(bytes))
+        .expect("a Vec grows, and every type of the model knows its length");
+}
+
+/// Where postcard writes: behind what is there. Its own flavor for a `Vec` makes a new one.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {

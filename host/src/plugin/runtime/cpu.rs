@@ -1,57 +1,57 @@
-//! The processor time of a call, and turns among calls that take long.
+//! The processor time of a call.
 //!
 //! A call is a future: what it takes of a processor is the time that it is being polled. Waiting in the host for a database
 //! or a server is no polling, so it does not count.
-//!
-//! A plugin that computes gives way at every tick. Without turns, as many such plugins as the runtime has workers would
-//! leave it none to look after sockets and timers; so one worker is always left to the others.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use super::turns::{self, Turn};
 
-/// Turns of calls that compute for longer than a tick: one fewer than there are workers.
-static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
-    Arc::new(Semaphore::new(workers.saturating_sub(1).max(1)))
-});
-
-/// What the present call of an instance has taken of a processor.
+/// What the present call of an instance has taken of a processor. Only who polls the call changes it, so nothing is locked.
 pub(in crate::plugin) struct CpuTime {
+    plugin: Arc<str>,
     limit: Duration,
-    state: Mutex<State>,
+    /// From when times are counted.
+    base: Instant,
+    /// What was taken in polls that are over, in nanoseconds.
+    spent: AtomicU64,
+    /// When the present poll began, in nanoseconds since `base`; [`IDLE`] between polls.
+    running: AtomicU64,
+    has_turn: AtomicBool,
+    turn: Mutex<Option<Turn>>,
 }
 
-#[derive(Default)]
-struct State {
-    /// In turns that are over.
-    spent: Duration,
-    /// Since when the present one lasts.
-    running: Option<Instant>,
-    turn: Option<OwnedSemaphorePermit>,
-}
+/// That the call is not being polled.
+const IDLE: u64 = u64::MAX;
 
 impl CpuTime {
-    pub(in crate::plugin) fn new(limit: Duration) -> Self {
-        Self { limit, state: Mutex::default() }
+    pub(in crate::plugin) fn new(plugin: Arc<str>, limit: Duration) -> Self {
+        Self {
+            plugin,
+            limit,
+            base: Instant::now(),
+            spent: AtomicU64::new(0),
+            running: AtomicU64::new(IDLE),
+            has_turn: AtomicBool::new(false),
+            turn: Mutex::default(),
+        }
     }
 
     /// Runs a call of the instance's, and measures it.
     pub(in crate::plugin) async fn measure<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
-        *self.state() = State::default();
+        self.spent.store(0, Relaxed);
         poll_fn(|context| {
-            self.state().running = Some(Instant::now());
+            self.running.store(self.now(), Relaxed);
             let polled = call.as_mut().poll(context);
-            let mut state = self.state();
-            let turn = state.running.take().map_or(Duration::ZERO, |since| since.elapsed());
-            state.spent += turn;
+            self.spent.store(self.taken(), Relaxed);
+            self.running.store(IDLE, Relaxed);
             // It waits, for a turn or for something in the host; whoever waits has no turn.
-            state.turn = None;
+            self.end_turn();
             polled
         })
         .await
@@ -59,22 +59,38 @@ impl CpuTime {
 
     /// Whether the present call has had its share.
     pub(in crate::plugin) fn is_over(&self) -> bool {
-        let state = self.state();
-        state.spent + state.running.map_or(Duration::ZERO, |since| since.elapsed()) > self.limit
+        Duration::from_nanos(self.taken()) > self.limit
     }
 
     /// Lets others run, then waits for a turn.
     pub(in crate::plugin) async fn give_way(self: Arc<Self>) {
-        self.state().turn = None;
+        self.end_turn();
         // Through the runtime, which looks after sockets and timers before it comes back.
         tokio::task::yield_now().await;
-        // The semaphore is fair. It is never closed.
-        let turn = Arc::clone(&TURNS).acquire_owned().await.ok();
-        self.state().turn = turn;
+        let turn = turns::wait(&self.plugin).await;
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        self.has_turn.store(true, Relaxed);
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn end_turn(&self) {
+        if self.has_turn.swap(false, Relaxed) {
+            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(turn);
+        }
+    }
+
+    /// What the present call has taken, in nanoseconds.
+    fn taken(&self) -> u64 {
+        let running = match self.running.load(Relaxed) {
+            IDLE => 0,
+            since => self.now().saturating_sub(since),
+        };
+        self.spent.load(Relaxed) + running
+    }
+
+    /// In nanoseconds since `base`, for some five hundred years.
+    fn now(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(IDLE - 1)
     }
 }
 
@@ -84,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_is_not_counted() {
-        let cpu = CpuTime::new(Duration::from_millis(50));
+        let cpu = CpuTime::new("p".into(), Duration::from_millis(50));
         cpu.measure(async {
             tokio::time::sleep(Duration::from_millis(200)).await;
             assert!(!cpu.is_over(), "it only waited");
@@ -100,13 +116,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_ends_when_its_call_waits() {
-        let cpu = Arc::new(CpuTime::new(Duration::from_secs(5)));
+        let cpu = Arc::new(CpuTime::new("p".into(), Duration::from_secs(5)));
         let polled = Arc::clone(&cpu);
         cpu.measure(async move {
             Arc::clone(&polled).give_way().await;
-            assert!(polled.state().turn.is_some());
+            assert!(polled.has_turn.load(Relaxed));
             tokio::task::yield_now().await;
-            assert!(polled.state().turn.is_none());
+            assert!(!polled.has_turn.load(Relaxed));
         })
         .await;
     }

@@ -43,14 +43,11 @@ pub(in crate::plugin) struct Instance {
 }
 
 impl Instance {
+    /// A new instance, which is not open yet.
     pub(in crate::plugin) async fn new(
         component: &PluginPre<InstanceState>,
-        plugin: Arc<str>,
-        limits: Arc<Limits>,
-        granted: Arc<Granted>,
-        all_memory: Arc<AtomicUsize>,
+        state: InstanceState,
     ) -> wasmtime::Result<Self> {
-        let state = InstanceState::new(plugin, limits, granted, all_memory);
         let cpu = Arc::clone(&state.cpu);
         let mut store = Store::new(component.engine(), state);
         store.limiter(|state| state);
@@ -97,12 +94,17 @@ pub(in crate::plugin) fn explain(error: &wasmtime::Error, plugin: &str, limits: 
 }
 
 impl InstanceState {
-    fn new(plugin: Arc<str>, limits: Arc<Limits>, granted: Arc<Granted>, all_memory: Arc<AtomicUsize>) -> Self {
+    pub(in crate::plugin) fn new(
+        plugin: Arc<str>,
+        limits: Arc<Limits>,
+        granted: Arc<Granted>,
+        all_memory: Arc<AtomicUsize>,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         Self {
             http: Http::new(Arc::clone(&granted), Arc::clone(&limits)),
-            cpu: Arc::new(CpuTime::new(limits.cpu())),
+            cpu: Arc::new(CpuTime::new(Arc::clone(&plugin), limits.cpu())),
             plugin,
             table,
             granted,

@@ -6,6 +6,7 @@ pub(super) mod engine;
 pub(super) mod instance;
 pub(super) mod pool;
 pub(super) mod supervisor;
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

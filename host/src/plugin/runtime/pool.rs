@@ -4,9 +4,12 @@
 //! is kept for the next. One that trapped, or whose time was up, is thrown away with all that it held: the damage is its
 //! own call's.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
+use futures::poll;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::Trap;
@@ -88,9 +91,9 @@ impl Pool {
         )
     }
 
-    /// When a call that begins now must be done.
-    pub(in crate::plugin) fn deadline(&self) -> Instant {
-        Instant::now() + self.limits.call_timeout()
+    /// When a call that begins at `begun` must be done.
+    pub(in crate::plugin) fn deadline(&self, begun: Instant) -> Instant {
+        begun + self.limits.call_timeout()
     }
 
     /// Calls `function` on an instance that no one else uses.
@@ -100,7 +103,7 @@ impl Pool {
         deadline: Instant,
         run: impl AsyncFnOnce(&mut Instance) -> Called<T>,
     ) -> Result<T, Failure> {
-        let Ok(permit) = timeout_at(deadline, self.permits.acquire()).await else {
+        let Some(permit) = within(deadline, self.permits.acquire()).await else {
             return Err(self.busy(format!(
                 "all {} instances of plugin `{}` were busy for {} ms; plugins.{1}.limits.instances allows for more",
                 self.limits.instances, self.plugin, self.limits.call_timeout_ms
@@ -108,7 +111,7 @@ impl Pool {
         };
         let _permit = permit.map_err(|_| self.busy(format!("plugin `{}` is closed", self.plugin)))?;
         let _busy = Count::of(&self.figures.instances_busy);
-        let result = timeout_at(deadline, async {
+        let result = within(deadline, async {
             let mut instance = match self.take() {
                 Some(instance) => instance,
                 None => self.open().await?,
@@ -120,7 +123,7 @@ impl Pool {
             answer.map_err(|error| self.refused(function, error))
         })
         .await;
-        result.unwrap_or_else(|_| {
+        result.unwrap_or_else(|| {
             self.figures.instances_discarded.fetch_add(1, Relaxed);
             let reason = format!(
                 "it took longer than {} ms (plugins.{}.limits.call_timeout_ms) and was stopped",
@@ -133,22 +136,24 @@ impl Pool {
 
     /// A new instance, opened.
     async fn open(&self) -> Result<Instance, Failure> {
-        let mut instance = Instance::new(
-            &self.component,
+        let begun = Instant::now();
+        let state = InstanceState::new(
             Arc::clone(&self.plugin),
             Arc::clone(&self.limits),
             Arc::clone(&self.granted),
             Arc::clone(&self.figures.memory_bytes),
-        )
-        .await
-        .map_err(|error| self.broke(Function::Open, &error))?;
-        self.figures.instances_made.fetch_add(1, Relaxed);
+        );
+        let mut instance =
+            Instance::new(&self.component, state).await.map_err(|error| self.broke(Function::Open, &error))?;
+        let made = Instant::now();
+        self.figures.made(made - begun);
         let (cpu, backend) = (instance.cpu(), instance.exports.reflow_storage_backend());
         let info = cpu
             .measure(backend.call_open(&mut instance.store, &self.config))
             .await
             .map_err(|error| self.broke(Function::Open, &error))?
             .map_err(|error| self.refused(Function::Open, error))?;
+        self.figures.opened(made.elapsed());
         tracing::debug!(plugin = &*self.plugin, name = info.name, version = info.version, "opened an instance");
         Ok(instance)
     }
@@ -223,6 +228,16 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.drain();
+    }
+}
+
+/// What `work` comes to, if it does so before the deadline. A timer is set only for what is not done at once, as most calls
+/// are.
+async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    match poll!(work.as_mut()) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => timeout_at(deadline, work).await.ok(),
     }
 }
 

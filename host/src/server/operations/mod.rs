@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/health` | 200 when the store can do its work now or spools writes, 503 when not, with the reason and since when, as JSON |
+//! | `/health` | 200 when the store can do its work now, with what an operator should know, or spools writes; 503 when not, with the reason; since when, as JSON |
 //! | `/metrics` | figures for Prometheus, in the OpenMetrics text format |
 //! | `/api/v1/plugins` | the plugins at work and their figures, as a JSON array |
 
@@ -36,9 +36,10 @@ pub(super) fn router(storage: OpenStorage, monitor: HealthMonitor) -> Router {
 
 async fn health(State(Host { storage, health }): State<Host>) -> Response {
     let health = health.check().await;
-    let backend = &storage.name;
+    let (backend, warnings) = (&storage.name, storage.backend.warnings());
     match health.error {
-        None => Json(json!({ "status": "ok", "backend": backend, "since": health.since })).into_response(),
+        None => Json(json!({ "status": "ok", "backend": backend, "since": health.since, "warnings": warnings }))
+            .into_response(),
         Some(error) if is_spooling(&storage).await => {
             Json(json!({ "status": "spooling", "backend": backend, "since": health.since, "error": error }))
                 .into_response()

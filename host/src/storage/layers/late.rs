@@ -58,6 +58,10 @@ impl StorageBackend for Late {
         self.backend().await?.health_check().await
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.opened.get().map_or_else(Vec::new, |backend| backend.warnings())
+    }
+
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         self.backend().await?.store_traces(traces).await
     }
@@ -104,20 +108,12 @@ impl StorageBackend for Late {
         self.backend().await?.delete_before(time).await
     }
 
-    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        self.backend().await?.drop_expired(time).await
-    }
-
-    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
-        self.backend().await?.partition_ends().await
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        self.backend().await?.drop_oldest_part(ended_by).await
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         self.opened.get()?.retention_horizon()
-    }
-
-    fn spools(&self) -> bool {
-        self.opened.get().is_some_and(|backend| backend.spools())
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -126,10 +122,6 @@ impl StorageBackend for Late {
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         self.backend().await?.stats().await
-    }
-
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        self.backend().await?.size_bytes().await
     }
 
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {

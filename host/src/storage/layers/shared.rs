@@ -36,6 +36,10 @@ impl<B: StorageBackend + ?Sized> StorageBackend for Arc<B> {
         (**self).health_check().await
     }
 
+    fn warnings(&self) -> Vec<String> {
+        (**self).warnings()
+    }
+
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         (**self).store_traces(traces).await
     }
@@ -76,20 +80,12 @@ impl<B: StorageBackend + ?Sized> StorageBackend for Arc<B> {
         (**self).delete_before(time).await
     }
 
-    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        (**self).drop_expired(time).await
-    }
-
-    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
-        (**self).partition_ends().await
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        (**self).drop_oldest_part(ended_by).await
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         (**self).retention_horizon()
-    }
-
-    fn spools(&self) -> bool {
-        (**self).spools()
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -98,10 +94,6 @@ impl<B: StorageBackend + ?Sized> StorageBackend for Arc<B> {
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         (**self).stats().await
-    }
-
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        (**self).size_bytes().await
     }
 
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {

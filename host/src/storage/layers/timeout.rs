@@ -7,7 +7,7 @@
 //! the `spool`, which take its error for what it is: each attempt has a limit of its own.
 //!
 //! Not limited is what takes as long as there is much to do and for which nobody waits in a hurry: `delete_before`,
-//! `drop_expired`, `flush`, `close`. A stream of events is limited from one event to the next, as long as its reader waits.
+//! `drop_oldest_part`, `flush`, `close`. A stream of events is limited from one event to the next, as long as its reader waits.
 
 use std::time::Duration;
 
@@ -71,6 +71,10 @@ impl<B: StorageBackend> StorageBackend for TimeLimited<B> {
         self.limited("health_check", self.inner.health_check()).await
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.inner.warnings()
+    }
+
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         self.limited("store_traces", self.inner.store_traces(traces)).await
     }
@@ -119,20 +123,12 @@ impl<B: StorageBackend> StorageBackend for TimeLimited<B> {
         self.inner.delete_before(time).await
     }
 
-    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        self.inner.drop_expired(time).await
-    }
-
-    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
-        self.limited("partition_ends", self.inner.partition_ends()).await
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        self.inner.drop_oldest_part(ended_by).await
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         self.inner.retention_horizon()
-    }
-
-    fn spools(&self) -> bool {
-        self.inner.spools()
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -141,10 +137,6 @@ impl<B: StorageBackend> StorageBackend for TimeLimited<B> {
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         self.limited("stats", self.inner.stats()).await
-    }
-
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        self.limited("size_bytes", self.inner.size_bytes()).await
     }
 
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {

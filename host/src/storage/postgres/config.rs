@@ -10,6 +10,9 @@ pub struct PostgresConfig {
     /// `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, with parameters as `psql` takes them: `?sslmode=verify-full`,
     /// `&sslrootcert=FILE`, `?host=/FOLDER` for a Unix socket.
     pub connection_url: String,
+    /// The URL of a streaming replica of that database, to read from. Reads that it could answer without what this program
+    /// wrote go to `connection_url`, and all of them while it is away. It gets as many connections again.
+    pub read_replica_url: Option<String>,
     /// The most connections at the same time.
     pub max_connections: u32,
     /// Connections that are kept open while nothing happens.
@@ -38,6 +41,7 @@ impl Default for PostgresConfig {
     fn default() -> Self {
         Self {
             connection_url: "postgresql://localhost/traces".into(),
+            read_replica_url: None,
             max_connections: 20,
             min_connections: 1,
             connection_timeout_ms: 5_000,
@@ -81,7 +85,7 @@ impl PostgresConfig {
     }
 }
 
-/// Without the URL, which may hold a password.
+/// Without the URLs, which may hold a password.
 impl fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresConfig")

@@ -1,5 +1,6 @@
 //! The way to the server, and what its errors mean.
 
+use std::io;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,31 +8,44 @@ use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Error, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions, Connection, Error, PgConnection, PgPool, Postgres};
 
 use super::PostgresConfig;
+use super::replica::Replica;
 use crate::storage::StorageError;
 
 /// A server's database and the schema in it.
 pub(super) struct Server {
     pub pool: PgPool,
     options: PgConnectOptions,
+    /// The setting that holds its URL.
+    setting: &'static str,
     /// Its name in messages: without the password.
-    target: String,
+    pub target: String,
     timeout: Duration,
     lost: Lost,
-    resting: Resting,
+    resting: Arc<Resting>,
+    /// Where to read, if not here.
+    pub replica: Option<Arc<Replica>>,
 }
 
-/// The connection that was used last. Giving it to the pool, which tests what it gets, costs a round trip.
-#[derive(Default)]
+/// A connection of the pool, in use.
+pub(super) struct Session {
+    pub connection: PoolConnection<Postgres>,
+    since: Instant,
+    /// How far a replica had come when it was last asked on this connection: a position in the primary's log.
+    pub replayed: i64,
+}
+
+/// The session that was used last. Giving its connection to the pool, which tests what it gets, costs a round trip.
 struct Resting {
-    connection: Mutex<Option<(PoolConnection<Postgres>, Instant)>>,
+    session: Mutex<Option<Session>>,
+    /// A connection that has been in use for so long is the pool's to test and to replace.
+    longest: Duration,
     /// Those who wait for the pool, which knows nothing of this one.
     waiting: AtomicUsize,
 }
 
-/// A connection that has been in use for so long is the pool's to test and to replace.
 const LONGEST_USE: Duration = Duration::from_secs(10);
 
 /// Counts one who waits until it is dropped.
@@ -51,8 +65,31 @@ impl Drop for Waiting<'_> {
 }
 
 impl Resting {
-    fn take(&self) -> Option<(PoolConnection<Postgres>, Instant)> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn new(longest: Duration) -> Arc<Self> {
+        let resting = Arc::new(Self { session: Mutex::default(), longest, waiting: AtomicUsize::new(0) });
+        let weak = Arc::downgrade(&resting);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(longest).await;
+                match weak.upgrade() {
+                    Some(resting) => resting.give_back(),
+                    None => return,
+                }
+            }
+        });
+        resting
+    }
+
+    /// Gives the session back once it has been in use for long: while nobody calls, nobody else does.
+    fn give_back(&self) {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = session.take_if(|session| session.since.elapsed() >= self.longest);
+        drop(session);
+        drop(given);
+    }
+
+    fn take(&self) -> Option<Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -74,18 +111,30 @@ impl Lost {
 }
 
 impl Server {
-    /// Nothing is connected yet.
-    pub(super) fn new(config: &PostgresConfig) -> Result<Self, StorageError> {
-        let options = options(config)?;
+    /// The server that is written, without a replica. Nothing is connected yet.
+    pub(super) fn primary(config: &PostgresConfig) -> Result<Self, StorageError> {
+        Self::new(config, "connection_url", &config.connection_url, config.connection_timeout())
+    }
+
+    /// The server at the URL that `setting` holds. Nothing is connected yet.
+    pub(super) fn new(
+        config: &PostgresConfig,
+        setting: &'static str,
+        url: &str,
+        timeout: Duration,
+    ) -> Result<Self, StorageError> {
+        let options = options(config, setting, url)?;
         let target = name(&options);
         let lost = Lost::default();
         let milliseconds = |limit: u64| (limit > 0).then(|| Duration::from_millis(limit));
+        let (idle, lifetime) = (milliseconds(config.idle_timeout_ms), milliseconds(config.max_lifetime_ms));
+        let longest = [idle, lifetime].into_iter().flatten().fold(LONGEST_USE, Duration::min);
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .min_connections(config.min_connections)
-            .acquire_timeout(config.connection_timeout())
-            .idle_timeout(milliseconds(config.idle_timeout_ms))
-            .max_lifetime(milliseconds(config.max_lifetime_ms))
+            .acquire_timeout(timeout)
+            .idle_timeout(idle)
+            .max_lifetime(lifetime)
             // A round trip for every use; only connections in doubt are worth it.
             .test_before_acquire(false)
             .before_acquire({
@@ -96,7 +145,7 @@ impl Server {
                 }
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, target, timeout: config.connection_timeout(), lost, resting: Resting::default() })
+        Ok(Self { pool, options, setting, target, timeout, lost, resting: Resting::new(longest), replica: None })
     }
 
     /// A connection beside the pool. Unlike the pool it does not wait for a server that is not there.
@@ -108,42 +157,59 @@ impl Server {
     }
 
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, StorageError> {
-        Ok(self.acquire_for_use().await?.0)
+        Ok(self.session().await?.connection)
     }
 
-    /// A connection, and since when it is in use.
-    pub(super) async fn acquire_for_use(&self) -> Result<(PoolConnection<Postgres>, Instant), StorageError> {
-        let _waiting = Waiting::new(&self.resting.waiting);
-        if let Some((connection, since)) = self.resting.take()
-            && since.elapsed() < LONGEST_USE
-        {
-            return Ok((connection, since));
-        }
-        match self.pool.acquire().await {
-            Ok(connection) => Ok((connection, Instant::now())),
+    pub(super) async fn session(&self) -> Result<Session, StorageError> {
+        match self.try_session().await {
+            Ok(session) => Ok(session),
             Err(error) => Err(self.explain(error).await),
         }
     }
 
-    /// Keeps a connection for the next call, after one that came to its end.
-    pub(super) fn rest(&self, connection: PoolConnection<Postgres>, since: Instant) {
+    /// Like [`session`](Self::session), but does not find out why there is none.
+    pub(super) async fn try_session(&self) -> sqlx::Result<Session> {
+        let _waiting = Waiting::new(&self.resting.waiting);
+        if let Some(session) = self.resting.take()
+            && session.since.elapsed() < self.resting.longest
+        {
+            return Ok(session);
+        }
+        let connection = self.pool.acquire().await?;
+        Ok(Session { connection, since: Instant::now(), replayed: i64::MIN })
+    }
+
+    /// Where to read: the replica if `on_replica` and that has all that was acknowledged. Whether it is one, `on_replica`
+    /// says afterwards.
+    pub(super) async fn reader(&self, on_replica: &mut bool) -> Result<(&Self, Session), StorageError> {
+        if *on_replica
+            && let Some(replica) = &self.replica
+            && let Some(session) = replica.session().await
+        {
+            return Ok((&replica.server, session));
+        }
+        *on_replica = false;
+        Ok((self, self.session().await?))
+    }
+
+    /// Has to be done on the connection of a commit before that is acknowledged: from then on, no read misses it.
+    pub(super) async fn committed(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        if let Some(replica) = &self.replica {
+            let written = sqlx::query_scalar(include_str!("sql/log_position.sql")).fetch_one(connection).await?;
+            replica.has_to_reach(written);
+        }
+        Ok(())
+    }
+
+    /// Keeps a session for the next call, after one that came to its end.
+    pub(super) fn rest(&self, session: Session) {
         let earlier = {
-            let mut resting = self.resting.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            resting.replace((connection, since))
+            let mut resting = self.resting.session.lock().unwrap_or_else(PoisonError::into_inner);
+            resting.replace(session)
         };
         // Whoever began to wait before it was there does not look again.
         let wanted = self.resting.waiting.load(Ordering::SeqCst) > 0 || self.pool.is_closed();
         drop((earlier, wanted.then(|| self.resting.take())));
-    }
-
-    /// A transaction that is rolled back when it is dropped.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StorageError> {
-        let _waiting = Waiting::new(&self.resting.waiting);
-        drop(self.resting.take());
-        match self.pool.begin().await {
-            Ok(transaction) => Ok(transaction),
-            Err(error) => Err(self.explain(error).await),
-        }
     }
 
     /// Why the pool gave no connection.
@@ -171,6 +237,9 @@ impl Server {
         let closed = self.pool.close();
         drop(self.resting.take());
         let _ = tokio::time::timeout(self.timeout, closed).await;
+        if let Some(replica) = &self.replica {
+            Box::pin(replica.server.close()).await;
+        }
     }
 
     /// Notes when `error` says that its connection is dead. Whether it does.
@@ -185,16 +254,37 @@ impl Server {
         lost
     }
 
+    /// Notes what kept the replica from answering.
+    pub(super) fn replica_failed(&self, error: &Error) {
+        if let Some(replica) = &self.replica {
+            replica.failed(error);
+        }
+    }
+
+    /// A certificate that is not accepted comes as bad input. Over TCP, files that can't be read are those of the URL.
+    fn is_of_tls(&self, problem: &io::Error) -> bool {
+        match problem.kind() {
+            io::ErrorKind::InvalidData => true,
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => self.options.get_socket().is_none(),
+            _ => false,
+        }
+    }
+
+    fn no_tls(&self, problem: &dyn std::error::Error) -> StorageError {
+        let Self { target, setting, .. } = self;
+        StorageError::Configuration(format!(
+            "{target} can't be spoken to over TLS: {problem}; see `sslmode` and `sslrootcert` in `{setting}`"
+        ))
+    }
+
     /// What an error means to the one who asked.
     pub(super) fn describe(&self, error: Error) -> StorageError {
-        let target = &self.target;
+        let Self { target, setting, .. } = self;
         let Some(code) = code(&error) else {
             return match error {
-                Error::Configuration(problem) => configuration(problem),
-                Error::Tls(problem) => StorageError::Configuration(format!(
-                    "{target} can't be spoken to over TLS: {problem}; see `sslmode` and `sslrootcert` in \
-                     `connection_url`"
-                )),
+                Error::Configuration(problem) => configuration(setting, problem),
+                Error::Tls(problem) => self.no_tls(&*problem),
+                Error::Io(problem) if self.is_of_tls(&problem) => self.no_tls(&problem),
                 Error::Decode(problem) | Error::ColumnDecode { source: problem, .. } => {
                     StorageError::Corrupt(format!("in {target}: {problem}"))
                 }
@@ -214,7 +304,7 @@ impl Server {
         let said = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
         match code.as_str() {
             "28P01" | "28000" => StorageError::Configuration(format!(
-                "{target} refuses the user: {said}; see the user and the password in `connection_url`"
+                "{target} refuses the user: {said}; see the user and the password in `{setting}`"
             )),
             "3D000" => StorageError::Configuration(format!("{target}: {said}; create it, for example with `createdb`")),
             "42501" => StorageError::Configuration(format!(
@@ -251,26 +341,30 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn options(config: &PostgresConfig) -> Result<PgConnectOptions, StorageError> {
-    let url = &config.connection_url;
+/// What sessions are set to, unless the URL says otherwise.
+const SESSION: [(&str, &str); 2] = [
+    // The server keeps plans. One that was made while a table was small would go on to read all of it.
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+];
+
+fn options(config: &PostgresConfig, setting: &str, url: &str) -> Result<PgConnectOptions, StorageError> {
     if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
-        return Err(configuration("it must begin with `postgresql://`"));
+        return Err(configuration(setting, "it must begin with `postgresql://`"));
     }
-    Ok(PgConnectOptions::from_str(url)
-        .map_err(configuration)?
+    let options = PgConnectOptions::from_str(url).map_err(|problem| configuration(setting, problem))?;
+    let given = options.get_options().unwrap_or_default().to_owned();
+    let own = SESSION.into_iter().filter(|(name, _)| !given.contains(name));
+    Ok(options
         .application_name("reflow-tracing")
-        .options([
-            ("search_path", quoted(&config.schema_name).as_str()),
-            // The server keeps plans. One that was made while a table was small would go on to read all of it.
-            ("enable_seqscan", "off"),
-            ("jit", "off"),
-        ])
+        .options([("search_path", quoted(&config.schema_name))])
+        .options(own)
         .disable_statement_logging())
 }
 
-fn configuration(problem: impl std::fmt::Display) -> StorageError {
+fn configuration(setting: &str, problem: impl std::fmt::Display) -> StorageError {
     StorageError::Configuration(format!(
-        "`connection_url` is no URL of a PostgreSQL database: {problem}; for example \
+        "`{setting}` is no URL of a PostgreSQL database: {problem}; for example \
          postgresql://user:password@localhost/traces"
     ))
 }
@@ -285,18 +379,33 @@ fn name(options: &PgConnectOptions) -> String {
 
 /// Runs statements on a connection of the pool: once more on another one when the first was dead.
 macro_rules! retried {
-    ($server:expr, |$connection:ident| $work:expr) => {{
+    ($server:expr, |$connection:ident| $work:expr) => {
+        $crate::storage::postgres::connection::attempts!($server, false, |$connection| $work)
+    };
+}
+
+/// Like `retried`, for statements that change nothing: on the replica if it has all that was acknowledged. Should it fail, the
+/// primary is asked.
+macro_rules! read {
+    ($server:expr, |$connection:ident| $work:expr) => {
+        $crate::storage::postgres::connection::attempts!($server, true, |$connection| $work)
+    };
+}
+
+macro_rules! attempts {
+    ($server:expr, $on_replica:expr, |$connection:ident| $work:expr) => {{
         let server = &*$server;
-        let mut again = true;
+        let (mut on_replica, mut again) = ($on_replica, true);
         loop {
-            let (mut acquired, since) = server.acquire_for_use().await?;
-            let $connection = &mut *acquired;
+            let (reader, mut session) = server.reader(&mut on_replica).await?;
+            let $connection = &mut *session.connection;
             let outcome: sqlx::Result<_> = async { $work }.await;
             match outcome {
                 Ok(found) => {
-                    server.rest(acquired, since);
+                    reader.rest(session);
                     break Ok(found);
                 }
+                Err(error) if std::mem::take(&mut on_replica) => server.replica_failed(&error),
                 Err(error) if server.is_lost(&error) && again => again = false,
                 Err(error) => break Err(server.describe(error)),
             }
@@ -304,4 +413,4 @@ macro_rules! retried {
     }};
 }
 
-pub(super) use retried;
+pub(super) use {attempts, read, retried};

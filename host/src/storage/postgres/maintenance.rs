@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinHandle;
 
-use super::connection::Server;
-use super::partition::{Dropped, Partitions};
+use super::connection::{Server, retried};
+use super::partition::{self, Dropped, Partitions};
 use crate::storage::StorageError;
 
 /// The next partition is there at least half an hour before its time, even with hourly ones.
@@ -64,18 +64,30 @@ pub(super) async fn drop_expired(
     Ok(drop_until(server, partitions, limit).await?.partitions)
 }
 
-/// Drops the partitions that ended at `time` or before. The number of their traces.
-pub(super) async fn drop_before(
+/// Drops the oldest partitions up to the first that has traces, of those that ended at `time` or before. The number of their
+/// traces.
+pub(super) async fn drop_oldest(
     server: &Server,
     partitions: &Partitions,
     time: DateTime<Utc>,
 ) -> Result<u64, StorageError> {
-    Ok(drop_until(server, partitions, time).await?.traces)
+    let ends = retried!(server, |connection| partition::ends(connection).await)?;
+    for end in ends.into_iter().take_while(|end| *end <= time) {
+        let traces = drop_until(server, partitions, end).await?.traces;
+        if traces > 0 {
+            return Ok(traces);
+        }
+    }
+    Ok(0)
 }
 
 async fn drop_until(server: &Server, partitions: &Partitions, time: DateTime<Utc>) -> Result<Dropped, StorageError> {
     // Of its own: a lock that a call which was given up on holds would stay with a connection of the pool.
     let mut connection = server.connect().await?;
-    let dropped = partitions.drop_ended(&mut connection, time).await;
-    dropped.map_err(|error| server.describe(error))
+    let dropped = async {
+        let dropped = partitions.drop_ended(&mut connection, time).await?;
+        server.committed(&mut connection).await?;
+        Ok(dropped)
+    };
+    dropped.await.map_err(|error| server.describe(error))
 }

@@ -12,8 +12,10 @@ mod event;
 mod header;
 mod maintenance;
 mod partition;
+mod replica;
 mod schema;
 mod select;
+mod settings;
 mod stream;
 mod writer;
 
@@ -28,17 +30,19 @@ use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
 use super::layers::metrics::Metered;
-use super::{StorageBackend, StorageError, StorageStats};
+use super::{StorageBackend, StorageError, StorageMetrics, StorageStats};
 use crate::model::{
     FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window, time,
 };
 pub use config::{PartitionInterval, PostgresConfig};
-use connection::{Server, retried};
+use connection::{Server, read, retried};
 use event::EventRow;
 use header::{Found, HeaderRow, Place};
 use maintenance::Maintenance;
 use partition::Partitions;
+use replica::Replica;
 use select::{Select, Statement};
+pub use settings::{ServerSettings, SettingAdvice, SettingChange};
 use writer::Writer;
 
 /// Keeps traces in a PostgreSQL database.
@@ -73,8 +77,12 @@ impl PostgresStorage {
         if let Some(problem) = config.problem() {
             return Err(StorageError::Configuration(format!("in the settings of PostgreSQL: {problem}")));
         }
-        let server = Arc::new(Server::new(&config)?);
+        let mut server = Server::primary(&config)?;
         schema::prepare(&server, &config).await?;
+        if let Some(url) = &config.read_replica_url {
+            server.replica = Some(Replica::open(&config, url, &server).await?);
+        }
+        let server = Arc::new(server);
         let partitions = config
             .enable_partitioning
             .then(|| Arc::new(Partitions::new(config.partition_interval, config.auto_create_partitions)));
@@ -193,7 +201,7 @@ impl StorageBackend for PostgresBackend {
     }
 
     async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        retried!(self.server, |connection| trace(connection, trace_id).await)
+        read!(self.server, |connection| trace(connection, trace_id).await)
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
@@ -205,7 +213,7 @@ impl StorageBackend for PostgresBackend {
     }
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        retried!(self.server, |connection| match place_of(connection, trace_id).await? {
+        read!(self.server, |connection| match place_of(connection, trace_id).await? {
             Some(place) => events_at(connection, place).await,
             None => Ok(Vec::new()),
         })
@@ -215,7 +223,17 @@ impl StorageBackend for PostgresBackend {
         let problem: Option<String> = retried!(self.server, |connection| {
             sqlx::query_scalar(include_str!("sql/health.sql")).fetch_one(connection).await
         })?;
+        if let Some(replica) = &self.server.replica
+            && let Some(session) = replica.session().await
+        {
+            // Without reads it would not be noticed whether it is there.
+            replica.server.rest(session);
+        }
         problem.map_or(Ok(()), |problem| Err(StorageError::Unavailable(problem)))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.server.replica.iter().filter_map(|replica| replica.warning()).collect()
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
@@ -242,7 +260,7 @@ impl StorageBackend for PostgresBackend {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.page(window);
-        retried!(self.server, |connection| {
+        read!(self.server, |connection| {
             let (found, next_page_token) = find_page(connection, &statement, window).await?;
             let traces = if found.is_empty() { Vec::new() } else { complete(connection, found).await? };
             Ok(TracePage { traces, next_page_token })
@@ -253,7 +271,7 @@ impl StorageBackend for PostgresBackend {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.page(window);
-        retried!(self.server, |connection| {
+        read!(self.server, |connection| {
             let (found, next_page_token) = find_page(connection, &statement, window).await?;
             let traces = found.into_iter().map(|found| found.header).collect();
             Ok(TracePage { traces, next_page_token })
@@ -263,7 +281,7 @@ impl StorageBackend for PostgresBackend {
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.count();
-        retried!(self.server, |connection| {
+        read!(self.server, |connection| {
             let count: i64 = statement.query().fetch_one(connection).await?.try_get(0)?;
             Ok(count.cast_unsigned())
         })
@@ -271,7 +289,7 @@ impl StorageBackend for PostgresBackend {
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
         let ids: Vec<Uuid> = trace_ids.iter().map(|trace_id| trace_id.0).collect();
-        let headers: BTreeMap<TraceId, FlowTrace> = retried!(self.server, |connection| {
+        let headers: BTreeMap<TraceId, FlowTrace> = read!(self.server, |connection| {
             let rows = sqlx::query(include_str!("sql/get_headers.sql")).bind(&ids).fetch_all(connection).await?;
             let headers = rows.iter().map(|row| Found::read(row).map(|found| (found.header.trace_id, found.header)));
             headers.collect()
@@ -301,6 +319,7 @@ impl StorageBackend for PostgresBackend {
                     delete_events(&mut transaction, &places).await?;
                 }
                 transaction.commit().await?;
+                self.server.committed(connection).await?;
                 Ok(places.len() as u64)
             })?;
         }
@@ -320,6 +339,7 @@ impl StorageBackend for PostgresBackend {
                 let places = rows.iter().map(Place::read).collect::<sqlx::Result<Vec<_>>>()?;
                 delete_events(&mut transaction, &places).await?;
                 transaction.commit().await?;
+                self.server.committed(connection).await?;
                 Ok(places.len() as u64)
             })?;
             count += deleted;
@@ -329,17 +349,12 @@ impl StorageBackend for PostgresBackend {
         }
     }
 
-    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
         match &self.partitioned {
-            Some(Partitioned { partitions, .. }) => maintenance::drop_before(&self.server, partitions, time).await,
-            None => Ok(0),
-        }
-    }
-
-    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
-        match &self.partitioned {
-            Some(_) => retried!(self.server, |connection| partition::ends(connection).await),
-            None => Ok(Vec::new()),
+            Some(Partitioned { partitions, .. }) => {
+                maintenance::drop_oldest(&self.server, partitions, ended_by).await.map(Some)
+            }
+            None => Ok(None),
         }
     }
 
@@ -350,7 +365,7 @@ impl StorageBackend for PostgresBackend {
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
         let flow = escape::escape(flow_id.as_str());
-        let versions: BTreeSet<FlowVersion> = retried!(self.server, |connection| {
+        let versions: BTreeSet<FlowVersion> = read!(self.server, |connection| {
             let sql = "SELECT DISTINCT version FROM trace WHERE flow_id = $1 AND start_time IS NOT NULL";
             let rows = sqlx::query(sql).bind(&*flow).fetch_all(connection).await?;
             rows.iter().map(|row| column::json(row, 0)).collect()
@@ -359,7 +374,7 @@ impl StorageBackend for PostgresBackend {
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
-        retried!(self.server, |connection| {
+        read!(self.server, |connection| {
             let row = sqlx::query(include_str!("sql/stats.sql")).fetch_one(connection).await?;
             let count = |column: usize| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
             let time = |column: usize| -> sqlx::Result<_> {
@@ -375,10 +390,10 @@ impl StorageBackend for PostgresBackend {
         })
     }
 
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        retried!(self.server, |connection| {
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        read!(self.server, |connection| {
             let bytes: i64 = sqlx::query_scalar(include_str!("sql/size.sql")).fetch_one(connection).await?;
-            Ok(Some(bytes.cast_unsigned()))
+            Ok(StorageMetrics::unmeasured(Some(bytes.cast_unsigned())))
         })
     }
 

@@ -243,10 +243,10 @@ impl Task {
             let mut transaction = connection.begin().await?;
             run(&mut transaction, group, &new, copy).await?;
             transaction.commit().await?;
-            Ok(())
         } else {
-            run(connection, group, &new, copy).await
+            run(connection, group, &new, copy).await?;
         }
+        Ok(self.server.committed(connection).await?)
     }
 }
 

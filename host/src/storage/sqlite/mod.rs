@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::layers::metrics::Metered;
-use super::{StorageBackend, StorageError, StorageStats};
+use super::{StorageBackend, StorageError, StorageMetrics, StorageStats};
 use crate::model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
 pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
 use event::EventRow;
@@ -110,6 +110,7 @@ impl SqliteBackend {
             })
             .await
     }
+
     /// A page of what `read` makes of rows with a sequence number and a header.
     async fn page(
         &self,
@@ -278,8 +279,9 @@ impl StorageBackend for SqliteBackend {
         .await
     }
 
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        self.read(|connection| connection.query_row(include_str!("sql/size.sql"), [], |row| row.get(0))).await
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        let size = |connection: &Connection| connection.query_row(include_str!("sql/size.sql"), [], |row| row.get(0));
+        Ok(StorageMetrics::unmeasured(Some(self.read(size).await?)))
     }
 
     async fn flush(&self) -> Result<(), StorageError> {

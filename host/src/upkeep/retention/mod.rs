@@ -42,7 +42,9 @@ pub async fn retain(
     let run = Run { storage, now: Utc::now(), dry_run };
     if let Some(horizon) = policy.horizon(run.now) {
         if !dry_run {
-            report.by_age += storage.drop_expired(horizon).await?;
+            while let Some(traces @ 1..) = storage.drop_oldest_part(horizon).await? {
+                report.by_age += traces;
+            }
         }
         let deleted = run.delete_oldest(Some(horizon), u64::MAX).await?;
         report.by_age += deleted.count;
@@ -78,7 +80,13 @@ pub async fn check(storage: &dyn StorageBackend, policy: &RetentionPolicy) -> Re
 }
 
 async fn size(storage: &dyn StorageBackend) -> Result<u64, StorageError> {
-    storage.size_bytes().await?.ok_or_else(|| {
+    let metrics = storage.get_metrics().await?;
+    let bytes = match metrics.storage_bytes {
+        // A layer tells what it knows while the backend is away; whether that is so, this tells.
+        None => storage.stats().await?.bytes,
+        told => told,
+    };
+    bytes.ok_or_else(|| {
         StorageError::Unsupported(
             "this backend does not tell its size, so it can't be kept to one; keep it to an age or a number of traces"
                 .into(),
@@ -163,20 +171,17 @@ impl Run<'_> {
             let left = traces.saturating_sub(deleted);
             return Ok(left.saturating_sub(u64::try_from(to_keep).unwrap_or(u64::MAX)));
         }
-        let parts = self.storage.partition_ends().await?;
         let (mut count, mut vain_bites) = (0, 0);
-        for end in parts.iter().filter(|end| **end <= self.now) {
-            if bytes <= max {
-                return Ok(count);
+        while bytes > max {
+            match self.storage.drop_oldest_part(self.now).await? {
+                None => break,
+                Some(0) => {
+                    tracing::warn!(bytes, max, "the newest partition alone is larger than the store is to be");
+                    return Ok(count);
+                }
+                Some(traces) => count += traces,
             }
-            count += self.storage.drop_expired(*end).await?;
             bytes = size(self.storage).await?;
-        }
-        if !parts.is_empty() {
-            if bytes > max {
-                tracing::warn!(bytes, max, "the newest partition alone is larger than the store is to be");
-            }
-            return Ok(count);
         }
         while bytes > max {
             let deleted = self.delete_oldest(None, BITE as u64).await?;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::TraceEvent;
-use crate::storage::{MemoryConfig, MemoryStorage};
+use crate::storage::{MemoryConfig, MemoryStorage, StorageStats};
 
 const HOUR: u64 = 3_600;
 
@@ -61,12 +61,12 @@ async fn the_oldest_of_too_many_are_deleted() {
 #[tokio::test]
 async fn the_oldest_are_deleted_until_the_store_is_small_enough() {
     let storage = filled(&(1..=3_000).map(aged).collect::<Vec<_>>()).await;
-    let before = storage.size_bytes().await.unwrap().unwrap();
+    let before = storage.stats().await.unwrap().bytes.unwrap();
     let policy = RetentionPolicy { max_bytes: Some(before / 2), ..RetentionPolicy::default() };
     let planned = retain(&storage, &policy, true).await.unwrap().by_size;
     let deleted = retain(&storage, &policy, false).await.unwrap().by_size;
     assert!(planned.abs_diff(deleted) <= 2 * BITE as u64, "{planned} planned, {deleted} deleted");
-    let after = storage.size_bytes().await.unwrap().unwrap();
+    let after = storage.stats().await.unwrap().bytes.unwrap();
     assert!(after <= before / 2 && after > before / 3, "{before} bytes, then {after}");
 }
 
@@ -128,8 +128,8 @@ impl StorageBackend for Told {
         }
     }
 
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        Ok(self.size)
+    async fn stats(&self) -> Result<StorageStats, StorageError> {
+        Ok(StorageStats { bytes: self.size, ..StorageStats::default() })
     }
 }
 

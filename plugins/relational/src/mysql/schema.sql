@@ -35,3 +35,7 @@ CREATE TABLE IF NOT EXISTS event (
     body      LONGBLOB NOT NULL,
     PRIMARY KEY (trace_id, timestamp, event_id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+
+-- The version of all this, which tells the plugin whether it knows these tables. Made last.
+CREATE TABLE IF NOT EXISTS layout (version BIGINT PRIMARY KEY) ENGINE = InnoDB;
+INSERT IGNORE INTO layout (version) VALUES (1);

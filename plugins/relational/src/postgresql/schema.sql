@@ -40,3 +40,7 @@ CREATE TABLE IF NOT EXISTS event (
     body      BYTEA NOT NULL,
     PRIMARY KEY (trace_id, timestamp, event_id)
 );
+
+-- The version of all this, which tells the plugin whether it knows these tables. Made last.
+CREATE TABLE IF NOT EXISTS layout (version BIGINT PRIMARY KEY);
+INSERT INTO layout (version) VALUES (1) ON CONFLICT DO NOTHING;

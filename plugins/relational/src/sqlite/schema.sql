@@ -37,3 +37,7 @@ CREATE TABLE IF NOT EXISTS event (
     body      BLOB NOT NULL,
     PRIMARY KEY (trace, timestamp, event_id)
 ) STRICT, WITHOUT ROWID;
+
+-- The version of all this, which tells the plugin whether it knows these tables. Made last.
+CREATE TABLE IF NOT EXISTS layout (version INTEGER PRIMARY KEY) STRICT;
+INSERT INTO layout (version) VALUES (1) ON CONFLICT DO NOTHING;

@@ -90,6 +90,7 @@ fn read(value: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::HttpGrant;
 
     #[test]
     fn grants_are_read_as_in_the_configuration() {
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(read.sql["default"], format!("sqlite:{}/a.db", folder.path().display()));
         assert_eq!(read.redis["default"].url, "redis://127.0.0.1");
         assert_eq!(read.redis["default"].prefix.len(), 33);
-        assert_eq!(read.http, ["https://api.example.com"]);
+        assert_eq!(read.http, [HttpGrant::from("https://api.example.com")]);
     }
 
     #[test]

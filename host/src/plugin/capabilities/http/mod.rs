@@ -4,6 +4,7 @@
 //! other. A connection serves one request and counts among the plugin's connections until its answer is read or dropped.
 
 mod origins;
+mod send;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,15 +12,15 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView, default_send_request,
-};
+use tokio_rustls::TlsConnector;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use super::{Granted, TooManyConnections};
 use crate::plugin::instance::InstanceState;
 use crate::plugin::policy::Limits;
 use origins::Origin;
 pub(crate) use origins::Origins;
+use send::{Times, send};
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,8 +59,8 @@ impl WasiHttpView for InstanceState {
 type Exchange = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl Hooks {
-    /// Where the request goes, if it may go there.
-    fn check(&self, request: &Request<WasiBody>) -> Result<Origin, Error> {
+    /// Where the request goes and how to connect if it is to be by TLS, if it may go there.
+    fn check(&self, request: &Request<WasiBody>) -> Result<(Origin, Option<TlsConnector>), Error> {
         let granted = &self.granted;
         let plugin = granted.log.plugin();
         let refuse = |what: String| {
@@ -67,8 +68,10 @@ impl Hooks {
             Err(Error::HttpRequestDenied)
         };
         match Origin::of(request.uri()) {
-            Ok(origin) if granted.http.allow(&origin) => Ok(origin),
-            Ok(origin) => refuse(format!("`{origin}` is not granted")),
+            Ok(origin) => match granted.http.allowing(&origin) {
+                Some(allowed) => Ok((origin, allowed.tls())),
+                None => refuse(format!("`{origin}` is not granted")),
+            },
             // Without the authority, which may have a password in it.
             Err(problem) => refuse(problem.into()),
         }
@@ -82,25 +85,27 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Exchange), Error>> + Send> {
-        let origin = self.check(&request);
+        let checked = self.check(&request);
         let connections = self.granted.connections.clone();
         let most = self.limits.result_bytes();
         let time = self.limits.call_timeout();
         Box::new(async move {
-            let origin = origin?;
+            let (origin, tls) = checked?;
             let permit = connections.acquire().await.map_err(|TooManyConnections| Error::ConnectionLimitReached)?;
-            let request = to(&origin, request, most)?;
+            let request = request.map(|body| limited(body, most, Error::HttpRequestBodySize));
             // No wait can outlast the call that waits, nor can one that goes on while the instance is idle.
             let options = options.unwrap_or_default();
-            let within = |asked: Option<Duration>, most: Duration| Some(asked.unwrap_or(most).min(most).min(time));
-            let options = RequestOptions {
-                connect_timeout: within(options.connect_timeout, CONNECT_TIMEOUT),
-                first_byte_timeout: within(options.first_byte_timeout, time),
-                between_bytes_timeout: within(options.between_bytes_timeout, time),
+            let within = |asked: Option<Duration>, most: Duration| asked.unwrap_or(most).min(most).min(time);
+            let times = Times {
+                connect: within(options.connect_timeout, CONNECT_TIMEOUT),
+                first_byte: within(options.first_byte_timeout, time),
+                between_bytes: within(options.between_bytes_timeout, time),
             };
-            let sent = tokio::time::timeout(time, default_send_request(request, Some(options))).await;
+            // To the origin as it was checked, whatever else the request says.
+            let sent = tokio::time::timeout(time, send(&origin, tls, request, times)).await;
             let (response, exchange) = sent.map_err(|_| Error::ConnectionTimeout)?.map_err(quietly)?;
-            let response = response.map(|body| limited(body.boxed_unsync(), most, Error::HttpResponseBodySize));
+            let response = response.map(|body| limited(body, most, Error::HttpResponseBodySize));
+            let exchange = Box::into_pin(exchange);
             let exchange: Exchange = Box::new(async move {
                 let _permit = permit;
                 // Whoever reads the body is told as well.
@@ -114,15 +119,6 @@ impl WasiHttpHooks for Hooks {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK_BYTES
     }
-}
-
-/// The request with the origin as it was checked, so that nothing else is connected to, and a body of at most `most` bytes.
-fn to(origin: &Origin, request: Request<WasiBody>, most: usize) -> Result<Request<WasiBody>, Error> {
-    let (mut parts, body) = request.into_parts();
-    let mut uri = parts.uri.into_parts();
-    uri.authority = Some(origin.authority().parse().map_err(|_| Error::HttpRequestUriInvalid)?);
-    parts.uri = uri.try_into().map_err(|_| Error::HttpRequestUriInvalid)?;
-    Ok(Request::from_parts(parts, limited(body, most, Error::HttpRequestBodySize)))
 }
 
 /// `body`, failing with `too_large` beyond `most` bytes.
@@ -147,7 +143,6 @@ fn quietly(error: Error) -> Error {
     match error {
         Error::Connect(_) => Error::ConnectionRefused,
         Error::Tls(_) => Error::TlsProtocolError,
-        Error::InvalidDnsNameError(_) => Error::DnsError { rcode: None, info_code: None },
         Error::Hyper(error) => {
             // What a body failed with comes wrapped.
             let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Error>());

@@ -4,17 +4,23 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use wasmtime_wasi_http::Error;
 
-use crate::plugin::policy::Grants;
+use crate::plugin::capabilities::tls;
+use crate::plugin::policy::{Grants, HttpGrant};
 use crate::storage::StorageError;
 
 /// What `plugins.NAME.grants.http` allows. Empty: nothing.
 pub(crate) struct Origins(Vec<Allowed>);
 
-struct Allowed {
+pub(super) struct Allowed {
     scheme: Scheme,
     host: AllowedHost,
     port: u16,
+    /// How to connect, if it is to be by TLS.
+    tls: Option<TlsConnector>,
 }
 
 enum AllowedHost {
@@ -47,19 +53,18 @@ pub(super) struct Origin {
 impl Origins {
     /// What `plugin` was granted.
     pub(crate) fn new(plugin: &str, grants: &Grants) -> Result<Self, StorageError> {
-        let allowed = |entry: &String| {
-            Allowed::parse(entry).map_err(|problem| {
-                StorageError::Configuration(format!(
-                    "plugins.{plugin}.grants.http: {entry:?}: {problem}; write https://HOST, https://HOST:PORT or \
-                     https://*.DOMAIN"
-                ))
+        let allowed = |grant: &HttpGrant| {
+            Allowed::of(grant).map_err(|problem| {
+                let entry = &grant.origin;
+                StorageError::Configuration(format!("plugins.{plugin}.grants.http: {entry:?}: {problem}"))
             })
         };
         Ok(Self(grants.http.iter().map(allowed).collect::<Result<_, _>>()?))
     }
 
-    pub(super) fn allow(&self, origin: &Origin) -> bool {
-        self.0.iter().any(|allowed| {
+    /// The entry that allows for the origin.
+    pub(super) fn allowing(&self, origin: &Origin) -> Option<&Allowed> {
+        self.0.iter().find(|allowed| {
             allowed.scheme == origin.scheme
                 && allowed.port == origin.port
                 && match (&allowed.host, &origin.host) {
@@ -74,6 +79,21 @@ impl Origins {
 }
 
 impl Allowed {
+    fn of(HttpGrant { origin, ca }: &HttpGrant) -> Result<Self, String> {
+        let allowed = Self::parse(origin)
+            .map_err(|problem| format!("{problem}; write https://HOST, https://HOST:PORT or https://*.DOMAIN"))?;
+        match (allowed.scheme, ca) {
+            (Scheme::Http, None) => Ok(allowed),
+            (Scheme::Http, Some(_)) => Err("`ca` is of no use without https".into()),
+            (Scheme::Https, ca) => Ok(Self { tls: Some(tls::connector(ca.as_deref())?), ..allowed }),
+        }
+    }
+
+    /// How to connect, if it is to be by TLS.
+    pub(super) fn tls(&self) -> Option<TlsConnector> {
+        self.tls.clone()
+    }
+
     fn parse(entry: &str) -> Result<Self, &'static str> {
         let (scheme, authority) = entry.split_once("://").ok_or("it is no origin")?;
         let scheme = Scheme::parse(scheme)?;
@@ -88,7 +108,7 @@ impl Allowed {
             },
             None => AllowedHost::Exactly(Host::parse(host)?),
         };
-        Ok(Self { scheme, host, port: port.unwrap_or(scheme.port()) })
+        Ok(Self { scheme, host, port: port.unwrap_or(scheme.port()), tls: None })
     }
 }
 
@@ -103,6 +123,14 @@ impl Origin {
     /// `HOST:PORT`, to connect to.
     pub(super) fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
+    }
+
+    /// Whom the server's certificate must be for.
+    pub(super) fn server_name(&self) -> Result<ServerName<'static>, Error> {
+        match &self.host {
+            Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Error::HttpRequestUriInvalid),
+            Host::Address(address) => Ok(ServerName::from(*address)),
+        }
     }
 }
 
@@ -199,7 +227,7 @@ mod tests {
         let grants = Grants { http: vec![entry.into()], ..Grants::default() };
         let origins = Origins::new("p", &grants).expect(entry);
         let uri: Uri = url.parse().expect(url);
-        Origin::of(&uri).is_ok_and(|origin| origins.allow(&origin))
+        Origin::of(&uri).is_ok_and(|origin| origins.allowing(&origin).is_some())
     }
 
     #[test]

@@ -1,16 +1,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use redis::Client;
+use redis::{Client, TlsCertificates};
 
 use super::file::File;
 use super::memory::Memory;
 use super::redis::Redis;
 use super::store::Store;
 use super::{Bucket, KeyvalueError};
-use crate::plugin::capabilities::ConnectionBudget;
 use crate::plugin::capabilities::log::PluginLog;
+use crate::plugin::capabilities::{ConnectionBudget, tls};
 use crate::plugin::policy::PluginConfig;
 use crate::storage::StorageError;
 
@@ -85,24 +86,32 @@ fn max_mb(options: &str) -> Result<usize, String> {
     max_mb.ok_or_else(|| format!("`memory:` may be followed by ?max_mb=NUMBER, but not by `{options}`"))
 }
 
-/// What connects to the server, and the prefix of the keys, which is an option of ours.
+/// What connects to the server, and the prefix of the keys. That and `ca` are options of ours.
 fn redis_client(url: &str) -> Result<(Client, String), String> {
     let mut url = redis::parse_redis_url(url).ok_or("it is no URL of a Redis server")?;
-    let mut prefix = PREFIX.to_owned();
+    let (mut prefix, mut ca) = (PREFIX.to_owned(), None);
     let mut others = Vec::new();
     for (name, value) in url.query_pairs() {
-        if name == "prefix" {
-            prefix = value.into_owned();
-        } else {
-            others.push((name.into_owned(), value.into_owned()));
+        match &*name {
+            "prefix" => prefix = value.into_owned(),
+            "ca" => ca = Some(PathBuf::from(&*value)),
+            _ => others.push((name.into_owned(), value.into_owned())),
         }
     }
     url.set_query(None);
     if !others.is_empty() {
         url.query_pairs_mut().extend_pairs(others);
     }
-    let client = Client::open(url).map_err(|error| format!("it is no URL of a Redis server ({})", error.category()))?;
-    Ok((client, prefix))
+    let no_url = |error: redis::RedisError| format!("it is no URL of a Redis server ({})", error.category());
+    let Some(ca) = ca else { return Ok((Client::open(url).map_err(no_url)?, prefix)) };
+    if url.scheme() != "rediss" {
+        return Err("`ca` is of no use without TLS: write rediss://..".into());
+    }
+    // Read by the client; looked at here, for what is wrong with it.
+    tls::connector(Some(&ca))?;
+    let root_cert = std::fs::read(&ca).map_err(|error| format!("`ca` is {}: {error}", ca.display()))?;
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
+    Ok((Client::build_with_tls(url, certificates).map_err(no_url)?, prefix))
 }
 
 /// Tells the operator what the plugin is not to see: addresses and paths.

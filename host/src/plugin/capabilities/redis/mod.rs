@@ -12,7 +12,7 @@ mod template;
 
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt, TryStreamExt, stream as streams};
+use futures::{StreamExt, TryStreamExt, stream as streams};
 use redis::{Cmd, Pipeline, Script, Value};
 use wasmtime::component::Resource;
 
@@ -24,15 +24,15 @@ use crate::plugin::instance::InstanceState;
 use prefix::{Answer, refused};
 pub(crate) use servers::Servers;
 use servers::{Lease, Server};
-use template::{Chunks, Template};
+use template::{Rows, Templates};
 
 type Reached<T> = wasmtime::Result<Result<T, RedisError>>;
 
 /// A command's name and arguments.
 type Command = Vec<Vec<u8>>;
 
-/// Chunks of a batch that are under way: some are written while the answers to those before are read.
-const CHUNKS_UNDER_WAY: usize = 4;
+/// Parts of a batch that are under way: the server is never to wait for commands, nor memory to fill with them.
+const PARTS_UNDER_WAY: usize = 4;
 
 /// A server that a plugin has opened.
 pub struct Connection {
@@ -103,22 +103,6 @@ impl HostConnection for InstanceState {
     }
 }
 
-/// Runs chunks of commands one after another. Gives the answers to each; ends at the first refusal.
-fn answers<'a>(
-    lease: &'a Lease<'a>,
-    chunks: impl Iterator<Item = Result<Pipeline, RedisError>> + 'a,
-) -> impl Stream<Item = Result<Vec<Value>, RedisError>> + 'a {
-    let run = async |chunk: Result<Pipeline, RedisError>| {
-        let values = lease.run(&chunk?).await?;
-        lease.allow_again();
-        match reply::first_refusal(&values) {
-            Some(refusal) => Err(refusal),
-            None => Ok(values),
-        }
-    };
-    streams::iter(chunks).map(run).buffered(CHUNKS_UNDER_WAY)
-}
-
 impl Connection {
     async fn pipeline(&self, commands: Vec<Command>) -> Result<Vec<Value>, RedisError> {
         let mut packed = Pipeline::with_capacity(commands.len());
@@ -183,22 +167,22 @@ impl Connection {
         rows: &EventBatch,
         max_bytes: usize,
     ) -> Result<u64, RedisError> {
-        let template = |arguments| Template::new(arguments, &self.server.prefix);
-        let unless = unless.map(template).transpose()?;
-        let commands = commands.into_iter().map(template).collect::<Result<Vec<_>, _>>()?;
+        let templates = Templates::new(unless, commands, &self.server.prefix, max_bytes)?;
         let lease = self.server.lease().await?;
-        let rows = match unless {
-            None => rows.rows().iter().collect(),
-            Some(unless) => {
-                let (mut rows, questions) = template::distinct(&unless, rows.rows(), max_bytes)?;
-                let found = answers(&lease, questions.into_iter().map(Ok)).try_concat().await?;
-                let mut absent = found.iter().map(|value| matches!(value, Value::Int(0) | Value::Nil));
-                rows.retain(|_| absent.next() == Some(true));
-                rows
+        // While the server is at work on some events, the commands for the next are made ready.
+        let run = async |rows: Result<Rows<'_>, RedisError>| {
+            let mut rows = rows?;
+            if let Some(questions) = rows.questions.take() {
+                rows = rows.absent(&lease.run_all(&questions).await?);
             }
+            let mut ran = 0;
+            for commands in rows.commands() {
+                ran += lease.run_all(&commands?).await?.len() as u64;
+            }
+            Ok(ran)
         };
-        let chunks = Chunks::new(&commands, &rows, max_bytes);
-        let ran = answers(&lease, chunks).try_fold(0, async |ran, values| Ok(ran + values.len() as u64)).await?;
+        let parts = streams::iter(templates.parts(rows.rows())).map(run).buffered(PARTS_UNDER_WAY);
+        let ran = parts.try_fold(0, async |all, ran| Ok(all + ran)).await?;
         lease.give_back();
         Ok(ran)
     }

@@ -14,11 +14,12 @@ use redis::{
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use super::RedisError;
 use super::prefix::Prefix;
 use super::stream::{Meter, Metered};
-use crate::plugin::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections};
+use super::{RedisError, reply};
+use crate::plugin::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections, tls};
 use crate::plugin::policy::{PluginConfig, RedisGrant};
 use crate::storage::StorageError;
 
@@ -39,6 +40,7 @@ pub(super) struct Server {
     /// Where the grant stands in the configuration.
     setting: String,
     info: ConnectionInfo,
+    tls: TlsConnector,
     pub prefix: Prefix,
     /// Whether the plugin may run scripts.
     pub scripts: bool,
@@ -71,11 +73,16 @@ impl Servers {
     pub(crate) fn new(plugin: &str, config: &PluginConfig, budget: &ConnectionBudget) -> Result<Self, StorageError> {
         let server = |(label, grant): (&String, &RedisGrant)| {
             let setting = format!("plugins.{plugin}.grants.redis.{label}");
-            let info = connection_info(&grant.url)
-                .map_err(|problem| StorageError::Configuration(format!("{setting}: {problem}")))?;
+            let refuse = |problem| StorageError::Configuration(format!("{setting}: {problem}"));
+            let info = connection_info(&grant.url).map_err(refuse)?;
+            if grant.ca.is_some() && !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+                return Err(refuse("`ca` is of no use without TLS: write rediss://..".into()));
+            }
+            let tls = tls::connector(grant.ca.as_deref()).map_err(refuse)?;
             let server = Server {
                 setting,
                 info,
+                tls,
                 prefix: Prefix::new(&grant.prefix),
                 scripts: grant.scripts,
                 budget: budget.clone(),
@@ -140,7 +147,7 @@ impl Server {
         meter.allow(SETUP_BYTES);
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let connecting = async {
-            let stream = Metered::connect(self.info.addr(), Arc::clone(&meter)).await?;
+            let stream = Metered::connect(self.info.addr(), &self.tls, Arc::clone(&meter)).await?;
             MultiplexedConnection::new_with_config(self.info.redis_settings(), stream, config).await
         };
         let connected = timeout(PATIENCE, connecting).await.map_err(|_| {
@@ -197,9 +204,15 @@ impl<'a> Lease<'a> {
         replies.pop().ok_or_else(|| RedisError::Other("no answer".into()))
     }
 
-    /// Allows for as large an answer again.
-    pub(super) fn allow_again(&self) {
+    /// Runs the commands, and fails when the server refuses one, with the first refusal. Afterwards there may be as large an
+    /// answer again.
+    pub(super) async fn run_all(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
+        let values = self.run(commands).await?;
         self.link.meter.allow(self.server.max_reply_bytes);
+        match reply::first_refusal(&values) {
+            Some(refusal) => Err(refusal),
+            None => Ok(values),
+        }
     }
 
     /// Keeps the connection for another call. All answers to this one must have come.

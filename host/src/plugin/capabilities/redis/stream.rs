@@ -2,8 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 
 use redis::ConnectionAddr;
@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 /// What each line of an answer is charged with beside its bytes: what it announces takes room of its own in the host, be it as
 /// small as a number. (Most lines are announcements; those within a value are few.)
@@ -53,13 +52,13 @@ pub(super) struct Metered {
 }
 
 impl Metered {
-    /// Connects to a server.
-    pub(super) async fn connect(address: &ConnectionAddr, meter: Arc<Meter>) -> io::Result<Self> {
+    /// Connects to a server; `tls`: how, if it is to be by TLS.
+    pub(super) async fn connect(address: &ConnectionAddr, tls: &TlsConnector, meter: Arc<Meter>) -> io::Result<Self> {
         let inner: Pin<Box<dyn AsyncStream + Send>> = match address {
             ConnectionAddr::Tcp(host, port) => Box::pin(connect_tcp(host, *port).await?),
             ConnectionAddr::TcpTls { host, port, .. } => {
                 let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-                Box::pin(TLS.connect(name, connect_tcp(host, *port).await?).await?)
+                Box::pin(tls.connect(name, connect_tcp(host, *port).await?).await?)
             }
             #[cfg(unix)]
             ConnectionAddr::Unix(path) => Box::pin(tokio::net::UnixStream::connect(path).await?),
@@ -68,17 +67,6 @@ impl Metered {
         Ok(Self { inner, meter })
     }
 }
-
-/// With the certificate authorities that browsers trust.
-static TLS: LazyLock<TlsConnector> = LazyLock::new(|| {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has what the default versions need")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
-});
 
 async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((host, port)).await?;

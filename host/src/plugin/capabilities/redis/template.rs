@@ -1,8 +1,9 @@
 //! Commands that are run once an event, with fields of it in their arguments.
 
 use std::collections::HashSet;
+use std::io::Write;
 
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, Pipeline, Value};
 
 use super::prefix::{Prefix, refused};
 use super::{Part, RedisError};
@@ -23,6 +24,25 @@ enum Piece {
     Text(Field),
     Sortable(Field),
     Present(Field),
+}
+
+/// The arguments of a command, one after another, and where each ends.
+#[derive(Default, PartialEq, Eq, Hash)]
+struct Filled {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Filled {
+    fn command(&self) -> Cmd {
+        let mut command = Cmd::with_capacity(self.ends.len(), self.bytes.len());
+        let mut start = 0;
+        for &end in &self.ends {
+            command.arg(&self.bytes[start..end]);
+            start = end;
+        }
+        command
+    }
 }
 
 impl Template {
@@ -48,25 +68,23 @@ impl Template {
         Ok(Self { arguments })
     }
 
-    /// The command for an event. Fails when it takes more than `max_bytes`.
-    fn fill(&self, row: &Row, max_bytes: usize) -> Result<(Cmd, usize), RedisError> {
-        let mut command = Cmd::with_capacity(self.arguments.len(), 128);
-        let mut bytes = 0;
-        let mut argument = Vec::new();
+    /// The arguments of the command for an event. Fails when they take more than `max_bytes`.
+    fn fill(&self, row: &Row, max_bytes: usize, filled: &mut Filled) -> Result<(), RedisError> {
+        let Filled { bytes, ends } = filled;
+        bytes.clear();
+        ends.clear();
         for pieces in &self.arguments {
-            argument.clear();
             for piece in pieces {
-                piece.write(row, &mut argument);
-                if bytes + argument.len() > max_bytes {
+                piece.write(row, bytes);
+                if bytes.len() > max_bytes {
                     let message =
                         format!("a command of over {max_bytes} bytes: take fewer fields, or raise limits.result_mb");
                     return Err(RedisError::LimitExceeded(message));
                 }
             }
-            bytes += argument.len();
-            command.arg(argument.as_slice());
+            ends.push(bytes.len());
         }
-        Ok((command, bytes))
+        Ok(())
     }
 }
 
@@ -94,28 +112,29 @@ fn pieces(parts: Vec<Part>) -> Result<Vec<Piece>, String> {
 }
 
 impl Piece {
-    fn write(&self, row: &Row, argument: &mut Vec<u8>) {
+    fn write(&self, row: &Row, bytes: &mut Vec<u8>) {
         match self {
-            Self::Fixed(bytes) => argument.extend_from_slice(bytes),
+            Self::Fixed(fixed) => bytes.extend_from_slice(fixed),
             Self::Present(field) => {
-                argument.push(if matches!(row.value(*field), FieldValue::Absent) { b'0' } else { b'1' });
+                bytes.push(if matches!(row.value(*field), FieldValue::Absent) { b'0' } else { b'1' });
             }
+            Self::Text(Field::Body) | Self::Sortable(Field::Body) => row.append_body(bytes),
             Self::Text(field) => match row.value(*field) {
                 FieldValue::Absent => {}
                 FieldValue::Uuid(uuid) => {
                     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-                    argument.extend_from_slice(uuid.hyphenated().encode_lower(&mut text).as_bytes());
+                    bytes.extend_from_slice(uuid.hyphenated().encode_lower(&mut text).as_bytes());
                 }
-                FieldValue::Integer(number) => argument.extend_from_slice(number.to_string().as_bytes()),
-                FieldValue::Text(text) => argument.extend_from_slice(text.as_bytes()),
-                FieldValue::Blob(bytes) => argument.extend_from_slice(&bytes),
+                FieldValue::Integer(number) => write!(bytes, "{number}").expect("a Vec takes all that is written"),
+                FieldValue::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+                FieldValue::Blob(blob) => bytes.extend_from_slice(&blob),
             },
             Self::Sortable(field) => match row.value(*field) {
                 FieldValue::Absent => {}
-                FieldValue::Uuid(uuid) => argument.extend_from_slice(uuid.as_bytes()),
-                FieldValue::Integer(number) => argument.extend_from_slice(&sortable(number)),
-                FieldValue::Text(text) => argument.extend_from_slice(text.as_bytes()),
-                FieldValue::Blob(bytes) => argument.extend_from_slice(&bytes),
+                FieldValue::Uuid(uuid) => bytes.extend_from_slice(uuid.as_bytes()),
+                FieldValue::Integer(number) => bytes.extend_from_slice(&sortable(number)),
+                FieldValue::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+                FieldValue::Blob(blob) => bytes.extend_from_slice(&blob),
             },
         }
     }
@@ -126,70 +145,108 @@ fn sortable(number: i64) -> [u8; 8] {
     (number.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-/// The commands of a batch, some at a time.
-pub(super) struct Chunks<'a> {
-    templates: &'a [Template],
-    rows: &'a [&'a Row],
+/// What is run for the events of a batch.
+pub(super) struct Templates {
+    unless: Option<Template>,
+    commands: Vec<Template>,
+    /// No command may take more.
     max_bytes: usize,
 }
 
-impl<'a> Chunks<'a> {
-    /// No command may take more than `max_bytes`.
-    pub(super) fn new(templates: &'a [Template], rows: &'a [&'a Row], max_bytes: usize) -> Self {
-        Self { templates, rows, max_bytes }
+impl Templates {
+    /// Fails when plugins may not run one of the commands, or a field is none.
+    pub(super) fn new(
+        unless: Option<Vec<Vec<Part>>>,
+        commands: Vec<Vec<Vec<Part>>>,
+        prefix: &Prefix,
+        max_bytes: usize,
+    ) -> Result<Self, RedisError> {
+        let template = |arguments| Template::new(arguments, prefix);
+        Ok(Self {
+            unless: unless.map(template).transpose()?,
+            commands: commands.into_iter().map(template).collect::<Result<_, _>>()?,
+            max_bytes,
+        })
     }
+
+    /// The rows, so many at a time that a chunk of commands takes them in.
+    pub(super) fn parts<'a>(&'a self, rows: &'a [Row]) -> impl Iterator<Item = Result<Rows<'a>, RedisError>> + 'a {
+        let mut seen = HashSet::with_capacity(if self.unless.is_some() { rows.len() } else { 0 });
+        let rows_a_part = CHUNK_COMMANDS / self.commands.len().clamp(1, CHUNK_COMMANDS);
+        rows.chunks(rows_a_part).map(move |rows| self.part(rows, &mut seen))
+    }
+
+    /// Without the rows whose question was asked for one before.
+    fn part<'a>(&'a self, rows: &'a [Row], seen: &mut HashSet<Filled>) -> Result<Rows<'a>, RedisError> {
+        let Some(unless) = &self.unless else {
+            return Ok(Rows { templates: self, rows: rows.iter().collect(), questions: None });
+        };
+        let mut questions = Pipeline::with_capacity(rows.len());
+        let mut asked = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut question = Filled::default();
+            unless.fill(row, self.max_bytes, &mut question)?;
+            let command = question.command();
+            if seen.insert(question) {
+                questions.add_command(command);
+                asked.push(row);
+            }
+        }
+        Ok(Rows { templates: self, rows: asked, questions: Some(questions) })
+    }
+}
+
+/// Some of the rows of a batch.
+pub(super) struct Rows<'a> {
+    templates: &'a Templates,
+    rows: Vec<&'a Row>,
+    /// What tells of each row whether it is left out.
+    pub questions: Option<Pipeline>,
+}
+
+impl<'a> Rows<'a> {
+    /// Without the rows of which the answer to their question says that they are there.
+    pub(super) fn absent(mut self, answers: &[Value]) -> Self {
+        let mut absent = answers.iter().map(|value| matches!(value, Value::Int(0) | Value::Nil));
+        self.rows.retain(|_| absent.next() == Some(true));
+        self
+    }
+
+    /// The commands, some at a time.
+    pub(super) fn commands(&self) -> Chunks<'_> {
+        Chunks { templates: self.templates, rows: &self.rows, filled: Filled::default() }
+    }
+}
+
+/// The commands for some rows. All those of a row are in one chunk.
+pub(super) struct Chunks<'a> {
+    templates: &'a Templates,
+    rows: &'a [&'a Row],
+    filled: Filled,
 }
 
 impl Iterator for Chunks<'_> {
     type Item = Result<Pipeline, RedisError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut commands = Pipeline::with_capacity(CHUNK_COMMANDS);
+        let Templates { commands, max_bytes, .. } = self.templates;
+        let mut chunk = Pipeline::with_capacity(CHUNK_COMMANDS.min(commands.len() * self.rows.len()));
         let mut bytes = 0;
         while let Some((row, rest)) = self.rows.split_first()
-            && commands.len() < CHUNK_COMMANDS
+            && chunk.len() < CHUNK_COMMANDS
             && bytes < CHUNK_BYTES
         {
-            for template in self.templates {
-                match template.fill(row, self.max_bytes) {
-                    Ok((command, more)) => {
-                        commands.add_command(command);
-                        bytes += more;
-                    }
-                    Err(error) => return Some(Err(error)),
+            for template in commands {
+                if let Err(error) = template.fill(row, *max_bytes, &mut self.filled) {
+                    return Some(Err(error));
                 }
+                chunk.add_command(self.filled.command());
+                bytes += self.filled.bytes.len();
             }
             self.rows = rest;
         }
-        (!commands.is_empty()).then_some(Ok(commands))
+        (!chunk.is_empty()).then_some(Ok(chunk))
     }
-}
-
-/// The rows for which the filled template is another than for every row before, and these commands, some at a time.
-pub(super) fn distinct<'a>(
-    template: &Template,
-    rows: &'a [Row],
-    max_bytes: usize,
-) -> Result<(Vec<&'a Row>, Vec<Pipeline>), RedisError> {
-    let mut seen = HashSet::with_capacity(rows.len());
-    let mut distinct = Vec::with_capacity(rows.len());
-    let mut chunks: Vec<Pipeline> = Vec::new();
-    for row in rows {
-        let (command, _) = template.fill(row, max_bytes)?;
-        if seen.insert(command.get_packed_command()) {
-            distinct.push(row);
-            match chunks.last_mut().filter(|chunk| chunk.len() < CHUNK_COMMANDS) {
-                Some(chunk) => chunk.add_command(command),
-                None => {
-                    let mut chunk = Pipeline::with_capacity(CHUNK_COMMANDS);
-                    chunk.add_command(command);
-                    chunks.push(chunk);
-                    continue;
-                }
-            };
-        }
-    }
-    Ok((distinct, chunks))
 }
 
 #[cfg(test)]
@@ -202,9 +259,9 @@ mod tests {
         let mut event = TraceEvent { actor_id: "parser".into(), ..TraceEvent::default() };
         event.data.error = Some(String::new());
         let batch = EventBatch::new(vec![(TraceId(uuid::Uuid::from_u128(7)), event)]);
-        let templates = [Template::new(arguments, &Prefix::new("p:"))?];
-        let rows: Vec<_> = batch.rows().iter().collect();
-        let chunk = Chunks::new(&templates, &rows, 200).next().expect("there is an event")?;
+        let templates = Templates::new(None, vec![arguments], &Prefix::new("p:"), 200)?;
+        let rows = templates.parts(batch.rows()).next().expect("there is an event")?;
+        let chunk = rows.commands().next().expect("there is an event")?;
         Ok(String::from_utf8_lossy(&chunk.get_packed_pipeline()).replace("\r\n", " "))
     }
 

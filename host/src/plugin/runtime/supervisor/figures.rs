@@ -22,7 +22,8 @@ pub(in crate::plugin) struct Figures {
     refused: AtomicU64,
     paused: AtomicU64,
     pub(in crate::plugin) retries: AtomicU64,
-    pub(in crate::plugin) instances_made: AtomicU64,
+    making: Durations,
+    opening: Durations,
     pub(in crate::plugin) instances_discarded: AtomicU64,
     pub(in crate::plugin) instances_recycled: AtomicU64,
     pub(in crate::plugin) instances_busy: AtomicUsize,
@@ -37,6 +38,16 @@ pub(in crate::plugin) struct Figures {
 impl Figures {
     pub(super) fn called(&self, function: Function, took: Duration) {
         self.durations[function as usize].record(took);
+    }
+
+    /// An instance was made.
+    pub(in crate::plugin) fn made(&self, took: Duration) {
+        self.making.record(took);
+    }
+
+    /// An instance was opened.
+    pub(in crate::plugin) fn opened(&self, took: Duration) {
+        self.opening.record(took);
     }
 
     pub(super) fn failed(&self, kind: FailureKind) {
@@ -62,6 +73,16 @@ impl Figures {
             refused: self.refused.load(Relaxed),
             paused: self.paused.load(Relaxed),
         }
+    }
+
+    /// How long it took to make instances.
+    pub(super) fn making(&self) -> PluginCalls {
+        PluginCalls::recorded(&self.making)
+    }
+
+    /// How long it took instances to open.
+    pub(super) fn opening(&self) -> PluginCalls {
+        PluginCalls::recorded(&self.opening)
     }
 
     /// How often each function that was called was, and how long that took.
@@ -118,6 +139,10 @@ pub struct PluginCalls {
 }
 
 impl PluginCalls {
+    fn recorded(durations: &Durations) -> Self {
+        durations.lock().as_ref().map(Self::of).unwrap_or_default()
+    }
+
     fn of(durations: &Histogram<u64>) -> Self {
         let seconds = |nanos: u64| nanos as f64 / 1e9;
         let quantile = |quantile| seconds(durations.value_at_quantile(quantile));

@@ -9,9 +9,9 @@ mod reload;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::plugin::bindings::PluginPre;
 use crate::plugin::component::Compiled;
@@ -69,6 +69,10 @@ pub struct PluginReport {
     pub instances_idle: usize,
     /// Instances that were made.
     pub instances_made: u64,
+    /// How long it took to make them.
+    pub making: PluginCalls,
+    /// How long it took them to open, after they were made.
+    pub opening: PluginCalls,
     /// Instances that were thrown away, since they trapped or their time was up. Each is made anew when it is needed.
     pub restarts: u64,
     /// Instances that were ended after a call, since their memory had grown.
@@ -112,7 +116,7 @@ impl Supervisor {
         })?;
         let begun = Instant::now();
         let pool = self.pool();
-        let deadline = pool.deadline();
+        let deadline = pool.deadline(begun);
         let mut result = pool.call(function, deadline, call()).await;
         if let Err(Failure { kind: FailureKind::Trapped, .. }) = result
             && function.is_idempotent()
@@ -147,6 +151,7 @@ impl Supervisor {
         let version = self.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let problem = self.breaker.problem();
         let called = problem.is_none();
+        let making = figures.making();
         let health = problem.or(version.failed_reload).unwrap_or_else(|| "ok".into());
         PluginReport {
             name: self.name.to_string(),
@@ -160,7 +165,9 @@ impl Supervisor {
             retries: figures.retries.load(Relaxed),
             instances_busy: figures.instances_busy.load(Relaxed),
             instances_idle: figures.instances_idle.load(Relaxed),
-            instances_made: figures.instances_made.load(Relaxed),
+            instances_made: making.calls,
+            making,
+            opening: figures.opening(),
             restarts: figures.instances_discarded.load(Relaxed),
             instances_recycled: figures.instances_recycled.load(Relaxed),
             memory_bytes: figures.memory_bytes.load(Relaxed),
@@ -176,7 +183,7 @@ impl Supervisor {
             exports.reflow_storage_backend().call_health_check(store).await
         };
         candidate
-            .call(Function::HealthCheck, candidate.deadline(), check)
+            .call(Function::HealthCheck, candidate.deadline(Instant::now()), check)
             .await
             .map_err(|Failure { error, .. }| error)?;
         *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Version::of(&compiled);

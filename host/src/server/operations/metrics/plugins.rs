@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -99,16 +99,30 @@ impl Collector for Own {
     }
 }
 
+fn histogram(encoder: &mut MetricEncoder<'_>, calls: &PluginCalls) -> fmt::Result {
+    let PluginCalls { calls, sum, buckets, .. } = calls;
+    let buckets = each_alone(buckets.iter().map(|bucket| (bucket.le, bucket.count)), *calls);
+    encoder.encode_histogram::<NoLabelSet>(*sum, *calls, &buckets, None)
+}
+
 impl Plugins {
     fn durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "How long calls took, by function of the contract";
         let mut family =
             encoder.encode_descriptor("plugin_call_duration_seconds", help, None, MetricType::Histogram)?;
         for plugin in &self.0 {
-            for (function, PluginCalls { calls, sum, buckets, .. }) in &plugin.functions {
+            for (function, calls) in &plugin.functions {
                 let labels = [("plugin", plugin.name.as_str()), ("function", function.as_str())];
-                let buckets = each_alone(buckets.iter().map(|bucket| (bucket.le, bucket.count)), *calls);
-                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(*sum, *calls, &buckets, None)?;
+                histogram(&mut family.encode_family(&labels)?, calls)?;
+            }
+        }
+        let help = "How long it took to make an instance, and how long it then took to open";
+        let mut family =
+            encoder.encode_descriptor("plugin_instance_start_seconds", help, None, MetricType::Histogram)?;
+        for plugin in &self.0 {
+            for (step, calls) in [("make", &plugin.making), ("open", &plugin.opening)] {
+                let labels = [("plugin", plugin.name.as_str()), ("step", step)];
+                histogram(&mut family.encode_family(&labels)?, calls)?;
             }
         }
         Ok(())

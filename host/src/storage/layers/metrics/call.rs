@@ -17,7 +17,7 @@ pub(super) enum Call {
     DeleteTrace,
     DeleteTraces,
     DeleteBefore,
-    DropExpired,
+    DropOldestPart,
     Stats,
     HealthCheck,
     Flush,
@@ -51,7 +51,7 @@ impl Call {
         Self::DeleteTrace,
         Self::DeleteTraces,
         Self::DeleteBefore,
-        Self::DropExpired,
+        Self::DropOldestPart,
         Self::Stats,
         Self::HealthCheck,
         Self::Flush,
@@ -76,7 +76,7 @@ impl Call {
             Self::DeleteTrace => "delete_trace",
             Self::DeleteTraces => "delete_traces",
             Self::DeleteBefore => "delete_before",
-            Self::DropExpired => "drop_expired",
+            Self::DropOldestPart => "drop_oldest_part",
             Self::Stats => "stats",
             Self::HealthCheck => "health_check",
             Self::Flush => "flush",
@@ -90,7 +90,7 @@ impl Call {
             Self::QueryTraces | Self::QueryPage | Self::QueryHeaders | Self::CountTraces | Self::FlowVersions => {
                 Purpose::Query
             }
-            Self::DeleteTrace | Self::DeleteTraces | Self::DeleteBefore | Self::DropExpired => Purpose::Delete,
+            Self::DeleteTrace | Self::DeleteTraces | Self::DeleteBefore | Self::DropOldestPart => Purpose::Delete,
             Self::Stats | Self::HealthCheck | Self::Flush => Purpose::Upkeep,
         }
     }

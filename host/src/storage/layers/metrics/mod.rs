@@ -117,6 +117,10 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
         self.measure(Call::HealthCheck, self.inner.health_check()).await
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.inner.warnings()
+    }
+
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         let size = (traces.len(), traces.iter().map(|trace| trace.events.len()).sum());
         self.measure_write(Call::StoreTraces, size, self.inner.store_traces(traces)).await
@@ -173,20 +177,12 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
         self.measure(Call::DeleteBefore, self.inner.delete_before(time)).await
     }
 
-    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        self.measure(Call::DropExpired, self.inner.drop_expired(time)).await
-    }
-
-    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
-        self.inner.partition_ends().await
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        self.measure(Call::DropOldestPart, self.inner.drop_oldest_part(ended_by)).await
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         self.inner.retention_horizon()
-    }
-
-    fn spools(&self) -> bool {
-        self.inner.spools()
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -197,14 +193,10 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
         self.measure(Call::Stats, self.inner.stats()).await
     }
 
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        self.inner.size_bytes().await
-    }
-
     /// Tells latencies also while the backend can't tell its size.
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
-        let size = tokio::time::timeout(SIZE_PATIENCE, self.inner.size_bytes()).await;
-        Ok(self.recorder.report(size.ok().and_then(Result::ok).flatten()))
+        let own = tokio::time::timeout(SIZE_PATIENCE, self.inner.get_metrics()).await;
+        Ok(self.recorder.report(own.ok().and_then(Result::ok).and_then(|own| own.storage_bytes)))
     }
 
     async fn flush(&self) -> Result<(), StorageError> {

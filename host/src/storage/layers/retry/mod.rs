@@ -122,6 +122,10 @@ impl<B: StorageBackend> StorageBackend for Retrying<B> {
         self.inner.health_check().await
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.inner.warnings()
+    }
+
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         self.retried(|| self.inner.store_traces(traces.clone())).await
     }
@@ -174,20 +178,12 @@ impl<B: StorageBackend> StorageBackend for Retrying<B> {
         self.inner.delete_before(time).await
     }
 
-    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        self.inner.drop_expired(time).await
-    }
-
-    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
-        self.retried(|| self.inner.partition_ends()).await
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        self.inner.drop_oldest_part(ended_by).await
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         self.inner.retention_horizon()
-    }
-
-    fn spools(&self) -> bool {
-        self.inner.spools()
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -196,10 +192,6 @@ impl<B: StorageBackend> StorageBackend for Retrying<B> {
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         self.retried(|| self.inner.stats()).await
-    }
-
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        self.retried(|| self.inner.size_bytes()).await
     }
 
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {

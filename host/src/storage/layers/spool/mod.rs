@@ -25,8 +25,8 @@
 //!
 //! # Reads
 //! A read never misses what was acknowledged. It waits until what was acknowledged before it has been stored, five seconds at
-//! most; then, or at once when the backend is away for longer than that, it fails as [`StorageError::Unavailable`] and says how
-//! much waits. Deletions wait like reads.
+//! most; then, or at once when the backend is away for longer than that, it fails as [`StorageError::Pending`] and says how much
+//! waits. Deletions wait like reads.
 //!
 //! One read is answered all the while, since senders depend on it: [`get_headers`](StorageBackend::get_headers), for traces
 //! that wait or were written lately.
@@ -258,7 +258,7 @@ impl<B> Core<B> {
     fn pending(&self) -> StorageError {
         let SpoolMetrics { pending_events, pending_traces, away_since, error, .. } = self.metrics();
         let waiting = format!("{pending_events} events and {pending_traces} headers of traces wait in the spool");
-        StorageError::Unavailable(match (away_since, error) {
+        StorageError::Pending(match (away_since, error) {
             (Some(since), Some(error)) => {
                 format!("the backend is away since {}, and {waiting}: {error}", since.format("%FT%TZ"))
             }
@@ -415,6 +415,10 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
         }
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.core.inner.warnings()
+    }
+
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         let core = &self.core;
         if core.is_through() {
@@ -529,25 +533,17 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
         Ok(deleted)
     }
 
-    async fn drop_expired(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
         self.core.ready().await?;
-        let dropped = self.core.inner.drop_expired(time).await?;
-        if dropped > 0 {
+        let dropped = self.core.inner.drop_oldest_part(ended_by).await?;
+        if dropped.is_some_and(|traces| traces > 0) {
             self.core.recent().clear();
         }
         Ok(dropped)
     }
 
-    async fn partition_ends(&self) -> Result<Vec<DateTime<Utc>>, StorageError> {
-        self.core.inner.partition_ends().await
-    }
-
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         self.core.inner.retention_horizon()
-    }
-
-    fn spools(&self) -> bool {
-        true
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -558,10 +554,6 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         self.core.ready().await?;
         self.core.inner.stats().await
-    }
-
-    async fn size_bytes(&self) -> Result<Option<u64>, StorageError> {
-        self.core.inner.size_bytes().await
     }
 
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {

@@ -46,7 +46,7 @@ impl Counted {
         Self(Arc::clone(depth), false)
     }
 
-    fn is_in_the_file(mut self) {
+    fn keep(mut self) {
         self.1 = true;
     }
 }
@@ -276,7 +276,7 @@ impl Thread {
                     // Given back when the record is removed.
                     room.forget();
                     self.depth.appended(&record, seq);
-                    counted.is_in_the_file();
+                    counted.keep();
                     // Whoever no longer waits for the answer has lost interest, not data.
                     let _ = answer.send(Ok(()));
                 }

@@ -38,14 +38,14 @@ pub(super) fn execute_rows(connection: &Connection, statement: &str, rows: &Inpu
     if rows.count() > 0 {
         expect_parameters(&prepared, rows.width())?;
     }
-    let mut changed = 0;
+    let before = connection.total_changes();
     for row in 0..rows.count() {
         for (index, value) in rows.row(row).iter().enumerate() {
             prepared.raw_bind_parameter(index + 1, to_sql(value)).map_err(|error| describe(&error))?;
         }
-        changed += run(connection, &mut prepared)?;
+        exhaust(&mut prepared)?;
     }
-    Ok(changed)
+    Ok(connection.total_changes() - before)
 }
 
 /// What a statement answers for each UUID.
@@ -137,12 +137,18 @@ fn expect_parameters(statement: &Statement<'_>, given: usize) -> Result<(), SqlE
     Err(wrong_number_of_parameters(wanted, given))
 }
 
-/// Steps through whatever the statement answers. The rows that it changed.
+/// Runs the statement to its end. The rows that it changed.
 fn run(connection: &Connection, statement: &mut Statement<'_>) -> Result<u64, SqlError> {
     let before = connection.total_changes();
+    exhaust(statement)?;
+    Ok(connection.total_changes() - before)
+}
+
+/// Steps through whatever the statement answers.
+fn exhaust(statement: &mut Statement<'_>) -> Result<(), SqlError> {
     let mut rows = statement.raw_query();
     while rows.next().map_err(|error| describe(&error))?.is_some() {}
-    Ok(connection.total_changes() - before)
+    Ok(())
 }
 
 /// At most `max_rows` rows, fewer when they are large; whether these were the last.

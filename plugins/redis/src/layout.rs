@@ -1,0 +1,33 @@
+//! The version of the layout of the keys, which tells a store that an earlier version of this plugin has written: its indexes
+//! lack what is looked for in them.
+
+use reflow_tracing_plugin::redis::{Command, Connection, Reply};
+use reflow_tracing_plugin::{Result, StorageError};
+
+use crate::key;
+
+/// What [`key`](crate::key) describes.
+const VERSION: &str = "2";
+
+/// Notes the version beside what is written.
+pub fn note() -> Command {
+    Command::new("SET").arg(key::LAYOUT).arg(VERSION)
+}
+
+/// Fails on a store in another layout.
+pub fn check(server: &Connection) -> Result<()> {
+    let mut replies = server.run([Command::new("GET").arg(key::LAYOUT), Command::new("EXISTS").arg(key::TRACES)])?;
+    let (traces, version) = (replies.pop(), replies.pop());
+    let found = match (version.and_then(Reply::into_bytes), traces.and_then(|traces| traces.as_integer())) {
+        (Some(version), _) => String::from_utf8_lossy(&version).into_owned(),
+        (None, Some(1)) => "1".into(),
+        (None, _) => return Ok(()),
+    };
+    if found == VERSION {
+        return Ok(());
+    }
+    Err(StorageError::Unsupported(format!(
+        "the server holds traces in layout {found} of the plugin `redis`, this version of it has layout {VERSION}: grant it \
+         another database or prefix, and move the traces there with the version that wrote them"
+    )))
+}
