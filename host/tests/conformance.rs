@@ -53,7 +53,7 @@ async fn a_backend_under_layers_keeps_the_contract() {
     conformance::run(layered).await.assert_passed();
 }
 
-/// A backend that turns every other write away, so that each is spooled first.
+/// A backend that turns every third write away, so that many are spooled first.
 #[cfg(feature = "spool")]
 #[derive(Default)]
 struct Flaky {
@@ -65,8 +65,8 @@ struct Flaky {
 impl Flaky {
     fn answer(&self) -> Result<(), StorageError> {
         let number = self.writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        match number.is_multiple_of(2) {
-            true => Err(StorageError::Unavailable("every other time".into())),
+        match number.is_multiple_of(3) {
+            true => Err(StorageError::Unavailable("every third time".into())),
             false => Ok(()),
         }
     }

@@ -17,7 +17,7 @@ use crate::model::{FlowTrace, TraceEvent, TraceId};
 use crate::storage::{StorageBackend, StorageError};
 
 /// The pauses between attempts to reach the backend; each is jittered.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Works until the spool is closed.

@@ -42,7 +42,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -117,7 +117,6 @@ struct Core<B> {
     /// The same, to be asked in passing.
     is_away: AtomicBool,
     closed: AtomicBool,
-    waiting_writers: AtomicU64,
     /// Something was appended, or the backend is away, or it is time to end.
     work: Notify,
     /// The backend went away or came back, or it is time to end.
@@ -145,7 +144,6 @@ impl<B: StorageBackend + 'static> Spool<B> {
             away: Mutex::default(),
             is_away: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            waiting_writers: AtomicU64::new(0),
             work: Notify::new(),
             news: Notify::new(),
             recent: Mutex::new(LruCache::new(RECENT)),
@@ -239,7 +237,7 @@ impl<B> Core<B> {
             pending_traces: depth.traces.load(SeqCst),
             bytes: depth.kib.load(SeqCst) * 1024,
             max_bytes: depth.max_kib * 1024,
-            waiting_writers: self.waiting_writers.load(SeqCst),
+            waiting_writers: depth.waiting.load(SeqCst),
             refused: depth.refused.load(SeqCst),
             ..SpoolMetrics::default()
         }
@@ -326,19 +324,9 @@ impl<B> Core<B> {
 
     /// Appends a write to the queue, however long that takes.
     async fn spool(&self, traces: &[FlowTrace], events: &[(TraceId, TraceEvent)]) -> Result<(), StorageError> {
-        struct Waiting<'a>(&'a AtomicU64);
-
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, SeqCst);
-            }
-        }
-
         traces.iter().try_for_each(FlowTrace::validate)?;
         events.iter().try_for_each(|(_, event)| event.validate())?;
         let record = Encoded::new(traces, events);
-        self.waiting_writers.fetch_add(1, SeqCst);
-        let _waiting = Waiting(&self.waiting_writers);
         let mut told = false;
         while !self.is_closed() {
             match self.queue.append(&record).await {
@@ -352,6 +340,7 @@ impl<B> Core<B> {
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!("a writer waits: {problem}");
                     }
+                    let _waiting = self.queue.wait();
                     self.pause(DISK_PAUSE).await;
                 }
                 Err(error) => return Err(error),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch};
 
 use super::config::SpoolConfig;
 use super::file::{Found, Refused, Row, SpoolFile};
@@ -96,6 +96,8 @@ pub(super) struct Depth {
     pub events: AtomicU64,
     pub kib: AtomicU64,
     pub refused: AtomicU64,
+    /// Writers that find no room.
+    pub waiting: AtomicU64,
     pub max_kib: u64,
     room: Arc<Semaphore>,
     headers: Mutex<HashMap<TraceId, i64>>,
@@ -130,6 +132,15 @@ impl Depth {
     }
 }
 
+/// A writer that waits.
+pub(super) struct Waiting<'a>(&'a AtomicU64);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
 pub(super) struct Queue {
     jobs: mpsc::Sender<Job>,
     depth: Arc<Depth>,
@@ -152,6 +163,7 @@ impl Queue {
             events: events.into(),
             kib: kib.into(),
             refused: refused.into(),
+            waiting: AtomicU64::new(0),
             max_kib,
             room: Arc::new(Semaphore::new(room)),
             headers: Mutex::new(headers),
@@ -184,11 +196,23 @@ impl Queue {
         // What is larger than the whole waits until it is alone.
         let most = u32::try_from(self.depth.max_kib).unwrap_or(u32::MAX);
         let size = kib(&record.body).min(most);
-        let room = Arc::clone(&self.depth.room);
-        let room = room.acquire_many_owned(size).await.map_err(|_| closed())?;
+        let room = match Arc::clone(&self.depth.room).try_acquire_many_owned(size) {
+            Ok(room) => room,
+            Err(TryAcquireError::Closed) => return Err(closed()),
+            Err(TryAcquireError::NoPermits) => {
+                let _waiting = self.wait();
+                Arc::clone(&self.depth.room).acquire_many_owned(size).await.map_err(|_| closed())?
+            }
+        };
         // From here on nothing passes it.
         let counted = Counted::new(&self.depth);
         self.ask(|answer| Job::Append(Append { record: record.clone(), room, counted, answer })).await
+    }
+
+    /// Counts a writer as waiting until this is dropped.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.depth.waiting.fetch_add(1, SeqCst);
+        Waiting(&self.depth.waiting)
     }
 
     pub(super) async fn next(&self) -> Result<Vec<Row>, StorageError> {
