@@ -256,7 +256,7 @@ struct Group<'a> {
     places: BTreeMap<TraceId, i64>,
     /// The last of each trace.
     headers: Vec<&'a HeaderRow>,
-    /// A statement each.
+    /// A statement each. Of an event that comes twice the first, which the server would not tell from the others.
     events: Vec<Vec<&'a EventRow>>,
     /// The traces that events belong to.
     with_events: HashSet<TraceId>,
@@ -267,8 +267,12 @@ impl<'a> Group<'a> {
         let mut group =
             Self { places: BTreeMap::new(), headers: Vec::new(), events: Vec::new(), with_events: HashSet::new() };
         let mut bytes = 0;
+        let mut taken = HashSet::with_capacity(jobs.iter().map(|job| job.events.len()).sum());
         for event in jobs.iter().flat_map(|job| &job.events) {
             let (at, _) = event.key();
+            if !taken.insert((event.trace_id, event.key())) {
+                continue;
+            }
             group.with_events.insert(event.trace_id);
             group.places.entry(event.trace_id).and_modify(|first| *first = at.min(*first)).or_insert(at);
             match group.events.last_mut() {

@@ -8,6 +8,7 @@ cases! { "batches":
     a_batch_of_traces_is_stored => "store_traces stores each as store_trace does.",
     a_batch_of_events_may_belong_to_several_traces => "store_events stores each as store_event does, also before a header.",
     an_event_twice_in_a_batch_is_stored_once => "Of two events with one id the first stays, also within a batch.",
+    many_events_often_in_a_batch_are_stored_once => "Of events with one id the first stays, however many there are in a batch.",
     an_event_in_two_batches_is_stored_once => "Of two events with one id the first stays, also across batches.",
     a_trace_twice_in_a_batch_is_one_trace => "A later header replaces the earlier one, also within a batch; their events unite.",
     an_empty_batch_changes_nothing => "A batch may be empty.",
@@ -43,6 +44,12 @@ async fn an_event_twice_in_a_batch_is_stored_once(store: &Store) -> Outcome {
     holds(store, with_events(trace(1), [first.clone(), event(2)])).await?;
     store.store_trace(with_events(trace(2), batch)).await?;
     holds(store, with_events(trace(2), [first, event(2)])).await
+}
+
+async fn many_events_often_in_a_batch_are_stored_once(store: &Store) -> Outcome {
+    let all_of = |actor| (1..=40).rev().map(move |number| event_of(number, actor));
+    store.store_trace(with_events(trace(1), all_of("first").chain(all_of("second")).chain(all_of("third")))).await?;
+    holds(store, with_events(trace(1), all_of("first").rev())).await
 }
 
 async fn an_event_in_two_batches_is_stored_once(store: &Store) -> Outcome {
