@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const SESSION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reflow-session.jsonl");
 
@@ -183,6 +184,22 @@ fn what_is_too_old_or_too_much_is_deleted_when_asked() {
     std::fs::write(folder.join("reflow_tracing.toml"), "[storage.retention]\nmax_traces = 0\n").unwrap();
     assert!(retain(&[]).starts_with("deleted 1 trace:"));
     assert_eq!(run(folder, &["retain", "--older-than", "30"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_host_keeps_its_store_to_the_policy_of_its_configuration() {
+    let folder = folder();
+    let folder = folder.path();
+    let text = "[server]\nport = 0\n[storage.retention]\nmax_traces = 2\ninterval = \"50ms\"\n";
+    std::fs::write(folder.join("reflow_tracing.toml"), text).unwrap();
+    let host = Host::start(folder);
+    for _ in 0..4 {
+        stdout(run(folder, &["replay", SESSION, "--url", &host.url]));
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !stdout(run(folder, &["query"])).contains("2 traces") {
+        assert!(Instant::now() < deadline, "{}", stdout(run(folder, &["query"])));
+    }
 }
 
 #[test]

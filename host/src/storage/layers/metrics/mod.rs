@@ -150,7 +150,8 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
     /// Measured to the first event: how fast the others follow is a matter of who reads them.
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
         let recorder = &self.recorder;
-        let mut events = self.inner.stream_events(trace_id);
+        // It may have ended with the first.
+        let mut events = self.inner.stream_events(trace_id).fuse();
         let measured = async move {
             let timed = recorder.begin(Call::StreamEvents);
             let first = events.next().await;

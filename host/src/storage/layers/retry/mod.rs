@@ -155,7 +155,8 @@ impl<B: StorageBackend> StorageBackend for Retrying<B> {
         let begun = async move {
             let mut pauses = self.pauses.build();
             loop {
-                let mut events = self.inner.stream_events(trace_id);
+                // It may have ended with the first.
+                let mut events = self.inner.stream_events(trace_id).fuse();
                 let first = events.next().await;
                 match &first {
                     Some(Err(error)) if self.pauses(error, &mut pauses).await => {}

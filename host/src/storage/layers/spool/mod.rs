@@ -29,7 +29,7 @@
 //! waits. Deletions wait like reads.
 //!
 //! One read is answered all the while, since senders depend on it: [`get_headers`](StorageBackend::get_headers), for traces
-//! that wait or were written lately.
+//! that wait or were written lately. For others it fails soon, once the backend is away for a quarter of a second.
 //!
 //! # Order
 //! It is the outermost layer; it takes the place of [retries](super::retry), and wants a [time limit](super::timeout) inside.
@@ -63,6 +63,8 @@ use record::Encoded;
 
 /// How long a read waits for what was written before it.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the backend has to be away until a question for headers no longer waits for it.
+const HEADERS_PATIENCE: Duration = Duration::from_millis(250);
 /// How long a writer waits before it tries again to write to a full disk.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// Headers of traces written lately that are remembered, for questions while the backend is away.
@@ -214,6 +216,29 @@ impl<B> Core<B> {
     /// Whether it is no blip: the backend is away for longer than a read waits.
     fn is_away_for_long(&self) -> bool {
         self.away().as_ref().is_some_and(|away| away.begun.elapsed() >= READ_PATIENCE)
+    }
+
+    /// Waits until the backend is back, or is away for longer than a question for headers waits. Whether it is back.
+    async fn is_back_soon(&self) -> bool {
+        loop {
+            let news = self.news.notified();
+            let Some(left) = self.away().as_ref().map(|away| HEADERS_PATIENCE.saturating_sub(away.begun.elapsed()))
+            else {
+                return true;
+            };
+            if self.is_closed() || tokio::time::timeout(left, news).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Adds the headers of `places` that were written lately; whether that was all of them.
+    fn add_recent(&self, trace_ids: &[TraceId], places: &[usize], headers: &mut [Option<FlowTrace>]) -> bool {
+        let mut recent = self.recent();
+        for place in places {
+            headers[*place] = recent.get(&trace_ids[*place]).cloned();
+        }
+        places.iter().all(|place| headers[*place].is_some())
     }
 
     /// Waits for something to do; `false` when it is time to end.
@@ -392,15 +417,16 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
         self.core.inner.get_events(trace_id).await
     }
 
-    /// Whether the backend is there and has everything. While it is not, writes are taken nevertheless.
+    /// Whether the backend is there and has everything, for which it waits like a read. While it is not, writes are taken
+    /// nevertheless.
     async fn health_check(&self) -> Result<(), StorageError> {
         match self.core.inner.health_check().await {
             Err(error) if error.is_retryable() => {
                 self.core.is_away(&error);
                 Err(self.core.pending())
             }
-            Ok(()) if !self.core.is_through() => Err(self.core.pending()),
-            answer => answer,
+            Ok(()) => self.core.ready().await,
+            refused => refused,
         }
     }
 
@@ -464,30 +490,27 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
         if unknown.is_empty() {
             return Ok(headers);
         }
-        if !core.is_away.load(SeqCst) {
-            match core.inner.get_headers(unknown.iter().map(|place| trace_ids[*place]).collect()).await {
-                Ok(found) => {
-                    for (place, header) in unknown.into_iter().zip(found) {
-                        headers[place] = header;
+        for _ in 0..2 {
+            if !core.is_away.load(SeqCst) {
+                match core.inner.get_headers(unknown.iter().map(|place| trace_ids[*place]).collect()).await {
+                    Ok(found) => {
+                        for (place, header) in unknown.into_iter().zip(found) {
+                            headers[place] = header;
+                        }
+                        return Ok(headers);
                     }
-                    return Ok(headers);
-                }
-                Err(error) if error.is_retryable() && !core.is_closed() => core.is_away(&error),
-                Err(error) => return Err(error),
-            }
-        }
-        let mut recent = core.recent();
-        for place in unknown {
-            match recent.get(&trace_ids[place]) {
-                Some(header) => headers[place] = Some(header.clone()),
-                None => {
-                    drop(recent);
-                    return Err(core.pending());
+                    Err(error) if error.is_retryable() && !core.is_closed() => core.is_away(&error),
+                    Err(error) => return Err(error),
                 }
             }
+            if core.add_recent(&trace_ids, &unknown, &mut headers) {
+                return Ok(headers);
+            }
+            if !core.is_back_soon().await {
+                break;
+            }
         }
-        drop(recent);
-        Ok(headers)
+        Err(core.pending())
     }
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
