@@ -22,7 +22,7 @@
 //! built-in backends), `plugin` (backends that are WebAssembly components), `migration` (from store to store), `upkeep` (health and retention), `config`, `ingest` (sessions of senders),
 //! `server` and `cli`.
 //!
-//! Features: `sqlite`, `postgres`, `plugins`, `server` (all on by default), `conformance` (the suite that every backend passes),
+//! Features: `sqlite`, `postgres`, `clickhouse`, `plugins`, `server` (all on by default), `conformance` (the suite that every backend passes),
 //! `redis` (errors of the crate `redis` are [`StorageError`](storage::StorageError)s).
 
 #[cfg(feature = "server")]
@@ -50,3 +50,8 @@ pub use model::{
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// Those of the page on migration.
+#[cfg(all(doctest, feature = "sqlite", feature = "postgres"))]
+#[doc = include_str!("../../docs/migration.md")]
+struct MigrationPage;

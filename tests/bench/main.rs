@@ -5,12 +5,16 @@
 //!
 //! `cargo xtask bench [FILTER] [--quick]` builds what this needs, and runs it.
 
+mod bare_clickhouse;
 mod bare_postgres;
 mod bare_sqlite;
+mod clickhouse;
 mod ingest;
 mod measure;
 mod memory;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod migration;
 mod plugin;
 mod plugin_start;
 mod postgres;
@@ -69,11 +73,14 @@ async fn main() -> Result<()> {
     let mut report = Report::new(filter);
     sqlite::measure(&sizes, &mut report).await?;
     postgres::measure(&sizes, &mut report).await?;
+    clickhouse::measure(&sizes, &mut report).await?;
     memory::measure(&sizes, &mut report).await?;
     metrics::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
     plugin_start::measure(&sizes, &mut report).await?;
     redis::measure(&sizes, &mut report).await?;
     ingest::measure(&sizes, &mut report).await?;
+    #[cfg(target_os = "linux")]
+    migration::measure(&sizes, &mut report).await?;
     report.end()
 }

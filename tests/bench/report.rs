@@ -130,6 +130,7 @@ impl Unit {
         match self {
             Self::Rate => rate(1.0 / value),
             Self::Time => time(value),
+            Self::Bytes if value >= 1e6 => format!("{:.0} MB", value / 1e6),
             Self::Bytes => format!("{value:.0} B"),
         }
     }

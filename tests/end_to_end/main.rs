@@ -2,6 +2,8 @@
 
 mod author;
 mod capabilities;
+#[cfg(unix)]
+mod clickhouse;
 mod client;
 mod component_files;
 mod conformance;
@@ -13,6 +15,8 @@ mod hostile;
 mod http;
 mod keyvalue;
 mod life_cycle;
+#[cfg(unix)]
+mod migration;
 mod mistakes;
 #[cfg(unix)]
 mod postgres;

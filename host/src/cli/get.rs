@@ -1,14 +1,15 @@
 use anyhow::bail;
 
 use super::output::{Format, print, write_json_line};
-use super::{ConfigFile, table};
+use super::store::Store;
+use super::table;
 use crate::TraceId;
 
 /// Show one trace with its events
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigFile,
+    store: Store,
     /// The trace
     trace_id: TraceId,
     /// How to print it
@@ -18,7 +19,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let trace_id = args.trace_id;
-    let storage = args.config.open().await?;
+    let storage = args.store.open().await?;
     let Some(trace) = storage.get_trace(trace_id).await? else {
         let events = storage.get_events(trace_id).await?.len();
         storage.close().await?;

@@ -2,32 +2,36 @@
 
 #[cfg(feature = "postgres")]
 mod doctor;
+mod export;
+mod filter;
 mod get;
+mod import;
+mod migrate;
 mod output;
 #[cfg(feature = "plugins")]
 mod plugin;
+mod progress;
 mod query;
 mod recording;
 mod replay;
 mod retain;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "clickhouse"))]
 mod schema;
 mod serve;
+mod store;
 mod table;
 mod time;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::{Config, open_storage};
-use crate::storage::StorageBackend;
+use crate::config::Config;
 
 /// A store for the execution traces of Reflow programs.
 #[derive(Parser)]
@@ -45,7 +49,10 @@ enum Command {
     Get(get::Args),
     Replay(replay::Args),
     Retain(retain::Args),
-    #[cfg(feature = "postgres")]
+    Migrate(migrate::Args),
+    Export(export::Args),
+    Import(import::Args),
+    #[cfg(any(feature = "postgres", feature = "clickhouse"))]
     Schema(schema::Args),
     #[cfg(feature = "postgres")]
     Doctor(doctor::Args),
@@ -63,11 +70,6 @@ struct ConfigFile {
 impl ConfigFile {
     fn load(&self) -> anyhow::Result<Config> {
         Ok(Config::load(self.config.as_deref())?)
-    }
-
-    /// Opens the configured store from beside the host.
-    async fn open(&self) -> anyhow::Result<Arc<dyn StorageBackend>> {
-        open(&self.load()?).await
     }
 }
 
@@ -121,7 +123,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Get(args) => get::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Retain(args) => retain::run(args).await,
-            #[cfg(feature = "postgres")]
+            Command::Migrate(args) => migrate::run(args).await,
+            Command::Export(args) => export::run(args).await,
+            Command::Import(args) => import::run(args).await,
+            #[cfg(any(feature = "postgres", feature = "clickhouse"))]
             Command::Schema(args) => schema::run(args),
             #[cfg(feature = "postgres")]
             Command::Doctor(args) => return doctor::run(args).await,

@@ -2,32 +2,25 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
+use super::filter::Filter;
 use super::output::{Format, print, write_json_line};
-use super::time::{parse_duration, parse_time};
-use super::{ConfigFile, table};
-use crate::{ExecutionId, ExecutionStatus, FlowId, SortOrder, TraceEventKind, TraceQuery};
+use super::store::Store;
+use super::table;
+use super::time::parse_duration;
+use crate::{ExecutionId, ExecutionStatus, SortOrder, TraceEventKind, TraceQuery};
 
-/// Find traces in the configured store
+/// Find traces in a store
 ///
 /// All conditions must hold. Times are RFC 3339, or how long ago: 30m, 2h, 7d.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigFile,
-    /// Traces of this flow
-    #[arg(long)]
-    flow: Option<String>,
+    store: Store,
+    #[command(flatten)]
+    filter: Filter,
     /// The trace of this execution
     #[arg(long, value_name = "ID")]
     execution: Option<ExecutionId>,
-    /// Traces that started at this time or later
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    since: Option<DateTime<Utc>>,
-    /// Traces that started at this time or earlier
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    until: Option<DateTime<Utc>>,
     /// Traces that stand so: pending, running, completed, cancelled, failed, or failed:ERROR for that very error
     #[arg(long, value_parser = parse_status)]
     status: Option<ExecutionStatus>,
@@ -68,14 +61,8 @@ pub(super) struct Args {
 
 impl Args {
     fn query(&self) -> TraceQuery {
-        let time_range = (self.since.is_some() || self.until.is_some()).then(|| {
-            let bound = |time: Option<_>, nanos| time.unwrap_or_else(|| DateTime::from_timestamp_nanos(nanos));
-            (bound(self.since, i64::MIN), bound(self.until, i64::MAX))
-        });
         TraceQuery {
-            flow_id: self.flow.clone().map(FlowId),
             execution_id: self.execution,
-            time_range,
             status: self.status.clone(),
             actor_filter: self.actor.clone(),
             limit: self.limit,
@@ -87,6 +74,7 @@ impl Args {
             has_error: self.errors.then_some(true),
             order: if self.oldest_first { SortOrder::OldestFirst } else { SortOrder::NewestFirst },
             page_token: self.page_token.clone(),
+            ..self.filter.query()
         }
     }
 }
@@ -109,7 +97,7 @@ fn parse_tag(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let storage = args.config.open().await?;
+    let storage = args.store.open().await?;
     let page = storage.query_page(args.query()).await?;
     storage.close().await?;
 
@@ -144,9 +132,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, Utc};
     use clap::Parser;
 
     use super::*;
+    use crate::FlowId;
 
     #[derive(Parser)]
     struct Query {

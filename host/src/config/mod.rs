@@ -9,6 +9,7 @@ mod layers;
 mod open;
 mod plugins;
 mod retention;
+mod url;
 
 use std::ffi::OsString;
 use std::io;
@@ -24,12 +25,13 @@ pub(crate) use open::plugin_file;
 pub use open::{OpenError, OpenStorage, open_host_storage, open_storage};
 pub use plugins::{PluginConfig, PluginsConfig};
 pub use retention::RetentionConfig;
+pub use url::{Secret, StorageUrl};
 
 /// The file that is read from the working folder when no other is named.
 pub const FILE_NAME: &str = "reflow_tracing.toml";
 
 /// The names of the backends that need no plugin.
-pub const BUILT_IN: &[&str] = &["memory", "sqlite", "postgres"];
+pub const BUILT_IN: &[&str] = &["memory", "sqlite", "postgres", "clickhouse"];
 
 /// The whole configuration. The default is what an empty file says.
 ///
@@ -97,6 +99,9 @@ pub struct StorageConfig {
     /// For the backend `postgres`.
     #[cfg(feature = "postgres")]
     pub postgres: crate::storage::PostgresConfig,
+    /// For the backend `clickhouse`.
+    #[cfg(feature = "clickhouse")]
+    pub clickhouse: crate::storage::ClickHouseConfig,
 }
 
 impl Default for StorageConfig {
@@ -114,6 +119,8 @@ impl Default for StorageConfig {
             sqlite: crate::storage::SqliteConfig::default(),
             #[cfg(feature = "postgres")]
             postgres: crate::storage::PostgresConfig::default(),
+            #[cfg(feature = "clickhouse")]
+            clickhouse: crate::storage::ClickHouseConfig::default(),
         }
     }
 }

@@ -31,9 +31,32 @@ impl TraceEvent {
         (time::nanos(self.timestamp), self.event_id)
     }
 
+    /// About how many bytes it takes up in memory or on a wire: messages and states are what can make it large.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        /// Of a usual event without either.
+        const USUAL: usize = 400;
+        let data = &self.data;
+        let message = data.message.as_ref().map_or(0, |message| message.serialized_data.len());
+        let state = data.state_diff.as_ref();
+        let state = state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
+        let texts = data.error.as_ref().map_or(0, String::len) + self.causality.span_id.len();
+        let attributes = data.custom_attributes.values().map(json_bytes).sum::<usize>();
+        USUAL + message + state + texts + 16 * self.causality.dependency_chain.len() + attributes
+    }
+
     /// Whether it tells of something that went wrong: an actor failed, or the event carries an error.
     pub fn is_error(&self) -> bool {
         self.event_type == TraceEventType::ActorFailed || self.data.error.is_some()
+    }
+}
+
+fn json_bytes(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 16,
+        Value::String(text) => 16 + text.len(),
+        Value::Array(values) => 16 + values.iter().map(json_bytes).sum::<usize>(),
+        Value::Object(values) => 16 + values.iter().map(|(name, value)| name.len() + json_bytes(value)).sum::<usize>(),
     }
 }
 

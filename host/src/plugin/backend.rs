@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use wasmtime::component::Resource;
 
 use super::batch::EventBatch;
@@ -26,7 +28,9 @@ use crate::storage::{StorageBackend, StorageError, StorageStats};
 const HEADERS_A_CALL: u32 = 1_000;
 /// Events that one call stores or answers with, so that a large trace needs neither large instances nor long calls.
 const EVENTS_A_CALL: u32 = 10_000;
-/// The same in bytes that events carry, for calls that store. Calls that answer have a limit of the batch's own.
+/// The same where they are wanted one after another, and few are to be in memory.
+const EVENTS_A_STREAMED_CALL: u32 = 2_000;
+/// The same in bytes, about, for calls that store. Calls that answer have a limit of the batch's own.
 const BYTES_A_CALL: usize = 8 * 1024 * 1024;
 
 /// A storage plugin at work.
@@ -121,7 +125,7 @@ impl PluginBackend {
                 && bytes < BYTES_A_CALL
                 && let Some(event) = events.next()
             {
-                bytes += payload_bytes(&event.1);
+                bytes += event.1.approximate_bytes();
                 part.push(event);
             }
             self.store_part(part).await?;
@@ -167,24 +171,6 @@ impl PluginBackend {
         Ok((headers, answer.next))
     }
 
-    /// The headers of a page, and the token of the next.
-    async fn headers_of_page(&self, query: TraceQuery) -> Result<(Vec<FlowTrace>, Option<String>), StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
-        let token = query.page_token.as_deref().map(decode_token).transpose()?;
-        if limit == 0 {
-            return Ok(Default::default());
-        }
-        let page = PageRequest {
-            limit: u32::try_from(limit).unwrap_or(u32::MAX),
-            // The first page left them out: the pages after it go on from where it ended.
-            offset: if token.is_some() { 0 } else { query.offset.unwrap_or(0) as u64 },
-            token,
-        };
-        let (headers, next) = self.header_page(&convert::query(&query), page).await?;
-        Ok((headers, next.map(encode_token)))
-    }
-
     /// Calls `each` with every header that matches.
     async fn each_header(
         &self,
@@ -207,6 +193,41 @@ impl PluginBackend {
         }
     }
 
+    /// Some events of a trace, and what to ask for next; fewer than asked for where an instance can't hold so many.
+    async fn event_page(
+        &self,
+        trace_id: TraceId,
+        mut page: PageRequest,
+    ) -> Result<(Vec<TraceEvent>, Option<PageRequest>), StorageError> {
+        let id = convert::uuid(trace_id.0);
+        let (batch, next) = loop {
+            let answer = self
+                .supervisor
+                .call(Function::GetEvents, || {
+                    async |Instance { store, exports }: &mut Instance| -> Called<_> {
+                        let backend = exports.reflow_storage_backend();
+                        match backend.call_get_events(&mut *store, id, &page).await? {
+                            Ok(page) => Ok(Ok((store.data_mut().remove_batch(page.events)?, page.next))),
+                            Err(error) => Ok(Err(error)),
+                        }
+                    }
+                })
+                .await;
+            match answer {
+                // More than an instance may hold.
+                Err(StorageError::Exhausted(_)) if page.limit > 1 => page.limit = (page.limit / 10).max(1),
+                answer => break answer?,
+            }
+        };
+        let events = batch.into_events();
+        match next {
+            Some(_) if events.is_empty() => {
+                Err(self.broke_contract("get-events", "it promised more events and gave none".into()))
+            }
+            next => Ok((events, next.map(|token| PageRequest { token: Some(token), ..page }))),
+        }
+    }
+
     fn header(&self, body: &[u8]) -> Result<FlowTrace, StorageError> {
         body::decode_header(body)
             .map_err(|error| StorageError::Corrupt(format!("plugin `{}` gave back {error}", self.supervisor.plugin())))
@@ -214,10 +235,6 @@ impl PluginBackend {
 
     fn broke_contract(&self, call: &'static str, reason: String) -> StorageError {
         StorageError::Plugin { plugin: self.supervisor.plugin().into(), call, reason, retryable: false }
-    }
-
-    async fn complete(&self, header: FlowTrace) -> Result<FlowTrace, StorageError> {
-        Ok(FlowTrace { events: self.get_events(header.trace_id).await?, ..header })
     }
 
     async fn delete(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
@@ -244,7 +261,7 @@ impl StorageBackend for PluginBackend {
 
     async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
         match self.get_headers(vec![trace_id]).await?.pop().flatten() {
-            Some(header) => Ok(Some(self.complete(header).await?)),
+            Some(header) => Ok(Some(FlowTrace { events: self.get_events(trace_id).await?, ..header })),
             None => Ok(None),
         }
     }
@@ -258,42 +275,25 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        let id = convert::uuid(trace_id.0);
         let mut events = Vec::new();
-        let mut page = PageRequest { limit: EVENTS_A_CALL, offset: 0, token: None };
-        loop {
-            let answer = self
-                .supervisor
-                .call(Function::GetEvents, || {
-                    async |Instance { store, exports }: &mut Instance| -> Called<_> {
-                        let backend = exports.reflow_storage_backend();
-                        match backend.call_get_events(&mut *store, id, &page).await? {
-                            Ok(page) => Ok(Ok((store.data_mut().remove_batch(page.events)?, page.next))),
-                            Err(error) => Ok(Err(error)),
-                        }
-                    }
-                })
-                .await;
-            let (batch, next) = match answer {
-                Ok(answer) => answer,
-                // More than an instance may hold.
-                Err(StorageError::Exhausted(_)) if page.limit > 1 => {
-                    page.limit = (page.limit / 10).max(1);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let got = batch.into_events();
-            let nothing = got.is_empty();
-            events.extend(got);
-            match next {
-                Some(_) if nothing => {
-                    return Err(self.broke_contract("get-events", "it promised more events and gave none".into()));
-                }
-                Some(next) => page.token = Some(next),
-                None => return Ok(events),
-            }
+        let mut page = Some(PageRequest { limit: EVENTS_A_CALL, offset: 0, token: None });
+        while let Some(asked) = page {
+            let (part, next) = self.event_page(trace_id, asked).await?;
+            events.extend(part);
+            page = next;
         }
+        Ok(events)
+    }
+
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        let first = PageRequest { limit: EVENTS_A_STREAMED_CALL, offset: 0, token: None };
+        stream::try_unfold(Some(first), move |page| async move {
+            let Some(asked) = page else { return Ok::<_, StorageError>(None) };
+            let (part, next) = self.event_page(trace_id, asked).await?;
+            Ok(Some((stream::iter(part.into_iter().map(Ok)), next)))
+        })
+        .try_flatten()
+        .boxed()
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {
@@ -320,17 +320,28 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        let (headers, next_page_token) = self.headers_of_page(query).await?;
-        let mut traces = Vec::with_capacity(headers.len());
-        for header in headers {
-            traces.push(self.complete(header).await?);
+        let mut page = self.query_headers(query).await?;
+        for trace in &mut page.traces {
+            trace.events = self.get_events(trace.trace_id).await?;
         }
-        Ok(TracePage { traces, next_page_token })
+        Ok(page)
     }
 
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        let (traces, next_page_token) = self.headers_of_page(query).await?;
-        Ok(TracePage { traces, next_page_token })
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
+        let token = query.page_token.as_deref().map(decode_token).transpose()?;
+        if limit == 0 {
+            return Ok(TracePage::default());
+        }
+        let page = PageRequest {
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            // The first page left them out: the pages after it go on from where it ended.
+            offset: if token.is_some() { 0 } else { query.offset.unwrap_or(0) as u64 },
+            token,
+        };
+        let (traces, next) = self.header_page(&convert::query(&query), page).await?;
+        Ok(TracePage { traces, next_page_token: next.map(encode_token) })
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
@@ -406,13 +417,6 @@ impl StorageBackend for PluginBackend {
         self.supervisor.close();
         Ok(())
     }
-}
-
-/// The bytes that an event carries, messages and states: what can make it large.
-fn payload_bytes(event: &TraceEvent) -> usize {
-    let message = event.data.message.as_ref().map_or(0, |message| message.serialized_data.len());
-    let state = event.data.state_diff.as_ref();
-    message + state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len))
 }
 
 /// A plugin's token as text: hexadecimal.

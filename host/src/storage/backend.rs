@@ -89,7 +89,8 @@ pub trait StorageBackend: Send + Sync {
         super::paging::by_position(self, query).await
     }
 
-    /// Like [`query_page`](Self::query_page), with the headers alone: the traces come without their events.
+    /// The headers of the traces that match, without their events, a page at a time: [`query_page`](Self::query_page)
+    /// for those who need no events. A token is good for the method that gave it.
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         let mut page = self.query_page(query).await?;
         page.traces.iter_mut().for_each(|trace| trace.events = Vec::new());
@@ -111,10 +112,36 @@ pub trait StorageBackend: Send + Sync {
         Ok(headers)
     }
 
-    /// The events of a trace, as [`get_events`](Self::get_events) gives them, one after another.
+    /// The events of a trace, as [`get_events`](Self::get_events) gives them, one after another: however many there are,
+    /// few SHOULD be in memory.
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
         let events = self.get_events(trace_id).map_ok(|events| stream::iter(events).map(Ok));
         events.try_flatten_stream().boxed()
+    }
+
+    /// Every trace that matches, whatever the query's window, in its order and piece by piece: a header, then the events
+    /// of that trace in their order.
+    ///
+    /// However large the store and its traces, few events SHOULD be in memory; a piece MUST hold at most
+    /// [`MAX_EVENTS`](TracePart::MAX_EVENTS). What was there all the while is in the stream, once. What is stored or
+    /// deleted meanwhile MAY be in it, or be missing, in part too.
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        super::streaming::trace_by_trace(self, query)
+    }
+
+    /// The ids of the traces of which events are stored and no header, ascending: at most `limit`, those that come after
+    /// `after`.
+    ///
+    /// A backend that can't tell MUST say [`StorageError::Unsupported`].
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        let _ = (after, limit);
+        Err(StorageError::Unsupported("this backend can't list traces without a header".into()))
+    }
+
+    /// The time before which the store lets traces expire: one that started earlier may be deleted at any moment, also
+    /// right after it was stored. `None` when it keeps traces whatever their age.
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        None
     }
 
     /// Deletes a trace with its events. Says whether there was anything to delete.
@@ -145,11 +172,6 @@ pub trait StorageBackend: Send + Sync {
         Ok(None)
     }
 
-    /// What started before this time is deleted by the backend itself, by a setting of its own, sooner or later.
-    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
-        None
-    }
-
     /// The versions of a flow among its stored traces, ascending, each once.
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
         super::paging::flow_versions(self, flow_id).await
@@ -176,6 +198,23 @@ pub trait StorageBackend: Send + Sync {
     async fn close(&self) -> Result<(), StorageError> {
         self.flush().await
     }
+}
+
+/// A piece of what [`stream_traces`](StorageBackend::stream_traces) gives.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // Few are in memory, and none is copied.
+pub enum TracePart {
+    /// A trace begins: its header, without events.
+    Header(FlowTrace),
+    /// The next events of that trace, in their order; at least one.
+    Events(Vec<TraceEvent>),
+    /// Something is stored that can't be read, and is left out: where it is, and what is wrong with it.
+    Unreadable(String),
+}
+
+impl TracePart {
+    /// The most events in a piece.
+    pub const MAX_EVENTS: usize = 10_000;
 }
 
 /// What a store holds.

@@ -4,6 +4,8 @@
 //! built in is measured: its public type is [the layer that does it](layers::metrics) around its own.
 
 mod backend;
+#[cfg(feature = "clickhouse")]
+mod clickhouse;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
@@ -16,8 +18,14 @@ mod postgres;
 mod redis_error;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+pub(crate) mod streaming;
 
-pub use backend::{StorageBackend, StorageStats};
+pub use backend::{StorageBackend, StorageStats, TracePart};
+#[cfg(feature = "clickhouse")]
+pub use clickhouse::{
+    ClickHouseConfig, ClickHouseStorage, CompressionMethod, EventMetrics, EventMetricsQuery, EventsPerMinute,
+    ExecutionTimeQuantiles,
+};
 pub use error::StorageError;
 pub use layers::metrics::{CallMetrics, StorageMetrics};
 pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use proptest::collection::{SizeRange, vec};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -12,7 +13,7 @@ use super::case::ensure;
 use super::compare::{same, same_traces};
 use super::{Ability, Failure, Oracle, Outcome, Subject, Suite, generate};
 use crate::model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
-use crate::storage::{StorageBackend, StorageError};
+use crate::storage::{StorageBackend, StorageError, TracePart};
 
 /// A change of a store.
 #[derive(Debug, Clone)]
@@ -79,6 +80,11 @@ pub async fn check_against_oracle(backend: &dyn StorageBackend, history: &Histor
         let found = backend.flow_versions(flow_id.clone()).await?;
         same(format!("flow_versions({flow_id:?})"), &found, &oracle.flow_versions(&flow_id))?;
     }
+    match backend.headerless_traces(None, usize::MAX).await {
+        Ok(found) => same("headerless_traces", &found, &oracle.headerless())?,
+        Err(StorageError::Unsupported(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     let (found, expected) = (backend.stats().await?, oracle.stats());
     same("stats().traces", &found.traces, &expected.traces)?;
     same("stats().oldest and newest", &(found.oldest, found.newest), &(expected.oldest, expected.newest))
@@ -120,7 +126,12 @@ async fn check_query(backend: &dyn StorageBackend, oracle: &Oracle, query: &Trac
     let matching = oracle.matching(query);
     let counted = backend.count_traces(query.clone()).await?;
     same(format!("count_traces of {query:?}"), &counted, &(matching.len() as u64))?;
+    let streamed = all_streamed(backend, query.clone()).await?;
+    same_traces(format!("the stream of {query:?}"), &streamed, &matching)?;
     if query.limit != Some(0) {
+        let headers = backend.query_headers(query.clone()).await?.traces;
+        let expected = oracle.query(query).into_iter().map(|trace| FlowTrace { events: Vec::new(), ..trace });
+        same_traces(format!("the headers of {query:?}"), &headers, &expected.collect::<Vec<_>>())?;
         let paged = all_pages(backend, query.clone()).await?;
         let expected: Vec<_> = matching.into_iter().skip(query.offset.unwrap_or(0)).collect();
         same_traces(format!("the pages of {query:?}"), &paged, &expected)?;
@@ -144,6 +155,30 @@ pub(super) async fn all_pages(backend: &dyn StorageBackend, mut query: TraceQuer
         }
     }
     Err(Failure::here(format_args!("still no last page after {MOST_PAGES}; {} traces so far", traces.len())))
+}
+
+/// The traces that a stream gives, put together.
+pub(super) async fn all_streamed(backend: &dyn StorageBackend, query: TraceQuery) -> Result<Vec<FlowTrace>, Failure> {
+    let mut parts = backend.stream_traces(query);
+    let mut traces: Vec<FlowTrace> = Vec::new();
+    while let Some(part) = parts.try_next().await? {
+        match part {
+            TracePart::Header(header) => {
+                ensure!(header.events.is_empty(), "expected a header without events, found {}", header.events.len());
+                traces.push(header);
+            }
+            TracePart::Events(events) => {
+                let count = events.len();
+                ensure!((1..=TracePart::MAX_EVENTS).contains(&count), "a piece of {count} events");
+                match traces.last_mut() {
+                    Some(trace) => trace.events.extend(events),
+                    None => ensure!(false, "events before the first header"),
+                }
+            }
+            TracePart::Unreadable(what) => ensure!(false, "unreadable: {what}"),
+        }
+    }
+    Ok(traces)
 }
 
 /// Holds stores from `factory` against the oracle, one for each of so many generated histories, with the default options.

@@ -59,6 +59,11 @@ impl Oracle {
         self.headers.keys().chain(self.events.keys()).copied().collect()
     }
 
+    /// The traces of which there are events and no header.
+    pub fn headerless(&self) -> Vec<TraceId> {
+        self.events.keys().filter(|trace_id| !self.headers.contains_key(trace_id)).copied().collect()
+    }
+
     /// Every trace that matches, in order, whatever the query's window.
     pub fn matching(&self, query: &TraceQuery) -> Vec<FlowTrace> {
         let mut traces = self.traces();

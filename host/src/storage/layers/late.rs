@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream};
 use tokio::sync::OnceCell;
 
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats};
+use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 
 type Opening = BoxFuture<'static, Result<Arc<dyn StorageBackend>, StorageError>>;
 
@@ -76,6 +76,20 @@ impl StorageBackend for Late {
 
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         self.backend().await?.query_headers(query).await
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        let begun = async move {
+            match self.backend().await {
+                Ok(backend) => backend.stream_traces(query),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            }
+        };
+        stream::once(begun).flatten().boxed()
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.backend().await?.headerless_traces(after, limit).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

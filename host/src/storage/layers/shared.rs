@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats};
+use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
@@ -54,6 +54,14 @@ impl<B: StorageBackend + ?Sized> StorageBackend for Arc<B> {
 
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         (**self).query_headers(query).await
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        (**self).stream_traces(query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        (**self).headerless_traces(after, limit).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

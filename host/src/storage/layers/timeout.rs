@@ -17,7 +17,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats};
+use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 
 /// The layer. See the [module](self).
 pub struct TimeLimited<B> {
@@ -89,6 +89,14 @@ impl<B: StorageBackend> StorageBackend for TimeLimited<B> {
 
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         self.limited("query_headers", self.inner.query_headers(query)).await
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        self.inner.stream_traces(query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.limited("headerless_traces", self.inner.headerless_traces(after, limit)).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

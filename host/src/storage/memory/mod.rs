@@ -23,6 +23,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 
 use super::layers::metrics::Metered;
 use super::{StorageBackend, StorageError, StorageStats};
@@ -88,6 +90,24 @@ impl MemoryBackend {
             state.set_header(trace);
             Ok(())
         })
+    }
+
+    /// A page: `pick` takes what it needs of a trace while the store is locked, `copy` makes a trace of that afterwards.
+    fn page<T>(
+        &self,
+        query: TraceQuery,
+        pick: impl Fn(&Header, &Entry) -> Option<T>,
+        copy: impl Fn(&T) -> FlowTrace,
+    ) -> Result<TracePage, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let window = query.window().map_err(StorageError::InvalidArgument)?;
+        // One trace more than the page holds tells whether another page follows.
+        let one_more = Window { limit: if window.limit == 0 { 0 } else { window.limit + 1 }, ..window };
+        let found = self.search(&query, one_more, pick);
+        let traces: Vec<_> = found.iter().flatten().take(window.limit).map(copy).collect();
+        let next_page_token =
+            traces.last().filter(|_| found.len() > traces.len()).map(|last| Position::of(last).token());
+        Ok(TracePage { traces, next_page_token })
     }
 
     /// What `pick` makes of the traces that match, in order, within the window.
@@ -197,6 +217,25 @@ impl StorageBackend for MemoryBackend {
         let (found, next_page_token) = self.find(&query, |header, _| Some(header.trace.clone()))?;
         let traces = found.iter().map(|header| FlowTrace::clone(header)).collect();
         Ok(TracePage { traces, next_page_token })
+    }
+
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        let events = self.read().traces.get(trace_id).map(|entry| entry.events.share());
+        stream::iter(events.into_iter().flat_map(SharedEvents::into_sorted).map(Ok)).boxed()
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        let mut ids: Vec<_> = {
+            let state = self.read();
+            let headerless = state.traces.iter().filter(|(_, entry)| entry.header.is_none());
+            headerless
+                .map(|(trace_id, _)| trace_id)
+                .filter(|trace_id| after.is_none_or(|after| *trace_id > after))
+                .collect()
+        };
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(ids)
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

@@ -28,6 +28,11 @@ impl Traces {
         self.entries.get(&trace_id).map(Box::as_ref)
     }
 
+    /// All of them, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TraceId, &Entry)> {
+        self.entries.iter().map(|(trace_id, entry)| (*trace_id, &**entry))
+    }
+
     /// The trace, now the most recently used.
     pub(super) fn get_used(&self, trace_id: TraceId) -> Option<&Entry> {
         let entry = self.get(trace_id)?;

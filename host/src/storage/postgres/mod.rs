@@ -30,7 +30,7 @@ use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
 use super::layers::metrics::Metered;
-use super::{StorageBackend, StorageError, StorageMetrics, StorageStats};
+use super::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 use crate::model::{
     FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window, time,
 };
@@ -142,6 +142,22 @@ async fn trace(connection: &mut PgConnection, trace_id: TraceId) -> sqlx::Result
     Ok(None)
 }
 
+/// The traces that a statement for `window` finds, and the token of the page after them, if there is one.
+async fn page(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    window: Window,
+) -> sqlx::Result<(Vec<Found>, Option<String>)> {
+    let rows = statement.query().fetch_all(connection).await?;
+    let mut found = rows.iter().map(Found::read).collect::<sqlx::Result<Vec<_>>>()?;
+    // One more than was asked for: there is another page.
+    let more = found.len() > window.limit;
+    found.truncate(window.limit);
+    let last = found.last().filter(|_| more);
+    let token = last.map(|last| Position::of(&last.header).token());
+    Ok((found, token))
+}
+
 /// Completes traces with their events. Those that were deleted meanwhile are left out.
 async fn complete(connection: &mut PgConnection, found: Vec<Found>) -> sqlx::Result<Vec<FlowTrace>> {
     let sequences: Vec<i64> = found.iter().map(|found| found.place.sequence).collect();
@@ -166,21 +182,6 @@ async fn complete(connection: &mut PgConnection, found: Vec<Found>) -> sqlx::Res
     let with_events =
         |Found { header, place }: Found| events.remove(&place.sequence).map(|events| FlowTrace { events, ..header });
     Ok(found.into_iter().filter_map(with_events).collect())
-}
-
-/// The headers in the window, and the token of the page after it.
-async fn find_page(
-    connection: &mut PgConnection,
-    statement: &Statement,
-    window: Window,
-) -> sqlx::Result<(Vec<Found>, Option<String>)> {
-    let rows = statement.query().fetch_all(connection).await?;
-    let mut found = rows.iter().map(Found::read).collect::<sqlx::Result<Vec<_>>>()?;
-    // One more than was asked for: there is another page.
-    let more = found.len() > window.limit;
-    found.truncate(window.limit);
-    let token = found.last().filter(|_| more).map(|last| Position::of(&last.header).token());
-    Ok((found, token))
 }
 
 /// Deletes the events of traces that this transaction has deleted.
@@ -261,7 +262,7 @@ impl StorageBackend for PostgresBackend {
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.page(window);
         read!(self.server, |connection| {
-            let (found, next_page_token) = find_page(connection, &statement, window).await?;
+            let (found, next_page_token) = page(connection, &statement, window).await?;
             let traces = if found.is_empty() { Vec::new() } else { complete(connection, found).await? };
             Ok(TracePage { traces, next_page_token })
         })
@@ -272,10 +273,27 @@ impl StorageBackend for PostgresBackend {
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let statement = Select::new(&query)?.page(window);
         read!(self.server, |connection| {
-            let (found, next_page_token) = find_page(connection, &statement, window).await?;
-            let traces = found.into_iter().map(|found| found.header).collect();
-            Ok(TracePage { traces, next_page_token })
+            let (found, next_page_token) = page(connection, &statement, window).await?;
+            Ok(TracePage { traces: found.into_iter().map(|found| found.header).collect(), next_page_token })
         })
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        stream::traces(&self.server, query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        read!(self.server, |connection| {
+            let query = sqlx::query_scalar(include_str!("sql/headerless.sql"));
+            let ids: Vec<Uuid> = query.bind(after.map(|after| after.0)).bind(limit).fetch_all(connection).await?;
+            Ok(ids.into_iter().map(TraceId).collect())
+        })
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        let days = self.partitioned.as_ref()?.retention_days;
+        (days > 0).then(|| Utc::now() - TimeDelta::days(days.into()))
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
@@ -356,11 +374,6 @@ impl StorageBackend for PostgresBackend {
             }
             None => Ok(None),
         }
-    }
-
-    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
-        let days = self.partitioned.as_ref()?.retention_days;
-        (days > 0).then(|| Utc::now() - TimeDelta::days(days.into()))
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {

@@ -11,6 +11,7 @@ mod header;
 pub(crate) mod pool;
 mod schema;
 mod select;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -19,10 +20,11 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::layers::metrics::Metered;
-use super::{StorageBackend, StorageError, StorageMetrics, StorageStats};
+use super::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 use crate::model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
 pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
 use event::EventRow;
@@ -226,6 +228,18 @@ impl StorageBackend for SqliteBackend {
 
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         self.page(query, |_, row| header::read(row, 1)).await
+    }
+
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        stream::events(self, trace_id)
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        stream::traces(self, query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.read(move |connection| stream::headerless(connection, after, limit)).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
 use crate::plugin::PluginBackend;
-use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats};
+use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 use crate::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 
 /// The traces that were written, over all stores of a run.
@@ -82,6 +82,14 @@ impl StorageBackend for Remembering {
 
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         self.store.query_headers(query).await
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        self.store.stream_traces(query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.store.headerless_traces(after, limit).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

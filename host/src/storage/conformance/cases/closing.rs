@@ -28,6 +28,10 @@ async fn call_everything(store: &Store, number: u32) {
     let _ = store.store_traces(vec![trace(number), trace(number + 1)]).await;
     let _ = store.store_events(vec![(trace_id(number.into()), event(3))]).await;
     let _ = store.query_page(TraceQuery::default()).await;
+    let _ = store.query_headers(TraceQuery::default()).await;
+    let _: Vec<_> = store.stream_traces(TraceQuery::default()).collect().await;
+    let _ = store.headerless_traces(None, 10).await;
+    let _ = store.retention_horizon();
     let _ = store.count_traces(TraceQuery::default()).await;
     let _ = store.get_headers(vec![trace_id(number.into())]).await;
     let _: Vec<_> = store.stream_events(trace_id(number.into())).collect().await;

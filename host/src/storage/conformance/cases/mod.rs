@@ -17,6 +17,7 @@ mod predicates;
 mod replacing;
 mod sample;
 mod shapes;
+mod streaming;
 mod writes;
 
 use super::Case;
@@ -35,6 +36,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         actors::CASES,
         order::CASES,
         paging::CASES,
+        streaming::CASES,
         counting::CASES,
         deletion::CASES,
         arguments::CASES,

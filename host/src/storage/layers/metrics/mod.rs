@@ -36,7 +36,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use crate::storage::{StorageBackend, StorageError, StorageStats};
+use crate::storage::{StorageBackend, StorageError, StorageStats, TracePart};
 use call::Call;
 pub use durations::LatencyBucket;
 #[cfg(feature = "plugins")]
@@ -137,6 +137,14 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
 
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         self.measure(Call::QueryHeaders, self.inner.query_headers(query)).await
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        self.inner.stream_traces(query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.inner.headerless_traces(after, limit).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

@@ -23,7 +23,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats};
+use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 use budget::Budget;
 
 /// What is tried again, and how often.
@@ -140,6 +140,14 @@ impl<B: StorageBackend> StorageBackend for Retrying<B> {
 
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         self.retried(|| self.inner.query_headers(query.clone())).await
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        self.inner.stream_traces(query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.retried(|| self.inner.headerless_traces(after, limit)).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

@@ -56,7 +56,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats};
+use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 pub use config::SpoolConfig;
 use queue::Queue;
 use record::Encoded;
@@ -468,6 +468,21 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
         self.core.ready().await?;
         self.core.inner.query_headers(query).await
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        let begun = async move {
+            match self.core.ready().await {
+                Ok(()) => self.core.inner.stream_traces(query),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            }
+        };
+        stream::once(begun).flatten().boxed()
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.headerless_traces(after, limit).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {

@@ -1,0 +1,46 @@
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::filter::Filter;
+use super::migrate::judge;
+use super::output::print;
+use super::progress::{on_progress, summary};
+use super::store::{Store, open_source};
+use crate::migration::{Backup, CopyOptions};
+
+/// Write the traces of a store to a file, which can be imported into any other
+///
+/// The file is compressed when its name ends in .zst. It is there once it is complete.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    store: Store,
+    /// The file; - writes to stdout
+    file: PathBuf,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let (url, config) = args.store.describe()?;
+    let storage = open_source(&config, &url).await?;
+    let options = CopyOptions { on_progress: Some(on_progress()), ..CopyOptions::default() };
+    let filter = args.filter.query();
+    let to_stdout = args.file == Path::new("-");
+    let outcome = if to_stdout {
+        storage.export_to_writer(std::io::stdout(), "stdout", filter, &options).await
+    } else {
+        storage.export_to_file_with(&args.file, filter, &options).await
+    };
+    let closed = storage.close().await;
+    let report = outcome?;
+    closed?;
+    let summary = summary(&report, "exported");
+    if to_stdout {
+        // stdout is the file.
+        let _ = std::io::stderr().write_all(summary.as_bytes());
+    } else {
+        print(|out| out.write_all(summary.as_bytes()))?;
+    }
+    judge(&report)
+}

@@ -1,0 +1,29 @@
+use chrono::{DateTime, Utc};
+
+use super::time::parse_time;
+use crate::{FlowId, TraceQuery};
+
+/// Which traces, by what their headers say.
+#[derive(clap::Args)]
+pub(super) struct Filter {
+    /// Traces of this flow
+    #[arg(long)]
+    flow: Option<String>,
+    /// Traces that started at this time or later
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<DateTime<Utc>>,
+    /// Traces that started at this time or earlier
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    /// The query for them, with nothing else said.
+    pub(super) fn query(&self) -> TraceQuery {
+        let time_range = (self.since.is_some() || self.until.is_some()).then(|| {
+            let bound = |time: Option<_>, nanos| time.unwrap_or_else(|| DateTime::from_timestamp_nanos(nanos));
+            (bound(self.since, i64::MIN), bound(self.until, i64::MAX))
+        });
+        TraceQuery { flow_id: self.flow.clone().map(FlowId), time_range, ..TraceQuery::default() }
+    }
+}
