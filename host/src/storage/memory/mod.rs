@@ -92,24 +92,6 @@ impl MemoryBackend {
         })
     }
 
-    /// A page: `pick` takes what it needs of a trace while the store is locked, `copy` makes a trace of that afterwards.
-    fn page<T>(
-        &self,
-        query: TraceQuery,
-        pick: impl Fn(&Header, &Entry) -> Option<T>,
-        copy: impl Fn(&T) -> FlowTrace,
-    ) -> Result<TracePage, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let window = query.window().map_err(StorageError::InvalidArgument)?;
-        // One trace more than the page holds tells whether another page follows.
-        let one_more = Window { limit: if window.limit == 0 { 0 } else { window.limit + 1 }, ..window };
-        let found = self.search(&query, one_more, pick);
-        let traces: Vec<_> = found.iter().flatten().take(window.limit).map(copy).collect();
-        let next_page_token =
-            traces.last().filter(|_| found.len() > traces.len()).map(|last| Position::of(last).token());
-        Ok(TracePage { traces, next_page_token })
-    }
-
     /// What `pick` makes of the traces that match, in order, within the window.
     fn search<T>(&self, query: &TraceQuery, window: Window, pick: impl Fn(&Header, &Entry) -> T) -> Vec<T> {
         let plan = Plan::new(&self.read(), query);
