@@ -22,7 +22,7 @@
 //! built-in backends), `plugin` (backends that are WebAssembly components), `migration` (from store to store), `config`, `ingest` (sessions of senders),
 //! `server` and `cli`.
 //!
-//! Features: `sqlite`, `postgres`, `plugins`, `server` (all on by default), `conformance` (the suite that every backend passes),
+//! Features: `sqlite`, `postgres`, `clickhouse`, `plugins`, `server` (all on by default), `conformance` (the suite that every backend passes),
 //! `redis` (errors of the crate `redis` are [`StorageError`](storage::StorageError)s).
 
 #[cfg(feature = "server")]

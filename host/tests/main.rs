@@ -1,5 +1,7 @@
 //! Tests of the library from outside.
 
+#[cfg(all(feature = "clickhouse", unix))]
+mod clickhouse;
 mod command_line;
 mod conformance;
 mod conformance_finds_faults;
@@ -14,7 +16,7 @@ mod postgres;
 #[path = "../../tests/src/servers/redis.rs"]
 mod redis_server;
 mod reflow_json;
-#[cfg(all(feature = "postgres", unix))]
+#[cfg(all(any(feature = "postgres", feature = "clickhouse"), unix))]
 mod servers;
 
 /// Counts for each thread by itself, so that tests beside one another don't disturb it.

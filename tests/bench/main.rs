@@ -5,8 +5,10 @@
 //!
 //! `cargo xtask bench [FILTER] [--quick]` builds what this needs, and runs it.
 
+mod bare_clickhouse;
 mod bare_postgres;
 mod bare_sqlite;
+mod clickhouse;
 mod ingest;
 mod measure;
 mod memory;
@@ -70,6 +72,7 @@ async fn main() -> Result<()> {
     let mut report = Report::new(filter);
     sqlite::measure(&sizes, &mut report).await?;
     postgres::measure(&sizes, &mut report).await?;
+    clickhouse::measure(&sizes, &mut report).await?;
     memory::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
     plugin_start::measure(&sizes, &mut report).await?;

@@ -2,6 +2,8 @@
 
 mod author;
 mod capabilities;
+#[cfg(unix)]
+mod clickhouse;
 mod client;
 mod component_files;
 mod conformance;

@@ -33,27 +33,33 @@ const ROUNDS_UNSEEN: u32 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_however_often_a_host_on_sqlite_is_killed() {
-    is_killed_again_and_again(Backend::Sqlite, 40).await;
+    let setting = Setting::new(Backend::Sqlite);
+    let file = setting.path().join("traces.db");
+    is_killed_again_and_again(&setting, 40, async || SqliteStorage::new(&file).await.expect("a sound file")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_however_often_a_host_with_a_plugin_is_killed() {
-    is_killed_again_and_again(Backend::Relational, 10).await;
+    let setting = Setting::new(Backend::Relational);
+    let database = format!("sqlite:{}", setting.path().join("relational.db").display());
+    let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
+    let config = PluginConfig { grants, ..PluginConfig::default() };
+    let open = async || PluginBackend::load("relational", &plugin("relational"), &config).await.expect("a sound file");
+    is_killed_again_and_again(&setting, 10, open).await;
 }
 
-/// Kills a host under load, starts another on the same store, and so on.
-async fn is_killed_again_and_again(backend: Backend, rounds: u32) {
+/// Kills a host under load, starts another on the same store, and so on; `open` opens that store.
+pub async fn is_killed_again_and_again<S: StorageBackend>(setting: &Setting, rounds: u32, open: impl AsyncFn() -> S) {
     let seed = std::env::var("CRASH_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     // Shown when the test fails.
-    println!("{backend:?}: the kills are those of CRASH_SEED={seed}");
+    println!("the kills are those of CRASH_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
-    let setting = Setting::new(backend);
     let mut all_sent = Vec::new();
     for round in 1..=rounds {
         let life = LONGEST_LIFE.mul_f64(rng.f64());
-        all_sent.extend(killed_under_load(&setting, round, life).await);
+        all_sent.extend(killed_under_load(setting, round, life).await);
         if round % ROUNDS_UNSEEN == 0 || round == rounds {
-            assert_kept(&setting, backend, &all_sent).await;
+            assert_kept(&open().await, &all_sent).await;
         }
     }
     let acknowledged: u32 = all_sent.iter().map(|sent| sent.acknowledged).sum();
@@ -138,8 +144,8 @@ fn event(round: u32, connection: u32, number: u32) -> TraceEvent {
 }
 
 /// Checks that the store holds every acknowledged event once, and nothing that was not sent.
-async fn assert_kept(setting: &Setting, backend: Backend, all_sent: &[Sent]) {
-    let mut stored = everything(&*open(setting, backend).await).await;
+async fn assert_kept(storage: &impl StorageBackend, all_sent: &[Sent]) {
+    let mut stored = everything(storage).await;
     for Sent { round, connection, trace_id, acknowledged } in all_sent {
         let name = flow(*round, *connection);
         let Some(trace) = stored.remove(&name) else {
@@ -161,23 +167,8 @@ async fn assert_kept(setting: &Setting, backend: Backend, all_sent: &[Sent]) {
     assert!(stored.is_empty(), "nobody sent these: {:?}", stored.keys());
 }
 
-async fn open(setting: &Setting, backend: Backend) -> Box<dyn StorageBackend> {
-    let folder = setting.path();
-    match backend {
-        Backend::Sqlite => Box::new(SqliteStorage::new(folder.join("traces.db")).await.expect("a sound file")),
-        Backend::Relational => {
-            let database = format!("sqlite:{}", folder.join("relational.db").display());
-            let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
-            let config = PluginConfig { grants, ..PluginConfig::default() };
-            let loaded = PluginBackend::load("relational", &plugin("relational"), &config).await;
-            Box::new(loaded.expect("a sound file"))
-        }
-        Backend::Hostile => unreachable!("it keeps nothing"),
-    }
-}
-
 /// Every trace, by its flow. Panics when two have the same.
-async fn everything(storage: &dyn StorageBackend) -> BTreeMap<String, FlowTrace> {
+async fn everything(storage: &impl StorageBackend) -> BTreeMap<String, FlowTrace> {
     let mut traces = BTreeMap::new();
     let mut query = TraceQuery { limit: Some(20), order: SortOrder::OldestFirst, ..TraceQuery::default() };
     loop {

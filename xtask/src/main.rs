@@ -2,6 +2,7 @@
 
 mod apt;
 mod bench;
+mod clickhouse;
 mod plugins;
 mod process;
 mod run;

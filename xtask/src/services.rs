@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::{apt, process};
+use crate::{apt, clickhouse, process};
 
 /// A program that tests start, and Debian's package of it.
 struct Service {
@@ -52,5 +52,5 @@ pub fn ready() -> Result<()> {
             bail!("the package {package} was installed, but {program} is neither on the PATH nor in {folder}");
         }
     }
-    Ok(())
+    clickhouse::ready()
 }

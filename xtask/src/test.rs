@@ -8,7 +8,7 @@ use crate::workspace::cargo;
 use crate::{plugins, process, services, setup};
 
 /// The backends that programs embed alone.
-const BACKENDS: [&str; 2] = ["sqlite", "postgres"];
+const BACKENDS: [&str; 3] = ["sqlite", "postgres", "clickhouse"];
 
 /// What an embedder of one backend compiles.
 fn library_alone(backend: &str) -> [&str; 5] {

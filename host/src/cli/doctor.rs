@@ -6,7 +6,7 @@ use super::{ConfigFile, output};
 
 /// Look at the settings of the database server, and print what had better be changed, as SQL to paste
 ///
-/// Looks at PostgreSQL; the other backends have no server whose settings would matter. Exits with 0 when nothing is to be
+/// Looks at PostgreSQL; with another backend there is nothing that it knows of. Exits with 0 when nothing is to be
 /// changed, with 3 when something is, with 1 when that could not be found out.
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -25,7 +25,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if config.storage.backend != "postgres" {
         let backend = config.storage.backend;
         output::print(|out| {
-            writeln!(out, "-- the backend is `{backend}`: there is no server whose settings could be looked at")
+            writeln!(out, "-- the backend is `{backend}`: only PostgreSQL has settings that this looks at")
         })?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -14,7 +14,7 @@ mod progress;
 mod query;
 mod recording;
 mod replay;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "clickhouse"))]
 mod schema;
 mod serve;
 mod store;
@@ -50,7 +50,7 @@ enum Command {
     Migrate(migrate::Args),
     Export(export::Args),
     Import(import::Args),
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "clickhouse"))]
     Schema(schema::Args),
     #[cfg(feature = "postgres")]
     Doctor(doctor::Args),
@@ -112,7 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Migrate(args) => migrate::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Import(args) => import::run(args).await,
-            #[cfg(feature = "postgres")]
+            #[cfg(any(feature = "postgres", feature = "clickhouse"))]
             Command::Schema(args) => schema::run(args),
             #[cfg(feature = "postgres")]
             Command::Doctor(args) => return doctor::run(args).await,

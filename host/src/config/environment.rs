@@ -58,6 +58,24 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
+    #[cfg(feature = "clickhouse")]
+    Variable {
+        name: "REFLOW_TRACING_CLICKHOUSE_URL",
+        expected: NOT_EMPTY,
+        set: |config, value| {
+            config.storage.clickhouse.url = not_empty(value)?;
+            Some(())
+        },
+    },
+    #[cfg(feature = "clickhouse")]
+    Variable {
+        name: "REFLOW_TRACING_CLICKHOUSE_PASSWORD",
+        expected: NOT_EMPTY,
+        set: |config, value| {
+            config.storage.clickhouse.password = Some(not_empty(value)?);
+            Some(())
+        },
+    },
     #[cfg(feature = "postgres")]
     Variable {
         name: "REFLOW_TRACING_POSTGRES_READ_REPLICA_URL",
@@ -139,6 +157,18 @@ mod tests {
         let config =
             apply_to_default(&[("REFLOW_TRACING_POSTGRES_READ_REPLICA_URL", "postgresql://replica/db")]).unwrap();
         assert_eq!(config.storage.postgres.read_replica_url.as_deref(), Some("postgresql://replica/db"));
+    }
+
+    #[cfg(feature = "clickhouse")]
+    #[test]
+    fn the_url_and_the_password_of_clickhouse_have_variables() {
+        let config = apply_to_default(&[
+            ("REFLOW_TRACING_CLICKHOUSE_URL", "http://other:8123"),
+            ("REFLOW_TRACING_CLICKHOUSE_PASSWORD", "secret"),
+        ])
+        .unwrap();
+        assert_eq!(config.storage.clickhouse.url, "http://other:8123");
+        assert_eq!(config.storage.clickhouse.password.as_deref(), Some("secret"));
     }
 
     #[test]

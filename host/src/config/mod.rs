@@ -25,7 +25,7 @@ pub use url::{Secret, StorageUrl};
 pub const FILE_NAME: &str = "reflow_tracing.toml";
 
 /// The names of the backends that need no plugin.
-pub const BUILT_IN: &[&str] = &["memory", "sqlite", "postgres"];
+pub const BUILT_IN: &[&str] = &["memory", "sqlite", "postgres", "clickhouse"];
 
 /// The whole configuration. The default is what an empty file says.
 ///
@@ -79,6 +79,9 @@ pub struct StorageConfig {
     /// For the backend `postgres`.
     #[cfg(feature = "postgres")]
     pub postgres: crate::storage::PostgresConfig,
+    /// For the backend `clickhouse`.
+    #[cfg(feature = "clickhouse")]
+    pub clickhouse: crate::storage::ClickHouseConfig,
 }
 
 impl Default for StorageConfig {
@@ -90,6 +93,8 @@ impl Default for StorageConfig {
             sqlite: crate::storage::SqliteConfig::default(),
             #[cfg(feature = "postgres")]
             postgres: crate::storage::PostgresConfig::default(),
+            #[cfg(feature = "clickhouse")]
+            clickhouse: crate::storage::ClickHouseConfig::default(),
         }
     }
 }

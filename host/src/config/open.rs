@@ -109,6 +109,15 @@ pub async fn open_storage(config: &Config) -> Result<OpenStorage, OpenError> {
         }
         #[cfg(not(feature = "postgres"))]
         name @ "postgres" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "postgres" }),
+        #[cfg(feature = "clickhouse")]
+        name @ "clickhouse" => {
+            match crate::storage::ClickHouseStorage::with_config(config.storage.clickhouse.clone()).await {
+                Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
+                Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
+            }
+        }
+        #[cfg(not(feature = "clickhouse"))]
+        name @ "clickhouse" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "clickhouse" }),
         name => open_plugin(name, config).await,
     }
 }
@@ -219,7 +228,9 @@ mod tests {
         std::fs::write(dir.path().join("redis.wasm"), "").unwrap();
         std::fs::write(dir.path().join("notes.txt"), "").unwrap();
         let message = refusal(&config("reddis", dir.path())).await;
-        for part in ["`reddis`", "reddis.wasm", "memory, sqlite, postgres", "redis.wasm", "[plugins.reddis]"] {
+        for part in
+            ["`reddis`", "reddis.wasm", "memory, sqlite, postgres, clickhouse", "redis.wasm", "[plugins.reddis]"]
+        {
             assert!(message.contains(part), "{part:?} is missing in: {message}");
         }
         assert!(!message.contains("notes.txt"), "{message}");

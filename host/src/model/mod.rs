@@ -18,7 +18,7 @@ pub use event::{
     TraceEventKind, TraceEventType,
 };
 pub use id::{EventId, ExecutionId, FlowId, TraceId};
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "clickhouse"))]
 pub(crate) use query::clamped_nanos;
 #[cfg(feature = "server")]
 pub(crate) use query::status_matches;

@@ -3,6 +3,8 @@
 //! A new backend is a folder here with a type that implements [`StorageBackend`], and a line in the suite's tests.
 
 mod backend;
+#[cfg(feature = "clickhouse")]
+mod clickhouse;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
@@ -17,6 +19,11 @@ pub(crate) mod sqlite;
 pub(crate) mod streaming;
 
 pub use backend::{StorageBackend, StorageStats, TracePart};
+#[cfg(feature = "clickhouse")]
+pub use clickhouse::{
+    ClickHouseConfig, ClickHouseStorage, CompressionMethod, EventMetrics, EventMetricsQuery, EventsPerMinute,
+    ExecutionTimeQuantiles,
+};
 pub use error::StorageError;
 pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};
 #[cfg(feature = "postgres")]

@@ -1,5 +1,7 @@
 //! The examples of Reflow's page "Storage Backends", as they stand there. What had to be changed is said where it is.
 
+#[cfg(all(feature = "clickhouse", unix))]
+mod clickhouse;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod migration;

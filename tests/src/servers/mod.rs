@@ -1,12 +1,14 @@
 //! Real servers that tests start for themselves, in temporary folders.
 
 mod authority;
+mod clickhouse;
 mod mariadb;
 mod postgres;
 mod redis;
 mod unprivileged;
 
 pub use authority::{Authority, Certificate};
+pub use clickhouse::ClickHouse;
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
 pub use redis::RedisServer;

@@ -1,0 +1,40 @@
+//! The suite.
+
+use std::time::Duration;
+
+use reflow_tracing::storage::conformance::{self, Subject, Suite};
+use reflow_tracing::storage::{ClickHouseStorage, StorageError};
+
+use super::config;
+use crate::servers::ClickHouse;
+
+/// A server takes milliseconds to plan a statement, and some cases ask thousands.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Removes the database of a case when the case is over: the next ones need the server.
+pub struct OfCase<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for OfCase<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+async fn fresh() -> Result<Subject, StorageError> {
+    let server = ClickHouse::shared();
+    let config = config(&server);
+    let storage = ClickHouseStorage::with_config(config.clone()).await?;
+    Ok(Subject::new(storage).keeping(OfCase(move || server.forget(&config.database))))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clickhouse_keeps_the_contract() {
+    let _server = ClickHouse::shared();
+    Suite::new().time_limit(PATIENCE).run(fresh).await.assert_passed();
+}
+
+#[test]
+fn clickhouse_answers_like_the_oracle() {
+    let _server = ClickHouse::shared();
+    conformance::check_generated(24, fresh).unwrap();
+}

@@ -1,0 +1,201 @@
+//! How the tables come to be, and which are refused.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
+use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, StorageBackend, StorageError};
+use reflow_tracing::{FlowTrace, TraceQuery};
+
+use super::{config, event, query, storage, trace};
+use crate::servers::ClickHouse;
+
+async fn refusal(config: ClickHouseConfig) -> String {
+    match ClickHouseStorage::with_config(config).await {
+        Err(StorageError::Configuration(message)) => message,
+        Err(other) => panic!("expected a matter of configuration, found {other:?}"),
+        Ok(_) => panic!("it must not open"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_hosts_start_at_once_on_nothing() {
+    let server = ClickHouse::shared();
+    let config = ClickHouseConfig { database: "ten hosts' `own`".into(), ..config(&server) };
+    let hosts = join_all((0..10).map(|_| ClickHouseStorage::with_config(config.clone()))).await;
+    let hosts: Vec<_> = hosts.into_iter().map(Result::unwrap).collect();
+    let stored = trace(DateTime::from_timestamp(1_700_000_000, 0).unwrap());
+    for written in join_all(hosts.iter().map(|host| host.store_trace(stored.clone()))).await {
+        written.unwrap();
+    }
+    for host in &hosts {
+        assert_eq!(host.get_trace(stored.trace_id).await.unwrap().as_ref(), Some(&stored));
+    }
+    assert_eq!(hosts[0].stats().await.unwrap().events, 1);
+}
+
+#[tokio::test]
+async fn a_user_who_may_create_nothing_works_with_tables_made_by_hand() {
+    let server = ClickHouse::shared();
+    let config = ClickHouseConfig { database: "by_hand".into(), username: Some("reader".into()), ..config(&server) };
+    let message = refusal(config.clone()).await;
+    assert!(message.contains("readonly"), "{message}");
+    for statement in config.schema_sql().split(";\n").filter(|statement| !statement.trim().is_empty()) {
+        server.query(statement);
+    }
+    let storage = ClickHouseStorage::with_config(config).await.unwrap();
+    assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_newer_version_is_refused_with_both_numbers() {
+    let (server, config, storage) = storage().await;
+    storage.close().await.unwrap();
+    query(&server, &config, "INSERT INTO {}.schema_version (version, retention_days) VALUES (99, 0)");
+    let message = refusal(config.clone()).await;
+    for part in ["version 99", "knows 1", "newer", &config.database] {
+        assert!(message.contains(part), "no `{part}` in: {message}");
+    }
+}
+
+#[tokio::test]
+async fn each_version_that_is_missing_is_made_and_noted_once() {
+    let (server, config, storage) = storage().await;
+    let stored = trace(Utc::now());
+    storage.store_trace(stored.clone()).await.unwrap();
+    assert_eq!(query(&server, &config, "SELECT version FROM {}.schema_version"), "1");
+    // As if what is there had come before the first version.
+    query(&server, &config, "TRUNCATE TABLE {}.schema_version");
+    query(&server, &config, "INSERT INTO {}.schema_version (version, retention_days) VALUES (0, 0)");
+    for _ in 0..2 {
+        let storage = ClickHouseStorage::with_config(config.clone()).await.unwrap();
+        assert_eq!(storage.get_trace(stored.trace_id).await.unwrap().as_ref(), Some(&stored));
+        assert_eq!(query(&server, &config, "SELECT version FROM {}.schema_version ORDER BY at FORMAT TSV"), "0\n1");
+    }
+}
+
+#[tokio::test]
+async fn tables_of_another_program_are_left_alone() {
+    let server = ClickHouse::shared();
+    let config = config(&server);
+    query(&server, &config, "CREATE TABLE {}.events (recipe String) ENGINE = MergeTree ORDER BY recipe");
+    let message = refusal(config.clone()).await;
+    assert!(message.contains("another program") && message.contains("`database`"), "{message}");
+    assert_eq!(query(&server, &config, "SHOW TABLES FROM {}"), "events");
+}
+
+#[tokio::test]
+async fn what_another_host_left_half_done_is_completed() {
+    let (server, config, storage) = storage().await;
+    storage.close().await.unwrap();
+    query(&server, &config, "TRUNCATE TABLE {}.schema_version");
+    query(&server, &config, "DROP VIEW {}.events_to_metrics");
+    let storage = ClickHouseStorage::with_config(config.clone()).await.unwrap();
+    storage.store_trace(trace(Utc::now())).await.unwrap();
+    assert_eq!(query(&server, &config, "SELECT sum(events) FROM {}.event_metrics"), "1");
+}
+
+#[tokio::test]
+async fn tables_that_were_removed_are_named_with_what_creates_them() {
+    let (server, config, storage) = storage().await;
+    query(&server, &config, "DROP DATABASE {}");
+    for error in [
+        storage.health_check().await.unwrap_err(),
+        storage.store_trace(trace(Utc::now())).await.unwrap_err(),
+        storage.query_traces(TraceQuery::default()).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StorageError::Configuration(_)), "{error:?}");
+        assert!(error.to_string().contains("reflow-tracing schema"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_retention_is_dropped_by_the_server() {
+    let (server, config, storage) = storage().await;
+    let now = Utc::now();
+    let (old, new) = (trace(now - TimeDelta::days(40)), trace(now));
+    // Times that the server can't add days to are old or new, too.
+    let earliest = trace(DateTime::from_timestamp_nanos(i64::MIN));
+    let latest = trace(DateTime::from_timestamp_nanos(i64::MAX));
+    storage.store_traces(vec![old.clone(), new.clone(), earliest.clone(), latest.clone()]).await.unwrap();
+    storage.close().await.unwrap();
+
+    let with_retention = ClickHouseConfig { retention_days: 30, ..config.clone() };
+    let storage = ClickHouseStorage::with_config(with_retention.clone()).await.unwrap();
+    for table in ["traces", "events", "trace_lookup", "event_metrics"] {
+        query(&server, &config, &format!("OPTIMIZE TABLE {{}}.{table} FINAL"));
+    }
+    for gone in [&old, &earliest] {
+        assert_eq!(storage.get_trace(gone.trace_id).await.unwrap(), None);
+        assert_eq!(storage.get_events(gone.trace_id).await.unwrap(), []);
+    }
+    for kept in [new, latest] {
+        assert_eq!(storage.get_trace(kept.trace_id).await.unwrap(), Some(kept));
+    }
+    // Opened again it stays; without it, nothing expires any more.
+    ClickHouseStorage::with_config(with_retention).await.unwrap().close().await.unwrap();
+    let storage = ClickHouseStorage::with_config(config.clone()).await.unwrap();
+    storage.store_trace(old.clone()).await.unwrap();
+    query(&server, &config, "OPTIMIZE TABLE {}.events FINAL");
+    assert_eq!(storage.get_trace(old.trace_id).await.unwrap(), Some(old));
+    // A retention from the start is in the tables themselves.
+    let from_start = ClickHouseConfig { retention_days: 7, database: server.database(), ..config };
+    ClickHouseStorage::with_config(from_start.clone()).await.unwrap();
+    assert!(
+        query(&server, &from_start, "SHOW CREATE TABLE {}.events").contains("INTERVAL 7 DAY")
+            || query(&server, &from_start, "SHOW CREATE TABLE {}.events").contains("toIntervalDay(7)")
+    );
+}
+
+#[tokio::test]
+async fn a_header_that_was_stored_often_is_one_whatever_merges_did() {
+    let (server, config, storage) = storage().await;
+    let mut stored = trace(Utc::now());
+    for number in 0..4 {
+        stored.metadata.hostname = format!("host {number}");
+        stored.start_time += TimeDelta::days(number * 40);
+        storage.store_trace(stored.clone()).await.unwrap();
+    }
+    let united = FlowTrace { events: vec![stored.events[0].clone()], ..stored.clone() };
+    for _ in 0..2 {
+        assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(united.clone()));
+        assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap(), std::slice::from_ref(&united));
+        assert_eq!(storage.count_traces(TraceQuery::default()).await.unwrap(), 1);
+        query(&server, &config, "OPTIMIZE TABLE {}.traces FINAL");
+    }
+}
+
+#[tokio::test]
+async fn of_events_with_one_key_the_first_stays_whatever_merges_do() {
+    let (server, config, storage) = storage().await;
+    let stored = trace(Utc::now());
+    storage.store_trace(stored.clone()).await.unwrap();
+    let other = reflow_tracing::TraceEvent { actor_id: "other".into(), ..event(stored.start_time) };
+    let other = reflow_tracing::TraceEvent { event_id: stored.events[0].event_id, ..other };
+    storage.store_event(stored.trace_id, other).await.unwrap();
+    assert_eq!(query(&server, &config, "SELECT count() FROM {}.events"), "2");
+    assert_eq!(storage.get_events(stored.trace_id).await.unwrap(), stored.events);
+    query(&server, &config, "OPTIMIZE TABLE {}.events FINAL");
+    assert_eq!(query(&server, &config, "SELECT count() FROM {}.events"), "1");
+    assert_eq!(storage.get_events(stored.trace_id).await.unwrap(), stored.events);
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense_are_refused_by_name() {
+    let server = ClickHouse::shared();
+    let good = config(&server);
+    for (config, named) in [
+        (ClickHouseConfig { url: "localhost:8123".into(), ..good.clone() }, "`url`"),
+        (ClickHouseConfig { url: "http://".into(), ..good.clone() }, "`url`"),
+        (ClickHouseConfig { url: "http://u:hidden@h:1".into(), ..good.clone() }, "`username`"),
+        (ClickHouseConfig { url: "http://h:1/?password=hidden".into(), ..good.clone() }, "`url`"),
+        (ClickHouseConfig { url: "http://h:port".into(), ..good.clone() }, "`url`"),
+        (ClickHouseConfig { database: String::new(), ..good.clone() }, "`database`"),
+        (ClickHouseConfig { cluster: Some(String::new()), ..good.clone() }, "`cluster`"),
+        (ClickHouseConfig { password: Some("hidden".into()), ..good.clone() }, "`username`"),
+        (ClickHouseConfig { batch_size: 0, ..good.clone() }, "`batch_size`"),
+        (ClickHouseConfig { batch_size: 2_000_000, ..good.clone() }, "`batch_size`"),
+        (ClickHouseConfig { retention_days: 20_000, ..good.clone() }, "`retention_days`"),
+    ] {
+        let message = refusal(config).await;
+        assert!(message.contains(named) && !message.contains("hidden"), "{message}");
+    }
+}

@@ -1,0 +1,77 @@
+//! What people read with SQL of their own. The queries are those of `docs/clickhouse.md`.
+
+use chrono::{DateTime, TimeDelta};
+use reflow_tracing::storage::StorageBackend;
+use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, TraceEvent};
+use serde_json::json;
+
+use super::{event, query, storage, trace};
+
+/// The examples of the page, in its order, on the database of a test.
+fn examples() -> Vec<String> {
+    let page = include_str!("../../../docs/clickhouse.md");
+    let blocks = page.split("```sql\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    blocks.map(|(sql, _)| sql.replace("FROM ", "FROM {}.")).collect()
+}
+
+fn took(actor: &str, milliseconds: u64, time: DateTime<chrono::Utc>) -> TraceEvent {
+    let mut event = TraceEvent { actor_id: actor.into(), ..event(time) };
+    event.data.performance_metrics.execution_time_ns = milliseconds * 1_000_000;
+    event.data.custom_attributes = [("shard".to_owned(), json!({ "id": 3, "text": "a\0b" }))].into();
+    event
+}
+
+#[tokio::test]
+async fn the_examples_of_the_page_answer_what_they_say() {
+    let (server, config, storage) = storage().await;
+    let start = "2026-11-22T10:00:00.123456789Z".parse::<DateTime<chrono::Utc>>().unwrap();
+    let after = |seconds| start + TimeDelta::seconds(seconds);
+    let failed = FlowTrace {
+        flow_id: FlowId::new("invoices"),
+        status: ExecutionStatus::Failed { error: "boom".into() },
+        events: vec![took("fast", 1, after(1)), took("slow", 90, after(2)), took("slow", 110, after(5))],
+        ..trace(start)
+    };
+    let well = FlowTrace {
+        trace_id: reflow_tracing::TraceId::new(),
+        status: ExecutionStatus::Completed,
+        events: vec![],
+        ..failed.clone()
+    };
+    for stored in [&failed, &well, &failed] {
+        storage.store_trace(stored.clone()).await.unwrap();
+    }
+    let answers: Vec<_> = examples().iter().map(|sql| query(&server, &config, &format!("{sql}\nFORMAT TSV"))).collect();
+    assert_eq!(
+        answers,
+        [
+            "slow\t2\t100\t110\nfast\t1\t1\t1",
+            "slow\t2\t100\nfast\t1\t1",
+            "fast\t\\N\nslow\t1\nslow\t3",
+            "invoices\t2\t1\t50",
+            "3",
+        ]
+    );
+}
+
+/// The columns that the page names are there.
+#[tokio::test]
+async fn the_tables_have_the_columns_of_the_page() {
+    let (server, config, _storage) = storage().await;
+    let page = include_str!("../../../docs/clickhouse.md");
+    for table in ["traces", "events", "event_metrics"] {
+        let start = page.find(&format!("- `{table}`:")).expect("the page has a list") + table.len() + 5;
+        let rest = &page[start..];
+        let list = &rest[..rest.find("\n- ").or(rest.find("\n\n")).unwrap()].split(". A trace").next().unwrap();
+        let columns = query(
+            &server,
+            &config,
+            &format!("SELECT groupArray(name) FROM system.columns WHERE database = '{{}}' AND table = '{table}'"),
+        );
+        let named: Vec<_> = list.split('`').skip(1).step_by(2).filter(|name| !name.contains("Merge")).collect();
+        assert!(named.len() > 5, "{named:?}");
+        for name in named {
+            assert!(columns.contains(&format!("'{name}'")), "no `{name}` among {columns}");
+        }
+    }
+}
