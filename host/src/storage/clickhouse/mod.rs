@@ -75,8 +75,8 @@ impl ClickHouseStorage {
         metrics::per_minute(&self.server, query).await
     }
 
-    /// What the events of each actor and kind took, by actor and kind. What is counted, [`events_per_minute`]
-    /// (Self::events_per_minute) says.
+    /// What the events of each actor and kind took, by actor and kind. What is counted,
+    /// [`events_per_minute`](Self::events_per_minute) says.
     pub async fn event_metrics(&self, query: &EventMetricsQuery) -> Result<Vec<EventMetrics>, StorageError> {
         metrics::per_actor(&self.server, query).await
     }
