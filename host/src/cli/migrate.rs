@@ -101,6 +101,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         migrator = migrator.dry_run();
     }
     let outcome = migrator.migrate_all_traces().await;
+    // And with it the progress bar.
+    drop(migrator);
     let closed = (source.close().await, target.close().await);
     let report = outcome.map_err(|error| {
         anyhow::Error::from(error)
