@@ -32,6 +32,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let about = format!("the export {} into {url}", file.content().checksum);
     let options = args.copying.options(about, on_progress());
     let outcome = file.import_into(&*storage, &options).await;
+    // And with them the progress bar.
+    drop(options);
     let closed = storage.close().await;
     let report = outcome?;
     closed?;

@@ -17,8 +17,8 @@ use crate::storage::{MemoryStorage, StorageBackend};
 
 /// Copy traces from one store into another
 ///
-/// A store is sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, plugin:NAME or memory:, with all its other settings
-/// from the configuration; `sqlite:` and `postgresql:` alone are the configured ones. SQLite files of older Reflow tracing
+/// A store is sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, clickhouse://USER:PASSWORD@HOST:PORT/DATABASE, plugin:NAME or memory:, with all its other settings
+/// from the configuration; `sqlite:`, `postgresql:` and `clickhouse:` alone are the configured ones. SQLite files of older Reflow tracing
 /// servers can be copied from. What the target has already stays, and nothing is stored twice, so a migration that was
 /// interrupted can be done again, or resumed.
 #[derive(clap::Args)]
@@ -101,6 +101,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         migrator = migrator.dry_run();
     }
     let outcome = migrator.migrate_all_traces().await;
+    // And with it the progress bar.
+    drop(migrator);
     let closed = (source.close().await, target.close().await);
     let report = outcome.map_err(|error| {
         anyhow::Error::from(error)

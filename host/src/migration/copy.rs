@@ -100,7 +100,7 @@ async fn store_all<B: StorageBackend + ?Sized>(
     before: Seen,
     keeper: &mut Keeper<'_>,
 ) -> Result<Seen, MigrationError> {
-    let parallelism = options.parallelism.get();
+    let parallelism = options.parallelism.get().min(Semaphore::MAX_PERMITS);
     let batches = while_there_is_room(batches, parallelism);
     // Unbounded, so that no write that is under way waits for those that are done: it may hold what these need to go on.
     // There are never more than there is room for.

@@ -110,13 +110,13 @@ impl StorageMigrator {
         self.filter.validate().map_err(|problem| MigrationError::Source(StorageError::InvalidArgument(problem)))?;
         let headerless = listing(&*self.source, &self.filter).await?;
         let resumed = match &self.options.journal {
-            Some(journal) if !self.dry_run => journal.read()?,
+            Some(journal) if !self.dry_run => journal.read(&*self.target).await?,
             _ => None,
         };
-        let total = self.source.count_traces(self.filter.clone()).await.map_err(MigrationError::Source)?;
-        self.options.tell(Progress::Started { traces: Some(total) });
-
         let before = resumed.map_or_else(Seen::default, |(_, seen)| seen);
+        let total = self.source.count_traces(self.filter.clone()).await.map_err(MigrationError::Source)?;
+        self.options.tell(Progress::Started { traces: total, resumed: before.content });
+
         let read = self.read(headerless == Listing::Listed, resumed.map(|(place, _)| place), before);
         let seen = if self.dry_run {
             self.target.health_check().await.map_err(MigrationError::Target)?;

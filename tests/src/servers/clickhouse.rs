@@ -21,7 +21,7 @@ const USERS: &str = "<clickhouse><users>\
     </users><profiles><default><compile_expressions>0</compile_expressions><compile_aggregate_expressions>0</compile_aggregate_expressions><compile_sort_description>0</compile_sort_description></default><reader><readonly>2</readonly></reader><strict><readonly>1</readonly></strict>\
     </profiles><quotas><default></default></quotas></clickhouse>";
 
-/// A ClickHouse server, killed when it is dropped. [`USERS`] says who is let in.
+/// A ClickHouse server, killed when it is dropped. `USERS` says who is let in.
 pub struct ClickHouse {
     folder: TempDir,
     http_port: u16,

@@ -73,7 +73,9 @@ impl Server {
         }
         if config.max_memory_usage > 0 {
             client.set_setting("max_memory_usage", config.max_memory_usage.to_string());
-            client.set_setting("max_bytes_before_external_group_by", (config.max_memory_usage / 2).to_string());
+            for name in ["max_bytes_before_external_group_by", "max_bytes_before_external_sort"] {
+                client.set_setting(name, (config.max_memory_usage / 2).to_string());
+            }
         }
         if config.max_execution_time_ms > 0 {
             let seconds = Duration::from_millis(config.max_execution_time_ms).as_secs_f64();

@@ -33,8 +33,7 @@ pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, 
         order: SortOrder::OldestFirst,
         ..TraceQuery::default()
     };
-    let select = Select::new(&query);
-    let mut chunks = search::Ids::new(server, &select);
+    let mut chunks = search::Ids::new(server, Select::new(&query));
     let mut count = 0;
     while let Some(found) = chunks.next().await? {
         traces(server, &found).await?;

@@ -71,6 +71,18 @@ struct Found {
     events_to: i64,
 }
 
+impl Found {
+    fn spans(&self) -> (TraceId, Spans) {
+        let starts = Span { from: self.starts_from, to: self.starts_to };
+        let events = Span { from: self.events_from, to: self.events_to };
+        (trace_id(self.trace_id), Spans { starts, events })
+    }
+}
+
+fn trace_id(id: Id) -> TraceId {
+    TraceId(Uuid::from_u64_pair(id.0, id.1))
+}
+
 /// The spans of those of the traces that something is stored of.
 pub(super) async fn spans(
     server: &Server,
@@ -82,12 +94,45 @@ pub(super) async fn spans(
         server.tables.lookup,
         literal::ids(trace_ids)
     );
-    let found: Vec<Found> = server.rows(&sql).await?;
-    let spans = found.into_iter().map(|found| {
-        let trace_id = TraceId(Uuid::from_u64_pair(found.trace_id.0, found.trace_id.1));
-        let starts = Span { from: found.starts_from, to: found.starts_to };
-        let events = Span { from: found.events_from, to: found.events_to };
-        (trace_id, Spans { starts, events })
-    });
-    Ok(spans.collect())
+    Ok(server.rows::<Found>(&sql).await?.iter().map(Found::spans).collect())
+}
+
+/// The traces of which events are stored and no header, ascending: those after `after`, at most `limit`.
+pub(super) async fn headerless(
+    server: &Server,
+    mut after: Option<TraceId>,
+    limit: usize,
+) -> Result<Vec<TraceId>, StorageError> {
+    /// Ids of one statement.
+    const AT_ONCE: usize = 10_000;
+    let mut headerless = Vec::new();
+    while headerless.len() < limit {
+        let chunk = (limit - headerless.len()).min(AT_ONCE);
+        let beyond = after.map_or_else(String::new, |after| {
+            format!("WHERE UUIDToNum(trace_id) > UUIDToNum({})", literal::id(after.0))
+        });
+        let candidates = format!(
+            "SELECT trace_id, min(starts_from) AS first_start, max(starts_to) AS last_start, min(events_from) AS first_event, \
+             max(events_to) AS last_event FROM {} {beyond} GROUP BY trace_id \
+             HAVING first_start > last_start AND first_event <= last_event ORDER BY UUIDToNum(trace_id) LIMIT {chunk}",
+            server.tables.lookup
+        );
+        let candidates: HashMap<_, _> = server.rows::<Found>(&candidates).await?.iter().map(Found::spans).collect();
+        let Some(last) = candidates.keys().max() else { break };
+        after = Some(*last);
+        // Events that expired may be gone before what is known of their trace.
+        let still_there = format!(
+            "SELECT DISTINCT trace_id FROM {} WHERE {} AND trace_id IN {}",
+            server.tables.events,
+            Spans::of(candidates.values()).events.contains("timestamp"),
+            literal::ids(candidates.keys().copied())
+        );
+        let mut found: Vec<_> = server.rows::<Id>(&still_there).await?.into_iter().map(trace_id).collect();
+        found.sort_unstable();
+        headerless.append(&mut found);
+        if candidates.len() < chunk {
+            break;
+        }
+    }
+    Ok(headerless)
 }

@@ -17,18 +17,18 @@ mod repeats;
 mod schema;
 mod search;
 mod select;
+mod stream;
 mod writer;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::stream::BoxStream;
 
-use super::{StorageBackend, StorageError, StorageStats};
-use crate::model::{EventKey, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
+use super::{StorageBackend, StorageError, StorageStats, TracePart};
+use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 pub use config::{ClickHouseConfig, CompressionMethod};
 use connection::Server;
 use event::StoredEvent;
@@ -43,6 +43,7 @@ use writer::Writer;
 pub struct ClickHouseStorage {
     server: Arc<Server>,
     writer: Writer,
+    retention_days: u32,
 }
 
 impl ClickHouseStorage {
@@ -62,7 +63,7 @@ impl ClickHouseStorage {
         let server = Arc::new(Server::new(&config));
         schema::prepare(&server, &config).await?;
         let writer = Writer::start(server.clone(), &config);
-        Ok(Self { server, writer })
+        Ok(Self { server, writer, retention_days: config.retention_days })
     }
 
     /// How many events there were in each minute, ascending; minutes without any are left out.
@@ -74,8 +75,8 @@ impl ClickHouseStorage {
         metrics::per_minute(&self.server, query).await
     }
 
-    /// What the events of each actor and kind took, by actor and kind. What is counted, [`events_per_minute`]
-    /// (Self::events_per_minute) says.
+    /// What the events of each actor and kind took, by actor and kind. What is counted,
+    /// [`events_per_minute`](Self::events_per_minute) says.
     pub async fn event_metrics(&self, query: &EventMetricsQuery) -> Result<Vec<EventMetrics>, StorageError> {
         metrics::per_actor(&self.server, query).await
     }
@@ -191,6 +192,10 @@ impl StorageBackend for ClickHouseStorage {
         search::page(&self.server, &query).await
     }
 
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        Ok(search::page_of_headers(&self.server, &query).await?.0)
+    }
+
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
         search::count(&self.server, &query).await
     }
@@ -219,27 +224,19 @@ impl StorageBackend for ClickHouseStorage {
     }
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-        let open = async move {
-            let Some(spans) = self.spans_of(trace_id).await?.filter(|spans| !spans.events.is_empty()) else {
-                return Ok(stream::empty().boxed());
-            };
-            let sql = select_events(&self.server, spans, &format!("trace_id = {}", literal::id(trace_id.0)));
-            let sql = format!("{sql} ORDER BY timestamp, UUIDToNum(event_id), rank DESC");
-            let cursor = self.server.cursor::<StoredEvent>(&sql)?;
-            let rows = stream::try_unfold((cursor, None::<EventKey>), move |(mut cursor, last)| async move {
-                loop {
-                    let row = self.server.within_limit(cursor.next()).await;
-                    let Some(row) = row.map_err(|error| self.server.describe(error))? else { return Ok(None) };
-                    let key = row.key();
-                    // The first of a key counts.
-                    if last != Some(key) {
-                        return Ok(Some((row.event()?, (cursor, Some(key)))));
-                    }
-                }
-            });
-            Ok::<BoxStream<'_, Result<TraceEvent, StorageError>>, StorageError>(rows.boxed())
-        };
-        stream::once(open).try_flatten().boxed()
+        stream::events(&self.server, trace_id)
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        stream::traces(&self.server, query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        lookup::headerless(&self.server, after, limit).await
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        (self.retention_days > 0).then(|| Utc::now() - TimeDelta::days(self.retention_days.into()))
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {

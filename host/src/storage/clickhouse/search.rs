@@ -13,7 +13,7 @@ use super::header::StoredHeader;
 use super::lookup::{self, Spans};
 use super::select::{IS_ERROR, Select};
 use super::{events_of, literal};
-use crate::model::{FlowTrace, Position, TraceId, TracePage, TraceQuery};
+use crate::model::{Position, TraceId, TracePage, TraceQuery};
 use crate::storage::StorageError;
 
 /// Headers of a chunk, the first time and at most, when events decide as well.
@@ -21,29 +21,29 @@ const FIRST_CHUNK: usize = 200;
 const LARGEST_CHUNK: usize = 10_000;
 
 /// A walk through the traces that match.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     server: &'a Server,
-    select: &'a Select,
+    select: Select,
     after: Option<Position>,
     chunk: usize,
     ended: bool,
 }
 
 /// A trace that matches: its latest header, and where its rows are.
-struct Matching {
-    header: StoredHeader,
-    spans: Spans,
+pub(super) struct Matching {
+    pub header: StoredHeader,
+    pub spans: Spans,
 }
 
 impl<'a> Walk<'a> {
     /// `wanted` traces are all that will be needed, as far as is known.
-    fn new(server: &'a Server, select: &'a Select, after: Option<Position>, wanted: usize) -> Self {
+    pub(super) fn new(server: &'a Server, select: Select, after: Option<Position>, wanted: usize) -> Self {
         let least = if select.is_of_headers() { 1 } else { FIRST_CHUNK };
         Self { server, select, after, chunk: wanted.clamp(least, LARGEST_CHUNK), ended: false }
     }
 
     /// What matches of the next chunk, in order; `None` after the last.
-    async fn next(&mut self) -> Result<Option<Vec<Matching>>, StorageError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Matching>>, StorageError> {
         if self.ended {
             return Ok(None);
         }
@@ -154,16 +154,28 @@ fn trace_id(id: Id) -> TraceId {
 
 /// The page that a query asks for.
 pub(super) async fn page(server: &Server, query: &TraceQuery) -> Result<TracePage, StorageError> {
+    let (mut page, spans) = page_of_headers(server, query).await?;
+    let mut events = events_of(server, &spans).await?;
+    for trace in &mut page.traces {
+        trace.events = events.remove(&trace.trace_id).unwrap_or_default();
+    }
+    Ok(page)
+}
+
+/// The same without events; and where those are.
+pub(super) async fn page_of_headers(
+    server: &Server,
+    query: &TraceQuery,
+) -> Result<(TracePage, HashMap<TraceId, Spans>), StorageError> {
     query.validate().map_err(StorageError::InvalidArgument)?;
     let window = query.window().map_err(StorageError::InvalidArgument)?;
     server.check_open()?;
     if window.limit == 0 {
-        return Ok(TracePage::default());
+        return Ok((TracePage::default(), HashMap::new()));
     }
-    let select = Select::new(query);
     // One trace more than the page holds tells whether another page follows.
     let wanted = window.limit + 1;
-    let mut walk = Walk::new(server, &select, window.after, wanted.saturating_add(window.offset));
+    let mut walk = Walk::new(server, Select::new(query), window.after, wanted.saturating_add(window.offset));
     let (mut skip, mut found) = (window.offset, Vec::new());
     while found.len() < wanted
         && let Some(matching) = walk.next().await?
@@ -175,19 +187,10 @@ pub(super) async fn page(server: &Server, query: &TraceQuery) -> Result<TracePag
     }
     let more = found.len() > window.limit;
     found.truncate(window.limit);
-    let mut spans = HashMap::new();
-    let mut headers = Vec::with_capacity(found.len());
-    for Matching { header, spans: of_trace } in found {
-        spans.insert(header.trace_id(), of_trace);
-        headers.push(header.header()?);
-    }
-    let next_page_token = headers.last().filter(|_| more).map(|last| Position::of(last).token());
-    let mut events = events_of(server, &spans).await?;
-    let traces = headers.into_iter().map(|header| {
-        let events = events.remove(&header.trace_id).unwrap_or_default();
-        FlowTrace { events, ..header }
-    });
-    Ok(TracePage { traces: traces.collect(), next_page_token })
+    let spans = found.iter().map(|found| (found.header.trace_id(), found.spans)).collect();
+    let traces: Vec<_> = found.into_iter().map(|found| found.header.header()).collect::<Result<_, _>>()?;
+    let next_page_token = traces.last().filter(|_| more).map(|last| Position::of(last).token());
+    Ok((TracePage { traces, next_page_token }, spans))
 }
 
 /// How many traces match.
@@ -202,7 +205,7 @@ pub(super) async fn count(server: &Server, query: &TraceQuery) -> Result<u64, St
         );
         return server.row(&sql).await;
     }
-    let mut walk = Walk::new(server, &select, None, LARGEST_CHUNK);
+    let mut walk = Walk::new(server, select, None, LARGEST_CHUNK);
     let mut count = 0;
     while let Some(matching) = walk.next().await? {
         count += matching.len() as u64;
@@ -214,7 +217,7 @@ pub(super) async fn count(server: &Server, query: &TraceQuery) -> Result<u64, St
 pub(super) struct Ids<'a>(Walk<'a>);
 
 impl<'a> Ids<'a> {
-    pub(super) fn new(server: &'a Server, select: &'a Select) -> Self {
+    pub(super) fn new(server: &'a Server, select: Select) -> Self {
         Self(Walk::new(server, select, None, 1_000))
     }
 
