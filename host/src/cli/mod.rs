@@ -73,17 +73,6 @@ impl ConfigFile {
     }
 }
 
-/// Opens the store that `config` names from beside the host.
-async fn open(config: &Config) -> anyhow::Result<Arc<dyn StorageBackend>> {
-    if config.storage.backend == "memory" {
-        bail!(
-            "the configured backend is `memory`, whose traces are in the memory of the host process only. \
-             Configure another backend, for example `sqlite`, to look at traces from here"
-        );
-    }
-    Ok(open_storage(config).await?.backend)
-}
-
 /// Runs the program with the arguments of the process. Its exit code is 0 when everything was done, 1 when not, and 2
 /// when the arguments make no sense; `doctor` has one more.
 pub fn main() -> ExitCode {

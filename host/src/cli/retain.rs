@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use super::output;
+use super::store::{Store, open_source};
 use super::time::parse_duration;
-use super::{ConfigFile, output};
 use crate::config::RetentionConfig;
 use crate::upkeep::retention;
 
@@ -13,7 +14,7 @@ use crate::upkeep::retention;
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigFile,
+    store: Store,
     /// Delete traces that started longer ago: 12h, 30d
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     older_than: Option<Duration>,
@@ -29,7 +30,8 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let mut config = args.config.load()?;
+    let (url, config) = args.store.describe()?;
+    let mut config = url.choose(config);
     if args.older_than.is_some() || args.max_traces.is_some() || args.max_size_mb.is_some() {
         config.storage.retention = RetentionConfig {
             max_age: args.older_than,
@@ -46,7 +48,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     config.check_retention()?;
-    let storage = super::open(&config).await?;
+    let storage = open_source(&config, &url).await?;
     retention::check(&*storage, &policy).await?;
     let report = retention::retain(&*storage, &policy, args.dry_run).await?;
     storage.close().await?;

@@ -7,7 +7,7 @@
 //! the `spool`, which take its error for what it is: each attempt has a limit of its own.
 //!
 //! Not limited is what takes as long as there is much to do and for which nobody waits in a hurry: `delete_before`,
-//! `drop_oldest_part`, `flush`, `close`. A stream of events is limited from one event to the next, as long as its reader waits.
+//! `drop_oldest_part`, `flush`, `close`. A stream is limited from one item to the next, as long as its reader waits.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub struct TimeLimited<B> {
     limit: Duration,
 }
 
-impl<B> TimeLimited<B> {
+impl<B: StorageBackend> TimeLimited<B> {
     /// Gives each call to `inner` so much time.
     pub fn around(inner: B, limit: Duration) -> Self {
         Self { inner, limit }
@@ -37,6 +37,21 @@ impl<B> TimeLimited<B> {
         work: impl Future<Output = Result<T, StorageError>> + Send,
     ) -> Result<T, StorageError> {
         tokio::time::timeout(self.limit, work).await.unwrap_or_else(|_| Err(self.expired(call)))
+    }
+
+    fn limited_stream<'a, T: Send + 'a>(
+        &'a self,
+        call: &'static str,
+        stream: BoxStream<'a, Result<T, StorageError>>,
+    ) -> BoxStream<'a, Result<T, StorageError>> {
+        stream::unfold(Some(stream), async move |stream| {
+            let mut stream = stream?;
+            match tokio::time::timeout(self.limit, stream.next()).await {
+                Ok(item) => item.map(|item| (item, Some(stream))),
+                Err(_) => Some((Err(self.expired(call)), None)),
+            }
+        })
+        .boxed()
     }
 
     fn expired(&self, call: &str) -> StorageError {
@@ -92,7 +107,7 @@ impl<B: StorageBackend> StorageBackend for TimeLimited<B> {
     }
 
     fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
-        self.inner.stream_traces(query)
+        self.limited_stream("stream_traces", self.inner.stream_traces(query))
     }
 
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
@@ -108,15 +123,7 @@ impl<B: StorageBackend> StorageBackend for TimeLimited<B> {
     }
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-        let events = self.inner.stream_events(trace_id);
-        stream::unfold(Some(events), async |events| {
-            let mut events = events?;
-            match tokio::time::timeout(self.limit, events.next()).await {
-                Ok(event) => event.map(|event| (event, Some(events))),
-                Err(_) => Some((Err(self.expired("stream_events")), None)),
-            }
-        })
-        .boxed()
+        self.limited_stream("stream_events", self.inner.stream_events(trace_id))
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {

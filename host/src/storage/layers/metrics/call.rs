@@ -9,6 +9,8 @@ pub(super) enum Call {
     GetEvents,
     GetHeaders,
     StreamEvents,
+    StreamTraces,
+    HeaderlessTraces,
     QueryTraces,
     QueryPage,
     QueryHeaders,
@@ -34,7 +36,7 @@ pub(super) enum Purpose {
 }
 
 impl Call {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::StoreTrace,
         Self::StoreTraces,
         Self::StoreEvent,
@@ -43,6 +45,8 @@ impl Call {
         Self::GetEvents,
         Self::GetHeaders,
         Self::StreamEvents,
+        Self::StreamTraces,
+        Self::HeaderlessTraces,
         Self::QueryTraces,
         Self::QueryPage,
         Self::QueryHeaders,
@@ -68,6 +72,8 @@ impl Call {
             Self::GetEvents => "get_events",
             Self::GetHeaders => "get_headers",
             Self::StreamEvents => "stream_events",
+            Self::StreamTraces => "stream_traces",
+            Self::HeaderlessTraces => "headerless_traces",
             Self::QueryTraces => "query_traces",
             Self::QueryPage => "query_page",
             Self::QueryHeaders => "query_headers",
@@ -87,9 +93,13 @@ impl Call {
         match self {
             Self::StoreTrace | Self::StoreTraces | Self::StoreEvent | Self::StoreEvents => Purpose::Write,
             Self::GetTrace | Self::GetEvents | Self::GetHeaders | Self::StreamEvents => Purpose::Read,
-            Self::QueryTraces | Self::QueryPage | Self::QueryHeaders | Self::CountTraces | Self::FlowVersions => {
-                Purpose::Query
-            }
+            Self::StreamTraces
+            | Self::HeaderlessTraces
+            | Self::QueryTraces
+            | Self::QueryPage
+            | Self::QueryHeaders
+            | Self::CountTraces
+            | Self::FlowVersions => Purpose::Query,
             Self::DeleteTrace | Self::DeleteTraces | Self::DeleteBefore | Self::DropOldestPart => Purpose::Delete,
             Self::Stats | Self::HealthCheck | Self::Flush => Purpose::Upkeep,
         }

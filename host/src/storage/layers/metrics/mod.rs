@@ -87,6 +87,29 @@ impl<B> Metered<B> {
         self.recorder.stored(traces, events);
         Ok(())
     }
+
+    /// Measures to the first item: how fast the others follow is a matter of who reads them.
+    fn measure_stream<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        stream: BoxStream<'a, Result<T, StorageError>>,
+    ) -> BoxStream<'a, Result<T, StorageError>> {
+        let recorder = &self.recorder;
+        // It may have ended with the first.
+        let mut items = stream.fuse();
+        let measured = async move {
+            let timed = recorder.begin(call);
+            let first = items.next().await;
+            timed.end(first.as_ref().and_then(|first| first.as_ref().err()));
+            let rest = items.inspect(move |item| {
+                if let Err(error) = item {
+                    recorder.failed(call, error);
+                }
+            });
+            stream::iter(first).chain(rest)
+        };
+        stream::once(measured).flatten().boxed()
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -140,11 +163,11 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
     }
 
     fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
-        self.inner.stream_traces(query)
+        self.measure_stream(Call::StreamTraces, self.inner.stream_traces(query))
     }
 
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
-        self.inner.headerless_traces(after, limit).await
+        self.measure(Call::HeaderlessTraces, self.inner.headerless_traces(after, limit)).await
     }
 
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
@@ -155,23 +178,8 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
         self.measure(Call::GetHeaders, self.inner.get_headers(trace_ids)).await
     }
 
-    /// Measured to the first event: how fast the others follow is a matter of who reads them.
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-        let recorder = &self.recorder;
-        // It may have ended with the first.
-        let mut events = self.inner.stream_events(trace_id).fuse();
-        let measured = async move {
-            let timed = recorder.begin(Call::StreamEvents);
-            let first = events.next().await;
-            timed.end(first.as_ref().and_then(|first| first.as_ref().err()));
-            let rest = events.inspect(|event| {
-                if let Err(error) = event {
-                    recorder.failed(Call::StreamEvents, error);
-                }
-            });
-            stream::iter(first).chain(rest)
-        };
-        stream::once(measured).flatten().boxed()
+        self.measure_stream(Call::StreamEvents, self.inner.stream_events(trace_id))
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {

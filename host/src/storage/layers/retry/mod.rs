@@ -51,7 +51,7 @@ pub struct Retrying<B> {
     retries: AtomicU64,
 }
 
-impl<B> Retrying<B> {
+impl<B: StorageBackend> Retrying<B> {
     /// Tries calls to `inner` again as `config` says.
     pub fn around(inner: B, config: &RetryConfig) -> Self {
         let pauses = ExponentialBuilder::default()
@@ -92,6 +92,26 @@ impl<B> Retrying<B> {
                 }
             }
         }
+    }
+
+    /// A stream that is begun again as long as it has given nothing.
+    fn retried_stream<'a, T: Send + 'a>(
+        &'a self,
+        begin: impl Fn() -> BoxStream<'a, Result<T, StorageError>> + Send + 'a,
+    ) -> BoxStream<'a, Result<T, StorageError>> {
+        let begun = async move {
+            let mut pauses = self.pauses.build();
+            loop {
+                // It may have ended with the first.
+                let mut items = begin().fuse();
+                let first = items.next().await;
+                match &first {
+                    Some(Err(error)) if self.pauses(error, &mut pauses).await => {}
+                    _ => return stream::iter(first).chain(items),
+                }
+            }
+        };
+        stream::once(begun).flatten().boxed()
     }
 }
 
@@ -143,7 +163,7 @@ impl<B: StorageBackend> StorageBackend for Retrying<B> {
     }
 
     fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
-        self.inner.stream_traces(query)
+        self.retried_stream(move || self.inner.stream_traces(query.clone()))
     }
 
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
@@ -158,21 +178,8 @@ impl<B: StorageBackend> StorageBackend for Retrying<B> {
         self.retried(|| self.inner.get_headers(trace_ids.clone())).await
     }
 
-    /// Begun again as long as it has given nothing.
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-        let begun = async move {
-            let mut pauses = self.pauses.build();
-            loop {
-                // It may have ended with the first.
-                let mut events = self.inner.stream_events(trace_id).fuse();
-                let first = events.next().await;
-                match &first {
-                    Some(Err(error)) if self.pauses(error, &mut pauses).await => {}
-                    _ => return stream::iter(first).chain(events),
-                }
-            }
-        };
-        stream::once(begun).flatten().boxed()
+        self.retried_stream(move || self.inner.stream_events(trace_id))
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
