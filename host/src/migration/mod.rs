@@ -20,6 +20,7 @@ mod verify;
 use std::sync::Arc;
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
@@ -125,7 +126,7 @@ impl StorageMigrator {
             copy::store(read, &*self.target, &self.options, before).await?
         };
         let mut report = seen.report();
-        warn_of_expiry(&report, &*self.target);
+        warn_of_expiry(&report, self.options.horizon(&*self.target));
         self.what_is_left(&mut report, headerless).await?;
         if self.options.verify && !self.dry_run {
             report.verification = Some(self.verify(headerless == Listing::Listed).await?);
@@ -147,7 +148,7 @@ impl StorageMigrator {
         before: Seen,
     ) -> BoxStream<'static, Result<Batch, MigrationError>> {
         let (source, filter) = (Arc::clone(&self.source), self.filter.clone());
-        let horizon = self.target.retention_horizon();
+        let horizon = self.options.horizon(&*self.target);
         let batch_events = self.options.batch_events.get();
         ahead(move |sender| async move {
             let parts = everything(&*source, filter, headerless, after);
@@ -185,8 +186,8 @@ impl StorageMigrator {
 }
 
 /// Says so when traces were stored that the store is about to delete.
-fn warn_of_expiry<B: StorageBackend + ?Sized>(report: &MigrationReport, target: &B) {
-    if let (1.., Some(horizon)) = (report.expired, target.retention_horizon()) {
+fn warn_of_expiry(report: &MigrationReport, horizon: Option<DateTime<Utc>>) {
+    if let (1.., Some(horizon)) = (report.expired, horizon) {
         tracing::warn!(
             "{} of the traces started before {horizon}: the retention of the target deletes them. To keep them, keep traces \
              longer there, and copy them again",

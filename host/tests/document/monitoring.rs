@@ -53,6 +53,14 @@ async fn postgres_storage_tells_its_metrics() -> Result<(), StorageError> {
         .await
 }
 
+#[cfg(all(feature = "clickhouse", unix))]
+#[tokio::test(flavor = "multi_thread")]
+async fn clickhouse_storage_tells_its_metrics() -> Result<(), StorageError> {
+    let server = crate::servers::ClickHouse::shared();
+    let config = crate::clickhouse::config(&server);
+    tells_its_metrics(reflow_tracing::storage::ClickHouseStorage::with_config(config).await?).await
+}
+
 /// A backend of one's own: six methods, and a store that can be told to be away.
 #[derive(Default)]
 struct Own {

@@ -161,10 +161,10 @@ impl ExportFile {
         let (place, before) = resumed.map_or((None, Seen::default()), |(place, seen)| (Some(place), seen));
         options.tell(Progress::Started { traces: self.checked.content.traces, resumed: before.content });
         let parts = beyond(read::parts(Arc::clone(&self.file)), place);
-        let batches = batches(parts, options.batch_events.get(), target.retention_horizon(), before);
+        let batches = batches(parts, options.batch_events.get(), options.horizon(target), before);
         let mut report =
             copy::store(batches, target, options, before).await.map_err(|error| self.named(error))?.report();
-        warn_of_expiry(&report, target);
+        warn_of_expiry(&report, options.horizon(target));
         if options.verify {
             report.verification = Some(self.verify(target, options).await.map_err(|error| self.named(error))?);
         }
