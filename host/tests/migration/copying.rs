@@ -189,7 +189,8 @@ async fn traces_older_than_the_target_keeps_are_counted() {
         let expires_before = Some(start() + TimeDelta::seconds(expires_before));
         let options = CopyOptions { expires_before, ..CopyOptions::default() };
         let target = Failing { horizon, ..Failing::new(memory()) };
-        let report = StorageMigrator::new(filled(50).await, target).options(options).migrate_all_traces().await.unwrap();
+        let report =
+            StorageMigrator::new(filled(50).await, target).options(options).migrate_all_traces().await.unwrap();
         assert_eq!(report.expired, expired);
     }
 }

@@ -7,6 +7,7 @@ mod column;
 mod config;
 mod connection;
 mod copy;
+mod deletion;
 mod escape;
 mod event;
 mod header;
@@ -31,9 +32,7 @@ use uuid::Uuid;
 
 use super::layers::metrics::Metered;
 use super::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
-use crate::model::{
-    FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window, time,
-};
+use crate::model::{FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window};
 pub use config::{PartitionInterval, PostgresConfig};
 use connection::{Server, read, retried};
 use event::EventRow;
@@ -103,9 +102,6 @@ impl PostgresStorage {
         maintenance::drop_expired(server, partitions, *retention_days).await
     }
 }
-
-/// Traces that are deleted in one transaction: none holds many locks for long.
-const DELETED_AT_ONCE: usize = 1_000;
 
 /// The events at a place, in order.
 async fn events_at(connection: &mut PgConnection, place: Place) -> sqlx::Result<Vec<TraceEvent>> {
@@ -182,17 +178,6 @@ async fn complete(connection: &mut PgConnection, found: Vec<Found>) -> sqlx::Res
     let with_events =
         |Found { header, place }: Found| events.remove(&place.sequence).map(|events| FlowTrace { events, ..header });
     Ok(found.into_iter().filter_map(with_events).collect())
-}
-
-/// Deletes the events of traces that this transaction has deleted.
-async fn delete_events(connection: &mut PgConnection, places: &[Place]) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM event WHERE trace = ANY($1) AND placed_at = ANY($2)")
-        .bind(places.iter().map(|place| place.sequence).collect::<Vec<_>>())
-        .bind(places.iter().map(|place| place.placed_at).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>())
-        .persistent(false)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 #[async_trait]
@@ -324,47 +309,11 @@ impl StorageBackend for PostgresBackend {
     }
 
     async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
-        let mut count = 0;
-        for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
-            let ids: Vec<Uuid> = trace_ids.iter().map(|trace_id| trace_id.0).collect();
-            count += retried!(self.server, |connection| {
-                let mut transaction = connection.begin().await?;
-                let rows =
-                    sqlx::query(include_str!("sql/delete_traces.sql")).bind(&ids).fetch_all(&mut *transaction).await?;
-                let places = rows.iter().map(Place::read).collect::<sqlx::Result<Vec<_>>>()?;
-                if !places.is_empty() {
-                    // A statement of its own, which sees what was stored while the first one waited.
-                    delete_events(&mut transaction, &places).await?;
-                }
-                transaction.commit().await?;
-                self.server.committed(connection).await?;
-                Ok(places.len() as u64)
-            })?;
-        }
-        Ok(count)
+        deletion::traces(&self.server, &trace_ids).await
     }
 
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        let mut count = 0;
-        loop {
-            let deleted: u64 = retried!(self.server, |connection| {
-                let mut transaction = connection.begin().await?;
-                let rows = sqlx::query(include_str!("sql/delete_oldest.sql"))
-                    .bind(time::nanos(time))
-                    .bind(DELETED_AT_ONCE as i64)
-                    .fetch_all(&mut *transaction)
-                    .await?;
-                let places = rows.iter().map(Place::read).collect::<sqlx::Result<Vec<_>>>()?;
-                delete_events(&mut transaction, &places).await?;
-                transaction.commit().await?;
-                self.server.committed(connection).await?;
-                Ok(places.len() as u64)
-            })?;
-            count += deleted;
-            if deleted == 0 {
-                return Ok(count);
-            }
-        }
+        deletion::before(&self.server, time).await
     }
 
     async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {

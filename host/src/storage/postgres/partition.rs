@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use super::PartitionInterval;
+use super::{PartitionInterval, deletion};
 use crate::model::time;
 
 const HOUR: i128 = 3_600_000_000_000;
@@ -15,9 +15,6 @@ const DAY: i128 = 24 * HOUR;
 
 /// A partition that is about to be dropped says so, so that a drop that was cut short is ended by the next.
 const EXPIRED: &str = "expired";
-
-/// Traces that are deleted in one transaction.
-const DELETED_AT_ONCE: i64 = 1_000;
 
 /// Nanoseconds since 1970, from the first to the one after the last. Wider than what a time can be, for the outermost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,11 +261,14 @@ async fn delete_placed_before(connection: &mut PgConnection, until: i128) -> sql
     let until = i64::try_from(until).unwrap_or(i64::MIN);
     let mut count = 0;
     loop {
-        let delete = sqlx::query(include_str!("sql/delete_placed.sql")).bind(until).bind(DELETED_AT_ONCE);
-        match delete.execute(&mut *connection).await?.rows_affected() {
-            0 => return Ok(count),
-            deleted => count += deleted,
+        let mut transaction = deletion::begin(connection).await?;
+        let delete = sqlx::query(include_str!("sql/delete_placed.sql")).bind(until).bind(deletion::AT_ONCE as i64);
+        let deleted = delete.execute(&mut *transaction).await?.rows_affected();
+        transaction.commit().await?;
+        if deleted == 0 {
+            return Ok(count);
         }
+        count += deleted;
     }
 }
 

@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashlink::LruCache;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
-use sqlx::{Connection, PgConnection, Postgres, Row};
+use sqlx::{PgConnection, Postgres, Row};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::connection::{Server, code};
-use super::copy;
 use super::event::{self, EventRow};
 use super::header::{self, HeaderRow, Place};
 use super::partition::{Missing, Partitions};
+use super::{copy, deletion};
 use crate::model::TraceId;
 use crate::storage::StorageError;
 
@@ -240,7 +240,7 @@ impl Task {
         let new = unknown.iter().filter(|(trace_id, _)| group.with_events.contains(trace_id)).collect::<Vec<_>>();
         let statements = group.events.len() + usize::from(!group.headers.is_empty());
         if copy || statements > 1 {
-            let mut transaction = connection.begin().await?;
+            let mut transaction = deletion::begin_writing(connection).await?;
             run(&mut transaction, group, &new, copy).await?;
             transaction.commit().await?;
         } else {
