@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Rooms, each using only those before it: [`model`](crate#reexports) (pure data), [`storage`] (the contract and the
-//! built-in backends), `plugin` (backends that are WebAssembly components), `migration` (from store to store), `config`, `ingest` (sessions of senders),
+//! built-in backends), `plugin` (backends that are WebAssembly components), `migration` (from store to store), `upkeep` (health and retention), `config`, `ingest` (sessions of senders),
 //! `server` and `cli`.
 //!
 //! Features: `sqlite`, `postgres`, `clickhouse`, `plugins`, `server` (all on by default), `conformance` (the suite that every backend passes),
@@ -38,6 +38,7 @@ pub mod plugin;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod storage;
+pub mod upkeep;
 
 pub use model::{
     CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, InvalidValue, MAX_NAME_BYTES,

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const SESSION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reflow-session.jsonl");
 
@@ -158,6 +159,60 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     drop(query.stdout.take());
     let output = query.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn what_is_too_old_or_too_much_is_deleted_when_asked() {
+    let folder = folder();
+    let folder = folder.path();
+    let host = Host::start(folder);
+    for _ in 0..3 {
+        stdout(run(folder, &["replay", SESSION, "--url", &host.url]));
+    }
+    drop(host);
+    let retain = |arguments: &[&str]| stdout(run(folder, &[&["retain"], arguments].concat()));
+    // The session was recorded in 2026; it is kept for a century.
+    assert!(retain(&["--older-than", "5200w"]).starts_with("deleted 0 traces"));
+    let planned = retain(&["--max-traces", "1", "--dry-run"]);
+    assert_eq!(planned, "would delete 2 traces: 0 for age, 2 for number, 0 for size\n");
+    assert!(stdout(run(folder, &["query"])).contains("3 traces"));
+    assert!(retain(&["--max-traces", "1"]).starts_with("deleted 2 traces"));
+    assert!(stdout(run(folder, &["query"])).contains("1 trace"));
+
+    let message = failure(run(folder, &["retain"]));
+    assert!(message.contains("--older-than") && message.contains("[storage.retention]"), "{message}");
+    std::fs::write(folder.join("reflow_tracing.toml"), "[storage.retention]\nmax_traces = 0\n").unwrap();
+    assert!(retain(&[]).starts_with("deleted 1 trace:"));
+    assert_eq!(run(folder, &["retain", "--older-than", "30"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_host_keeps_its_store_to_the_policy_of_its_configuration() {
+    let folder = folder();
+    let folder = folder.path();
+    let text = "[server]\nport = 0\n[storage.retention]\nmax_traces = 2\ninterval = \"50ms\"\n";
+    std::fs::write(folder.join("reflow_tracing.toml"), text).unwrap();
+    let host = Host::start(folder);
+    for _ in 0..4 {
+        stdout(run(folder, &["replay", SESSION, "--url", &host.url]));
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !stdout(run(folder, &["query"])).contains("2 traces") {
+        assert!(Instant::now() < deadline, "{}", stdout(run(folder, &["query"])));
+    }
+}
+
+#[test]
+fn a_policy_that_the_backend_can_not_keep_is_refused_at_the_start() {
+    let folder = folder();
+    let folder = folder.path();
+    let text = "[storage]\nbackend = \"postgres\"\n[storage.retention]\nmax_size_mb = 10\n";
+    std::fs::write(folder.join("reflow_tracing.toml"), text).unwrap();
+    let message = failure(run(folder, &["retain"]));
+    assert!(message.contains("`max_size_mb`") && message.contains("enable_partitioning"), "{message}");
+    let text = "[server]\nport = 0\n[storage]\nspool = \"spool\"\n";
+    std::fs::write(folder.join("reflow_tracing.toml"), text).unwrap();
+    assert!(failure(run(folder, &["serve"])).contains("`spool` in `[storage]`"));
 }
 
 #[test]

@@ -40,6 +40,105 @@ fn sqlite_answers_like_the_oracle() {
     conformance::check_generated(64, sqlite).unwrap();
 }
 
+/// Under every layer that can be around a backend without a spool.
+async fn layered() -> Result<Subject, StorageError> {
+    use reflow_tracing::storage::layers::{metrics::Metered, retry::Retrying, timeout::TimeLimited};
+
+    let limited = TimeLimited::around(Metered::around(SevenMethods::default()), std::time::Duration::from_secs(60));
+    Ok(Subject::new(Retrying::around(limited, &Default::default())))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_under_layers_keeps_the_contract() {
+    conformance::run(layered).await.assert_passed();
+}
+
+/// A backend that turns every third write away, so that many are spooled first.
+#[cfg(feature = "spool")]
+#[derive(Default)]
+struct Flaky {
+    storage: SevenMethods,
+    writes: std::sync::atomic::AtomicUsize,
+}
+
+#[cfg(feature = "spool")]
+impl Flaky {
+    fn answer(&self) -> Result<(), StorageError> {
+        let number = self.writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        match number.is_multiple_of(3) {
+            true => Err(StorageError::Unavailable("every third time".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "spool")]
+#[async_trait]
+impl StorageBackend for Flaky {
+    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
+        self.answer()?;
+        self.storage.store_trace(trace).await
+    }
+
+    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+        self.storage.get_trace(trace_id).await
+    }
+
+    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
+        self.storage.query_traces(query).await
+    }
+
+    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
+        self.store_events(vec![(trace_id, event)]).await
+    }
+
+    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
+        self.storage.get_events(trace_id).await
+    }
+
+    async fn health_check(&self) -> Result<(), StorageError> {
+        self.storage.health_check().await
+    }
+
+    async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
+        traces.iter().try_for_each(FlowTrace::validate)?;
+        self.answer()?;
+        self.storage.store_traces(traces).await
+    }
+
+    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        events.iter().try_for_each(|(_, event)| event.validate())?;
+        self.answer()?;
+        self.storage.store_events(events).await
+    }
+
+    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
+        self.storage.delete_trace(trace_id).await
+    }
+}
+
+#[cfg(feature = "spool")]
+async fn spooled() -> Result<Subject, StorageError> {
+    use reflow_tracing::storage::layers::{metrics::Metered, spool, timeout::TimeLimited};
+
+    let folder = tempfile::tempdir().unwrap();
+    let limited = TimeLimited::around(Metered::around(Flaky::default()), std::time::Duration::from_secs(60));
+    let spool = spool::Spool::open(limited, "flaky", &spool::SpoolConfig::new(folder.path())).await?;
+    Ok(Subject::new(spool).keeping(folder))
+}
+
+#[cfg(feature = "spool")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_is_away_time_and_again_keeps_the_contract_behind_a_spool() {
+    conformance::run(spooled).await.assert_passed();
+}
+
+#[cfg(feature = "spool")]
+#[test]
+fn a_backend_that_is_away_time_and_again_answers_like_the_oracle_behind_a_spool() {
+    conformance::check_generated(64, spooled).unwrap();
+}
+
 /// The least that a backend can be: what the contract provides does the rest.
 #[derive(Default)]
 struct SixMethods(Mutex<Oracle>);

@@ -12,6 +12,7 @@ mod clickhouse;
 mod ingest;
 mod measure;
 mod memory;
+mod metrics;
 #[cfg(target_os = "linux")]
 mod migration;
 mod plugin;
@@ -74,6 +75,7 @@ async fn main() -> Result<()> {
     postgres::measure(&sizes, &mut report).await?;
     clickhouse::measure(&sizes, &mut report).await?;
     memory::measure(&sizes, &mut report).await?;
+    metrics::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
     plugin_start::measure(&sizes, &mut report).await?;
     redis::measure(&sizes, &mut report).await?;

@@ -26,6 +26,8 @@ mod redis;
 mod redis_capability;
 mod relational_layout;
 mod repeated_crash;
+#[cfg(unix)]
+mod spool;
 mod sql;
 mod sqlite_crash;
 #[cfg(unix)]

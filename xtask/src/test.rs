@@ -43,7 +43,6 @@ pub fn main(arguments: &[String]) -> Result<()> {
     })?;
     step("doc", || process::run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings")))?;
     step("plugins", || plugins::build_all(&toolchain))?;
-    step("library alone", || process::run(cargo(["build"]).args(library_alone("sqlite"))))?;
     // The end-to-end tests start the host's binary, which `cargo test` does not build for another package's tests.
     step("host", build_host)?;
     step("test", || process::run(cargo(["test", "--workspace"]).args(for_tests)))?;

@@ -32,6 +32,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     } else {
         storage.export_to_file_with(&args.file, filter, &options).await
     };
+    // And with them the progress bar.
+    drop(options);
     let closed = storage.close().await;
     let report = outcome?;
     closed?;

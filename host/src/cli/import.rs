@@ -30,8 +30,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let storage = open_target(&config, &url).await?;
     // The checksum says which file it is, wherever it lies.
     let about = format!("the export {} into {url}", file.content().checksum);
-    let options = args.copying.options(about, on_progress());
+    let options = args.copying.options(about, &config, &url, on_progress());
     let outcome = file.import_into(&*storage, &options).await;
+    // And with them the progress bar.
+    drop(options);
     let closed = storage.close().await;
     let report = outcome?;
     closed?;

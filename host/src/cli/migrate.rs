@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
+use chrono::Utc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::ConfigFile;
@@ -11,14 +12,14 @@ use super::output::print;
 use super::progress::{on_progress, summary};
 use super::store::{open_source, open_target};
 use crate::TraceQuery;
-use crate::config::StorageUrl;
+use crate::config::{Config, StorageUrl};
 use crate::migration::{CopyOptions, Journal, MigrationReport, OnProgress, StorageMigrator};
 use crate::storage::{MemoryStorage, StorageBackend};
 
 /// Copy traces from one store into another
 ///
-/// A store is sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, plugin:NAME or memory:, with all its other settings
-/// from the configuration; `sqlite:` and `postgresql:` alone are the configured ones. SQLite files of older Reflow tracing
+/// A store is sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, clickhouse://USER:PASSWORD@HOST:PORT/DATABASE, plugin:NAME or memory:, with all its other settings
+/// from the configuration; `sqlite:`, `postgresql:` and `clickhouse:` alone are the configured ones. SQLite files of older Reflow tracing
 /// servers can be copied from. What the target has already stays, and nothing is stored twice, so a migration that was
 /// interrupted can be done again, or resumed.
 #[derive(clap::Args)]
@@ -61,18 +62,28 @@ pub(super) struct Copying {
 }
 
 impl Copying {
-    /// `about` tells this copy from others.
-    pub(super) fn options(&self, about: String, on_progress: OnProgress) -> CopyOptions {
+    /// `about` tells this copy from others; it goes into `target`.
+    pub(super) fn options(
+        &self,
+        about: String,
+        config: &Config,
+        target: &StorageUrl,
+        on_progress: OnProgress,
+    ) -> CopyOptions {
         let path = self.journal.clone().unwrap_or_else(|| {
             Path::new(&format!(".reflow-tracing-journal-{:016x}.json", xxh3_64(about.as_bytes()))).to_owned()
         });
         if !self.resume && path.exists() {
             tracing::info!("an earlier run was interrupted; with --resume this one would go on where it was");
         }
+        // A host deletes from the store that the configuration names.
+        let is_configured = *target == StorageUrl::configured(config);
+        let expires_before = is_configured.then(|| config.storage.retention.policy().horizon(Utc::now())).flatten();
         CopyOptions {
             batch_events: self.batch,
             parallelism: self.parallel,
             verify: self.verify,
+            expires_before,
             journal: Some(Journal { path, about, resume: self.resume }),
             on_progress: Some(on_progress),
         }
@@ -94,13 +105,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let source = open_source(&config, &from).await?;
     let target: Arc<dyn StorageBackend> =
         if args.dry_run { Arc::new(MemoryStorage::new()) } else { open_target(&config, &to).await? };
-    let options = args.copying.options(about, on_progress());
+    let options = args.copying.options(about, &config, &to, on_progress());
     let mut migrator =
         StorageMigrator::shared(Arc::clone(&source), Arc::clone(&target)).filter(filter).options(options);
     if args.dry_run {
         migrator = migrator.dry_run();
     }
     let outcome = migrator.migrate_all_traces().await;
+    // And with it the progress bar.
+    drop(migrator);
     let closed = (source.close().await, target.close().await);
     let report = outcome.map_err(|error| {
         anyhow::Error::from(error)

@@ -14,6 +14,7 @@ mod progress;
 mod query;
 mod recording;
 mod replay;
+mod retain;
 #[cfg(any(feature = "postgres", feature = "clickhouse"))]
 mod schema;
 mod serve;
@@ -47,6 +48,7 @@ enum Command {
     Query(query::Args),
     Get(get::Args),
     Replay(replay::Args),
+    Retain(retain::Args),
     Migrate(migrate::Args),
     Export(export::Args),
     Import(import::Args),
@@ -109,6 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Query(args) => query::run(args).await,
             Command::Get(args) => get::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            Command::Retain(args) => retain::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Import(args) => import::run(args).await,

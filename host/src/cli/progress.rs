@@ -10,6 +10,7 @@ use crate::migration::{Content, MigrationReport, OnProgress, Progress};
 
 /// The time between two lines.
 const EVERY: Duration = Duration::from_secs(5);
+const BAR: &str = "{prefix} {wide_bar} {human_pos} of {human_len} traces, {msg}, {eta} left";
 
 /// Tells of a copy on stderr.
 pub(super) fn on_progress() -> OnProgress {
@@ -18,10 +19,11 @@ pub(super) fn on_progress() -> OnProgress {
 }
 
 struct State {
-    started: Instant,
-    total: Option<u64>,
-    /// What had been done when this run began.
-    resumed: Option<Content>,
+    /// What is being done, since when, and how many events had been done by then.
+    doing: &'static str,
+    since: Instant,
+    before: u64,
+    total: u64,
     view: View,
 }
 
@@ -32,7 +34,7 @@ enum View {
 
 impl State {
     fn new(view: View) -> Self {
-        Self { started: Instant::now(), total: None, resumed: None, view }
+        Self { doing: "", since: Instant::now(), before: 0, total: 0, view }
     }
 
     fn bar() -> Self {
@@ -47,25 +49,16 @@ impl State {
 
     fn tell(&mut self, progress: &Progress) {
         match progress {
-            Progress::Started { traces } => {
-                self.started = Instant::now();
+            Progress::Started { traces, resumed } => {
                 self.total = *traces;
-                if let View::Bar(bar) = &self.view {
-                    style(bar, self.total, "copied");
-                }
+                self.begin("copied", resumed);
             }
-            Progress::Copied(content) => {
-                let before = *self.resumed.get_or_insert(*content);
-                self.show("copied", content, content.events.saturating_sub(before.events));
-            }
+            Progress::Copied(content) => self.show(content),
             Progress::Compared(content) => {
-                if let View::Bar(bar) = &self.view
-                    && bar.prefix() != "compared"
-                {
-                    bar.reset();
-                    style(bar, self.total, "compared");
+                if self.doing != "compared" {
+                    self.begin("compared", &Content::default());
                 }
-                self.show("compared", content, content.events);
+                self.show(content);
             }
             Progress::Unreadable(what) => match &self.view {
                 View::Bar(bar) => bar.suspend(|| line(&format!("left out: {what}"))),
@@ -74,37 +67,39 @@ impl State {
         }
     }
 
-    fn show(&mut self, done: &str, content: &Content, events: u64) {
-        let rate = events as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+    fn begin(&mut self, doing: &'static str, done: &Content) {
+        (self.doing, self.since, self.before) = (doing, Instant::now(), done.events);
+        if let View::Bar(bar) = &self.view {
+            if let Ok(style) = ProgressStyle::with_template(BAR) {
+                bar.set_style(style);
+            }
+            bar.set_length(self.total);
+            bar.set_prefix(doing);
+            bar.set_position(done.traces);
+            // The time left follows from what is done from here on.
+            bar.reset_elapsed();
+            bar.reset_eta();
+        }
+    }
+
+    fn show(&mut self, content: &Content) {
+        let Content { traces, events, .. } = content;
+        let seconds = self.since.elapsed().as_secs_f64().max(1e-3);
+        let rate = events.saturating_sub(self.before) as f64 / seconds;
         match &mut self.view {
             View::Bar(bar) => {
-                bar.set_position(content.traces);
-                bar.set_message(format!("{} events, {rate:.0}/s", content.events));
+                bar.set_position(*traces);
+                bar.set_message(format!("{events} events, {rate:.0}/s"));
             }
             View::Lines { last } => {
                 if last.elapsed() >= EVERY {
                     *last = Instant::now();
-                    let of = self.total.map_or(String::new(), |total| format!(" of {total}"));
-                    let Content { traces, events, .. } = content;
-                    line(&format!("{done} {traces}{of} traces, {events} events, {rate:.0} events/s"));
+                    let Self { doing, total, .. } = self;
+                    line(&format!("{doing} {traces} of {total} traces, {events} events, {rate:.0} events/s"));
                 }
             }
         }
     }
-}
-
-fn style(bar: &ProgressBar, total: Option<u64>, done: &'static str) {
-    let template = match total {
-        Some(total) => {
-            bar.set_length(total);
-            "{prefix} {wide_bar} {human_pos} of {human_len} traces, {msg}, {eta} left"
-        }
-        None => "{prefix} {spinner} {human_pos} traces, {msg}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_prefix(done);
 }
 
 fn line(text: &str) {

@@ -2,10 +2,10 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::{ConfigFile, output};
-use crate::config::open_storage;
+use crate::config::open_host_storage;
 #[cfg(feature = "plugins")]
 use crate::config::plugin_file;
-use crate::server;
+use crate::server::{self, Upkeep};
 
 /// Take traces over Reflow's WebSocket protocol and store them, until SIGINT or SIGTERM
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(&address).await.with_context(|| {
         format!("can't listen on {address}; `host` and `port` in `[server]` of the configuration say where to listen")
     })?;
-    let storage = open_storage(&config).await?;
+    let storage = open_host_storage(&config).await?;
     tracing::info!(backend = storage.name, "the store is open");
     #[cfg(feature = "plugins")]
     if let Some(plugin) = &storage.plugin
@@ -32,7 +32,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = Signals::install()?;
     let url = format!("ws://{}", listener.local_addr().context("the listener has no address")?);
     output::print(|out| writeln!(out, "listening on {url}"))?;
-    server::serve(listener, storage, shutdown.received()).await?;
+    server::serve(listener, storage, Upkeep::of(&config.storage), shutdown.received()).await?;
     tracing::info!("everything is stored and closed");
     Ok(())
 }

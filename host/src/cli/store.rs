@@ -16,7 +16,7 @@ use crate::storage::StorageBackend;
 pub(super) struct Store {
     #[command(flatten)]
     config: ConfigFile,
-    /// The store: sqlite:PATH, postgresql://USER@HOST/DATABASE or plugin:NAME [default: the one that the configuration names]
+    /// The store: sqlite:PATH, postgresql://USER@HOST/DATABASE, clickhouse://USER@HOST:PORT/DATABASE or plugin:NAME [default: the one that the configuration names]
     #[arg(long, value_name = "URL")]
     store: Option<StorageUrl>,
 }

@@ -1,29 +1,8 @@
 //! Times and durations as people write them.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 
-/// The units, in seconds.
-const UNITS: &[(&str, f64)] = &[
-    ("ns", 1e-9),
-    ("us", 1e-6),
-    ("ms", 1e-3),
-    ("s", 1.0),
-    ("m", 60.0),
-    ("h", 3_600.0),
-    ("d", 86_400.0),
-    ("w", 604_800.0),
-];
-
-/// Reads a duration: a number with a unit, like `250ms` or `1.5h`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = UNITS.iter().find_map(|(unit, seconds)| {
-        let number: f64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
-        Duration::try_from_secs_f64(number * seconds).ok()
-    });
-    duration.ok_or_else(|| "a duration is a number with a unit: ns, us, ms, s, m, h, d, w; for example `250ms`".into())
-}
+pub(super) use crate::config::parse_duration;
 
 /// Reads a time: RFC 3339, or how long ago it was, like `2h`.
 pub(super) fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
@@ -54,18 +33,6 @@ pub(super) fn display_nanos(nanos: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        for (text, nanos) in
-            [("250ms", 250_000_000), ("1.5s", 1_500_000_000), ("7 d", 604_800_000_000_000), ("3us", 3_000)]
-        {
-            assert_eq!(parse_duration(text).unwrap().as_nanos(), nanos, "{text}");
-        }
-        for text in ["", "5", "m", "-5m", "5y", "infs", "nans"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn times_are_absolute_or_ago() {

@@ -3,22 +3,28 @@
 //! Nothing is guessed: an unknown setting, a wrong value or an unknown `REFLOW_TRACING_` variable is an error that names
 //! the file and line, or the variable.
 
+mod duration;
 mod environment;
+mod layers;
 mod open;
 mod plugins;
+mod retention;
 mod url;
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::storage::MemoryConfig;
+pub(crate) use duration::parse_duration;
 #[cfg(feature = "plugins")]
 pub(crate) use open::plugin_file;
-pub use open::{OpenError, OpenStorage, open_storage};
+pub use open::{OpenError, OpenStorage, open_host_storage, open_storage};
 pub use plugins::{PluginConfig, PluginsConfig};
+pub use retention::RetentionConfig;
 pub use url::{Secret, StorageUrl};
 
 /// The file that is read from the working folder when no other is named.
@@ -71,6 +77,20 @@ impl ServerConfig {
 pub struct StorageConfig {
     /// One of [`BUILT_IN`], or a plugin's name.
     pub backend: String,
+    /// How long a call of the host's may take; 0 for any time.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub call_timeout: Duration,
+    /// How often the host tries a call again that failed for a reason that may pass. By default 3 times, and not at all with
+    /// `memory` and `sqlite`.
+    pub retries: Option<u32>,
+    /// The time from one look of the host's at the health of the store to the next.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub health_interval: Duration,
+    /// Where the host keeps writes while the backend is away. Without it, they are refused then.
+    #[cfg(feature = "spool")]
+    pub spool: Option<crate::storage::layers::spool::SpoolConfig>,
+    /// What is kept.
+    pub retention: RetentionConfig,
     /// For the backend `memory`.
     pub memory: MemoryConfig,
     /// For the backend `sqlite`.
@@ -88,6 +108,12 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             backend: "sqlite".into(),
+            call_timeout: Duration::from_secs(60),
+            retries: None,
+            health_interval: Duration::from_secs(30),
+            #[cfg(feature = "spool")]
+            spool: None,
+            retention: RetentionConfig::default(),
             memory: MemoryConfig::default(),
             #[cfg(feature = "sqlite")]
             sqlite: crate::storage::SqliteConfig::default(),
@@ -227,6 +253,47 @@ mod tests {
         assert_eq!(ledger.grants.sql["default"], "sqlite:ledger.db");
         assert_eq!(ledger.config["ttl_seconds"], 3600);
         assert_eq!(ledger.limits.memory_mb, 64);
+    }
+
+    #[test]
+    fn layers_and_retention_are_described_by_the_storage_table() {
+        let config = load(
+            r#"
+            [storage]
+            call_timeout = "1.5s"
+            retries = 7
+            health_interval = "5s"
+            [storage.retention]
+            max_age = "30d"
+            max_traces = 1000
+            max_size_mb = 2
+            interval = "1h"
+            "#,
+        )
+        .unwrap()
+        .storage;
+        assert_eq!((config.call_timeout, config.retries), (Duration::from_millis(1_500), Some(7)));
+        assert_eq!(config.health_interval, Duration::from_secs(5));
+        assert_eq!(config.retention.interval, Duration::from_secs(3_600));
+        let policy = config.retention.policy();
+        assert_eq!(policy.max_age, Some(Duration::from_secs(30 * 86_400)));
+        assert_eq!((policy.max_traces, policy.max_bytes), (Some(1_000), Some(2 * 1024 * 1024)));
+        assert!(Config::default().storage.retention.policy().keeps_everything());
+        assert_refused("[storage.retention]\nmax_age = \"30\"", &["line 2", "\"30\"", "250ms"]);
+        assert_refused("[storage.retention]\nmax_agee = \"30d\"", &["line 2", "`max_agee`", "`max_age`"]);
+    }
+
+    #[cfg(feature = "spool")]
+    #[test]
+    fn a_spool_is_a_folder_or_a_table() {
+        let spool = |text: &str| load(&format!("[storage]\n{text}")).unwrap().storage.spool.unwrap();
+        assert_eq!(
+            (spool("spool = \"away\"").dir.as_path(), spool("spool = \"away\"").max_size_mb),
+            (Path::new("away"), 1024)
+        );
+        assert_eq!(spool("spool = { dir = \"away\", max_size_mb = 64 }").max_size_mb, 64);
+        assert_refused("[storage]\nspool = { max_size_mb = 64 }", &["line 2", "`dir`"]);
+        assert_refused("[storage]\nspool = { dir = \"away\", max = 64 }", &["line 2", "`max`", "`max_size_mb`"]);
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::plugins::check_name;
-use super::{BUILT_IN, Config};
+use super::{BUILT_IN, Config, layers};
 use crate::storage::{MemoryStorage, StorageBackend, StorageError};
+use crate::upkeep::retention;
 
 /// Why the configured store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,9 @@ pub enum OpenError {
         /// The missing Cargo feature.
         feature: &'static str,
     },
+    /// What is configured can't be had with this backend.
+    #[error("{0}")]
+    Unsuitable(String),
     /// The backend was found, but does not open.
     #[error("can't open the backend `{name}`: {error}")]
     Backend {
@@ -85,6 +89,44 @@ impl OpenStorage {
             plugin: None,
         }
     }
+}
+
+/// Opens the store that `config` names, in the layers that it asks for: as the host has it.
+pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError> {
+    config.check_retention()?;
+    let opened = match open_storage(config).await {
+        #[cfg(feature = "spool")]
+        Err(OpenError::Backend { name, error })
+            if error.is_retryable() && config.storage.spool.is_some() && BUILT_IN.contains(&name.as_str()) =>
+        {
+            tracing::warn!("the host starts without its backend, which is away: {error}");
+            OpenStorage::new(&name, Arc::new(when_it_is_there(config.clone())))
+        }
+        opened => opened?,
+    };
+    let backend = layers::around(opened.backend.clone(), &opened.name, &config.storage).await?;
+    let opened = OpenStorage { backend, ..opened };
+    let unsuitable = |error| OpenError::Backend { name: opened.name.clone(), error };
+    match retention::check(&*opened.backend, &config.storage.retention.policy()).await {
+        // It may be away for now.
+        Err(error) if !error.is_retryable() => Err(unsuitable(error)),
+        _ => Ok(opened),
+    }
+}
+
+/// The store that `config` names, opened by the first call that finds it there.
+#[cfg(feature = "spool")]
+fn when_it_is_there(config: Config) -> crate::storage::layers::late::Late {
+    crate::storage::layers::late::Late::new(move || {
+        let config = config.clone();
+        Box::pin(async move {
+            match open_storage(&config).await {
+                Ok(opened) => Ok(opened.backend),
+                Err(OpenError::Backend { error, .. }) => Err(error),
+                Err(other) => Err(StorageError::Configuration(other.to_string())),
+            }
+        })
+    })
 }
 
 /// Opens the store that `config` names.
@@ -131,6 +173,7 @@ async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenErr
 #[cfg(feature = "plugins")]
 async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenError> {
     use crate::plugin::{PluginRuntime, PluginRuntimeConfig};
+    use crate::storage::layers::metrics::Metered;
 
     let file = plugin_file(name, config)?;
     let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
@@ -140,7 +183,8 @@ async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenErr
     match opened.await {
         Ok(opened) => {
             let opened = Arc::new(opened);
-            Ok(OpenStorage { name: name.to_owned(), backend: Arc::clone(&opened) as _, plugin: Some(opened) })
+            let backend = Arc::new(Metered::around(Arc::clone(&opened)));
+            Ok(OpenStorage { name: name.to_owned(), backend, plugin: Some(opened) })
         }
         Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::Config;
 
-/// A store as one text: `memory:`, `sqlite:PATH`, `postgresql://..`, `plugin:NAME`. All other settings of the store are those
+/// A store as one text: `memory:`, `sqlite:PATH`, `postgresql://..`, `clickhouse://..`, `plugin:NAME`. All other settings of the store are those
 /// of the configuration. Displays without passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorageUrl {
@@ -15,6 +15,9 @@ pub enum StorageUrl {
     Sqlite(Option<String>),
     /// `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; `postgresql:` for the URL in the configuration.
     Postgres(Option<Secret>),
+    /// `clickhouse://USER:PASSWORD@HOST:PORT/DATABASE`, with `?secure=true` for TLS; `clickhouse:` for what the configuration
+    /// says.
+    ClickHouse(Option<Secret>),
     /// `plugin:NAME`
     Plugin(String),
 }
@@ -48,8 +51,47 @@ impl fmt::Debug for Secret {
     }
 }
 
-const FORMS: &str = "a store is `sqlite:PATH`, `postgresql://USER@HOST/DATABASE`, `plugin:NAME` or `memory:`; all else \
-                     about it is in the configuration";
+const FORMS: &str = "a store is `sqlite:PATH`, `postgresql://USER@HOST/DATABASE`, `clickhouse://USER@HOST:PORT/DATABASE`, \
+                     `plugin:NAME` or `memory:`; all else about it is in the configuration";
+
+/// What a `clickhouse://` URL says, as the settings have it.
+#[cfg_attr(not(feature = "clickhouse"), allow(dead_code))] // Then it is only looked at.
+struct ClickHouseParts {
+    url: String,
+    username: Option<String>,
+    password: Option<String>,
+    database: String,
+}
+
+impl ClickHouseParts {
+    fn of(text: &str) -> Option<Self> {
+        let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(String::from);
+        let url = url::Url::parse(text).ok()?;
+        let secure = match url.query() {
+            None | Some("secure=false") => false,
+            Some("secure=true") => true,
+            Some(_) => return None,
+        };
+        let (scheme, usual) = if secure { ("https", 8443) } else { ("http", 8123) };
+        let host = url.host_str().filter(|host| !host.is_empty())?;
+        let database = decoded(url.path().strip_prefix('/')?)?;
+        if database.is_empty() || url.fragment().is_some() {
+            return None;
+        }
+        Some(Self {
+            url: format!("{scheme}://{host}:{}", url.port().unwrap_or(usual)),
+            username: match url.username() {
+                "" => None,
+                username => Some(decoded(username)?),
+            },
+            password: match url.password() {
+                None => None,
+                Some(password) => Some(decoded(password)?),
+            },
+            database,
+        })
+    }
+}
 
 impl FromStr for StorageUrl {
     type Err = String;
@@ -66,6 +108,13 @@ impl FromStr for StorageUrl {
                 None => Ok(Self::Postgres(None)),
                 Some(rest) if rest.starts_with("//") => Ok(Self::Postgres(Some(Secret(text.to_owned())))),
                 Some(_) => Err(FORMS.into()),
+            },
+            "clickhouse" => match given(rest) {
+                None => Ok(Self::ClickHouse(None)),
+                Some(_) if ClickHouseParts::of(text).is_some() => Ok(Self::ClickHouse(Some(Secret(text.to_owned())))),
+                Some(_) => Err("a ClickHouse database is `clickhouse://USER:PASSWORD@HOST:PORT/DATABASE`, with \
+                                `?secure=true` for TLS; its port is that of HTTP"
+                    .into()),
             },
             "plugin" => match given(rest) {
                 Some(name) => Ok(Self::Plugin(name)),
@@ -84,7 +133,8 @@ impl fmt::Display for StorageUrl {
             Self::Memory => f.write_str("memory:"),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.as_deref().unwrap_or_default()),
             Self::Postgres(None) => f.write_str("postgresql:"),
-            Self::Postgres(Some(url)) => url.fmt(f),
+            Self::ClickHouse(None) => f.write_str("clickhouse:"),
+            Self::Postgres(Some(url)) | Self::ClickHouse(Some(url)) => url.fmt(f),
             Self::Plugin(name) => write!(f, "plugin:{name}"),
         }
     }
@@ -97,6 +147,7 @@ impl StorageUrl {
             "memory" => Self::Memory,
             "sqlite" => Self::Sqlite(None),
             "postgres" => Self::Postgres(None),
+            "clickhouse" => Self::ClickHouse(None),
             name => Self::Plugin(name.to_owned()),
         }
         .complete(config)
@@ -110,6 +161,8 @@ impl StorageUrl {
             Self::Sqlite(None) => Self::Sqlite(Some(config.storage.sqlite.database_path.clone())),
             #[cfg(feature = "postgres")]
             Self::Postgres(None) => Self::Postgres(Some(Secret(config.storage.postgres.connection_url.clone()))),
+            #[cfg(feature = "clickhouse")]
+            Self::ClickHouse(None) => Self::ClickHouse(url_of(&config.storage.clickhouse).map(Secret)),
             other => {
                 let _ = config;
                 other
@@ -140,11 +193,47 @@ impl StorageUrl {
                 let _ = url;
                 "postgres"
             }
+            Self::ClickHouse(url) => {
+                #[cfg(feature = "clickhouse")]
+                if let Some(parts) = url.as_ref().and_then(|Secret(url)| ClickHouseParts::of(url)) {
+                    let chosen = &mut config.storage.clickhouse;
+                    let own = url_of(chosen).and_then(|url| ClickHouseParts::of(&url));
+                    let same =
+                        own.is_some_and(|own| (own.url, own.username) == (parts.url.clone(), parts.username.clone()));
+                    // A password in the configuration is not for another server.
+                    chosen.password = parts.password.or(chosen.password.take().filter(|_| same));
+                    (chosen.url, chosen.username, chosen.database) = (parts.url, parts.username, parts.database);
+                }
+                #[cfg(not(feature = "clickhouse"))]
+                let _ = url;
+                "clickhouse"
+            }
             Self::Plugin(name) => name,
         }
         .to_owned();
         config
     }
+}
+
+/// The URL of what the configuration says, without the password; `None` when it says nothing that can be one.
+#[cfg(feature = "clickhouse")]
+fn url_of(config: &crate::storage::ClickHouseConfig) -> Option<String> {
+    let (scheme, rest) = config.url.split_once("://")?;
+    let mut url = url::Url::parse(&format!("clickhouse://{}", rest.trim_end_matches('/'))).ok()?;
+    if !url.path().is_empty() {
+        return None;
+    }
+    if url.port().is_none() {
+        url.set_port(Some(if scheme == "https" { 443 } else { 80 })).ok()?;
+    }
+    url.set_username(config.username.as_deref().unwrap_or_default()).ok()?;
+    url.set_path(&format!(
+        "/{}",
+        percent_encoding::utf8_percent_encode(&config.database, percent_encoding::NON_ALPHANUMERIC)
+    ));
+    url.set_query((scheme == "https").then_some("secure=true"));
+    let url = String::from(url);
+    ClickHouseParts::of(&url).map(|_| url)
 }
 
 #[cfg(test)]
@@ -166,7 +255,20 @@ mod tests {
         assert_eq!(parse("plugin:redis"), StorageUrl::Plugin("redis".into()));
         assert_eq!(parse("postgresql:"), StorageUrl::Postgres(None));
         assert_eq!(parse("postgres://me@h/d").to_string(), "postgres://me@h/d");
-        for text in ["", "traces.db", "memory:x", "plugin:", "mysql://x", "postgresql:traces", "C:\\traces.db"] {
+        assert_eq!(parse("clickhouse:"), StorageUrl::ClickHouse(None));
+        assert_eq!(parse("clickhouse://me@h:1/d").to_string(), "clickhouse://me@h:1/d");
+        for text in [
+            "",
+            "traces.db",
+            "memory:x",
+            "plugin:",
+            "mysql://x",
+            "postgresql:traces",
+            "clickhouse:x",
+            "clickhouse://h:1",
+            "clickhouse://h/d?secure=maybe",
+            "C:\\traces.db",
+        ] {
             assert!(text.parse::<StorageUrl>().is_err(), "{text}");
         }
     }
@@ -177,6 +279,7 @@ mod tests {
             ("postgresql://me:secret@h:1/d?sslmode=require", "postgresql://me@h:1/d?sslmode=require"),
             ("postgresql://me@h/d?password=secret", "postgresql://me@h/d"),
             ("postgresql://me@h/d?password=secret&sslmode=require", "postgresql://me@h/d?sslmode=require"),
+            ("clickhouse://me:secret@h:1/d?secure=true", "clickhouse://me@h:1/d?secure=true"),
             ("postgresql://me:secret@[::/d", "postgresql"),
             ("postgresql://me:secret@h:99999999/d", "postgresql"),
         ] {
@@ -184,6 +287,30 @@ mod tests {
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("secret"));
         }
+    }
+
+    #[cfg(feature = "clickhouse")]
+    #[test]
+    fn a_clickhouse_url_says_where_and_who() {
+        for (text, url, who, database) in [
+            ("clickhouse://h/traces", "http://h:8123", (None, None), "traces"),
+            ("clickhouse://me:s%40cret@h:1/my%20own", "http://h:1", (Some("me"), Some("s@cret")), "my own"),
+            ("clickhouse://me@[::1]/d?secure=true", "https://[::1]:8443", (Some("me"), None), "d"),
+        ] {
+            let chosen = parse(text).choose(Config::default()).storage;
+            assert_eq!((chosen.backend.as_str(), chosen.clickhouse.url.as_str()), ("clickhouse", url), "{text}");
+            assert_eq!((chosen.clickhouse.username.as_deref(), chosen.clickhouse.password.as_deref()), who, "{text}");
+            assert_eq!(chosen.clickhouse.database, database, "{text}");
+        }
+        let mut config = Config::default();
+        config.storage.clickhouse.password = Some("secret".into());
+        config.storage.clickhouse.database = "my own".into();
+        let configured = parse("clickhouse:").complete(&config);
+        assert_eq!(configured.to_string(), "clickhouse://localhost:8123/my%20own");
+        assert_eq!(configured.choose(config.clone()).storage.clickhouse, config.storage.clickhouse);
+        // Another server is not told the password of the configured one.
+        let other = parse("clickhouse://other/d").choose(config).storage.clickhouse;
+        assert_eq!(other.password, None);
     }
 
     #[cfg(all(feature = "sqlite", feature = "postgres"))]

@@ -2,6 +2,9 @@
 //!
 //! Reflow's client puts an unknown trace id on every event, so there is a question for each; asked one by one they would
 //! cost as much as storing the events does.
+//!
+//! While a store that spools can't be asked, an id that nobody here knows is taken for one that the client made up: to wait for
+//! the answer would be to wait for the store.
 
 use std::sync::Arc;
 
@@ -54,11 +57,43 @@ async fn answer(storage: &dyn StorageBackend, questions: Vec<Question>) {
                 let _ = answer.send(Ok(header));
             }
         }
+        // Of some of them: each by itself has its answer at once.
+        Err(StorageError::Pending(_)) => {
+            for Question { trace_id, answer } in questions {
+                let header = super::guard(storage.get_headers(vec![trace_id])).await;
+                let header = header.map(|headers| headers.into_iter().next().flatten());
+                let _ = answer.send(match header {
+                    Err(StorageError::Pending(_)) => Ok(None),
+                    header => header.map_err(Arc::new),
+                });
+            }
+        }
         Err(error) => {
             let error = Arc::new(error);
             for Question { answer, .. } in questions {
                 let _ = answer.send(Err(error.clone()));
             }
         }
+    }
+}
+
+#[cfg(all(test, feature = "spool"))]
+mod tests {
+    use super::*;
+    use crate::storage::layers::late::Late;
+    use crate::storage::layers::spool::{Spool, SpoolConfig};
+
+    #[tokio::test]
+    async fn while_the_store_spools_what_waits_is_found_and_what_nobody_knows_is_not_there() {
+        let away = Late::new(|| Box::pin(async { Err(StorageError::Unavailable("asked to be away".into())) }));
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Spool::open(away, "remote", &SpoolConfig::new(folder.path())).await.unwrap();
+        let header = FlowTrace::default();
+        storage.store_trace(header.clone()).await.unwrap();
+        let directory = Directory::start(Arc::new(storage));
+        // Asked at once, as by several senders.
+        let asked = [TraceId::new(), header.trace_id, TraceId::new()].map(|trace_id| directory.find(trace_id));
+        let found: Vec<_> = futures::future::join_all(asked).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(found, [None, Some(header), None]);
     }
 }

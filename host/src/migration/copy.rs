@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -29,6 +30,9 @@ pub struct CopyOptions {
     /// Whether the target is compared with the source at the end, trace by trace. What differs is copied once more, where the
     /// source is a store: it may have changed since it was copied.
     pub verify: bool,
+    /// Traces that started earlier are counted as expired: what deletes them is not the target itself, whose
+    /// [`retention_horizon`](StorageBackend::retention_horizon) counts as well, but for example the host that uses it.
+    pub expires_before: Option<DateTime<Utc>>,
     /// Where progress is written down, so that an interrupted run can be resumed.
     pub journal: Option<Journal>,
     /// Is called with each step that is done.
@@ -39,7 +43,14 @@ impl Default for CopyOptions {
     fn default() -> Self {
         const BATCH_EVENTS: NonZeroUsize = NonZeroUsize::new(5_000).expect("it is not zero");
         const PARALLELISM: NonZeroUsize = NonZeroUsize::new(4).expect("it is not zero");
-        Self { batch_events: BATCH_EVENTS, parallelism: PARALLELISM, verify: false, journal: None, on_progress: None }
+        Self {
+            batch_events: BATCH_EVENTS,
+            parallelism: PARALLELISM,
+            verify: false,
+            expires_before: None,
+            journal: None,
+            on_progress: None,
+        }
     }
 }
 
@@ -47,6 +58,11 @@ impl CopyOptions {
     /// There is nothing left that could be resumed.
     pub(super) fn finish(&self) -> Result<(), MigrationError> {
         self.journal.as_ref().map_or(Ok(()), Journal::remove)
+    }
+
+    /// Traces that started earlier will be deleted.
+    pub(super) fn horizon<B: StorageBackend + ?Sized>(&self, target: &B) -> Option<DateTime<Utc>> {
+        self.expires_before.max(target.retention_horizon())
     }
 
     pub(super) fn tell(&self, progress: Progress) {
@@ -59,11 +75,12 @@ impl CopyOptions {
 /// All but the function.
 impl fmt::Debug for CopyOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { batch_events, parallelism, verify, journal, on_progress: _ } = self;
+        let Self { batch_events, parallelism, verify, expires_before, journal, on_progress: _ } = self;
         f.debug_struct("CopyOptions")
             .field("batch_events", batch_events)
             .field("parallelism", parallelism)
             .field("verify", verify)
+            .field("expires_before", expires_before)
             .field("journal", journal)
             .finish_non_exhaustive()
     }
@@ -100,7 +117,7 @@ async fn store_all<B: StorageBackend + ?Sized>(
     before: Seen,
     keeper: &mut Keeper<'_>,
 ) -> Result<Seen, MigrationError> {
-    let parallelism = options.parallelism.get();
+    let parallelism = options.parallelism.get().min(Semaphore::MAX_PERMITS);
     let batches = while_there_is_room(batches, parallelism);
     // Unbounded, so that no write that is under way waits for those that are done: it may hold what these need to go on.
     // There are never more than there is room for.

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use futures::TryStreamExt;
+
 use super::MigrationError;
 use super::part::Place;
 use super::tally::Seen;
-use crate::storage::StorageBackend;
+use crate::storage::{StorageBackend, StorageError};
 
 /// How often progress is written down. Each time the target is flushed first: what is noted as done must not be lost, be it
 /// the power that fails.
@@ -38,8 +40,24 @@ struct Entry {
 }
 
 impl Journal {
-    /// Where an earlier run ended.
-    pub(super) fn read(&self) -> Result<Option<(Place, Seen)>, MigrationError> {
+    /// Where an earlier run ended, if `target` still has what was copied last: it may be a new one of the same name.
+    pub(super) async fn read<B: StorageBackend + ?Sized>(
+        &self,
+        target: &B,
+    ) -> Result<Option<(Place, Seen)>, MigrationError> {
+        let Some((done, seen)) = self.entry()? else { return Ok(None) };
+        if has(target, done).await.map_err(MigrationError::Target)? {
+            return Ok(Some((done, seen)));
+        }
+        tracing::warn!(
+            "the target does not have trace {}, which the journal {} says was copied last: everything is copied again",
+            done.trace_id(),
+            self.path.display()
+        );
+        Ok(None)
+    }
+
+    fn entry(&self) -> Result<Option<(Place, Seen)>, MigrationError> {
         if !self.resume {
             return Ok(None);
         }
@@ -78,6 +96,14 @@ impl Journal {
 
     fn problem(&self, problem: impl ToString) -> MigrationError {
         MigrationError::File { path: self.path.clone(), problem: format!("the journal: {}", problem.to_string()) }
+    }
+}
+
+/// Whether a store has anything of this trace.
+async fn has<B: StorageBackend + ?Sized>(store: &B, place: Place) -> Result<bool, StorageError> {
+    match place {
+        Place::Trace { trace_id, .. } => Ok(store.get_headers(vec![trace_id]).await?.iter().any(Option::is_some)),
+        Place::Headerless { trace_id } => Ok(store.stream_events(trace_id).try_next().await?.is_some()),
     }
 }
 

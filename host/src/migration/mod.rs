@@ -20,6 +20,7 @@ mod verify;
 use std::sync::Arc;
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
@@ -110,13 +111,13 @@ impl StorageMigrator {
         self.filter.validate().map_err(|problem| MigrationError::Source(StorageError::InvalidArgument(problem)))?;
         let headerless = listing(&*self.source, &self.filter).await?;
         let resumed = match &self.options.journal {
-            Some(journal) if !self.dry_run => journal.read()?,
+            Some(journal) if !self.dry_run => journal.read(&*self.target).await?,
             _ => None,
         };
-        let total = self.source.count_traces(self.filter.clone()).await.map_err(MigrationError::Source)?;
-        self.options.tell(Progress::Started { traces: Some(total) });
-
         let before = resumed.map_or_else(Seen::default, |(_, seen)| seen);
+        let total = self.source.count_traces(self.filter.clone()).await.map_err(MigrationError::Source)?;
+        self.options.tell(Progress::Started { traces: total, resumed: before.content });
+
         let read = self.read(headerless == Listing::Listed, resumed.map(|(place, _)| place), before);
         let seen = if self.dry_run {
             self.target.health_check().await.map_err(MigrationError::Target)?;
@@ -125,7 +126,7 @@ impl StorageMigrator {
             copy::store(read, &*self.target, &self.options, before).await?
         };
         let mut report = seen.report();
-        warn_of_expiry(&report, &*self.target);
+        warn_of_expiry(&report, self.options.horizon(&*self.target));
         self.what_is_left(&mut report, headerless).await?;
         if self.options.verify && !self.dry_run {
             report.verification = Some(self.verify(headerless == Listing::Listed).await?);
@@ -147,7 +148,7 @@ impl StorageMigrator {
         before: Seen,
     ) -> BoxStream<'static, Result<Batch, MigrationError>> {
         let (source, filter) = (Arc::clone(&self.source), self.filter.clone());
-        let horizon = self.target.retention_horizon();
+        let horizon = self.options.horizon(&*self.target);
         let batch_events = self.options.batch_events.get();
         ahead(move |sender| async move {
             let parts = everything(&*source, filter, headerless, after);
@@ -185,8 +186,8 @@ impl StorageMigrator {
 }
 
 /// Says so when traces were stored that the store is about to delete.
-fn warn_of_expiry<B: StorageBackend + ?Sized>(report: &MigrationReport, target: &B) {
-    if let (1.., Some(horizon)) = (report.expired, target.retention_horizon()) {
+fn warn_of_expiry(report: &MigrationReport, horizon: Option<DateTime<Utc>>) {
+    if let (1.., Some(horizon)) = (report.expired, horizon) {
         tracing::warn!(
             "{} of the traces started before {horizon}: the retention of the target deletes them. To keep them, keep traces \
              longer there, and copy them again",

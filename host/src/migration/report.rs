@@ -62,10 +62,12 @@ pub struct Verification {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Progress {
-    /// What is to be done: how many traces there are, where that can be told.
+    /// What is to be done.
     Started {
-        /// Traces of the source with a header.
-        traces: Option<u64>,
+        /// Traces of the source with a header that match.
+        traces: u64,
+        /// What earlier runs had copied of them.
+        resumed: Content,
     },
     /// So much was copied, what is resumed included.
     Copied(Content),

@@ -114,7 +114,7 @@ where
     S: StorageBackend + ?Sized,
     T: StorageBackend + ?Sized,
 {
-    let horizon = target.retention_horizon().map(crate::model::time::nanos);
+    let horizon = options.horizon(target).map(crate::model::time::nanos);
     let (mut ours, mut theirs) = (fingerprints(source_parts), fingerprints(target_parts));
     let mut verification = Verification::default();
     let (mut our, mut their) = (next_of(&mut ours, true).await?, next_of(&mut theirs, false).await?);

@@ -238,13 +238,18 @@ impl PluginBackend {
     }
 
     async fn delete(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
-        self.supervisor
-            .call(Function::DeleteTraces, || {
-                async |Instance { store, exports }: &mut Instance| {
-                    exports.reflow_storage_backend().call_delete_traces(store, &ids).await
-                }
-            })
-            .await
+        let mut deleted = 0;
+        for ids in ids.chunks(HEADERS_A_CALL as usize) {
+            deleted += self
+                .supervisor
+                .call(Function::DeleteTraces, || {
+                    async |Instance { store, exports }: &mut Instance| {
+                        exports.reflow_storage_backend().call_delete_traces(store, ids).await
+                    }
+                })
+                .await?;
+        }
+        Ok(deleted)
     }
 }
 
@@ -371,6 +376,10 @@ impl StorageBackend for PluginBackend {
         Ok(self.delete(vec![convert::uuid(trace_id.0)]).await? > 0)
     }
 
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        self.delete(trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect()).await
+    }
+
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
         let oldest = convert::query(&TraceQuery { order: SortOrder::OldestFirst, ..TraceQuery::default() });
         let mut old = Vec::new();
@@ -382,11 +391,7 @@ impl StorageBackend for PluginBackend {
             before
         })
         .await?;
-        let mut deleted = 0;
-        for ids in old.chunks(HEADERS_A_CALL as usize) {
-            deleted += self.delete(ids.to_vec()).await?;
-        }
-        Ok(deleted)
+        self.delete(old).await
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {

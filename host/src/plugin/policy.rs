@@ -167,8 +167,14 @@ impl From<&str> for HttpGrant {
 
 /// Stacks that an engine can be made with: enough for a language runtime to start, little enough to be there for every call.
 const STACK_KB: RangeInclusive<u32> = 64..=64 * 1024;
+/// Entries of tables that an engine has places for; only those in use take memory.
+pub(crate) const MOST_TABLE_ELEMENTS: usize = 2_000_000;
+/// Instances that an engine has places for.
+pub(crate) const PLACES: u32 = 1_000;
 /// More than any machine has use for, and less than a semaphore can count.
-const MOST: usize = 100_000;
+const MOST_CONNECTIONS: usize = 100_000;
+/// The instances of a plugin and of the version that takes over from it have to find places.
+const MOST_INSTANCES: usize = PLACES as usize / 2;
 
 /// How much a plugin may use.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -238,9 +244,14 @@ impl Limits {
             let problem = format!("it must be between {} and {}", STACK_KB.start(), STACK_KB.end());
             return refuse("stack_kb", problem);
         }
-        for (name, count) in [("instances", self.instances), ("connections", self.connections)] {
-            if count > MOST {
-                return refuse(name, format!("it can be {MOST} at most"));
+        let at_most = [
+            ("instances", self.instances, MOST_INSTANCES),
+            ("connections", self.connections, MOST_CONNECTIONS),
+            ("table_elements", self.table_elements, MOST_TABLE_ELEMENTS),
+        ];
+        for (name, count, most) in at_most {
+            if count > most {
+                return refuse(name, format!("it can be {most} at most"));
             }
         }
         Ok(())

@@ -13,9 +13,11 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::OpenStorage;
+use crate::config::{OpenStorage, StorageConfig};
 use crate::ingest::Ingest;
 use crate::storage::StorageError;
+use crate::upkeep::health::{HealthConfig, HealthMonitor};
+use crate::upkeep::retention::{RetentionPolicy, RetentionTask};
 
 /// How long a shutdown waits for connections to store what they sent and to say goodbye. Longer than a slow store needs,
 /// shorter than the patience of service managers (systemd: 90 s).
@@ -33,11 +35,32 @@ pub enum ServeError {
     Close(#[source] StorageError),
 }
 
+/// What is done for the store beside its calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Upkeep {
+    /// How its health is looked at.
+    pub health: HealthConfig,
+    /// What it keeps, and how often that is seen to.
+    pub retention: Option<(RetentionPolicy, Duration)>,
+}
+
+impl Upkeep {
+    /// What the configuration says of it.
+    pub fn of(config: &StorageConfig) -> Self {
+        let policy = config.retention.policy();
+        Self {
+            health: HealthConfig { interval: config.health_interval, ..HealthConfig::default() },
+            retention: (!policy.keeps_everything()).then_some((policy, config.retention.interval)),
+        }
+    }
+}
+
 /// Serves `listener` from `storage` until `shutdown` ends. Then it accepts no more connections, ends those that there
 /// are, stores what they sent, ends their traces, and closes `storage`.
 pub async fn serve(
     listener: TcpListener,
     storage: OpenStorage,
+    upkeep: Upkeep,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let (stop, stopped) = watch::channel(false);
@@ -45,7 +68,10 @@ pub async fn serve(
     let (alive, mut all_ended) = mpsc::channel::<Infallible>(1);
     let backend = Arc::clone(&storage.backend);
     let ingest = Ingest::new(Arc::clone(&backend));
-    let app = operations::router(storage).merge(reflow::router(ingest, Stopped(stopped.clone()), alive));
+    let health = HealthMonitor::start(Arc::clone(&backend), upkeep.health);
+    let retention =
+        upkeep.retention.map(|(policy, interval)| RetentionTask::start(Arc::clone(&backend), policy, interval));
+    let app = operations::router(storage, health).merge(reflow::router(ingest, Stopped(stopped.clone()), alive));
 
     // Answers are small and somebody waits for each, so they must not wait for more to fill a packet.
     let listener = listener.tap_io(|stream| {
@@ -72,6 +98,7 @@ pub async fn serve(
         result = all_served => result.map_err(ServeError::Accept)?,
         () = grace_ends => tracing::warn!("some connections did not end within {SHUTDOWN_GRACE:?} and are abandoned"),
     }
+    drop(retention);
     backend.close().await.map_err(ServeError::Close)
 }
 

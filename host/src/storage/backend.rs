@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryFutureExt};
 
-use super::StorageError;
+use super::{StorageError, StorageMetrics};
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 
 /// A place where traces live: the contract that every backend keeps, built in or not.
@@ -150,9 +150,26 @@ pub trait StorageBackend: Send + Sync {
         Err(StorageError::Unsupported("this backend deletes no traces".into()))
     }
 
+    /// Deletes traces with their events. Says how many of them there were.
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        let mut deleted = 0;
+        for trace_id in trace_ids {
+            deleted += u64::from(self.delete_trace(trace_id).await?);
+        }
+        Ok(deleted)
+    }
+
     /// Deletes the traces that started before `time`, with their events. Says how many there were.
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
         super::paging::delete_before(self, time).await
+    }
+
+    /// Drops the oldest traces wholesale, where the store keeps traces together by time, in partitions for example: those of the
+    /// oldest part that has any, if it ended at `ended_by` or before. Says how many there were, 0 when there is no such part;
+    /// `None` where traces are not kept in parts.
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        let _ = ended_by;
+        Ok(None)
     }
 
     /// The versions of a flow among its stored traces, ascending, each once.
@@ -163,6 +180,12 @@ pub trait StorageBackend: Send + Sync {
     /// What the store holds.
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         super::paging::stats(self).await
+    }
+
+    /// How the store performs. Latencies are those that [`Metered`](super::layers::metrics::Metered) measured, which is
+    /// around every built-in backend; without it they are 0. To tell the size of the store, a backend SHOULD NOT count what is in it.
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        Ok(StorageMetrics::unmeasured(self.stats().await?.bytes))
     }
 
     /// Waits until everything acknowledged is where a crash of the machine can't reach it, as far as the backend can tell.

@@ -13,6 +13,9 @@ pub enum StorageError {
     /// The database can't be reached, is locked or overloaded; a later call may succeed.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// What was acknowledged before waits in a [spool](super::layers::spool) and can't be read yet; a later call may succeed.
+    #[error("writes are pending: {0}")]
+    Pending(String),
     /// A limit of the store is reached: its size, a quota, the disk.
     #[error("the store is full: {0}")]
     Exhausted(String),
@@ -48,10 +51,40 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The names of the kinds, for figures and logs.
+    pub(crate) const KINDS: [&str; 10] = [
+        "invalid_argument",
+        "not_found",
+        "unavailable",
+        "pending",
+        "exhausted",
+        "unsupported",
+        "corrupt",
+        "configuration",
+        "plugin",
+        "other",
+    ];
+
+    /// The name of the kind.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::InvalidArgument(_) => "invalid_argument",
+            Self::NotFound(_) => "not_found",
+            Self::Unavailable(_) => "unavailable",
+            Self::Pending(_) => "pending",
+            Self::Exhausted(_) => "exhausted",
+            Self::Unsupported(_) => "unsupported",
+            Self::Corrupt(_) => "corrupt",
+            Self::Configuration(_) => "configuration",
+            Self::Plugin { .. } => "plugin",
+            Self::Other { .. } => "other",
+        }
+    }
+
     /// Whether the same call may succeed later without a change by its caller. Writes are idempotent, so it is safe.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable(_) => true,
+            Self::Unavailable(_) | Self::Pending(_) => true,
             Self::Plugin { retryable, .. } | Self::Other { retryable, .. } => *retryable,
             _ => false,
         }

@@ -1,6 +1,7 @@
 //! Where traces live: the contract, and the backends that are built in.
 //!
-//! A new backend is a folder here with a type that implements [`StorageBackend`], and a line in the suite's tests.
+//! A new backend is a folder here with a type that implements [`StorageBackend`], and a line in the suite's tests. What is
+//! built in is measured: its public type is [the layer that does it](layers::metrics) around its own.
 
 mod backend;
 #[cfg(feature = "clickhouse")]
@@ -8,6 +9,7 @@ mod clickhouse;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+pub mod layers;
 mod memory;
 mod paging;
 #[cfg(feature = "postgres")]
@@ -25,6 +27,7 @@ pub use clickhouse::{
     ExecutionTimeQuantiles,
 };
 pub use error::StorageError;
+pub use layers::metrics::{CallMetrics, StorageMetrics};
 pub use memory::{EvictionPolicy, MemoryConfig, MemoryStorage};
 #[cfg(feature = "postgres")]
 pub use postgres::{PartitionInterval, PostgresConfig, PostgresStorage, ServerSettings, SettingAdvice, SettingChange};

@@ -6,6 +6,7 @@ mod faults;
 mod metrics;
 pub mod proxy;
 mod queries;
+mod retention;
 mod schema;
 mod sql;
 

@@ -5,6 +5,7 @@ mod clickhouse;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod migration;
+mod monitoring;
 #[cfg(all(feature = "postgres", unix))]
 mod postgres;
 #[cfg(all(feature = "redis", unix))]

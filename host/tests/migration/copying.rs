@@ -183,4 +183,14 @@ async fn traces_older_than_the_target_keeps_are_counted() {
     let target = Failing { horizon, ..Failing::new(memory()) };
     let report = StorageMigrator::new(filled(50).await, target).migrate_all_traces().await.unwrap();
     assert_eq!(report.expired, 20);
+
+    // What deletes them need not be the target.
+    for (expires_before, expired) in [(10, 20), (20, 40)] {
+        let expires_before = Some(start() + TimeDelta::seconds(expires_before));
+        let options = CopyOptions { expires_before, ..CopyOptions::default() };
+        let target = Failing { horizon, ..Failing::new(memory()) };
+        let report =
+            StorageMigrator::new(filled(50).await, target).options(options).migrate_all_traces().await.unwrap();
+        assert_eq!(report.expired, expired);
+    }
 }

@@ -76,3 +76,27 @@ async fn a_journal_of_something_else_is_refused() {
     assert!(error.to_string().contains("no journal"), "{error}");
     assert!(migrate("a to b", false).await.unwrap().is_complete());
 }
+
+#[tokio::test]
+async fn a_new_target_under_the_name_of_the_old_one_is_filled_from_the_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Arc::new(filled(100).await);
+    let old = Arc::new(Failing::new(memory()));
+    old.writes_left.store(5, Ordering::SeqCst);
+    let migrator = StorageMigrator::shared(source.clone(), old.clone()).options(options(&folder, "a to b", true));
+    migrator.migrate_all_traces().await.unwrap_err();
+    assert!(folder.path().join("journal").exists());
+
+    let new = Arc::new(memory());
+    let resuming = CopyOptions { verify: false, ..options(&folder, "a to b", true) };
+    let migrator = StorageMigrator::shared(source.clone(), new.clone()).options(resuming);
+    assert_eq!(migrator.migrate_all_traces().await.unwrap().copied.traces, 100);
+    assert!(everything(&*new).await == everything(&*source).await);
+}
+
+#[tokio::test]
+async fn as_many_batches_at_a_time_as_can_be_said_are_allowed() {
+    let options = CopyOptions { parallelism: NonZeroUsize::MAX, ..CopyOptions::default() };
+    let migrator = StorageMigrator::new(filled(100).await, memory()).options(options);
+    assert_eq!(migrator.migrate_all_traces().await.unwrap().copied.traces, 100);
+}

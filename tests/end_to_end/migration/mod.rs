@@ -15,12 +15,12 @@ use reflow_tracing::storage::{SqliteStorage, StorageBackend};
 use reflow_tracing::{FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery};
 use uuid::Uuid;
 
-/// So many traces of every kind: most are small; one in ten may hold anything that can be stored.
+/// So many traces of every kind: most are small; one in a hundred may hold anything that can be stored.
 fn traces(count: usize) -> Vec<FlowTrace> {
     let mut runner = TestRunner::deterministic();
     let (any, usual) = (generate::any_trace(), generate::pooled_trace());
     let mut drawn = |number: usize| {
-        if number.is_multiple_of(10) {
+        if number.is_multiple_of(100) {
             return any.new_tree(&mut runner).expect("it draws").current();
         }
         let mut trace = usual.new_tree(&mut runner).expect("it draws").current();

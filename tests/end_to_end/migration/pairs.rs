@@ -6,11 +6,12 @@ use std::sync::Arc;
 use reflow_tracing::migration::{CopyOptions, StorageMigrator};
 use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig, RedisGrant};
 use reflow_tracing::storage::{
-    MemoryConfig, MemoryStorage, PostgresConfig, PostgresStorage, SqliteStorage, StorageBackend,
+    ClickHouseConfig, ClickHouseStorage, MemoryConfig, MemoryStorage, PostgresConfig, PostgresStorage, SqliteStorage,
+    StorageBackend,
 };
 use reflow_tracing::{TraceEvent, TraceId};
 use reflow_tracing_tests::plugin;
-use reflow_tracing_tests::servers::{Postgres, RedisServer};
+use reflow_tracing_tests::servers::{ClickHouse, Postgres, RedisServer};
 
 use uuid::Uuid;
 
@@ -27,13 +28,14 @@ struct Open {
 /// Opens new, empty stores of every kind.
 struct Backends {
     postgres: Arc<Postgres>,
+    clickhouse: Arc<ClickHouse>,
     redis: RedisServer,
     relational_plugin: PluginComponent,
     redis_plugin: PluginComponent,
     opened: usize,
 }
 
-const NAMES: [&str; 5] = ["memory", "sqlite", "postgres", "relational", "redis"];
+const NAMES: [&str; 6] = ["memory", "sqlite", "postgres", "clickhouse", "relational", "redis"];
 
 impl Backends {
     async fn start() -> Self {
@@ -42,6 +44,7 @@ impl Backends {
         };
         Self {
             postgres: Postgres::shared(),
+            clickhouse: ClickHouse::shared(),
             redis: RedisServer::start(),
             relational_plugin: component("relational").await,
             redis_plugin: component("redis").await,
@@ -67,6 +70,11 @@ impl Backends {
                     ..PostgresConfig::default()
                 };
                 Arc::new(PostgresStorage::with_config(config).await.expect("a new schema"))
+            }
+            "clickhouse" => {
+                let (url, database) = (self.clickhouse.url(), self.clickhouse.database());
+                let config = ClickHouseConfig { url, database, ..ClickHouseConfig::default() };
+                Arc::new(ClickHouseStorage::with_config(config).await.expect("a new database"))
             }
             "relational" => {
                 let database = format!("sqlite:{}", file.display());
@@ -152,6 +160,7 @@ pairs! {
     ten_thousand_traces_go_from_memory_to_every_other_backend_without_a_difference: "memory",
     ten_thousand_traces_go_from_sqlite_to_every_other_backend_without_a_difference: "sqlite",
     ten_thousand_traces_go_from_postgres_to_every_other_backend_without_a_difference: "postgres",
+    ten_thousand_traces_go_from_clickhouse_to_every_other_backend_without_a_difference: "clickhouse",
     ten_thousand_traces_go_from_relational_to_every_other_backend_without_a_difference: "relational",
     ten_thousand_traces_go_from_redis_to_every_other_backend_without_a_difference: "redis",
 }

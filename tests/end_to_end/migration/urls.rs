@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use reflow_tracing_tests::servers::{Postgres, RedisServer};
+use reflow_tracing_tests::servers::{ClickHouse, Postgres, RedisServer};
 use reflow_tracing_tests::{Backend, Setting, plugin};
 use rusqlite::Connection;
 use serde_json::json;
@@ -11,7 +11,7 @@ use super::{figure, sqlite_with, traces};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_every_kind_is_named_by_a_url() {
-    let (server, redis) = (Postgres::start(), RedisServer::start());
+    let (server, redis, clickhouse) = (Postgres::start(), RedisServer::start(), ClickHouse::shared());
     let setting = Setting::new(Backend::Sqlite);
     fs::copy(plugin("redis"), setting.path().join("plugins/redis.wasm")).expect("a copy");
     setting.write(&format!(
@@ -22,9 +22,10 @@ async fn a_store_of_every_kind_is_named_by_a_url() {
     ));
     sqlite_with(&setting.path().join("source.db"), traces(100)).await;
     let postgres = server.url("postgres");
+    let clickhouse = format!("{}/by%20url", clickhouse.url().replacen("http", "clickhouse", 1));
     let first = setting.stdout(&["migrate", "--to", "plugin:redis"]);
     let mut from = "plugin:redis";
-    for to in ["plugin:relational", postgres.as_str(), "sqlite:end.db"] {
+    for to in ["plugin:relational", postgres.as_str(), clickhouse.as_str(), "sqlite:end.db"] {
         let summary = setting.stdout(&["migrate", "--from", from, "--to", to, "--verify"]);
         assert_eq!(figure(&summary, "target"), figure(&first, "checksum"), "{from} to {to}");
         from = to;
@@ -51,7 +52,11 @@ async fn what_can_not_be_is_refused_and_no_password_is_shown() {
     assert!(setting.failure(&["migrate", "--from", "memory:", "--to", "sqlite:b.db"]).contains("host process"));
     assert!(setting.failure(&["migrate", "--from", "sqlite:source.db", "--to", "plugin:nobody"]).contains("nobody"));
     assert!(setting.failure(&["migrate", "--to", "traces.db"]).contains("sqlite:PATH"));
-    for url in ["postgresql://me:s3cret@127.0.0.1:1/d", "postgresql://me@127.0.0.1:1/d?password=s3cret"] {
+    for url in [
+        "postgresql://me:s3cret@127.0.0.1:1/d",
+        "postgresql://me@127.0.0.1:1/d?password=s3cret",
+        "clickhouse://me:s3cret@127.0.0.1:1/d",
+    ] {
         let said = setting.failure(&["migrate", "--from", "sqlite:source.db", "--to", url]);
         assert!(said.contains("127.0.0.1:1") && !said.contains("s3cret"), "{said}");
     }

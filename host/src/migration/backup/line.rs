@@ -14,6 +14,9 @@ use crate::model::{FlowTrace, TraceEvent, TraceId};
 /// The version of the format. One that is newer is refused.
 pub(super) const VERSION: u32 = 1;
 
+/// The longest first line that is read: whatever is no export is not read into memory to find that out.
+pub(super) const MAX_HEAD_BYTES: u64 = 64 << 10;
+
 /// The longest line that is read. A line is an event at most, and no event that was stored comes near.
 pub(super) const MAX_BYTES: u64 = 1 << 30;
 

@@ -154,14 +154,17 @@ impl ExportFile {
         options: &CopyOptions,
     ) -> Result<MigrationReport, MigrationError> {
         let started = Instant::now();
-        let resumed = options.journal.as_ref().map_or(Ok(None), |journal| journal.read())?;
+        let resumed = match &options.journal {
+            Some(journal) => journal.read(target).await?,
+            None => None,
+        };
         let (place, before) = resumed.map_or((None, Seen::default()), |(place, seen)| (Some(place), seen));
-        options.tell(Progress::Started { traces: Some(self.checked.content.traces) });
+        options.tell(Progress::Started { traces: self.checked.content.traces, resumed: before.content });
         let parts = beyond(read::parts(Arc::clone(&self.file)), place);
-        let batches = batches(parts, options.batch_events.get(), target.retention_horizon(), before);
+        let batches = batches(parts, options.batch_events.get(), options.horizon(target), before);
         let mut report =
             copy::store(batches, target, options, before).await.map_err(|error| self.named(error))?.report();
-        warn_of_expiry(&report, target);
+        warn_of_expiry(&report, options.horizon(target));
         if options.verify {
             report.verification = Some(self.verify(target, options).await.map_err(|error| self.named(error))?);
         }

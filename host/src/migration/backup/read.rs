@@ -136,7 +136,7 @@ impl Lines {
     fn next(&mut self) -> Result<Option<Owned>, Problem> {
         self.line.clear();
         self.number += 1;
-        let most = line::MAX_BYTES;
+        let most = if self.number == 1 { line::MAX_HEAD_BYTES } else { line::MAX_BYTES };
         match (&mut self.input).take(most).read_until(b'\n', &mut self.line) {
             Ok(0) => return Ok(None),
             Ok(_) => {}

@@ -9,6 +9,7 @@ use chrono::Utc;
 use futures::TryStreamExt;
 use tokio::sync::mpsc;
 
+use super::super::content::Content;
 use super::super::part::{Part, Parts, everything};
 use super::super::report::{MigrationReport, Progress};
 use super::super::tally::{Seen, Tally};
@@ -70,7 +71,7 @@ async fn write<B: StorageBackend + ?Sized, W: Write + Send + 'static>(
     filter.validate().map_err(|problem| MigrationError::Source(StorageError::InvalidArgument(problem)))?;
     let headerless = listing(source, &filter).await?;
     let total = source.count_traces(filter.clone()).await.map_err(MigrationError::Source)?;
-    options.tell(Progress::Started { traces: Some(total) });
+    options.tell(Progress::Started { traces: total, resumed: Content::default() });
     let (chunks, mut received) = mpsc::channel::<Vec<u8>>(2);
     // Compression and the disk have a thread of their own.
     let writer = tokio::task::spawn_blocking(move || {

@@ -2,11 +2,13 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/health` | 200 when the store can do its work now, with what an operator should know; 503 when not, with the reason; as JSON |
+//! | `/health` | 200 when the store can do its work now, with what an operator should know, or spools writes; 503 when not, with the reason; since when, as JSON |
 //! | `/metrics` | figures for Prometheus, in the OpenMetrics text format |
 //! | `/api/v1/plugins` | the plugins at work and their figures, as a JSON array |
 
 mod metrics;
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -16,37 +18,65 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use crate::config::OpenStorage;
+use crate::upkeep::health::HealthMonitor;
 
-pub(super) fn router(storage: OpenStorage) -> Router {
+#[derive(Clone)]
+struct Host {
+    storage: OpenStorage,
+    health: Arc<HealthMonitor>,
+}
+
+pub(super) fn router(storage: OpenStorage, monitor: HealthMonitor) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route("/api/v1/plugins", get(plugins))
-        .with_state(storage)
+        .with_state(Host { storage, health: Arc::new(monitor) })
 }
 
-async fn health(State(storage): State<OpenStorage>) -> Response {
-    match storage.backend.health_check().await {
-        Ok(()) => {
-            let warnings = storage.backend.warnings();
-            Json(json!({ "status": "ok", "backend": storage.name, "warnings": warnings })).into_response()
+async fn health(State(Host { storage, health }): State<Host>) -> Response {
+    let health = health.check().await;
+    let (backend, warnings) = (&storage.name, storage.backend.warnings());
+    match health.error {
+        None => Json(json!({ "status": "ok", "backend": backend, "since": health.since, "warnings": warnings }))
+            .into_response(),
+        Some(error) if is_spooling(&storage).await => {
+            Json(json!({ "status": "spooling", "backend": backend, "since": health.since, "error": error }))
+                .into_response()
         }
-        Err(error) => {
-            let body = json!({ "status": "unavailable", "backend": storage.name, "error": error.to_string() });
+        Some(error) => {
+            let body = json!({ "status": "unavailable", "backend": backend, "since": health.since, "error": error });
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
         }
     }
 }
 
-async fn metrics(State(storage): State<OpenStorage>) -> Response {
-    match metrics::encode(&storage) {
+/// Whether writes are taken although the backend is away: a host that is taken out of service then would refuse them.
+#[cfg(feature = "spool")]
+async fn is_spooling(storage: &OpenStorage) -> bool {
+    let metrics = storage.backend.get_metrics().await;
+    metrics.ok().and_then(|metrics| metrics.spool).is_some_and(|spool| !spool.is_full())
+}
+
+/// This build has no spool.
+#[cfg(not(feature = "spool"))]
+async fn is_spooling(_storage: &OpenStorage) -> bool {
+    false
+}
+
+async fn metrics(State(Host { storage, health }): State<Host>) -> Response {
+    let figures = match storage.backend.get_metrics().await {
+        Ok(figures) => figures,
+        Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    };
+    match metrics::encode(&storage, &figures, health.health().as_ref()) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
 #[cfg(feature = "plugins")]
-async fn plugins(State(storage): State<OpenStorage>) -> Response {
+async fn plugins(State(Host { storage, .. }): State<Host>) -> Response {
     Json(storage.plugin.iter().map(|plugin| plugin.report()).collect::<Vec<_>>()).into_response()
 }
 

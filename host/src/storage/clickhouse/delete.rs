@@ -1,6 +1,6 @@
 //! Deleting: the server masks the rows at once and removes them when it merges.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 
 use super::connection::Server;
 use super::literal;
@@ -12,17 +12,49 @@ use crate::storage::StorageError;
 /// With more partitions than this, one statement goes through all of them.
 const FEW_PARTITIONS: usize = 16;
 
-/// Deletes a trace. Whether there was anything of it.
-pub(super) async fn trace(server: &Server, trace_id: TraceId) -> Result<bool, StorageError> {
-    let tables = &server.tables;
-    let of = |table: &str| format!("SELECT count() FROM {table} WHERE trace_id = {}", literal::id(trace_id.0));
-    let (headers, events) = (of(&tables.traces), of(&tables.events));
-    let (headers, events) = tokio::try_join!(server.row::<u64>(&headers), server.row::<u64>(&events))?;
-    if headers + events == 0 {
-        return Ok(false);
+/// Traces that are deleted by one statement: their ids are in its text.
+const DELETED_AT_ONCE: usize = 10_000;
+
+/// Deletes traces. Of how many there was anything.
+pub(super) async fn traces(server: &Server, trace_ids: &[TraceId]) -> Result<u64, StorageError> {
+    let mut count = 0;
+    for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
+        let which = format!("trace_id IN {}", literal::ids(trace_ids.iter().copied()));
+        let found = format!(
+            "SELECT count() FROM (SELECT trace_id FROM {} WHERE {which} UNION DISTINCT SELECT trace_id FROM {} WHERE {which})",
+            server.tables.traces, server.tables.events
+        );
+        let found: u64 = server.row(&found).await?;
+        if found > 0 {
+            delete(server, &which).await?;
+        }
+        count += found;
     }
-    traces(server, &[trace_id]).await?;
-    Ok(true)
+    Ok(count)
+}
+
+/// Deletes the traces that started on the oldest day of any, if that day ended at `ended_by` or before, and has the disk given
+/// back. How many there were.
+pub(super) async fn oldest_day(server: &Server, ended_by: DateTime<Utc>) -> Result<u64, StorageError> {
+    let tables = &server.tables;
+    let oldest = format!(
+        "SELECT minOrNull(start) FROM \
+         (SELECT toUnixTimestamp64Nano(argMax(start_time, stored_at)) AS start FROM {} GROUP BY trace_id)",
+        tables.traces
+    );
+    let Some(oldest) = server.row::<Option<i64>>(&oldest).await? else { return Ok(0) };
+    let day = DateTime::from_timestamp_nanos(oldest).date_naive();
+    let Some(next_day) = day.succ_opt().map(|next| next.and_time(NaiveTime::MIN).and_utc()) else { return Ok(0) };
+    if next_day > ended_by {
+        return Ok(0);
+    }
+    let count = before(server, next_day).await?;
+    for table in ["traces", "trace_lookup", "events"] {
+        // Rows that are only masked take up their place until the server happens to merge them.
+        let stored = tables.stored(table);
+        server.execute(&format!("ALTER TABLE {stored} APPLY DELETED MASK SETTINGS mutations_sync = 2")).await?;
+    }
+    Ok(count)
 }
 
 /// Deletes the traces that started before a time. How many there were.
@@ -36,21 +68,19 @@ pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, 
     let mut chunks = search::Ids::new(server, Select::new(&query));
     let mut count = 0;
     while let Some(found) = chunks.next().await? {
-        traces(server, &found).await?;
-        count += found.len() as u64;
+        if !found.is_empty() {
+            count += found.len() as u64;
+            delete(server, &format!("trace_id IN {}", literal::ids(found))).await?;
+        }
     }
     Ok(count)
 }
 
-/// Deletes everything of these traces.
+/// Deletes everything of the traces for which this holds.
 ///
 /// The lookup before the events: what is stored meanwhile is either deleted as well or stays with an entry of its own.
-async fn traces(server: &Server, trace_ids: &[TraceId]) -> Result<(), StorageError> {
-    if trace_ids.is_empty() {
-        return Ok(());
-    }
+async fn delete(server: &Server, which: &str) -> Result<(), StorageError> {
     let tables = &server.tables;
-    let which = format!("trace_id IN {}", literal::ids(trace_ids.iter().copied()));
     for table in ["traces", "trace_lookup"] {
         server.execute(&format!("DELETE FROM {} WHERE {which}", tables.stored(table))).await?;
     }

@@ -27,7 +27,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
 
-use super::{StorageBackend, StorageError, StorageStats, TracePart};
+use super::layers::metrics::Metered;
+use super::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 pub use config::{ClickHouseConfig, CompressionMethod};
 use connection::Server;
@@ -40,7 +41,10 @@ use writer::Writer;
 /// Keeps traces in a ClickHouse database.
 ///
 /// What was acknowledged, the server has stored: when it reaches the disk, `fsync_after_insert` and its like of the server say.
-pub struct ClickHouseStorage {
+pub type ClickHouseStorage = Metered<ClickHouseBackend>;
+
+/// What [`ClickHouseStorage`] measures.
+pub struct ClickHouseBackend {
     server: Arc<Server>,
     writer: Writer,
     retention_days: u32,
@@ -63,7 +67,7 @@ impl ClickHouseStorage {
         let server = Arc::new(Server::new(&config));
         schema::prepare(&server, &config).await?;
         let writer = Writer::start(server.clone(), &config);
-        Ok(Self { server, writer, retention_days: config.retention_days })
+        Ok(Self::around(ClickHouseBackend { server, writer, retention_days: config.retention_days }))
     }
 
     /// How many events there were in each minute, ascending; minutes without any are left out.
@@ -72,15 +76,17 @@ impl ClickHouseStorage {
     /// after it happened. Only when two processes that run at the same time store the same event, both are counted. Deleting
     /// traces takes nothing away: this tells what happened.
     pub async fn events_per_minute(&self, query: &EventMetricsQuery) -> Result<Vec<EventsPerMinute>, StorageError> {
-        metrics::per_minute(&self.server, query).await
+        metrics::per_minute(&self.inner().server, query).await
     }
 
     /// What the events of each actor and kind took, by actor and kind. What is counted,
     /// [`events_per_minute`](Self::events_per_minute) says.
     pub async fn event_metrics(&self, query: &EventMetricsQuery) -> Result<Vec<EventMetrics>, StorageError> {
-        metrics::per_actor(&self.server, query).await
+        metrics::per_actor(&self.inner().server, query).await
     }
+}
 
+impl ClickHouseBackend {
     /// The spans of a trace; `None` when nothing is stored of it.
     async fn spans_of(&self, trace_id: TraceId) -> Result<Option<Spans>, StorageError> {
         Ok(lookup::spans(&self.server, [trace_id]).await?.remove(&trace_id))
@@ -106,6 +112,17 @@ impl ClickHouseStorage {
         }
         let sql = select_events(&self.server, spans, &format!("trace_id = {}", literal::id(trace_id.0)));
         event::in_order(self.server.rows(&sql).await?)
+    }
+
+    /// What the database takes up on the disks of its servers.
+    async fn bytes(&self) -> Result<u64, StorageError> {
+        let tables = &self.server.tables;
+        let sql = format!(
+            "SELECT sum(bytes_on_disk) FROM {} WHERE active AND database = {}",
+            tables.system("parts"),
+            literal::text(&tables.database_name)
+        );
+        self.server.row(&sql).await
     }
 }
 
@@ -137,7 +154,7 @@ async fn events_of(
 }
 
 #[async_trait]
-impl StorageBackend for ClickHouseStorage {
+impl StorageBackend for ClickHouseBackend {
     async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
         self.store_traces(vec![trace]).await
     }
@@ -240,11 +257,19 @@ impl StorageBackend for ClickHouseStorage {
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        delete::trace(&self.server, trace_id).await
+        Ok(self.delete_traces(vec![trace_id]).await? > 0)
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        delete::traces(&self.server, &trace_ids).await
     }
 
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
         delete::before(&self.server, time).await
+    }
+
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        delete::oldest_day(&self.server, ended_by).await.map(Some)
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -268,20 +293,19 @@ impl StorageBackend for ClickHouseStorage {
         );
         let events =
             format!("SELECT count() FROM (SELECT 1 FROM {} GROUP BY trace_id, timestamp, event_id)", tables.events);
-        let bytes = format!(
-            "SELECT sum(bytes_on_disk) FROM {} WHERE active AND database = {}",
-            tables.system("parts"),
-            literal::text(&tables.database_name)
-        );
         let (traces, oldest, newest) = self.server.row::<(u64, i64, i64)>(&traces).await?;
         let time = |at: i64| (traces > 0).then(|| DateTime::from_timestamp_nanos(at));
         Ok(StorageStats {
             traces,
             events: self.server.row(&events).await?,
-            bytes: Some(self.server.row(&bytes).await?),
+            bytes: Some(self.bytes().await?),
             oldest: time(oldest),
             newest: time(newest),
         })
+    }
+
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        Ok(StorageMetrics::unmeasured(Some(self.bytes().await?)))
     }
 
     async fn flush(&self) -> Result<(), StorageError> {

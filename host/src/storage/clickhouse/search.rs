@@ -218,7 +218,7 @@ pub(super) struct Ids<'a>(Walk<'a>);
 
 impl<'a> Ids<'a> {
     pub(super) fn new(server: &'a Server, select: Select) -> Self {
-        Self(Walk::new(server, select, None, 1_000))
+        Self(Walk::new(server, select, None, LARGEST_CHUNK))
     }
 
     /// The next chunk; `None` after the last.

@@ -26,10 +26,9 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
+use super::layers::metrics::Metered;
 use super::{StorageBackend, StorageError, StorageStats};
-use crate::model::{
-    FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window, time,
-};
+use crate::model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
 pub use config::{EvictionPolicy, MemoryConfig};
 use entry::{Entry, Header};
 use events::SharedEvents;
@@ -40,7 +39,10 @@ use state::State;
 const STEP: usize = 256;
 
 /// Keeps traces in memory. What it holds is gone when the process ends.
-pub struct MemoryStorage {
+pub type MemoryStorage = Metered<MemoryBackend>;
+
+/// What [`MemoryStorage`] measures.
+pub struct MemoryBackend {
     state: RwLock<State>,
 }
 
@@ -58,9 +60,11 @@ impl MemoryStorage {
 
     /// An empty store with these bounds.
     pub fn with_config(config: MemoryConfig) -> Self {
-        Self { state: RwLock::new(State::new(config)) }
+        Self::around(MemoryBackend { state: RwLock::new(State::new(config)) })
     }
+}
 
+impl MemoryBackend {
     fn read(&self) -> RwLockReadGuard<'_, State> {
         // Nothing between the steps of a change panics, so a poisoned state is sound.
         self.state.read().unwrap_or_else(PoisonError::into_inner)
@@ -86,24 +90,6 @@ impl MemoryStorage {
             state.set_header(trace);
             Ok(())
         })
-    }
-
-    /// A page: `pick` takes what it needs of a trace while the store is locked, `copy` makes a trace of that afterwards.
-    fn page<T>(
-        &self,
-        query: TraceQuery,
-        pick: impl Fn(&Header, &Entry) -> Option<T>,
-        copy: impl Fn(&T) -> FlowTrace,
-    ) -> Result<TracePage, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let window = query.window().map_err(StorageError::InvalidArgument)?;
-        // One trace more than the page holds tells whether another page follows.
-        let one_more = Window { limit: if window.limit == 0 { 0 } else { window.limit + 1 }, ..window };
-        let found = self.search(&query, one_more, pick);
-        let traces: Vec<_> = found.iter().flatten().take(window.limit).map(copy).collect();
-        let next_page_token =
-            traces.last().filter(|_| found.len() > traces.len()).map(|last| Position::of(last).token());
-        Ok(TracePage { traces, next_page_token })
     }
 
     /// What `pick` makes of the traces that match, in order, within the window.
@@ -132,13 +118,30 @@ impl MemoryStorage {
             }
         }
     }
+
+    /// What `pick` makes of the traces of a page, and the token of the next page.
+    fn find<T>(
+        &self,
+        query: &TraceQuery,
+        pick: impl Fn(&Header, &Entry) -> Option<T>,
+    ) -> Result<(Vec<T>, Option<String>), StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let window = query.window().map_err(StorageError::InvalidArgument)?;
+        // One trace more than the page holds tells whether another page follows.
+        let one_more = Window { limit: if window.limit == 0 { 0 } else { window.limit + 1 }, ..window };
+        let mut found = self.search(query, one_more, |header, entry| (header.position(), pick(header, entry)));
+        let more = found.len() > window.limit;
+        found.truncate(window.limit);
+        let token = found.last().filter(|_| more).map(|(last, _)| last.token());
+        Ok((found.into_iter().filter_map(|(_, picked)| picked).collect(), token))
+    }
 }
 
 /// Everything that matches.
 const UNBOUNDED: Window = Window { limit: usize::MAX, offset: 0, after: None };
 
 #[async_trait]
-impl StorageBackend for MemoryStorage {
+impl StorageBackend for MemoryBackend {
     async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
         trace.validate()?;
         self.put(trace)
@@ -188,11 +191,14 @@ impl StorageBackend for MemoryStorage {
     }
 
     async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        self.page(query, |_, entry| entry.snapshot(), entry::Snapshot::to_trace)
+        let (found, next_page_token) = self.find(&query, |_, entry| entry.snapshot())?;
+        Ok(TracePage { traces: found.iter().map(entry::Snapshot::to_trace).collect(), next_page_token })
     }
 
     async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        self.page(query, |header, _| Some(header.trace.clone()), |header| FlowTrace::clone(header))
+        let (found, next_page_token) = self.find(&query, |header, _| Some(header.trace.clone()))?;
+        let traces = found.iter().map(|header| FlowTrace::clone(header)).collect();
+        Ok(TracePage { traces, next_page_token })
     }
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
@@ -251,6 +257,14 @@ impl StorageBackend for MemoryStorage {
                 return Ok(deleted);
             }
         }
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        let mut deleted = 0;
+        for step in trace_ids.chunks(STEP) {
+            deleted += self.write(|state| step.iter().filter(|trace_id| state.remove(**trace_id)).count());
+        }
+        Ok(deleted as u64)
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {

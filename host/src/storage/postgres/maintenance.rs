@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinHandle;
 
-use super::connection::Server;
-use super::partition::Partitions;
+use super::connection::{Server, retried};
+use super::partition::{self, Dropped, Partitions};
 use crate::storage::StorageError;
 
 /// The next partition is there at least half an hour before its time, even with hourly ones.
@@ -59,10 +60,32 @@ pub(super) async fn drop_expired(
     if retention_days == 0 {
         return Ok(0);
     }
+    let limit = Utc::now() - TimeDelta::days(retention_days.into());
+    Ok(drop_until(server, partitions, limit).await?.partitions)
+}
+
+/// Drops the oldest partitions up to the first that has traces, of those that ended at `time` or before. The number of their
+/// traces.
+pub(super) async fn drop_oldest(
+    server: &Server,
+    partitions: &Partitions,
+    time: DateTime<Utc>,
+) -> Result<u64, StorageError> {
+    let ends = retried!(server, |connection| partition::ends(connection).await)?;
+    for end in ends.into_iter().take_while(|end| *end <= time) {
+        let traces = drop_until(server, partitions, end).await?.traces;
+        if traces > 0 {
+            return Ok(traces);
+        }
+    }
+    Ok(0)
+}
+
+async fn drop_until(server: &Server, partitions: &Partitions, time: DateTime<Utc>) -> Result<Dropped, StorageError> {
     // Of its own: a lock that a call which was given up on holds would stay with a connection of the pool.
     let mut connection = server.connect().await?;
     let dropped = async {
-        let dropped = partitions.drop_expired(&mut connection, retention_days).await?;
+        let dropped = partitions.drop_ended(&mut connection, time).await?;
         server.committed(&mut connection).await?;
         Ok(dropped)
     };

@@ -7,6 +7,7 @@ mod column;
 mod config;
 mod connection;
 mod copy;
+mod deletion;
 mod escape;
 mod event;
 mod header;
@@ -29,10 +30,9 @@ use futures::stream::BoxStream;
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use super::{StorageBackend, StorageError, StorageStats, TracePart};
-use crate::model::{
-    FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window, time,
-};
+use super::layers::metrics::Metered;
+use super::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
+use crate::model::{FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window};
 pub use config::{PartitionInterval, PostgresConfig};
 use connection::{Server, read, retried};
 use event::EventRow;
@@ -47,7 +47,10 @@ use writer::Writer;
 /// Keeps traces in a PostgreSQL database.
 ///
 /// What was acknowledged is committed: how durable that is, `synchronous_commit` and `fsync` of the server say.
-pub struct PostgresStorage {
+pub type PostgresStorage = Metered<PostgresBackend>;
+
+/// What [`PostgresStorage`] measures.
+pub struct PostgresBackend {
     server: Arc<Server>,
     writer: Writer,
     partitioned: Option<Partitioned>,
@@ -88,14 +91,15 @@ impl PostgresStorage {
             partitions,
             retention_days: config.partition_retention_days,
         });
-        Ok(Self { server, writer, partitioned })
+        Ok(Self::around(PostgresBackend { server, writer, partitioned }))
     }
 
     /// Drops the partitions that have expired, with their traces, as happens by itself every ten minutes. The number of
     /// partitions.
     pub async fn drop_expired_partitions(&self) -> Result<u64, StorageError> {
-        let Some(Partitioned { partitions, retention_days, .. }) = &self.partitioned else { return Ok(0) };
-        maintenance::drop_expired(&self.server, partitions, *retention_days).await
+        let PostgresBackend { server, partitioned, .. } = self.inner();
+        let Some(Partitioned { partitions, retention_days, .. }) = partitioned else { return Ok(0) };
+        maintenance::drop_expired(server, partitions, *retention_days).await
     }
 }
 
@@ -176,19 +180,8 @@ async fn complete(connection: &mut PgConnection, found: Vec<Found>) -> sqlx::Res
     Ok(found.into_iter().filter_map(with_events).collect())
 }
 
-/// Deletes the events of traces that this transaction has deleted.
-async fn delete_events(connection: &mut PgConnection, places: &[Place]) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM event WHERE trace = ANY($1) AND placed_at = ANY($2)")
-        .bind(places.iter().map(|place| place.sequence).collect::<Vec<_>>())
-        .bind(places.iter().map(|place| place.placed_at).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>())
-        .persistent(false)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
 #[async_trait]
-impl StorageBackend for PostgresStorage {
+impl StorageBackend for PostgresBackend {
     async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
         self.store_traces(vec![trace]).await
     }
@@ -312,44 +305,23 @@ impl StorageBackend for PostgresStorage {
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        retried!(self.server, |connection| {
-            let mut transaction = connection.begin().await?;
-            let deleted = sqlx::query("DELETE FROM trace WHERE trace_id = $1 RETURNING seq, placed_at")
-                .bind(trace_id.0)
-                .fetch_optional(&mut *transaction)
-                .await?;
-            if let Some(row) = &deleted {
-                // A statement of its own, which sees what was stored while the first one waited.
-                delete_events(&mut transaction, &[Place::read(row)?]).await?;
-            }
-            transaction.commit().await?;
-            self.server.committed(connection).await?;
-            Ok(deleted.is_some())
-        })
+        Ok(self.delete_traces(vec![trace_id]).await? > 0)
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        deletion::traces(&self.server, &trace_ids).await
     }
 
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        /// Traces that are deleted in one transaction: none holds many locks for long.
-        const AT_ONCE: i64 = 1_000;
-        let mut count = 0;
-        loop {
-            let deleted: u64 = retried!(self.server, |connection| {
-                let mut transaction = connection.begin().await?;
-                let rows = sqlx::query(include_str!("sql/delete_oldest.sql"))
-                    .bind(time::nanos(time))
-                    .bind(AT_ONCE)
-                    .fetch_all(&mut *transaction)
-                    .await?;
-                let places = rows.iter().map(Place::read).collect::<sqlx::Result<Vec<_>>>()?;
-                delete_events(&mut transaction, &places).await?;
-                transaction.commit().await?;
-                self.server.committed(connection).await?;
-                Ok(places.len() as u64)
-            })?;
-            count += deleted;
-            if deleted == 0 {
-                return Ok(count);
+        deletion::before(&self.server, time).await
+    }
+
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        match &self.partitioned {
+            Some(Partitioned { partitions, .. }) => {
+                maintenance::drop_oldest(&self.server, partitions, ended_by).await.map(Some)
             }
+            None => Ok(None),
         }
     }
 
@@ -377,6 +349,13 @@ impl StorageBackend for PostgresStorage {
                 oldest: time(3)?,
                 newest: time(4)?,
             })
+        })
+    }
+
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        read!(self.server, |connection| {
+            let bytes: i64 = sqlx::query_scalar(include_str!("sql/size.sql")).fetch_one(connection).await?;
+            Ok(StorageMetrics::unmeasured(Some(bytes.cast_unsigned())))
         })
     }
 

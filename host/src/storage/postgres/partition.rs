@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use super::PartitionInterval;
+use super::{PartitionInterval, deletion};
 use crate::model::time;
 
 const HOUR: i128 = 3_600_000_000_000;
@@ -15,9 +15,6 @@ const DAY: i128 = 24 * HOUR;
 
 /// A partition that is about to be dropped says so, so that a drop that was cut short is ended by the next.
 const EXPIRED: &str = "expired";
-
-/// Traces that are deleted in one transaction.
-const DELETED_AT_ONCE: i64 = 1_000;
 
 /// Nanoseconds since 1970, from the first to the one after the last. Wider than what a time can be, for the outermost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +119,12 @@ impl Missing {
     }
 }
 
+/// What was dropped.
+pub(super) struct Dropped {
+    pub partitions: u64,
+    pub traces: u64,
+}
+
 /// What is known of the partitions; that they are still there is for the server to say.
 pub(super) struct Partitions {
     interval: PartitionInterval,
@@ -208,12 +211,15 @@ impl Partitions {
         Ok(())
     }
 
-    /// Drops the partitions that ended `days` ago or earlier, with their traces. The number of partitions.
+    /// Drops the partitions that ended at `limit` or before, with their traces.
     ///
     /// The traces go first, so that none is seen without its events. Readers and writers are not blocked: a partition is
     /// detached concurrently, which waits for those that still use it.
-    pub(super) async fn drop_expired(&self, connection: &mut PgConnection, days: u32) -> sqlx::Result<u64> {
-        let limit = Utc::now() - TimeDelta::days(days.into());
+    pub(super) async fn drop_ended(
+        &self,
+        connection: &mut PgConnection,
+        limit: DateTime<Utc>,
+    ) -> sqlx::Result<Dropped> {
         lock(connection, "pg_advisory_lock").await?;
         let dropped = self.drop_before(connection, time::nanos(limit)).await;
         // It ends with the connection at the latest.
@@ -221,14 +227,13 @@ impl Partitions {
         dropped
     }
 
-    async fn drop_before(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
+    async fn drop_before(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<Dropped> {
         let partitions = partitions(connection).await?;
         // Where the first partition begins that stays.
         let stays = |span: &Span| span.to > i128::from(limit);
         let begins = partitions.iter().map(|(_, span, _)| *span).filter(stays).map(|span| span.from);
         let until = begins.fold(Span::around(self.interval, limit).from, i128::min);
-        delete_placed_before(connection, until).await?;
-        let mut dropped = 0;
+        let mut dropped = Dropped { partitions: 0, traces: delete_placed_before(connection, until).await? };
         for (table, _, detaching) in partitions.iter().filter(|(_, span, _)| !stays(span)) {
             let detach = if *detaching { "FINALIZE" } else { "CONCURRENTLY" };
             for statement in [
@@ -237,10 +242,10 @@ impl Partitions {
             ] {
                 sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await?;
             }
-            dropped += 1;
+            dropped.partitions += 1;
         }
         // Those that came while the others left.
-        delete_placed_before(connection, until).await?;
+        dropped.traces += delete_placed_before(connection, until).await?;
         let detached: Vec<String> =
             sqlx::query_scalar(include_str!("sql/expired.sql")).bind(EXPIRED).fetch_all(&mut *connection).await?;
         for table in detached {
@@ -251,15 +256,27 @@ impl Partitions {
     }
 }
 
-/// Deletes the traces whose partition has expired, but not their events, which go with it.
-async fn delete_placed_before(connection: &mut PgConnection, until: i128) -> sqlx::Result<()> {
+/// Deletes the traces whose partition has expired, but not their events, which go with it. The number of traces.
+async fn delete_placed_before(connection: &mut PgConnection, until: i128) -> sqlx::Result<u64> {
     let until = i64::try_from(until).unwrap_or(i64::MIN);
+    let mut count = 0;
     loop {
-        let delete = sqlx::query(include_str!("sql/delete_placed.sql")).bind(until).bind(DELETED_AT_ONCE);
-        if delete.execute(&mut *connection).await?.rows_affected() == 0 {
-            return Ok(());
+        let mut transaction = deletion::begin(connection).await?;
+        let delete = sqlx::query(include_str!("sql/delete_placed.sql")).bind(until).bind(deletion::AT_ONCE as i64);
+        let deleted = delete.execute(&mut *transaction).await?.rows_affected();
+        transaction.commit().await?;
+        if deleted == 0 {
+            return Ok(count);
         }
+        count += deleted;
     }
+}
+
+/// Where the partitions end, ascending.
+pub(super) async fn ends(connection: &mut PgConnection) -> sqlx::Result<Vec<DateTime<Utc>>> {
+    let mut ends: Vec<i128> = attached(connection).await?.iter().map(|span| span.to).collect();
+    ends.sort_unstable();
+    Ok(ends.into_iter().map(|end| DateTime::from_timestamp_nanos(i64::try_from(end).unwrap_or(i64::MAX))).collect())
 }
 
 /// Creation and expiry take turns.

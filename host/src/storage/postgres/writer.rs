@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hashlink::LruCache;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgRow;
-use sqlx::{Connection, PgConnection, Postgres, Row};
+use sqlx::postgres::PgArguments;
+use sqlx::{PgConnection, Postgres, Row};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::connection::{Server, code};
-use super::copy;
 use super::event::{self, EventRow};
 use super::header::{self, HeaderRow, Place};
 use super::partition::{Missing, Partitions};
+use super::{copy, deletion};
 use crate::model::TraceId;
 use crate::storage::StorageError;
 
@@ -238,9 +238,9 @@ impl Task {
             ensure_partitions(connection, partitions, &unknown, anew).await?;
         }
         let new = unknown.iter().filter(|(trace_id, _)| group.with_events.contains(trace_id)).collect::<Vec<_>>();
-        let statements = usize::from(!new.is_empty()) + group.events.len() + usize::from(!group.headers.is_empty());
+        let statements = group.events.len() + usize::from(!group.headers.is_empty());
         if copy || statements > 1 {
-            let mut transaction = connection.begin().await?;
+            let mut transaction = deletion::begin_writing(connection).await?;
             run(&mut transaction, group, &new, copy).await?;
             transaction.commit().await?;
         } else {
@@ -327,46 +327,24 @@ async fn run(
     new: &[&(TraceId, i64)],
     copy: bool,
 ) -> Result<(), Failure> {
-    let mut places = HashMap::new();
-    if !new.is_empty() {
-        let rows = sqlx::query(include_str!("sql/add_traces.sql"))
-            .bind(new.iter().map(|(trace_id, _)| trace_id.0).collect::<Vec<_>>())
-            .bind(new.iter().map(|(_, at)| *at).collect::<Vec<_>>())
-            .fetch_all(&mut *connection)
-            .await?;
-        add_places(&mut places, &rows)?;
-    }
     if copy {
-        let others = group.with_events.iter().filter(|trace_id| !places.contains_key(trace_id));
-        let others: Vec<Uuid> = others.map(|trace_id| trace_id.0).collect();
-        if !others.is_empty() {
-            let query = sqlx::query(include_str!("sql/get_places.sql")).bind(others);
-            add_places(&mut places, &query.fetch_all(&mut *connection).await?)?;
-        }
+        copy_events(connection, group, new).await?;
+    } else {
+        let mut new = new;
         for events in &group.events {
-            let placed = events.iter().map(|row| places.get(&row.trace_id).map(|place| (*place, *row)));
-            let mut rows: Vec<_> = placed.collect::<Option<_>>().ok_or(Failure::Overtaken)?;
-            // As all writers do, so that none waits for another in a circle.
-            rows.sort_by_key(|(place, row)| (place.sequence, row.key()));
-            copy::Rows::new(&rows).send(connection).await?;
-        }
-        return store_headers(connection, group).await;
-    }
-    for events in &group.events {
-        let mut ids: Vec<Uuid> = events.iter().map(|event| event.trace_id.0).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let expected = ids.len();
-        let query = sqlx::query(include_str!("sql/store_events.sql")).bind(ids);
-        let found: i64 = event::bind(query, events).fetch_one(&mut *connection).await?.try_get(0)?;
-        if usize::try_from(found) != Ok(expected) {
-            return Err(Failure::Overtaken);
+            let mut ids: Vec<Uuid> = events.iter().map(|event| event.trace_id.0).collect();
+            ids.extend(new.iter().map(|(trace_id, _)| trace_id.0));
+            ids.sort_unstable();
+            ids.dedup();
+            let expected = ids.len();
+            let query = bind_new(sqlx::query(include_str!("sql/store_events.sql")).bind(ids), new);
+            let found: i64 = event::bind(query, events).fetch_one(&mut *connection).await?.try_get(0)?;
+            if usize::try_from(found) != Ok(expected) {
+                return Err(Failure::Overtaken);
+            }
+            new = &[];
         }
     }
-    store_headers(connection, group).await
-}
-
-async fn store_headers(connection: &mut PgConnection, group: &Group<'_>) -> Result<(), Failure> {
     if !group.headers.is_empty() {
         let query = sqlx::query(include_str!("sql/store_traces.sql"));
         header::bind(query, &group.headers).execute(connection).await?;
@@ -374,10 +352,27 @@ async fn store_headers(connection: &mut PgConnection, group: &Group<'_>) -> Resu
     Ok(())
 }
 
-/// From rows with `seq`, `placed_at` and `trace_id`.
-fn add_places(places: &mut HashMap<TraceId, Place>, rows: &[PgRow]) -> sqlx::Result<()> {
-    for row in rows {
-        places.insert(TraceId(row.try_get(2)?), Place::read(row)?);
+async fn copy_events(connection: &mut PgConnection, group: &Group<'_>, new: &[&(TraceId, i64)]) -> Result<(), Failure> {
+    let ids: Vec<Uuid> = group.with_events.iter().map(|trace_id| trace_id.0).collect();
+    let mut places = HashMap::with_capacity(ids.len());
+    let query = bind_new(sqlx::query(include_str!("sql/get_places.sql")).bind(ids), new);
+    for row in query.fetch_all(&mut *connection).await? {
+        places.insert(TraceId(row.try_get(2)?), Place::read(&row)?);
+    }
+    for events in &group.events {
+        let placed = events.iter().map(|row| places.get(&row.trace_id).map(|place| (*place, *row)));
+        let mut rows: Vec<_> = placed.collect::<Option<_>>().ok_or(Failure::Overtaken)?;
+        // As all writers do, so that none waits for another in a circle.
+        rows.sort_by_key(|(place, row)| (place.sequence, row.key()));
+        copy::Rows::new(&rows).send(connection).await?;
     }
     Ok(())
+}
+
+type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+/// The traces that are to get a place, and where.
+fn bind_new<'q>(query: Query<'q>, new: &[&(TraceId, i64)]) -> Query<'q> {
+    let (ids, places): (Vec<Uuid>, Vec<i64>) = new.iter().map(|(trace_id, at)| (trace_id.0, *at)).unzip();
+    query.bind(ids).bind(places)
 }

@@ -23,7 +23,8 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use super::{StorageBackend, StorageError, StorageStats, TracePart};
+use super::layers::metrics::Metered;
+use super::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 use crate::model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
 pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
 use event::EventRow;
@@ -36,7 +37,10 @@ use writer::{Write, Writer};
 ///
 /// With the default settings everything acknowledged survives the death of the process; what each
 /// [`SynchronousMode`] risks when the machine loses power stands there.
-pub struct SqliteStorage {
+pub type SqliteStorage = Metered<SqliteBackend>;
+
+/// What [`SqliteStorage`] measures.
+pub struct SqliteBackend {
     readers: Pool,
     writer: Writer,
 }
@@ -60,7 +64,8 @@ impl SqliteStorage {
             let path = Path::new(&config.database_path).to_owned();
             let mut connection = connection::open(&config)?;
             schema::prepare(&mut connection, &path)?;
-            Ok(Self { writer: Writer::start(connection, path)?, readers: Pool::new(config, |_| Ok(())) })
+            let writer = Writer::start(connection, path)?;
+            Ok(Self::around(SqliteBackend { writer, readers: Pool::new(config, |_| Ok(())) }))
         })
         .await
     }
@@ -82,14 +87,17 @@ impl SqliteStorage {
         // What an earlier attempt left.
         let _ = std::fs::remove_file(&partial);
         let name = partial.to_str().ok_or_else(|| refuse(&target, &"the path is not Unicode"))?.to_owned();
-        self.readers.run(move |connection| connection.execute("VACUUM INTO ?1", [name]).map(|_| ())).await?;
+        let copy = |connection: &mut Connection| connection.execute("VACUUM INTO ?1", [name]).map(|_| ());
+        self.inner().readers.run(copy).await?;
         blocking(move || {
             let synced = std::fs::File::open(&partial).and_then(|file| file.sync_all());
             synced.and_then(|()| std::fs::rename(&partial, &target)).map_err(|error| refuse(&target, &error))
         })
         .await
     }
+}
 
+impl SqliteBackend {
     /// Runs `work` in a read transaction: on one state of the store, whatever is written meanwhile.
     async fn read<T: Send + 'static>(
         &self,
@@ -132,6 +140,9 @@ impl SqliteStorage {
     }
 }
 
+/// Traces that are deleted in one transaction, so that no writer waits long for it.
+const DELETED_AT_ONCE: usize = 100;
+
 /// A trace by its id: its sequence number and its header.
 const GET_HEADER: &str = include_str!("sql/get_header.sql");
 
@@ -156,7 +167,7 @@ fn find<T>(
 }
 
 #[async_trait]
-impl StorageBackend for SqliteStorage {
+impl StorageBackend for SqliteBackend {
     async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
         self.store_traces(vec![trace]).await
     }
@@ -249,7 +260,15 @@ impl StorageBackend for SqliteStorage {
     }
 
     async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.writer.write(Write::DeleteTrace(trace_id)).await? > 0)
+        Ok(self.writer.write(Write::DeleteTraces(vec![trace_id])).await? > 0)
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        let mut deleted = 0;
+        for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
+            deleted += self.writer.write(Write::DeleteTraces(trace_ids.to_vec())).await?;
+        }
+        Ok(deleted)
     }
 
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
@@ -272,6 +291,11 @@ impl StorageBackend for SqliteStorage {
             })
         })
         .await
+    }
+
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        let size = |connection: &Connection| connection.query_row(include_str!("sql/size.sql"), [], |row| row.get(0));
+        Ok(StorageMetrics::unmeasured(Some(self.read(size).await?)))
     }
 
     async fn flush(&self) -> Result<(), StorageError> {

@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt};
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::select::{Select, narrowed};
-use super::{SqliteStorage, event, find, header};
+use super::{SqliteBackend, event, find, header};
 use crate::model::{EventKey, Position, TraceEvent, TraceId, TraceQuery, Window};
 use crate::storage::streaming::Room;
 use crate::storage::{StorageError, TracePart};
@@ -24,7 +24,7 @@ struct Rest {
 }
 
 /// The events of a trace.
-pub(super) fn events(storage: &SqliteStorage, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+pub(super) fn events(storage: &SqliteBackend, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
     enum Place {
         Start,
         Within(Rest),
@@ -57,7 +57,7 @@ pub(super) fn events(storage: &SqliteStorage, trace_id: TraceId) -> BoxStream<'_
 }
 
 /// The traces that match, in order.
-pub(super) fn traces(storage: &SqliteStorage, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+pub(super) fn traces(storage: &SqliteBackend, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
     stream::try_unfold(Some(Place::default()), move |place| {
         let query = query.clone();
         async move {

@@ -30,7 +30,8 @@ pub(super) enum Write {
         headers: Vec<HeaderRow>,
         events: Vec<EventRow>,
     },
-    DeleteTrace(TraceId),
+    /// So many that no one waits long for it.
+    DeleteTraces(Vec<TraceId>),
     /// Nanoseconds since the epoch, exclusive.
     DeleteBefore(i64),
     /// Nothing; finds out whether the file can be written.
@@ -112,7 +113,7 @@ impl Thread {
                             checkpoint.get_or_insert_with(|| self.checkpoint(connection)).clone().map(|()| count)
                         }
                         write => {
-                            deleted |= matches!(write, Write::DeleteTrace(_) | Write::DeleteBefore(_));
+                            deleted |= matches!(write, Write::DeleteTraces(_) | Write::DeleteBefore(_));
                             Ok(count)
                         }
                     };
@@ -170,13 +171,16 @@ impl Thread {
                 headers.iter().try_for_each(|header| self.store_header(transaction, header))?;
                 Ok(0)
             }
-            Write::DeleteTrace(trace_id) => {
-                let sequence = transaction
-                    .prepare_cached("SELECT seq FROM trace WHERE trace_id = ?1")?
-                    .query_row([trace_id.0.as_bytes()], |row| row.get(0))
-                    .optional()?;
-                self.sequences.remove(trace_id);
-                sequence.map_or(Ok(0), |sequence| delete(transaction, sequence))
+            Write::DeleteTraces(trace_ids) => {
+                let mut find = transaction.prepare_cached("SELECT seq FROM trace WHERE trace_id = ?1")?;
+                let mut deleted = 0;
+                for trace_id in trace_ids {
+                    self.sequences.remove(trace_id);
+                    if let Some(sequence) = find.query_row([trace_id.0.as_bytes()], |row| row.get(0)).optional()? {
+                        deleted += delete(transaction, sequence)?;
+                    }
+                }
+                Ok(deleted)
             }
             Write::DeleteBefore(time) => {
                 let old = transaction

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
 use crate::plugin::PluginBackend;
-use crate::storage::{StorageBackend, StorageError, StorageStats, TracePart};
+use crate::storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 use crate::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 
 /// The traces that were written, over all stores of a run.
@@ -23,10 +23,7 @@ impl Written {
     /// Deletes all of them, and nothing else.
     pub(super) async fn delete_from(&self, store: &PluginBackend) -> Result<(), StorageError> {
         let ids = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for id in ids {
-            store.delete_trace(id).await?;
-        }
-        Ok(())
+        store.delete_traces(ids.into_iter().collect()).await.map(drop)
     }
 }
 
@@ -95,10 +92,6 @@ impl StorageBackend for Remembering {
         self.store.headerless_traces(after, limit).await
     }
 
-    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
-        self.store.retention_horizon()
-    }
-
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
         self.store.count_traces(query).await
     }
@@ -107,8 +100,20 @@ impl StorageBackend for Remembering {
         self.store.delete_trace(trace_id).await
     }
 
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        self.store.delete_traces(trace_ids).await
+    }
+
     async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
         self.store.delete_before(time).await
+    }
+
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        self.store.drop_oldest_part(ended_by).await
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        self.store.retention_horizon()
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -121,6 +126,10 @@ impl StorageBackend for Remembering {
 
     async fn health_check(&self) -> Result<(), StorageError> {
         self.store.health_check().await
+    }
+
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        self.store.get_metrics().await
     }
 
     fn warnings(&self) -> Vec<String> {

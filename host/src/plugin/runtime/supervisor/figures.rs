@@ -1,8 +1,8 @@
 //! What a plugin did and how long it took.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::plugin::function::Function;
 use crate::plugin::runtime::pool::FailureKind;
+pub use crate::storage::layers::metrics::LatencyBucket;
+use crate::storage::layers::metrics::{Durations, buckets, histogram};
 
 /// Figures of a plugin since the process started. All of its versions and instances add to the same.
 #[derive(Default)]
@@ -33,28 +35,19 @@ pub(in crate::plugin) struct Figures {
     durations: [Durations; Function::ALL.len()],
 }
 
-/// How long the calls of a function took, in nanoseconds; nothing until the first.
-#[derive(Default)]
-struct Durations(Mutex<Option<Histogram<u64>>>);
-
-/// From a nanosecond to ten minutes, to two digits: some 30 KiB.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 600_000_000_000, 2).expect("the bounds are in order")
-}
-
 impl Figures {
     pub(super) fn called(&self, function: Function, took: Duration) {
-        self.durations[function as usize].add(took);
+        self.durations[function as usize].record(took);
     }
 
     /// An instance was made.
     pub(in crate::plugin) fn made(&self, took: Duration) {
-        self.making.add(took);
+        self.making.record(took);
     }
 
     /// An instance was opened.
     pub(in crate::plugin) fn opened(&self, took: Duration) {
-        self.opening.add(took);
+        self.opening.record(took);
     }
 
     pub(super) fn failed(&self, kind: FailureKind) {
@@ -84,12 +77,12 @@ impl Figures {
 
     /// How long it took to make instances.
     pub(super) fn making(&self) -> PluginCalls {
-        self.making.calls()
+        PluginCalls::recorded(&self.making)
     }
 
     /// How long it took instances to open.
     pub(super) fn opening(&self) -> PluginCalls {
-        self.opening.calls()
+        PluginCalls::recorded(&self.opening)
     }
 
     /// How often each function that was called was, and how long that took.
@@ -105,32 +98,11 @@ impl Figures {
     pub(super) fn all(&self) -> PluginCalls {
         let mut all = histogram();
         for durations in &self.durations {
-            if let Some(durations) = &*durations.lock() {
-                // The same bounds, so it has room.
-                all += durations;
-            }
+            durations.add_to(&mut all);
         }
         PluginCalls::of(&all)
     }
 }
-
-impl Durations {
-    fn add(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.lock().get_or_insert_with(histogram).saturating_record(nanos.max(1));
-    }
-
-    fn calls(&self) -> PluginCalls {
-        self.lock().as_ref().map(PluginCalls::of).unwrap_or_default()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Histogram<u64>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Upper bounds of the buckets that durations are counted in, in seconds.
-const BUCKETS: [f64; 12] = [0.000_01, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// What became of a plugin's calls that did not do their work.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,10 +139,13 @@ pub struct PluginCalls {
 }
 
 impl PluginCalls {
+    fn recorded(durations: &Durations) -> Self {
+        durations.lock().as_ref().map(Self::of).unwrap_or_default()
+    }
+
     fn of(durations: &Histogram<u64>) -> Self {
         let seconds = |nanos: u64| nanos as f64 / 1e9;
         let quantile = |quantile| seconds(durations.value_at_quantile(quantile));
-        let within = |le: f64| LatencyBucket { le, count: durations.count_between(0, (le * 1e9) as u64) };
         Self {
             calls: durations.len(),
             p50: quantile(0.5),
@@ -178,18 +153,9 @@ impl PluginCalls {
             p99: quantile(0.99),
             max: seconds(durations.max()),
             sum: durations.mean() * durations.len() as f64 / 1e9,
-            buckets: BUCKETS.into_iter().map(within).collect(),
+            buckets: buckets(durations),
         }
     }
-}
-
-/// How many calls took no longer than a bound.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct LatencyBucket {
-    /// The bound, in seconds.
-    pub le: f64,
-    /// The calls, those of smaller buckets included.
-    pub count: u64,
 }
 
 #[cfg(test)]

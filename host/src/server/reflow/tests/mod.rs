@@ -20,7 +20,7 @@ use super::{MAX_MESSAGE_BYTES, TracingRequest, TracingResponse};
 use crate::config::OpenStorage;
 use crate::ingest::SubscriptionFilters;
 use crate::ingest::gated::Gated;
-use crate::server::{ServeError, serve};
+use crate::server::{ServeError, Upkeep, serve};
 use crate::storage::StorageBackend;
 use crate::{
     ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceEventData, TraceEventType, TraceId, TraceQuery,
@@ -46,7 +46,8 @@ impl Server {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let ended = tokio::spawn(serve(listener, OpenStorage::new("gated", storage.clone()), shutdown));
+        let opened = OpenStorage::new("gated", storage.clone());
+        let ended = tokio::spawn(serve(listener, opened, Upkeep::default(), shutdown));
         Self { url, storage, stop: Some(stop), ended }
     }
 

@@ -1,6 +1,6 @@
 use chrono::DateTime;
 
-use super::super::case::cases;
+use super::super::case::{cases, ensure};
 use super::super::compare::same;
 use super::super::{Outcome, Store};
 use super::sample::{at, at_second, event, event_of, store_each, trace, trace_id, with_events};
@@ -11,6 +11,7 @@ cases! { "counting":
     a_count_obeys_the_predicates => "count_traces counts what query_traces finds.",
     more_traces_than_a_page_holds_are_counted => "A count is exact, however many match.",
     versions_are_distinct_and_ascending => "flow_versions gives each version of that flow once, ascending.",
+    the_size_is_told_where_stats_tell_it => "get_metrics tells a size where stats does.",
     stats_tell_what_is_stored => "stats counts traces and events and tells the earliest and the latest start.",
 }
 
@@ -66,6 +67,15 @@ async fn versions_are_distinct_and_ascending(store: &Store) -> Outcome {
     same("the versions", &store.flow_versions(FlowId::new("billing")).await?, &ascending.to_vec())?;
     same("of the other flow", &store.flow_versions(FlowId::new("Billing")).await?, &vec![version(7, 0, None)])?;
     same("of an unknown flow", &store.flow_versions(FlowId::new("bill")).await?, &Vec::new())
+}
+
+async fn the_size_is_told_where_stats_tell_it(store: &Store) -> Outcome {
+    store.store_trace(with_events(trace(1), (0..100).map(event))).await?;
+    let (stats, metrics) = (store.stats().await?, store.get_metrics().await?);
+    same("get_metrics().storage_bytes.is_some()", &metrics.storage_bytes.is_some(), &stats.bytes.is_some())?;
+    ensure!(metrics.storage_bytes != Some(0), "expected a size of what is stored, found none");
+    ensure!(metrics.storage_size_mb.is_nan() == stats.bytes.is_none(), "expected the same in MB, found {metrics:?}");
+    Ok(())
 }
 
 async fn stats_tell_what_is_stored(store: &Store) -> Outcome {

@@ -3,8 +3,8 @@ use chrono::{DateTime, Utc};
 use super::super::case::{cases, ensure};
 use super::super::compare::same;
 use super::super::{Failure, Outcome, Store};
-use super::sample::{at, event, event_of, finds, holds, store_each, trace, trace_id, with_events};
-use crate::model::{FlowId, FlowTrace, TraceQuery};
+use super::sample::{at, at_second, event, event_of, finds, holds, store_each, trace, trace_id, with_events};
+use crate::model::{FlowId, FlowTrace, TraceEvent, TraceQuery};
 use crate::storage::StorageError;
 
 cases! { "deletion":
@@ -13,8 +13,10 @@ cases! { "deletion":
     events_without_a_header_are_deleted_too [Deletion] => "delete_trace deletes the events of a trace whose header is not stored.",
     a_deleted_trace_may_be_stored_again [Deletion] => "Deletion leaves no mark: what is stored later is all there is.",
     deletion_leaves_the_other_traces_alone [Deletion] => "delete_trace deletes that trace only.",
+    several_traces_are_deleted_at_once [Deletion] => "delete_traces is delete_trace for each, and counts those that there were.",
     what_started_before_a_time_is_deleted [Deletion] => "delete_before deletes what started before, strictly, with its events, and counts it.",
     more_traces_than_a_page_holds_are_deleted [Deletion] => "delete_before is complete, however many there are.",
+    what_is_dropped_wholesale_started_before_the_time => "drop_oldest_part touches nothing that started at the time or later, and counts what it drops.",
     any_time_may_bound_a_deletion [Deletion] => "delete_before takes any time, also those that no trace can have.",
     events_without_a_header_have_not_started [Deletion] => "delete_before is about traces with a start.",
     deletion_amid_reading_disturbs_no_reader [Deletion] => "A read during a deletion finds the trace or what is left of it, and never fails.",
@@ -67,6 +69,17 @@ async fn deletion_leaves_the_other_traces_alone(store: &Store) -> Outcome {
     finds(store, "every trace", TraceQuery::default(), &[&other]).await
 }
 
+async fn several_traces_are_deleted_at_once(store: &Store) -> Outcome {
+    store.store_traces((0..250).map(|number| with_events(trace(number), [event(number)])).collect()).await?;
+    store.store_event(trace_id(250), event(1)).await?;
+    let ids = (0..240).chain([250, 251, 1]).map(trace_id).collect();
+    same("delete_traces", &store.delete_traces(ids).await?, &241)?;
+    same("count_traces", &store.count_traces(TraceQuery::default()).await?, &10)?;
+    same("get_events", &store.get_events(trace_id(250)).await?, &Vec::new())?;
+    holds(store, with_events(trace(245), [event(245)])).await?;
+    same("delete_traces of none", &store.delete_traces(Vec::new()).await?, &0)
+}
+
 async fn what_started_before_a_time_is_deleted(store: &Store) -> Outcome {
     let started = |nanos: u32| FlowTrace { start_time: at(nanos.into()), ..with_events(trace(nanos), [event(nanos)]) };
     store_each(store, &[started(1), started(2), started(3), started(4)]).await?;
@@ -83,6 +96,25 @@ async fn more_traces_than_a_page_holds_are_deleted(store: &Store) -> Outcome {
     store.store_traces(old.chain(new).collect()).await?;
     same("delete_before", &store.delete_before(at(1)).await?, &250)?;
     same("count_traces", &store.count_traces(TraceQuery::default()).await?, &150)
+}
+
+async fn what_is_dropped_wholesale_started_before_the_time(store: &Store) -> Outcome {
+    const DAY: i64 = 86_400;
+    let started = |day: u32| {
+        let start_time = at_second(i64::from(day) * DAY);
+        FlowTrace { start_time, ..with_events(trace(day), [TraceEvent { timestamp: start_time, ..event(day) }]) }
+    };
+    store.store_traces((0..60).map(started).collect()).await?;
+    let mut dropped = 0;
+    while let Some(traces @ 1..) = store.drop_oldest_part(at_second(40 * DAY)).await? {
+        dropped += traces;
+        same("count_traces", &store.count_traces(TraceQuery::default()).await?, &(60 - dropped))?;
+    }
+    ensure!(dropped <= 40, "expected at most the 40 traces of before, found {dropped} dropped");
+    for day in [40, 41, 59] {
+        holds(store, started(day)).await?;
+    }
+    Ok(())
 }
 
 async fn any_time_may_bound_a_deletion(store: &Store) -> Outcome {
@@ -122,6 +154,8 @@ async fn deletion_amid_reading_disturbs_no_reader(store: &Store) -> Outcome {
                     if last.is_none() && traces.len() == 1 {
                         return Ok::<_, Failure>(traces);
                     }
+                    // A store that answers at once must not keep its own tasks from running.
+                    tokio::task::yield_now().await;
                 }
             })
         })
@@ -139,6 +173,7 @@ async fn what_cannot_delete_says_so(store: &Store) -> Outcome {
     store.store_trace(trace(1)).await?;
     let answers = [
         ("delete_trace", store.delete_trace(trace_id(1)).await.map(drop)),
+        ("delete_traces", store.delete_traces(vec![trace_id(1)]).await.map(drop)),
         ("delete_before", store.delete_before(DateTime::<Utc>::MAX_UTC).await.map(drop)),
     ];
     for (call, answer) in answers {

@@ -8,6 +8,7 @@ use crate::storage::StorageError;
 
 cases! { "paging":
     pages_give_every_trace_once => "Following the tokens gives every trace once, in order, complete with its events.",
+    pages_of_headers_are_pages_without_events => "query_headers gives what query_page gives, without the events.",
     pages_of_tied_traces_give_every_trace_once => "Ties in start_time are no place to lose or repeat a trace.",
     the_last_page_has_no_token => "A page says whether more follows it.",
     pages_hold_what_matches_only => "A token goes on with the predicates that it was given for.",
@@ -48,6 +49,31 @@ async fn pages_give_every_trace_once(store: &Store) -> Outcome {
             same_traces(format!("pages of {limit}, {order:?}"), &paged, &in_order(traces.clone(), order))?;
         }
     }
+    Ok(())
+}
+
+async fn pages_of_headers_are_pages_without_events(store: &Store) -> Outcome {
+    let traces: Vec<_> = (0..23).map(|number| with_events(trace(number), [event_of(number, "parser")])).collect();
+    store.store_traces(traces).await?;
+    for order in ORDERS {
+        let of_actor = TraceQuery { actor_filter: Some("parser".into()), ..pages_of(5, order) };
+        let (mut query, mut headers) = (of_actor.clone(), Vec::new());
+        loop {
+            let page = store.query_headers(query.clone()).await?;
+            ensure!(page.traces.len() <= 5, "a page of {} headers; the limit was 5", page.traces.len());
+            headers.extend(page.traces);
+            match page.next_page_token {
+                Some(token) => query.page_token = Some(token),
+                None => break,
+            }
+        }
+        let traces = all_pages(&**store, of_actor).await?;
+        let expected: Vec<_> = traces.into_iter().map(|trace| FlowTrace { events: Vec::new(), ..trace }).collect();
+        same_traces(format!("the headers, {order:?}"), &headers, &expected)?;
+    }
+    let wrong = TraceQuery { page_token: Some("no token".into()), ..TraceQuery::default() };
+    let answer = store.query_headers(wrong).await;
+    ensure!(matches!(answer, Err(StorageError::InvalidArgument(_))), "expected InvalidArgument, found {answer:?}");
     Ok(())
 }
 

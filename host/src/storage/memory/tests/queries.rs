@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
-use crate::model::{ExecutionId, SortOrder};
+use crate::model::{ExecutionId, Position, SortOrder};
 
 const TRACES: usize = 10_000;
 const FLOWS: usize = 100;
@@ -32,7 +32,7 @@ async fn filled() -> (MemoryStorage, Vec<FlowTrace>) {
 
 /// The page, and how many traces were looked at for it.
 async fn looked_at(storage: &MemoryStorage, query: &TraceQuery) -> (TracePage, usize) {
-    let looked_at = || storage.read().looked_at.load(Relaxed);
+    let looked_at = || storage.inner().read().looked_at.load(Relaxed);
     let before = looked_at();
     let page = storage.query_page(query.clone()).await.unwrap();
     (page, looked_at() - before)

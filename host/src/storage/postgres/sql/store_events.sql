@@ -1,7 +1,19 @@
--- Of the traces in $1 it stores the events of those that are there, and says how many these are. The lock keeps anyone from
--- deleting them until this is committed. All writers insert in the same order, so that none waits for another in a circle.
-WITH place AS MATERIALIZED (
+-- Of the traces in $1 it stores the events of those that are there, and says how many these are. Those of which nothing is
+-- known yet ($2) get a place first, at the times in $3. The lock keeps anyone from deleting them until this is committed. One
+-- that another writer adds meanwhile is not found. All writers insert in the same order, so that none waits for another in a
+-- circle.
+WITH added AS (
+    INSERT INTO trace (trace_id, placed_at)
+    SELECT trace_id, placed_at FROM unnest($2::uuid[], $3::bigint[]) AS new (trace_id, placed_at)
+    ORDER BY trace_id
+    ON CONFLICT DO NOTHING
+    RETURNING trace_id, seq, placed_at
+), found AS MATERIALIZED (
     SELECT trace_id, seq, placed_at FROM trace WHERE trace_id = ANY($1) ORDER BY trace_id FOR KEY SHARE
+), place AS MATERIALIZED (
+    SELECT trace_id, seq, placed_at FROM added
+    UNION ALL
+    SELECT trace_id, seq, placed_at FROM found
 ), stored AS (
     INSERT INTO event (
         trace, placed_at, event_id, occurred_at, kind, actor, to_actor, to_port, port, error,
@@ -16,18 +28,18 @@ WITH place AS MATERIALIZED (
         attributes, parent_event_id, root_event_id, dependency_chain, span_uuid, span_text
     FROM (
         SELECT
-            unnest($2::uuid[]) AS trace_id, unnest($3::uuid[]) AS event_id, unnest($4::bigint[]) AS occurred_at,
-            unnest($5::text[]) AS kind, unnest($6::text[]) AS actor, unnest($7::text[]) AS to_actor,
-            unnest($8::text[]) AS to_port, unnest($9::text[]) AS port, unnest($10::text[]) AS error,
-            unnest($11::text[]) AS message_type, unnest($12::bigint[]) AS message_size,
-            unnest($13::text[]) AS message_checksum, unnest($14::bytea[]) AS message_data,
-            unnest($15::text[]) AS state_kind, unnest($16::bytea[]) AS state_before,
-            unnest($17::bytea[]) AS state_after, unnest($18::bigint[]) AS execution_time_ns,
-            unnest($19::bigint[]) AS memory_usage_bytes, unnest($20::real[]) AS cpu_usage_percent,
-            unnest($21::bigint[]) AS queue_depth, unnest($22::double precision[]) AS throughput,
-            unnest($23::text[]) AS attributes, unnest($24::uuid[]) AS parent_event_id,
-            unnest($25::uuid[]) AS root_event_id, unnest($26::bytea[]) AS dependency_chain,
-            unnest($27::uuid[]) AS span_uuid, unnest($28::text[]) AS span_text
+            unnest($4::uuid[]) AS trace_id, unnest($5::uuid[]) AS event_id, unnest($6::bigint[]) AS occurred_at,
+            unnest($7::text[]) AS kind, unnest($8::text[]) AS actor, unnest($9::text[]) AS to_actor,
+            unnest($10::text[]) AS to_port, unnest($11::text[]) AS port, unnest($12::text[]) AS error,
+            unnest($13::text[]) AS message_type, unnest($14::bigint[]) AS message_size,
+            unnest($15::text[]) AS message_checksum, unnest($16::bytea[]) AS message_data,
+            unnest($17::text[]) AS state_kind, unnest($18::bytea[]) AS state_before,
+            unnest($19::bytea[]) AS state_after, unnest($20::bigint[]) AS execution_time_ns,
+            unnest($21::bigint[]) AS memory_usage_bytes, unnest($22::real[]) AS cpu_usage_percent,
+            unnest($23::bigint[]) AS queue_depth, unnest($24::double precision[]) AS throughput,
+            unnest($25::text[]) AS attributes, unnest($26::uuid[]) AS parent_event_id,
+            unnest($27::uuid[]) AS root_event_id, unnest($28::bytea[]) AS dependency_chain,
+            unnest($29::uuid[]) AS span_uuid, unnest($30::text[]) AS span_text
     ) AS new
     JOIN place USING (trace_id)
     ORDER BY place.seq, occurred_at, event_id

@@ -1,0 +1,57 @@
+use std::time::Duration;
+
+use anyhow::bail;
+
+use super::output;
+use super::store::{Store, open_source};
+use super::time::parse_duration;
+use crate::config::RetentionConfig;
+use crate::upkeep::retention;
+
+/// Delete what is too old or too much, the oldest first
+///
+/// Without a bound, those of [storage.retention] in the configuration hold. A trace that is being written is left alone.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    store: Store,
+    /// Delete traces that started longer ago: 12h, 30d
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    older_than: Option<Duration>,
+    /// Keep so many traces
+    #[arg(long, value_name = "N")]
+    max_traces: Option<u64>,
+    /// Delete until the store takes up no more than so many MiB
+    #[arg(long, value_name = "N")]
+    max_size_mb: Option<u64>,
+    /// Delete nothing; say what would be deleted
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let (url, config) = args.store.describe()?;
+    let mut config = url.choose(config);
+    if args.older_than.is_some() || args.max_traces.is_some() || args.max_size_mb.is_some() {
+        config.storage.retention = RetentionConfig {
+            max_age: args.older_than,
+            max_traces: args.max_traces,
+            max_size_mb: args.max_size_mb,
+            ..RetentionConfig::default()
+        };
+    }
+    let policy = config.storage.retention.policy();
+    if policy.keeps_everything() {
+        bail!(
+            "nothing says what is to be deleted: give --older-than, --max-traces or --max-size-mb, or set a bound in \
+             [storage.retention] of the configuration"
+        );
+    }
+    config.check_retention()?;
+    let storage = open_source(&config, &url).await?;
+    retention::check(&*storage, &policy).await?;
+    let report = retention::retain(&*storage, &policy, args.dry_run).await?;
+    storage.close().await?;
+    let done = if args.dry_run { "would delete" } else { "deleted" };
+    Ok(output::print(|out| writeln!(out, "{done} {report}"))?)
+}

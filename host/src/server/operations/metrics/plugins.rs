@@ -1,0 +1,209 @@
+//! The figures of plugins.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::each_alone;
+use crate::plugin::{Figure, PluginCalls, PluginReport};
+
+/// The plugins at work.
+#[derive(Debug)]
+pub struct Plugins(pub Vec<PluginReport>);
+
+/// A figure of a plugin under one name, by the values of one more label.
+type Labelled = Vec<(&'static str, u64)>;
+
+impl Collector for Plugins {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.durations(&mut encoder)?;
+        self.counters(&mut encoder, "plugin_errors", "Calls that did not do their work", Some("kind"), |plugin| {
+            let errors = &plugin.errors;
+            vec![
+                ("trapped", errors.trapped),
+                ("timed_out", errors.timed_out),
+                ("busy", errors.busy),
+                ("refused", errors.refused),
+                ("paused", errors.paused),
+            ]
+        })?;
+        let one = |number| vec![("", number)];
+        self.counters(&mut encoder, "plugin_retries", "Calls that were tried a second time", None, |plugin| {
+            one(plugin.retries)
+        })?;
+        let help = "Instances that were thrown away, since they trapped or their time was up";
+        self.counters(&mut encoder, "plugin_restarts", help, None, |plugin| one(plugin.restarts))?;
+        let help = "Instances that were ended after a call, since their memory had grown";
+        self.counters(&mut encoder, "plugin_recycled", help, None, |plugin| one(plugin.instances_recycled))?;
+        self.counters(
+            &mut encoder,
+            "plugin_reloads",
+            "New versions, by what became of them",
+            Some("result"),
+            |plugin| vec![("ok", plugin.reloads), ("failed", plugin.failed_reloads)],
+        )?;
+        self.gauges(&mut encoder, "plugin_instances", "Instances now", Some("state"), |plugin| {
+            vec![("busy", plugin.instances_busy as u64), ("idle", plugin.instances_idle as u64)]
+        })?;
+        self.gauges(&mut encoder, "plugin_memory_bytes", "Linear memory of all instances", None, |plugin| {
+            one(plugin.memory_bytes as u64)
+        })?;
+        self.gauges(
+            &mut encoder,
+            "plugin_called",
+            "1 while the plugin is called, 0 while it is left alone",
+            None,
+            |plugin| one(plugin.called.into()),
+        )?;
+        let help = "1 when the compiled code of the version at work came from the cache";
+        self.gauges(&mut encoder, "plugin_compiled_code_cached", help, None, |plugin| {
+            one(plugin.compiled_code_from_cache.into())
+        })
+    }
+}
+
+/// What a plugin tells of itself.
+#[derive(Debug)]
+pub struct Own {
+    pub plugin: String,
+    pub figures: Vec<(String, Figure)>,
+}
+
+impl Collector for Own {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let labels = [("plugin", self.plugin.as_str())];
+        for (name, figure) in &self.figures {
+            // Beside the host's figures of the plugin, whatever it calls its own.
+            let name = format!("plugin_custom_{name}");
+            let kind = match figure {
+                Figure::Count(_) => MetricType::Counter,
+                Figure::Gauge(_) => MetricType::Gauge,
+                Figure::Distribution(_) => MetricType::Histogram,
+            };
+            let mut family = encoder.encode_descriptor(&name, "Told by the plugin itself", None, kind)?;
+            let mut metric = family.encode_family(&labels)?;
+            match figure {
+                Figure::Count(count) => metric.encode_counter::<NoLabelSet, _, f64>(count, None)?,
+                Figure::Gauge(value) => metric.encode_gauge(value)?,
+                Figure::Distribution(observed) => {
+                    let buckets = each_alone(observed.buckets(), observed.count);
+                    metric.encode_histogram::<NoLabelSet>(observed.sum, observed.count, &buckets, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn histogram(encoder: &mut MetricEncoder<'_>, calls: &PluginCalls) -> fmt::Result {
+    let PluginCalls { calls, sum, buckets, .. } = calls;
+    let buckets = each_alone(buckets.iter().map(|bucket| (bucket.le, bucket.count)), *calls);
+    encoder.encode_histogram::<NoLabelSet>(*sum, *calls, &buckets, None)
+}
+
+impl Plugins {
+    fn durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "How long calls took, by function of the contract";
+        let mut family =
+            encoder.encode_descriptor("plugin_call_duration_seconds", help, None, MetricType::Histogram)?;
+        for plugin in &self.0 {
+            for (function, calls) in &plugin.functions {
+                let labels = [("plugin", plugin.name.as_str()), ("function", function.as_str())];
+                histogram(&mut family.encode_family(&labels)?, calls)?;
+            }
+        }
+        let help = "How long it took to make an instance, and how long it then took to open";
+        let mut family =
+            encoder.encode_descriptor("plugin_instance_start_seconds", help, None, MetricType::Histogram)?;
+        for plugin in &self.0 {
+            for (step, calls) in [("make", &plugin.making), ("open", &plugin.opening)] {
+                let labels = [("plugin", plugin.name.as_str()), ("step", step)];
+                histogram(&mut family.encode_family(&labels)?, calls)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn counters(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        label: Option<&'static str>,
+        of: impl Fn(&PluginReport) -> Labelled,
+    ) -> fmt::Result {
+        self.each(encoder, (name, help, MetricType::Counter), label, of, ConstCounter::new)
+    }
+
+    fn gauges(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        label: Option<&'static str>,
+        of: impl Fn(&PluginReport) -> Labelled,
+    ) -> fmt::Result {
+        self.each(encoder, (name, help, MetricType::Gauge), label, of, ConstGauge::new)
+    }
+
+    fn each<M: EncodeMetric>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help, kind): (&str, &str, MetricType),
+        label: Option<&'static str>,
+        of: impl Fn(&PluginReport) -> Labelled,
+        metric: impl Fn(u64) -> M,
+    ) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+        for plugin in &self.0 {
+            for (value, number) in of(plugin) {
+                let mut labels = vec![("plugin", plugin.name.as_str())];
+                labels.extend(label.map(|label| (label, value)));
+                metric(number).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::plugin::{LatencyBucket, PluginErrors};
+
+    #[test]
+    fn a_report_becomes_figures_that_prometheus_reads() {
+        let buckets = vec![LatencyBucket { le: 0.001, count: 2 }, LatencyBucket { le: 0.01, count: 5 }];
+        let calls = PluginCalls { calls: 6, sum: 1.5, buckets, ..PluginCalls::default() };
+        let report = PluginReport {
+            name: "my \"plugin\"".into(),
+            called: true,
+            functions: [("store-events".to_owned(), calls)].into(),
+            errors: PluginErrors { trapped: 3, ..PluginErrors::default() },
+            memory_bytes: 65_536,
+            ..PluginReport::default()
+        };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Plugins(vec![report])));
+        let mut text = String::new();
+        text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"plugin_call_duration_seconds_bucket{le="0.001",plugin="my \"plugin\"",function="store-events"} 2"#,
+            r#"plugin_call_duration_seconds_bucket{le="0.01",plugin="my \"plugin\"",function="store-events"} 5"#,
+            r#"plugin_call_duration_seconds_bucket{le="+Inf",plugin="my \"plugin\"",function="store-events"} 6"#,
+            r#"plugin_call_duration_seconds_count{plugin="my \"plugin\"",function="store-events"} 6"#,
+            r#"plugin_errors_total{plugin="my \"plugin\"",kind="trapped"} 3"#,
+            r#"plugin_memory_bytes{plugin="my \"plugin\""} 65536"#,
+            r#"plugin_called{plugin="my \"plugin\""} 1"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
+        }
+    }
+}
