@@ -1,6 +1,6 @@
 //! Deleting: the server masks the rows at once and removes them when it merges.
 
-use chrono::{DateTime, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 
 use super::connection::Server;
 use super::literal;
@@ -29,30 +29,6 @@ pub(super) async fn traces(server: &Server, trace_ids: &[TraceId]) -> Result<u64
             delete(server, &which).await?;
         }
         count += found;
-    }
-    Ok(count)
-}
-
-/// Deletes the traces that started on the oldest day of any, if that day ended at `ended_by` or before, and has the disk given
-/// back. How many there were.
-pub(super) async fn oldest_day(server: &Server, ended_by: DateTime<Utc>) -> Result<u64, StorageError> {
-    let tables = &server.tables;
-    let oldest = format!(
-        "SELECT minOrNull(start) FROM \
-         (SELECT toUnixTimestamp64Nano(argMax(start_time, stored_at)) AS start FROM {} GROUP BY trace_id)",
-        tables.traces
-    );
-    let Some(oldest) = server.row::<Option<i64>>(&oldest).await? else { return Ok(0) };
-    let day = DateTime::from_timestamp_nanos(oldest).date_naive();
-    let Some(next_day) = day.succ_opt().map(|next| next.and_time(NaiveTime::MIN).and_utc()) else { return Ok(0) };
-    if next_day > ended_by {
-        return Ok(0);
-    }
-    let count = before(server, next_day).await?;
-    for table in ["traces", "trace_lookup", "events"] {
-        // Rows that are only masked take up their place until the server happens to merge them.
-        let stored = tables.stored(table);
-        server.execute(&format!("ALTER TABLE {stored} APPLY DELETED MASK SETTINGS mutations_sync = 2")).await?;
     }
     Ok(count)
 }

@@ -5,7 +5,7 @@
 //! tell how many there were, and not health checks, which are to tell how things stand.
 //!
 //! The pause before an attempt doubles from one to the next and is jittered, so that those who failed together don't come
-//! back together. A [budget](budget::Budget) bounds the retries of all calls.
+//! back together. A budget bounds the retries of all calls.
 //!
 //! It goes around the [time limit](super::timeout), which bounds each attempt. A `spool` takes its place: that knows better what
 //! to do while a backend is away. A write is copied so that it can be repeated, which is some percent of what storing it takes;
