@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use reflow_tracing::TraceId;
 use reflow_tracing::storage::{SqliteConfig, SqliteStorage, StorageBackend};
+use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
@@ -29,6 +30,8 @@ impl BareSqlite {
     /// In a file of the backend's.
     pub fn open(file: &Path) -> Result<Self> {
         let connection = Connection::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+        // What the backend gains by settings, the floor has too.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let cache_kib = u64::from(SqliteConfig::default().cache_size_mb) * 1024;
         connection.execute_batch(&format!("PRAGMA synchronous = normal; PRAGMA cache_size = -{cache_kib}"))?;
         Ok(Self { connection })

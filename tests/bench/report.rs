@@ -98,7 +98,7 @@ impl Report {
         };
         let spread = match &floor {
             Some((_, ratios)) if ratios.len() > 1 => {
-                format!(" ({:.2}..{:.2})", ratios[0], ratios[ratios.len() - 1])
+                format!(" ({}..{})", times(ratios[0]), times(ratios[ratios.len() - 1]))
             }
             _ => String::new(),
         };
@@ -107,7 +107,7 @@ impl Report {
             path.floor,
             &path.unit.tell(measured),
             &floor.map_or("-".into(), |(floor, _)| path.unit.tell(floor)),
-            &ratio.map_or("-".into(), |ratio| format!("{ratio:.2}{spread}")),
+            &ratio.map_or("-".into(), |ratio| format!("{}{spread}", times(ratio))),
             &wanted,
             reached.map_or("-", |reached| if reached { "yes" } else { "no" }),
         ]);
@@ -142,6 +142,11 @@ fn rate(each_second: f64) -> String {
         many if many >= 1e3 => format!("{:.0} k/s", many / 1e3),
         few => format!("{few:.0} /s"),
     }
+}
+
+/// A ratio, with two digits that say something.
+fn times(ratio: f64) -> String {
+    if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
 fn time(seconds: f64) -> String {

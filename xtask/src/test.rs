@@ -57,7 +57,10 @@ pub fn build_host() -> Result<()> {
 
 fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("\n== {name}");
-    work().with_context(|| format!("the step `{name}` failed"))
+    let start = Instant::now();
+    let outcome = work().with_context(|| format!("the step `{name}` failed"))?;
+    println!("{name}: {} s", start.elapsed().as_secs());
+    Ok(outcome)
 }
 
 fn no_engine_in_the_library_alone() -> Result<()> {

@@ -1,6 +1,7 @@
 //! The PostgreSQL backend against a real server.
 
 mod contract;
+mod deletion;
 mod faults;
 mod partitions;
 mod pool;

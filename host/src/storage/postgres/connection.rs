@@ -201,6 +201,18 @@ impl Server {
         Ok(())
     }
 
+    /// Whether someone waits for a connection and there is none left.
+    pub(super) fn is_short(&self) -> bool {
+        self.resting.waiting.load(Ordering::SeqCst) > 0
+            && self.pool.num_idle() == 0
+            && self.pool.size() >= self.pool.options().get_max_connections()
+    }
+
+    /// A connection that has been in use for so long is the pool's to test and to replace.
+    pub(super) fn longest_use(&self) -> Duration {
+        self.resting.longest
+    }
+
     /// Keeps a session for the next call, after one that came to its end.
     pub(super) fn rest(&self, session: Session) {
         let earlier = {

@@ -19,23 +19,29 @@ use crate::storage::StorageError;
 /// Traces that are deleted in one transaction: writers don't wait for long.
 pub(super) const AT_ONCE: usize = 500;
 
+/// The statement that runs the function on the lock.
+macro_rules! lock {
+    ($function:literal) => {
+        concat!("SELECT ", $function, "(hashtextextended('reflow-tracing:places:' || current_schema(), 0))")
+    };
+}
+
+/// Keeps others from deleting for as long as the session lasts.
+pub(super) const LOCK_OUT: &str = lock!("pg_advisory_lock_shared");
+/// Lets others delete again.
+pub(super) const LET_IN: &str = lock!("pg_advisory_unlock_shared");
+/// Lets those delete who wait to, and keeps them from it again.
+pub(super) const TAKE_TURNS: &str = concat!(lock!("pg_advisory_unlock_shared"), ";", lock!("pg_advisory_lock_shared"));
+
 /// Begins a transaction in which no trace is deleted by others.
 pub(super) async fn begin_writing(connection: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
     // In the same message: it takes no further round trip.
-    connection
-        .begin_with(
-            "BEGIN; SELECT pg_advisory_xact_lock_shared(hashtextextended('reflow-tracing:places:' || current_schema(), 0))",
-        )
-        .await
+    connection.begin_with(concat!("BEGIN;", lock!("pg_advisory_xact_lock_shared"))).await
 }
 
 /// Begins a transaction in which nobody stores many events. It sees all that were stored before.
 pub(super) async fn begin(connection: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
-    connection
-        .begin_with(
-            "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('reflow-tracing:places:' || current_schema(), 0))",
-        )
-        .await
+    connection.begin_with(concat!("BEGIN;", lock!("pg_advisory_xact_lock"))).await
 }
 
 /// Deletes traces with their events. How many there were.

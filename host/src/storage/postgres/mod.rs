@@ -11,6 +11,7 @@ mod deletion;
 mod escape;
 mod event;
 mod header;
+mod kept;
 mod maintenance;
 mod partition;
 mod replica;

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hashlink::LruCache;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::{PgConnection, Postgres, Row};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::connection::{Server, code};
 use super::event::{self, EventRow};
 use super::header::{self, HeaderRow, Place};
+use super::kept::Kept;
 use super::partition::{Missing, Partitions};
 use super::{copy, deletion};
 use crate::model::TraceId;
@@ -36,6 +37,8 @@ const STATEMENT_BYTES: usize = 32 << 20;
 const COPY_ROWS: usize = 40;
 /// Traces that are remembered as stored: what is being recorded at one time, and then some.
 const KNOWN_TRACES: usize = 50_000;
+/// A writer keeps its connection, and what it knows, for so long while no write comes.
+const LULL: Duration = Duration::from_millis(5);
 /// How often a group is begun anew because of what others did meanwhile.
 const ATTEMPTS: u32 = 10;
 
@@ -111,47 +114,51 @@ struct Task {
 
 impl Task {
     async fn work(self, queue: Arc<Queue>) {
-        // Kept while there is work: giving it back costs a round trip.
-        let mut connection = None;
+        let mut kept = None;
         loop {
-            let (group, _alone) = {
-                let mut queue = match queue.try_lock() {
-                    Ok(queue) => queue,
-                    Err(_) => {
-                        // Another one has it: either there is no work, or it does all there is.
-                        connection = None;
-                        queue.lock().await
-                    }
-                };
-                let first = match queue.try_recv() {
-                    Ok(job) => Some(job),
-                    Err(_) => {
-                        connection = None;
-                        queue.recv().await
-                    }
-                };
-                let Some(first) = first else { return };
+            let mut jobs = match queue.try_lock() {
+                Ok(jobs) => jobs,
+                Err(_) => {
+                    // Another one has it: either there is no work, or it does all there is.
+                    release(&mut kept).await;
+                    queue.lock().await
+                }
+            };
+            // The next writer waits for as long as the groups are small.
+            loop {
+                let Some(first) = next(&mut jobs, &mut kept).await else { return };
                 let mut rows = first.rows();
                 let mut group = vec![first];
-                while rows < GROUP_ROWS
-                    && let Ok(job) = queue.try_recv()
-                {
-                    rows += job.rows();
-                    group.push(job);
+                loop {
+                    let earlier = group.len();
+                    // Those whom the last group answered are about to send their next writes: this one lets them.
+                    tokio::task::yield_now().await;
+                    while rows < GROUP_ROWS
+                        && let Ok(job) = jobs.try_recv()
+                    {
+                        rows += job.rows();
+                        group.push(job);
+                    }
+                    if group.len() == earlier || rows >= GROUP_ROWS {
+                        break;
+                    }
                 }
-                // The next one waits for as long as this is held.
-                (group, (rows < GROUP_ROWS / 2).then_some(queue))
-            };
-            self.commit(&mut connection, group).await;
+                if rows >= GROUP_ROWS / 2 {
+                    drop(jobs);
+                    self.commit(&mut kept, group).await;
+                    break;
+                }
+                self.commit(&mut kept, group).await;
+            }
         }
     }
 
-    async fn commit(&self, connection: &mut Option<PoolConnection<Postgres>>, group: Vec<Job>) {
-        match self.store(connection, &group).await {
+    async fn commit(&self, kept: &mut Option<Kept>, group: Vec<Job>) {
+        match self.store(kept, &group).await {
             // One of them may be to blame for what happened to all.
             Err(error) if group.len() > 1 && !error.is_retryable() => {
                 for job in group {
-                    let outcome = self.store(connection, std::slice::from_ref(&job)).await;
+                    let outcome = self.store(kept, std::slice::from_ref(&job)).await;
                     let _ = job.answer.send(outcome);
                 }
             }
@@ -162,23 +169,22 @@ impl Task {
                 }
             }
         }
+        if kept.as_ref().is_some_and(|kept| kept.is_due(&self.server)) {
+            release(kept).await;
+        }
     }
 
     /// Stores a group, however often others get in the way of it.
-    async fn store(
-        &self,
-        connection: &mut Option<PoolConnection<Postgres>>,
-        group: &[Job],
-    ) -> Result<(), StorageError> {
+    async fn store(&self, kept: &mut Option<Kept>, group: &[Job]) -> Result<(), StorageError> {
         let group = Group::new(group);
         let (mut anew, mut reconnected, mut copy) = (false, false, group.suits_copy());
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let acquired = match connection.take() {
+            let acquired = match kept.take() {
                 Some(acquired) => acquired,
-                None => self.server.acquire().await?,
+                None => Kept::acquire(&self.server).await?,
             };
-            match self.try_store(connection.insert(acquired), &group, anew, copy).await {
+            match self.try_store(kept.insert(acquired), &group, anew, copy).await {
                 Ok(()) => {
                     let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                     for trace_id in group.places.keys() {
@@ -205,7 +211,7 @@ impl Task {
                     let lost = self.server.is_lost(&error);
                     if lost {
                         // Gone back to the pool, it is found dead and closed.
-                        *connection = None;
+                        *kept = None;
                     }
                     if !conflict && (!lost || reconnected) {
                         return Err(self.server.describe(error));
@@ -222,18 +228,24 @@ impl Task {
     }
 
     /// With `anew`, nothing is taken for granted. With `copy`, no event may be stored already.
-    async fn try_store(
-        &self,
-        connection: &mut PgConnection,
-        group: &Group<'_>,
-        anew: bool,
-        copy: bool,
-    ) -> Result<(), Failure> {
+    async fn try_store(&self, kept: &mut Kept, group: &Group<'_>, anew: bool, copy: bool) -> Result<(), Failure> {
         let unknown = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             let places = group.places.iter().map(|(trace_id, at)| (*trace_id, *at));
             places.filter(|(trace_id, _)| anew || known.get(trace_id).is_none()).collect::<Vec<_>>()
         };
+        if copy
+            && unknown.is_empty()
+            && let [events] = &group.events[..]
+            && group.headers.is_empty()
+        {
+            let (connection, places) = kept.locked_places(group.with_events.iter().copied()).await?;
+            send(connection, events, places).await?;
+            return Ok(self.server.committed(connection).await?);
+        }
+        // Whoever makes a partition must not keep those from deleting who hold the lock of partitions.
+        kept.unlock().await?;
+        let connection = &mut *kept.connection;
         if let Some(partitions) = &self.partitions {
             ensure_partitions(connection, partitions, &unknown, anew).await?;
         }
@@ -247,6 +259,23 @@ impl Task {
             run(connection, group, &new, copy).await?;
         }
         Ok(self.server.committed(connection).await?)
+    }
+}
+
+/// The next write, or `None` when there will be none. What is kept is kept for as long as writes follow one another.
+async fn next(jobs: &mut mpsc::Receiver<Job>, kept: &mut Option<Kept>) -> Option<Job> {
+    if kept.is_some() {
+        if let Ok(next) = tokio::time::timeout(LULL, jobs.recv()).await {
+            return next;
+        }
+        release(kept).await;
+    }
+    jobs.recv().await
+}
+
+async fn release(kept: &mut Option<Kept>) {
+    if let Some(kept) = kept.take() {
+        kept.release().await;
     }
 }
 
@@ -355,18 +384,31 @@ async fn run(
 async fn copy_events(connection: &mut PgConnection, group: &Group<'_>, new: &[&(TraceId, i64)]) -> Result<(), Failure> {
     let ids: Vec<Uuid> = group.with_events.iter().map(|trace_id| trace_id.0).collect();
     let mut places = HashMap::with_capacity(ids.len());
-    let query = bind_new(sqlx::query(include_str!("sql/get_places.sql")).bind(ids), new);
+    let query = if new.is_empty() {
+        // A statement that may insert opens every index of the table first.
+        sqlx::query(include_str!("sql/get_places.sql")).bind(ids)
+    } else {
+        bind_new(sqlx::query(include_str!("sql/add_places.sql")).bind(ids), new)
+    };
     for row in query.fetch_all(&mut *connection).await? {
         places.insert(TraceId(row.try_get(2)?), Place::read(&row)?);
     }
     for events in &group.events {
-        let placed = events.iter().map(|row| places.get(&row.trace_id).map(|place| (*place, *row)));
-        let mut rows: Vec<_> = placed.collect::<Option<_>>().ok_or(Failure::Overtaken)?;
-        // As all writers do, so that none waits for another in a circle.
-        rows.sort_by_key(|(place, row)| (place.sequence, row.key()));
-        copy::Rows::new(&rows).send(connection).await?;
+        send(connection, events, &places).await?;
     }
     Ok(())
+}
+
+async fn send(
+    connection: &mut PgConnection,
+    events: &[&EventRow],
+    places: &HashMap<TraceId, Place>,
+) -> Result<(), Failure> {
+    let placed = events.iter().map(|row| places.get(&row.trace_id).map(|place| (*place, *row)));
+    let mut rows: Vec<_> = placed.collect::<Option<_>>().ok_or(Failure::Overtaken)?;
+    // As all writers do, so that none waits for another in a circle.
+    rows.sort_by_key(|(place, row)| (place.sequence, row.key()));
+    Ok(copy::Rows::new(&rows).send(connection).await?)
 }
 
 type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::SqliteConfig;
@@ -34,6 +35,8 @@ pub(crate) fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
 fn configure(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {
     connection.busy_timeout(config.busy_timeout())?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Otherwise a statement that bounds a range is compiled anew for every value, in search of a plan that suits it better.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Answers with a row, which is why it isn't in the batch.
     let mode = config.journal_mode.pragma();
     connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))?;
