@@ -111,7 +111,8 @@ async fn send(url: String, flow: String, pause: Duration, stop: Arc<AtomicBool>,
             }
             let answer = tokio::time::timeout(Duration::from_millis(200), answers.next()).await;
             match answer {
-                Err(_) => {}
+                // Pings are answered by the library.
+                Err(_) | Ok(Some(Ok(Message::Ping(_)))) => {}
                 Ok(Some(Ok(Message::Text(answer)))) => match serde_json::from_str(&answer).expect("a response") {
                     TracingResponse::TraceStarted { .. } => started = true,
                     TracingResponse::EventRecorded { success: true, .. } => {
