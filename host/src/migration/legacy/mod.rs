@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use rusqlite::ffi::SQLITE_READONLY_ROLLBACK;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 
@@ -102,11 +103,24 @@ impl LegacySqlite {
     }
 }
 
+/// A connection that reads.
+///
+/// What a program that was killed has left half done is undone first, which takes writing.
 fn connect(path: &Path) -> Result<Connection, StorageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| describe(path, &error))?;
-    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(|error| describe(path, &error))?;
-    Ok(connection)
+    let opened = |access| {
+        let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.pragma_update(None, "query_only", true)?;
+        // The first to read the file.
+        connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
+        Ok(connection)
+    };
+    opened(OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .or_else(|error: rusqlite::Error| match error.sqlite_extended_error_code() {
+            Some(SQLITE_READONLY_ROLLBACK) => opened(OpenFlags::SQLITE_OPEN_READ_WRITE),
+            _ => Err(error),
+        })
+        .map_err(|error| describe(path, &error))
 }
 
 #[async_trait]

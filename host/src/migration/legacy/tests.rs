@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 use super::*;
 use crate::migration::{Progress, StorageMigrator};
 use crate::model::{ExecutionStatus, FlowId, MessageSnapshot, SortOrder, TraceEventData, TraceEventType};
-use crate::storage::MemoryStorage;
+use crate::storage::{JournalMode, MemoryStorage, SqliteConfig, SqliteStorage};
 
 /// The tables of the first server.
 const COLUMNS: &str = "
@@ -341,7 +341,7 @@ async fn a_file_is_queried_like_any_store_and_never_written() {
 async fn other_files_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let ours = folder.path().join("ours.db");
-    crate::storage::SqliteStorage::new(&ours).await.unwrap().close().await.unwrap();
+    SqliteStorage::new(&ours).await.unwrap().close().await.unwrap();
     assert!(LegacySqlite::detect(&ours).await.unwrap().is_none());
     assert!(LegacySqlite::detect(folder.path().join("none.db")).await.unwrap().is_none());
     let others = folder.path().join("others.db");
@@ -350,4 +350,42 @@ async fn other_files_are_told_apart() {
     let error = LegacySqlite::open(&others).await.unwrap_err().to_string();
     assert!(error.contains("others.db"), "{error}");
     assert!(!folder.path().join("none.db").exists());
+}
+
+/// Copies a file as a program leaves it that is killed in the middle of a transaction.
+fn killed_while_writing(connection: &Connection, from: &Path, to: &Path) {
+    // More than it keeps in memory: it writes into the file before it commits.
+    connection
+        .execute_batch(
+            "PRAGMA cache_size = 1; BEGIN; PRAGMA application_id = 7;
+             CREATE TABLE unfinished (x); INSERT INTO unfinished VALUES (zeroblob(1000000))",
+        )
+        .unwrap();
+    for end in ["", "-journal"] {
+        let part = |path: &Path| format!("{}{end}", path.display());
+        assert!(std::fs::copy(part(from), part(to)).unwrap() > 0);
+    }
+    connection.execute_batch("ROLLBACK").unwrap();
+}
+
+#[tokio::test]
+async fn a_file_whose_writer_was_killed_has_what_was_committed() {
+    let server = Server::new(WHOLE);
+    let stored = FlowTrace::new(FlowId::new("committed"), Default::default());
+    server.store_whole(&stored);
+    let left = server.folder.path().join("left.db");
+    killed_while_writing(&server.connection, &server.folder.path().join("old.db"), &left);
+    let storage = LegacySqlite::open(&left).await.unwrap();
+    assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap(), [stored]);
+
+    let ours = server.folder.path().join("ours.db");
+    let config = SqliteConfig {
+        database_path: ours.to_str().unwrap().into(),
+        journal_mode: JournalMode::Delete,
+        ..SqliteConfig::default()
+    };
+    SqliteStorage::with_config(config).await.unwrap().close().await.unwrap();
+    let left = server.folder.path().join("ours_left.db");
+    killed_while_writing(&Connection::open(&ours).unwrap(), &ours, &left);
+    assert!(LegacySqlite::detect(&left).await.unwrap().is_none());
 }

@@ -20,20 +20,21 @@ pub(crate) fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
             StorageError::Configuration(format!("the folder of the database {}: {error}", path.display()))
         })?;
     }
-    let is_new = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
     // No URI file names: a path is a path. One thread at a time uses a connection, so SQLite need not lock it.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| describe(path, &error))?;
-    if is_new {
-        // To be said before anything is written: later it would take a rewrite of the whole file.
-        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(|error| describe(path, &error))?;
-    }
     configure(&connection, config).map_err(|error| describe(path, &error))?;
     Ok(connection)
 }
 
 fn configure(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {
     connection.busy_timeout(config.busy_timeout())?;
+    // Asked of SQLite: a program that was killed while it made the file can leave a length that is about to be undone.
+    let pages: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages == 0 {
+        // To be said before anything is written: later it would take a rewrite of the whole file.
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    }
     connection.set_prepared_statement_cache_capacity(64);
     // Otherwise a statement that bounds a range is compiled anew for every value, in search of a plan that suits it better.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -69,7 +70,12 @@ pub(crate) fn describe(path: &Path, error: &rusqlite::Error) -> StorageError {
              restore a backup"
         )),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            StorageError::Configuration(format!("{file} can't be opened for writing: {error}"))
+            // The words are the same for a dozen causes.
+            let code = error.sqlite_extended_error_code().unwrap_or_default();
+            StorageError::Configuration(format!(
+                "{file} can't be opened for writing: {error} (SQLite's code {code}); check the permissions of the file, \
+                 of those beside it whose names begin with its, and of the folder"
+            ))
         }
         Some(ErrorCode::TooBig) => StorageError::InvalidArgument(format!("too big for a row of {file}: {error}")),
         _ => StorageError::Other { message: format!("{file}: {error}"), retryable: false },

@@ -306,6 +306,27 @@ async fn what_is_deleted_gives_its_room_back() {
 }
 
 #[tokio::test]
+async fn a_file_whose_making_was_cut_short_is_made_anew_and_gives_room_back() {
+    let (folder, file) = folder();
+    let unfinished = folder.path().join("unfinished.db");
+    let maker = Connection::open(&unfinished).unwrap();
+    // More than it keeps in memory: it writes into the file before it commits.
+    maker
+        .execute_batch("PRAGMA cache_size = 1; BEGIN; CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000))")
+        .unwrap();
+    for end in ["", "-journal"] {
+        let part = |path: &Path| format!("{}{end}", path.display());
+        assert!(fs::copy(part(&unfinished), part(&file)).unwrap() > 0);
+    }
+    drop(maker);
+
+    let storage = SqliteStorage::new(&file).await.unwrap();
+    storage.store_trace(trace(3)).await.unwrap();
+    let mode: i64 = other(&file).pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
+    assert_eq!(mode, 2, "incremental");
+}
+
+#[tokio::test]
 async fn people_read_traces_and_events_with_plain_sql() {
     let (_folder, file) = folder();
     let storage = SqliteStorage::new(&file).await.unwrap();
