@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 use super::*;
 use crate::migration::{Progress, StorageMigrator};
 use crate::model::{ExecutionStatus, FlowId, MessageSnapshot, SortOrder, TraceEventData, TraceEventType};
+use crate::storage::sqlite::tests::killed_while_writing;
 use crate::storage::{JournalMode, MemoryStorage, SqliteConfig, SqliteStorage};
 
 /// The tables of the first server.
@@ -350,22 +351,6 @@ async fn other_files_are_told_apart() {
     let error = LegacySqlite::open(&others).await.unwrap_err().to_string();
     assert!(error.contains("others.db"), "{error}");
     assert!(!folder.path().join("none.db").exists());
-}
-
-/// Copies a file as a program leaves it that is killed in the middle of a transaction.
-fn killed_while_writing(connection: &Connection, from: &Path, to: &Path) {
-    // More than it keeps in memory: it writes into the file before it commits.
-    connection
-        .execute_batch(
-            "PRAGMA cache_size = 1; BEGIN; PRAGMA application_id = 7;
-             CREATE TABLE unfinished (x); INSERT INTO unfinished VALUES (zeroblob(1000000))",
-        )
-        .unwrap();
-    for end in ["", "-journal"] {
-        let part = |path: &Path| format!("{}{end}", path.display());
-        assert!(std::fs::copy(part(from), part(to)).unwrap() > 0);
-    }
-    connection.execute_batch("ROLLBACK").unwrap();
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ mod schema;
 mod select;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};

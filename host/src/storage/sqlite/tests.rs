@@ -32,6 +32,22 @@ fn other(file: &Path) -> Connection {
     Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
 }
 
+/// Copies a file as a program leaves it that is killed in the middle of a transaction.
+pub(crate) fn killed_while_writing(connection: &Connection, from: &Path, to: &Path) {
+    // More than it keeps in memory: it writes into the file before it commits.
+    connection
+        .execute_batch(
+            "PRAGMA cache_size = 1; BEGIN; PRAGMA application_id = 7;
+             CREATE TABLE unfinished (x); INSERT INTO unfinished VALUES (zeroblob(1000000))",
+        )
+        .unwrap();
+    for end in ["", "-journal"] {
+        let part = |path: &Path| format!("{}{end}", path.display());
+        assert!(fs::copy(part(from), part(to)).unwrap() > 0);
+    }
+    connection.execute_batch("ROLLBACK").unwrap();
+}
+
 async fn refusal(config: SqliteConfig) -> String {
     SqliteStorage::with_config(config).await.err().expect("it must not open").to_string()
 }
@@ -309,17 +325,7 @@ async fn what_is_deleted_gives_its_room_back() {
 async fn a_file_whose_making_was_cut_short_is_made_anew_and_gives_room_back() {
     let (folder, file) = folder();
     let unfinished = folder.path().join("unfinished.db");
-    let maker = Connection::open(&unfinished).unwrap();
-    // More than it keeps in memory: it writes into the file before it commits.
-    maker
-        .execute_batch("PRAGMA cache_size = 1; BEGIN; CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000))")
-        .unwrap();
-    for end in ["", "-journal"] {
-        let part = |path: &Path| format!("{}{end}", path.display());
-        assert!(fs::copy(part(&unfinished), part(&file)).unwrap() > 0);
-    }
-    drop(maker);
-
+    killed_while_writing(&Connection::open(&unfinished).unwrap(), &unfinished, &file);
     let storage = SqliteStorage::new(&file).await.unwrap();
     storage.store_trace(trace(3)).await.unwrap();
     let mode: i64 = other(&file).pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
