@@ -17,14 +17,21 @@ async fn rows_read<T>(server: &ClickHouse, config: &ClickHouseConfig, work: impl
     let mark = format!("mark {}", MARKS.fetch_add(1, Ordering::Relaxed));
     server.query(&format!("SELECT '{mark} before'"));
     let done = work.await;
-    server.query("SYSTEM FLUSH LOGS");
     let sum = format!(
-        "SELECT sum(read_rows) FROM system.query_log WHERE type = 'QueryFinish' AND query_kind = 'Select' \
-         AND has(databases, '{}') AND event_time_microseconds >= (SELECT max(event_time_microseconds) \
-         FROM system.query_log WHERE query = 'SELECT \\'{mark} before\\'')",
+        "SELECT countIf(type = 'QueryStart') = countIf(type != 'QueryStart'), sum(read_rows) FROM system.query_log \
+         WHERE query_kind = 'Select' AND has(databases, '{}') AND query_start_time_microseconds >= \
+         (SELECT max(query_start_time_microseconds) FROM system.query_log WHERE query = 'SELECT \\'{mark} before\\'')",
         config.database
     );
-    (done, server.query(&sum).parse().unwrap())
+    // The end of a query, which has the rows, may be logged after its answer.
+    for _ in 0..200 {
+        server.query("SYSTEM FLUSH LOGS");
+        if let Some(rows) = server.query(&sum).strip_prefix("1\t") {
+            return (done, rows.trim().parse().unwrap());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("queries that were answered are not logged as ended");
 }
 
 /// So many traces of 20 events in several days, in several parts.
