@@ -1,11 +1,15 @@
 //! Partitions by time.
 
+use std::thread::ScopedJoinHandle;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use reflow_tracing::storage::{PartitionInterval, PostgresConfig, PostgresStorage, StorageBackend, StorageError};
-use reflow_tracing::{FlowTrace, TraceEvent};
+use reflow_tracing::{FlowTrace, TraceEvent, TraceId};
+use tokio::runtime::Handle;
+use uuid::Uuid;
 
-use super::{config, event, query, trace};
+use super::{config, event, query, quoted, trace};
 use crate::servers::Postgres;
 
 fn partitioned(server: &Postgres, partition_interval: PartitionInterval) -> PostgresConfig {
@@ -161,6 +165,67 @@ async fn writers_go_on_while_partitions_come_and_go() {
     tokio::join!(join_all((0..4).map(writer)), dropper);
     storage.drop_expired_partitions().await.unwrap();
     assert_eq!(storage.stats().await.unwrap().events, 40);
+}
+
+/// A session that makes its list of partitions while another one is attached would go on without that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_a_partition_is_seen_however_new_that_is() {
+    const PARTITIONS: u128 = 600;
+    const PROGRAMS: u128 = 3;
+    let server = Postgres::shared();
+    // They share the session in turns, and what one of them leaves behind is the other's to suffer.
+    let config = PostgresConfig { max_connections: 1, ..partitioned(&server, PartitionInterval::Hourly) };
+    let host = PostgresStorage::with_config(config.clone()).await.unwrap();
+    let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    let written = trace(start);
+    host.store_trace(written.clone()).await.unwrap();
+
+    // Other programs attach partitions, one soon after the other, each with an event of a new trace.
+    let partition = |number: u128| {
+        let [from, to] = [number, number + 1].map(|hour| hour * 3_600_000_000_000);
+        let id = TraceId(Uuid::from_u128(number));
+        format!(
+            "BEGIN; CREATE TABLE other_{number} (LIKE event INCLUDING ALL);
+             ALTER TABLE event ATTACH PARTITION other_{number} FOR VALUES FROM ({from}) TO ({to}); COMMIT;
+             WITH new AS (INSERT INTO trace (trace_id, placed_at) VALUES ('{id}', {from}) RETURNING seq, placed_at)
+             INSERT INTO event (trace, placed_at, occurred_at, event_id, kind, actor, root_event_id, span_text)
+             SELECT seq, placed_at, placed_at, '{id}', 'ActorCreated', 'actor', '{id}', '' FROM new;
+            "
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let program = &|first: u128| {
+        let statements: String = (first..PARTITIONS).step_by(PROGRAMS as usize).map(partition).collect();
+        let file = folder.path().join(first.to_string());
+        std::fs::write(&file, format!("SET search_path TO {};\n{statements}", quoted(&config.schema_name))).unwrap();
+        server.run(&file);
+    };
+    let batches = std::thread::scope(|scope| {
+        let programs: Vec<_> = (0..PROGRAMS).map(|first| scope.spawn(move || program(first))).collect();
+        let at_work = || !programs.iter().all(ScopedJoinHandle::is_finished);
+        let read = async || {
+            let mut newest = None;
+            while at_work() {
+                newest = host.headerless_traces(newest, 100).await.unwrap().last().copied().or(newest);
+                if let Some(trace_id) = newest {
+                    assert_eq!(host.get_events(trace_id).await.unwrap().len(), 1, "of {trace_id}");
+                }
+            }
+        };
+        let write = async || {
+            let mut batches = 0;
+            while at_work() {
+                let time = start + TimeDelta::seconds(batches);
+                let events = (0..50).map(|number| event(time + TimeDelta::milliseconds(number)));
+                host.store_events(events.map(|event| (written.trace_id, event)).collect()).await.unwrap();
+                batches += 1;
+            }
+            batches
+        };
+        let both = async { tokio::join!(join_all((0..3).map(|_| read())), write()).1 };
+        tokio::task::block_in_place(|| Handle::current().block_on(both))
+    });
+    assert_eq!(host.stats().await.unwrap().events, PARTITIONS as u64 + 1 + 50 * batches as u64);
 }
 
 #[tokio::test]

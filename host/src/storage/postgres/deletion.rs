@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::connection::{Server, retried};
 use super::header::Place;
+use super::partition::use_catalog;
 use crate::model::{TraceId, time};
 use crate::storage::StorageError;
 
@@ -36,12 +37,12 @@ pub(super) const TAKE_TURNS: &str = concat!(lock!("pg_advisory_unlock_shared"), 
 /// Begins a transaction in which no trace is deleted by others.
 pub(super) async fn begin_writing(connection: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
     // In the same message: it takes no further round trip.
-    connection.begin_with(concat!("BEGIN;", lock!("pg_advisory_xact_lock_shared"))).await
+    connection.begin_with(concat!("BEGIN;", lock!("pg_advisory_xact_lock_shared"), ";", use_catalog!())).await
 }
 
 /// Begins a transaction in which nobody stores many events. It sees all that were stored before.
 pub(super) async fn begin(connection: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
-    connection.begin_with(concat!("BEGIN;", lock!("pg_advisory_xact_lock"))).await
+    connection.begin_with(concat!("BEGIN;", lock!("pg_advisory_xact_lock"), ";", use_catalog!())).await
 }
 
 /// Deletes traces with their events. How many there were.

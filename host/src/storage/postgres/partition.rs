@@ -1,4 +1,11 @@
 //! The partitions of the table `event`: which there are, those that are missing, those that have expired.
+//!
+//! A session of PostgreSQL makes a list of a table's partitions when it first needs it, and makes another one when it hears of a
+//! change. But what it hears while it makes the list is lost: the list stays as it was begun, and what a statement finds lacks
+//! what is in a partition that was attached meanwhile. A session listens when it locks a table that it has not locked in this
+//! transaction, and the only one that it locks while it makes the list is `pg_class`. So each statement on `event` uses
+//! `pg_class` itself, with [`CATALOG_IN_USE`], or is in a transaction that did, with [`use_catalog`] (see
+//! `docs/decisions/0019-what-a-session-knows-of-partitions.md`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,6 +22,17 @@ const DAY: i128 = 24 * HOUR;
 
 /// A partition that is about to be dropped says so, so that a drop that was cut short is ended by the next.
 const EXPIRED: &str = "expired";
+
+/// A statement at the beginning of a transaction that finds nothing. See above.
+macro_rules! use_catalog {
+    () => {
+        "SELECT oid FROM pg_class WHERE oid = 0"
+    };
+}
+pub(super) use use_catalog;
+
+/// A condition that is always met. See above.
+pub(super) const CATALOG_IN_USE: &str = concat!("(", use_catalog!(), ") IS NULL");
 
 /// Nanoseconds since 1970, from the first to the one after the last. Wider than what a time can be, for the outermost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::escape::escape;
 use super::header::{COLUMNS, tags_json};
+use super::partition;
 use crate::model::{SortOrder, TraceQuery, Window, clamped_nanos, time};
 use crate::storage::StorageError;
 
@@ -113,7 +114,8 @@ impl Select {
 fn has_event(condition: &str) -> String {
     format!(
         "(SELECT true FROM event WHERE event.trace = trace.seq AND event.placed_at = trace.placed_at AND {condition} \
-         LIMIT 1) IS TRUE"
+         AND {} LIMIT 1) IS TRUE",
+        partition::CATALOG_IN_USE
     )
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 use sqlx::postgres::PgArguments;
-use sqlx::{PgConnection, Postgres, Row};
+use sqlx::{Connection, PgConnection, Postgres, Row};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use super::connection::{Server, code};
 use super::event::{self, EventRow};
 use super::header::{self, HeaderRow, Place};
 use super::kept::Kept;
-use super::partition::{Missing, Partitions};
+use super::partition::{Missing, Partitions, use_catalog};
 use super::{copy, deletion};
 use crate::model::TraceId;
 use crate::storage::StorageError;
@@ -240,7 +240,13 @@ impl Task {
             && group.headers.is_empty()
         {
             let (connection, places) = kept.locked_places(group.with_events.iter().copied()).await?;
-            send(connection, events, places).await?;
+            if self.partitions.is_some() {
+                let mut transaction = connection.begin_with(concat!("BEGIN;", use_catalog!())).await?;
+                send(&mut transaction, events, places).await?;
+                transaction.commit().await?;
+            } else {
+                send(connection, events, places).await?;
+            }
             return Ok(self.server.committed(connection).await?);
         }
         // Whoever makes a partition must not keep those from deleting who hold the lock of partitions.

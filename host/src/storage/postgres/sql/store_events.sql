@@ -42,6 +42,7 @@ WITH added AS (
             unnest($29::uuid[]) AS span_uuid, unnest($30::text[]) AS span_text
     ) AS new
     JOIN place USING (trace_id)
+    WHERE (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see partition.rs
     ORDER BY place.seq, occurred_at, event_id
     ON CONFLICT DO NOTHING
 )
