@@ -34,10 +34,15 @@ pub(super) const LET_IN: &str = lock!("pg_advisory_unlock_shared");
 /// Lets those delete who wait to, and keeps them from it again.
 pub(super) const TAKE_TURNS: &str = concat!(lock!("pg_advisory_unlock_shared"), ";", lock!("pg_advisory_lock_shared"));
 
-/// Begins a transaction in which no trace is deleted by others.
-pub(super) async fn begin_writing(connection: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
+/// Begins a transaction in which no trace is deleted by others, and which sees all partitions if there are any.
+pub(super) async fn begin_writing(
+    connection: &mut PgConnection,
+    partitioned: bool,
+) -> sqlx::Result<Transaction<'_, Postgres>> {
+    const BEGIN: &str = concat!("BEGIN;", lock!("pg_advisory_xact_lock_shared"));
+    const PARTITIONED: &str = concat!("BEGIN;", lock!("pg_advisory_xact_lock_shared"), ";", use_catalog!());
     // In the same message: it takes no further round trip.
-    connection.begin_with(concat!("BEGIN;", lock!("pg_advisory_xact_lock_shared"), ";", use_catalog!())).await
+    connection.begin_with(if partitioned { PARTITIONED } else { BEGIN }).await
 }
 
 /// Begins a transaction in which nobody stores many events. It sees all that were stored before.

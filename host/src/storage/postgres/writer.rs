@@ -258,7 +258,7 @@ impl Task {
         let new = unknown.iter().filter(|(trace_id, _)| group.with_events.contains(trace_id)).collect::<Vec<_>>();
         let statements = group.events.len() + usize::from(!group.headers.is_empty());
         if copy || statements > 1 {
-            let mut transaction = deletion::begin_writing(connection).await?;
+            let mut transaction = deletion::begin_writing(connection, self.partitions.is_some()).await?;
             run(&mut transaction, group, &new, copy).await?;
             transaction.commit().await?;
         } else {
