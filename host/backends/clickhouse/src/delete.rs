@@ -1,0 +1,73 @@
+//! Deleting: the server masks the rows at once and removes them when it merges.
+
+use chrono::{DateTime, Utc};
+
+use super::connection::Server;
+use super::literal;
+use super::search;
+use super::select::Select;
+use reflow_tracing_model::{SortOrder, TraceId, TraceQuery, time};
+use reflow_tracing_storage::StorageError;
+
+/// With more partitions than this, one statement goes through all of them.
+const FEW_PARTITIONS: usize = 16;
+
+/// Traces that are deleted by one statement: their ids are in its text.
+const DELETED_AT_ONCE: usize = 10_000;
+
+/// Deletes traces. Of how many there was anything.
+pub(super) async fn traces(server: &Server, trace_ids: &[TraceId]) -> Result<u64, StorageError> {
+    let mut count = 0;
+    for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
+        let which = format!("trace_id IN {}", literal::ids(trace_ids.iter().copied()));
+        let found = format!(
+            "SELECT count() FROM (SELECT trace_id FROM {} WHERE {which} UNION DISTINCT SELECT trace_id FROM {} WHERE {which})",
+            server.tables.traces, server.tables.events
+        );
+        let found: u64 = server.row(&found).await?;
+        if found > 0 {
+            delete(server, &which).await?;
+        }
+        count += found;
+    }
+    Ok(count)
+}
+
+/// Deletes the traces that started before a time. How many there were.
+pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, StorageError> {
+    let Some(last) = time::nanos(time).checked_sub(1) else { return Ok(0) };
+    let query = TraceQuery {
+        time_range: Some((DateTime::from_timestamp_nanos(i64::MIN), DateTime::from_timestamp_nanos(last))),
+        order: SortOrder::OldestFirst,
+        ..TraceQuery::default()
+    };
+    let mut chunks = search::Ids::new(server, Select::new(&query));
+    let mut count = 0;
+    while let Some(found) = chunks.next().await? {
+        if !found.is_empty() {
+            count += found.len() as u64;
+            delete(server, &format!("trace_id IN {}", literal::ids(found))).await?;
+        }
+    }
+    Ok(count)
+}
+
+/// Deletes everything of the traces for which this holds.
+///
+/// The lookup before the events: what is stored meanwhile is either deleted as well or stays with an entry of its own.
+async fn delete(server: &Server, which: &str) -> Result<(), StorageError> {
+    let tables = &server.tables;
+    for table in ["traces", "trace_lookup"] {
+        server.execute(&format!("DELETE FROM {} WHERE {which}", tables.stored(table))).await?;
+    }
+    let partitions = format!("SELECT DISTINCT toYYYYMMDD(timestamp) FROM {} WHERE {which}", tables.events);
+    let partitions: Vec<u32> = server.rows(&partitions).await?;
+    let events = tables.stored("events");
+    if partitions.len() > FEW_PARTITIONS {
+        return server.execute(&format!("DELETE FROM {events} WHERE {which}")).await;
+    }
+    for partition in partitions {
+        server.execute(&format!("DELETE FROM {events} IN PARTITION {partition} WHERE {which}")).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! An event as a row of the table `events`.
+
+use std::borrow::Cow;
+
+use chrono::DateTime;
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use reflow_tracing_model::{
+    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent,
+    TraceEventData, TraceEventKind, TraceEventType, TraceId, encoding, time,
+};
+use reflow_tracing_storage::StorageError;
+
+/// A UUID as the server's format has it.
+pub(super) type Id = (u64, u64);
+
+fn id(id: Id) -> Uuid {
+    Uuid::from_u64_pair(id.0, id.1)
+}
+
+/// The row of an event. The server adds its rank.
+#[derive(Row, Serialize)]
+pub(super) struct EventRow<'a> {
+    trace_id: Id,
+    timestamp: i64,
+    event_id: Id,
+    event_type: &'static str,
+    actor_id: &'a str,
+    to_actor: &'a str,
+    to_port: &'a str,
+    port: Option<&'a str>,
+    error: Option<&'a str>,
+    message_type: Option<&'a str>,
+    message_size: u64,
+    message_checksum: &'a str,
+    #[serde(serialize_with = "encoding::bytes::serialize")]
+    message_data: &'a [u8],
+    state_kind: &'static str,
+    state_before: Option<Bytes<'a>>,
+    #[serde(serialize_with = "encoding::bytes::serialize")]
+    state_after: &'a [u8],
+    execution_time_ns: u64,
+    memory_usage_bytes: u64,
+    cpu_usage_percent: f32,
+    queue_depth: u64,
+    throughput_msgs_per_sec: f64,
+    attributes: Cow<'a, str>,
+    parent_event_id: Option<Id>,
+    root_event_id: Id,
+    dependency_chain: Vec<Id>,
+    span_uuid: Id,
+    span_text: &'a str,
+    repeated: bool,
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Bytes<'a>(#[serde(serialize_with = "encoding::bytes::serialize")] &'a [u8]);
+
+impl<'a> EventRow<'a> {
+    /// With `repeated`, the event is stored already, as far as is known.
+    pub(super) fn new(trace_id: TraceId, event: &'a TraceEvent, repeated: bool) -> Result<Self, StorageError> {
+        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = event;
+        let metrics = &data.performance_metrics;
+        let (to_actor, to_port) = match event_type {
+            TraceEventType::DataFlow { to_actor, to_port } => (to_actor.as_str(), to_port.as_str()),
+            _ => ("", ""),
+        };
+        let (message, state) = (data.message.as_ref(), data.state_diff.as_ref());
+        let span_uuid = usual_uuid(&causality.span_id);
+        Ok(Self {
+            trace_id: trace_id.0.as_u64_pair(),
+            timestamp: time::nanos(*timestamp),
+            event_id: event_id.0.as_u64_pair(),
+            event_type: event_type.kind().name(),
+            actor_id,
+            to_actor,
+            to_port,
+            port: data.port.as_deref(),
+            error: data.error.as_deref(),
+            message_type: message.map(|message| message.message_type.as_str()),
+            message_size: message.map_or(0, |message| message.size_bytes),
+            message_checksum: message.map_or("", |message| &message.checksum),
+            message_data: message.map_or(&[], |message| &message.serialized_data),
+            state_kind: state.map_or("", |state| state_kind(state.diff_type)),
+            state_before: state.and_then(|state| state.before.as_deref()).map(Bytes),
+            state_after: state.map_or(&[], |state| &state.after),
+            execution_time_ns: metrics.execution_time_ns,
+            memory_usage_bytes: metrics.memory_usage_bytes,
+            cpu_usage_percent: metrics.cpu_usage_percent,
+            queue_depth: metrics.queue_depth,
+            throughput_msgs_per_sec: metrics.throughput_msgs_per_sec,
+            attributes: match data.custom_attributes.is_empty() {
+                true => "".into(),
+                false => serde_json::to_string(&data.custom_attributes)?.into(),
+            },
+            parent_event_id: causality.parent_event_id.map(|parent| parent.0.as_u64_pair()),
+            root_event_id: causality.root_cause_event_id.0.as_u64_pair(),
+            dependency_chain: causality.dependency_chain.iter().map(|event_id| event_id.0.as_u64_pair()).collect(),
+            span_uuid: span_uuid.map_or((0, 0), |uuid| uuid.as_u64_pair()),
+            span_text: if span_uuid.is_some() { "" } else { &causality.span_id },
+            repeated,
+        })
+    }
+}
+
+/// The UUID that `text` is, written in lower case with hyphens; none for the nil one, which stands for any other text.
+fn usual_uuid(text: &str) -> Option<Uuid> {
+    let usual = |uuid: &Uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
+    Uuid::try_parse(text).ok().filter(|uuid| !uuid.is_nil() && usual(uuid))
+}
+
+/// The columns that a [`StoredEvent`] is read from.
+pub(super) const COLUMNS: &str = "trace_id, timestamp, event_id, event_type, actor_id, to_actor, to_port, port, error, \
+    message_type, message_size, message_checksum, message_data, state_kind, state_before, state_after, \
+    execution_time_ns, memory_usage_bytes, cpu_usage_percent, queue_depth, throughput_msgs_per_sec, attributes, \
+    parent_event_id, root_event_id, dependency_chain, span_uuid, span_text, rank";
+
+/// A row of [`COLUMNS`].
+#[derive(Row, Deserialize)]
+pub(super) struct StoredEvent {
+    trace_id: Id,
+    timestamp: i64,
+    event_id: Id,
+    event_type: String,
+    actor_id: String,
+    to_actor: String,
+    to_port: String,
+    port: Option<String>,
+    error: Option<String>,
+    message_type: Option<String>,
+    message_size: u64,
+    message_checksum: String,
+    #[serde(deserialize_with = "encoding::bytes::deserialize")]
+    message_data: Vec<u8>,
+    state_kind: String,
+    #[serde(deserialize_with = "encoding::optional_bytes::deserialize")]
+    state_before: Option<Vec<u8>>,
+    #[serde(deserialize_with = "encoding::bytes::deserialize")]
+    state_after: Vec<u8>,
+    execution_time_ns: u64,
+    memory_usage_bytes: u64,
+    cpu_usage_percent: f32,
+    queue_depth: u64,
+    throughput_msgs_per_sec: f64,
+    attributes: String,
+    parent_event_id: Option<Id>,
+    root_event_id: Id,
+    dependency_chain: Vec<Id>,
+    span_uuid: Id,
+    span_text: String,
+    rank: u64,
+}
+
+impl StoredEvent {
+    pub(super) fn trace_id(&self) -> TraceId {
+        TraceId(id(self.trace_id))
+    }
+
+    pub(super) fn key(&self) -> EventKey {
+        (self.timestamp, EventId(id(self.event_id)))
+    }
+
+    /// The event, unless this program did not write the row.
+    pub(super) fn event(self) -> Result<TraceEvent, StorageError> {
+        let corrupt =
+            |problem: String| StorageError::Corrupt(format!("in an event of trace {}: {problem}", id(self.trace_id)));
+        let kind: TraceEventKind = self.event_type.parse().map_err(corrupt)?;
+        let attributes = match self.attributes.as_str() {
+            "" => Default::default(),
+            json => serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?,
+        };
+        let diff_type = match self.state_kind.as_str() {
+            "" => None,
+            "Full" => Some(StateDiffType::Full),
+            "Incremental" => Some(StateDiffType::Incremental),
+            "MemoryOnly" => Some(StateDiffType::MemoryOnly),
+            other => return Err(corrupt(format!("{other:?} is no kind of state"))),
+        };
+        Ok(TraceEvent {
+            event_id: EventId(id(self.event_id)),
+            timestamp: DateTime::from_timestamp_nanos(self.timestamp),
+            event_type: event_type(kind, self.to_actor, self.to_port),
+            actor_id: self.actor_id,
+            data: TraceEventData {
+                port: self.port,
+                message: self.message_type.map(|message_type| MessageSnapshot {
+                    message_type,
+                    size_bytes: self.message_size,
+                    checksum: self.message_checksum,
+                    serialized_data: self.message_data,
+                }),
+                state_diff: diff_type.map(|diff_type| StateDiff {
+                    before: self.state_before,
+                    after: self.state_after,
+                    diff_type,
+                }),
+                error: self.error,
+                performance_metrics: PerformanceMetrics {
+                    execution_time_ns: self.execution_time_ns,
+                    memory_usage_bytes: self.memory_usage_bytes,
+                    cpu_usage_percent: self.cpu_usage_percent,
+                    queue_depth: self.queue_depth,
+                    throughput_msgs_per_sec: self.throughput_msgs_per_sec,
+                },
+                custom_attributes: attributes,
+            },
+            causality: CausalityInfo {
+                parent_event_id: self.parent_event_id.map(|parent| EventId(id(parent))),
+                root_cause_event_id: EventId(id(self.root_event_id)),
+                dependency_chain: self.dependency_chain.into_iter().map(|event_id| EventId(id(event_id))).collect(),
+                span_id: match self.span_uuid {
+                    (0, 0) => self.span_text,
+                    uuid => id(uuid).to_string(),
+                },
+            },
+        })
+    }
+}
+
+/// The events of one trace in their order, each once: of those with one key, the one that was stored first.
+pub(super) fn in_order(mut rows: Vec<StoredEvent>) -> Result<Vec<TraceEvent>, StorageError> {
+    rows.sort_unstable_by_key(|row| (row.key(), std::cmp::Reverse(row.rank)));
+    rows.dedup_by_key(|row| row.key());
+    rows.into_iter().map(StoredEvent::event).collect()
+}
+
+fn event_type(kind: TraceEventKind, to_actor: String, to_port: String) -> TraceEventType {
+    match kind {
+        TraceEventKind::ActorCreated => TraceEventType::ActorCreated,
+        TraceEventKind::ActorStarted => TraceEventType::ActorStarted,
+        TraceEventKind::ActorCompleted => TraceEventType::ActorCompleted,
+        TraceEventKind::ActorFailed => TraceEventType::ActorFailed,
+        TraceEventKind::MessageSent => TraceEventType::MessageSent,
+        TraceEventKind::MessageReceived => TraceEventType::MessageReceived,
+        TraceEventKind::StateChanged => TraceEventType::StateChanged,
+        TraceEventKind::PortConnected => TraceEventType::PortConnected,
+        TraceEventKind::PortDisconnected => TraceEventType::PortDisconnected,
+        TraceEventKind::DataFlow => TraceEventType::DataFlow { to_actor, to_port },
+        TraceEventKind::NetworkEvent => TraceEventType::NetworkEvent,
+    }
+}
+
+fn state_kind(diff_type: StateDiffType) -> &'static str {
+    match diff_type {
+        StateDiffType::Full => "Full",
+        StateDiffType::Incremental => "Incremental",
+        StateDiffType::MemoryOnly => "MemoryOnly",
+    }
+}

@@ -1,0 +1,138 @@
+//! Where the rows of a trace are: its start, and from when to when its events happened.
+
+use std::collections::HashMap;
+
+use clickhouse::Row;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::connection::Server;
+use super::event::Id;
+use super::literal;
+use reflow_tracing_model::TraceId;
+use reflow_tracing_storage::StorageError;
+
+/// Bounds in nanoseconds since 1970, both included.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    from: i64,
+    to: i64,
+}
+
+impl Span {
+    const EMPTY: Self = Self { from: i64::MAX, to: i64::MIN };
+
+    pub(super) fn is_empty(self) -> bool {
+        self.from > self.to
+    }
+
+    /// What holds all of these times.
+    pub(super) fn of(times: impl Iterator<Item = i64>) -> Self {
+        times.fold(Self::EMPTY, |span, at| span.union(Self { from: at, to: at }))
+    }
+
+    fn union(self, other: Self) -> Self {
+        Self { from: self.from.min(other.from), to: self.to.max(other.to) }
+    }
+
+    /// The condition that `column` is within.
+    pub(super) fn contains(self, column: &str) -> String {
+        let [from, to] =
+            [(">=", self.from), ("<=", self.to)].map(|(operator, at)| literal::compare(column, operator, at));
+        format!("{from} AND {to}")
+    }
+}
+
+/// Of one trace or several.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spans {
+    pub starts: Span,
+    pub events: Span,
+}
+
+impl Spans {
+    const EMPTY: Self = Self { starts: Span::EMPTY, events: Span::EMPTY };
+
+    /// Of all of these traces together.
+    pub(super) fn of<'a>(spans: impl IntoIterator<Item = &'a Self>) -> Self {
+        spans.into_iter().fold(Self::EMPTY, |all, spans| Self {
+            starts: all.starts.union(spans.starts),
+            events: all.events.union(spans.events),
+        })
+    }
+}
+
+#[derive(Row, Deserialize)]
+struct Found {
+    trace_id: Id,
+    starts_from: i64,
+    starts_to: i64,
+    events_from: i64,
+    events_to: i64,
+}
+
+impl Found {
+    fn spans(&self) -> (TraceId, Spans) {
+        let starts = Span { from: self.starts_from, to: self.starts_to };
+        let events = Span { from: self.events_from, to: self.events_to };
+        (trace_id(self.trace_id), Spans { starts, events })
+    }
+}
+
+fn trace_id(id: Id) -> TraceId {
+    TraceId(Uuid::from_u64_pair(id.0, id.1))
+}
+
+/// The spans of those of the traces that something is stored of.
+pub(super) async fn spans(
+    server: &Server,
+    trace_ids: impl IntoIterator<Item = TraceId>,
+) -> Result<HashMap<TraceId, Spans>, StorageError> {
+    let sql = format!(
+        "SELECT trace_id, min(starts_from), max(starts_to), min(events_from), max(events_to) FROM {} \
+         WHERE trace_id IN {} GROUP BY trace_id",
+        server.tables.lookup,
+        literal::ids(trace_ids)
+    );
+    Ok(server.rows::<Found>(&sql).await?.iter().map(Found::spans).collect())
+}
+
+/// The traces of which events are stored and no header, ascending: those after `after`, at most `limit`.
+pub(super) async fn headerless(
+    server: &Server,
+    mut after: Option<TraceId>,
+    limit: usize,
+) -> Result<Vec<TraceId>, StorageError> {
+    /// Ids of one statement.
+    const AT_ONCE: usize = 10_000;
+    let mut headerless = Vec::new();
+    while headerless.len() < limit {
+        let chunk = (limit - headerless.len()).min(AT_ONCE);
+        let beyond = after.map_or_else(String::new, |after| {
+            format!("WHERE UUIDToNum(trace_id) > UUIDToNum({})", literal::id(after.0))
+        });
+        let candidates = format!(
+            "SELECT trace_id, min(starts_from) AS first_start, max(starts_to) AS last_start, min(events_from) AS first_event, \
+             max(events_to) AS last_event FROM {} {beyond} GROUP BY trace_id \
+             HAVING first_start > last_start AND first_event <= last_event ORDER BY UUIDToNum(trace_id) LIMIT {chunk}",
+            server.tables.lookup
+        );
+        let candidates: HashMap<_, _> = server.rows::<Found>(&candidates).await?.iter().map(Found::spans).collect();
+        let Some(last) = candidates.keys().max() else { break };
+        after = Some(*last);
+        // Events that expired may be gone before what is known of their trace.
+        let still_there = format!(
+            "SELECT DISTINCT trace_id FROM {} WHERE {} AND trace_id IN {}",
+            server.tables.events,
+            Spans::of(candidates.values()).events.contains("timestamp"),
+            literal::ids(candidates.keys().copied())
+        );
+        let mut found: Vec<_> = server.rows::<Id>(&still_there).await?.into_iter().map(trace_id).collect();
+        found.sort_unstable();
+        headerless.append(&mut found);
+        if candidates.len() < chunk {
+            break;
+        }
+    }
+    Ok(headerless)
+}

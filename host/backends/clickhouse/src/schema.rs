@@ -1,0 +1,225 @@
+//! Makes the database a trace store of the version that this program knows.
+
+use super::ClickHouseConfig;
+use super::connection::Server;
+use reflow_tracing_storage::StorageError;
+
+/// What leads from each version of the tables to the next, the first from nothing. What is published never changes, and every
+/// statement may be run again, by hosts that start at the same time and after one that was ended in between. It adds only, so
+/// that hosts of the version before can go on meanwhile.
+const MIGRATIONS: [&str; 1] = [include_str!("sql/1_tables.sql")];
+
+/// What this program writes and reads.
+const VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// The tables that are spread over a cluster, and by what. What belongs to one trace is on one shard.
+const DISTRIBUTED: [(&str, &str); 5] = [
+    ("traces", "cityHash64(trace_id)"),
+    ("events", "cityHash64(trace_id)"),
+    ("trace_lookup", "cityHash64(trace_id)"),
+    ("event_metrics", "rand()"),
+    ("schema_version", "0"),
+];
+
+/// The tables whose rows expire, and the time that counts, in seconds since 1970.
+const EXPIRING: [(&str, &str); 4] = [
+    ("traces", "intDiv(toUnixTimestamp64Nano(start_time), 1000000000)"),
+    ("events", "intDiv(toUnixTimestamp64Nano(timestamp), 1000000000)"),
+    ("trace_lookup", "intDiv(greatest(starts_to, events_to), 1000000000)"),
+    ("event_metrics", "toUnixTimestamp64Second(minute)"),
+];
+
+/// The names of the tables, as statements have them.
+pub(super) struct Tables {
+    pub database_name: String,
+    database: String,
+    pub traces: String,
+    pub events: String,
+    pub lookup: String,
+    pub metrics: String,
+    schema_version: String,
+    cluster: Option<String>,
+}
+
+impl Tables {
+    pub(super) fn new(config: &ClickHouseConfig) -> Self {
+        let database = quoted(&config.database);
+        let table = |name: &str| format!("{database}.{name}");
+        Self {
+            traces: table("traces"),
+            events: table("events"),
+            lookup: table("trace_lookup"),
+            metrics: table("event_metrics"),
+            schema_version: table("schema_version"),
+            cluster: config.cluster.as_deref().map(quoted),
+            database_name: config.database.clone(),
+            database,
+        }
+    }
+
+    /// The table that really holds the rows, and where a statement about it is run: `TABLE ON CLUSTER CLUSTER`.
+    pub(super) fn stored(&self, name: &str) -> String {
+        format!("{}.{name}{}{}", self.database, self.local(), self.on_cluster())
+    }
+
+    /// The server's own table `name`, on all servers that hold rows.
+    pub(super) fn system(&self, name: &str) -> String {
+        match &self.cluster {
+            Some(cluster) => format!("cluster({cluster}, system.{name})"),
+            None => format!("system.{name}"),
+        }
+    }
+
+    fn local(&self) -> &'static str {
+        if self.cluster.is_some() { "_local" } else { "" }
+    }
+
+    fn on_cluster(&self) -> String {
+        self.cluster.as_ref().map_or_else(String::new, |cluster| format!(" ON CLUSTER {cluster}"))
+    }
+
+    fn create_database(&self) -> String {
+        format!("CREATE DATABASE IF NOT EXISTS {}{}", self.database, self.on_cluster())
+    }
+
+    /// The statements of a migration, one after another.
+    fn statements(&self, migration: &str, retention_days: u32) -> Vec<String> {
+        let (replicated, window) = match self.cluster {
+            Some(_) => ("Replicated", "replicated_deduplication_window"),
+            None => ("", "non_replicated_deduplication_window"),
+        };
+        let mut sql = migration
+            .replace("{database}", &self.database)
+            .replace("{local}", self.local())
+            .replace("{on_cluster}", &self.on_cluster())
+            .replace("{replicated}", replicated)
+            .replace("{window}", window);
+        for (table, time) in EXPIRING {
+            sql = sql.replace(
+                &format!("{{ttl of {table}}}\n"),
+                &match retention_days {
+                    0 => String::new(),
+                    days => format!("TTL {}\n", expiry(time, days)),
+                },
+            );
+        }
+        let mut statements: Vec<_> = sql.split(";\n").map(|statement| statement.trim().to_owned()).collect();
+        if let Some(cluster) = &self.cluster {
+            let database = &self.database;
+            statements.extend(DISTRIBUTED.map(|(table, key)| {
+                format!(
+                    "CREATE TABLE IF NOT EXISTS {database}.{table} ON CLUSTER {cluster} AS {database}.{table}_local\n\
+                     ENGINE = Distributed({cluster}, {database}, {table}_local, {key})"
+                )
+            }));
+        }
+        statements
+    }
+
+    fn note(&self, version: u32, retention_days: u32) -> String {
+        format!("INSERT INTO {} (version, retention_days) VALUES ({version}, {retention_days})", self.schema_version)
+    }
+}
+
+impl ClickHouseConfig {
+    /// The statements that create the tables, for people who do it by hand: where the host's user may not.
+    pub fn schema_sql(&self) -> String {
+        let tables = Tables::new(self);
+        let mut statements = vec![tables.create_database()];
+        for migration in MIGRATIONS {
+            statements.extend(tables.statements(migration, self.retention_days));
+        }
+        statements.push(tables.note(VERSION, self.retention_days));
+        statements.into_iter().map(|statement| statement + ";\n\n").collect()
+    }
+}
+
+/// When a row expires. The server keeps that in 32 bits: times before 1970, and such as would expire in 2106 or later, count as
+/// the nearest that fit.
+fn expiry(seconds: &str, days: u32) -> String {
+    let latest = u64::from(u32::MAX).saturating_sub(u64::from(days) * 86_400);
+    format!("toDateTime(least(greatest({seconds}, 0), {latest}), 'UTC') + INTERVAL {days} DAY")
+}
+
+/// Creates the tables in a new database, brings older ones up to date, and refuses newer ones.
+///
+/// Several hosts may start at once: each statement creates what is not there yet, and a version that is noted twice is the same.
+pub(super) async fn prepare(server: &Server, config: &ClickHouseConfig) -> Result<(), StorageError> {
+    let tables = &server.tables;
+    let is_there = format!("EXISTS TABLE {}", tables.schema_version);
+    let noted = if server.row::<u8>(&is_there).await? == 0 {
+        let database = format!("EXISTS DATABASE {}", tables.database);
+        if server.row::<u8>(&database).await? == 0 {
+            server.execute(&tables.create_database()).await?;
+        }
+        check_foreign(server, config).await?;
+        None
+    } else {
+        let last = format!("SELECT version, retention_days FROM {} ORDER BY at DESC LIMIT 1", tables.schema_version);
+        server.rows::<(u32, u32)>(&last).await?.pop()
+    };
+    // A host that began to create the tables may have been ended before it noted a version.
+    let (version, retention_days) = noted.unwrap_or((0, config.retention_days));
+    if version > VERSION {
+        return Err(StorageError::Configuration(format!(
+            "the database {} has version {version}, this program knows {VERSION}: it was written by a program that is newer; \
+             update this one",
+            config.database
+        )));
+    }
+    for (next, migration) in (1..).zip(MIGRATIONS).skip(version as usize) {
+        for statement in tables.statements(migration, retention_days) {
+            server.execute(&statement).await?;
+        }
+        server.execute(&tables.note(next, retention_days)).await?;
+    }
+    if retention_days != config.retention_days {
+        change_retention(server, config.retention_days).await?;
+    }
+    Ok(())
+}
+
+/// Refuses a database in which another program has a table of one of our names.
+async fn check_foreign(server: &Server, config: &ClickHouseConfig) -> Result<(), StorageError> {
+    let tables = &server.tables;
+    for (name, column) in [("traces", "start_time"), ("events", "event_id"), ("trace_lookup", "starts_from")] {
+        let local = format!("{}.{name}{}", tables.database, tables.local());
+        if server.row::<u8>(&format!("EXISTS TABLE {local}")).await? == 0 {
+            continue;
+        }
+        let columns = format!(
+            "SELECT count() FROM system.columns WHERE database = {} AND table = '{name}{}' AND name = '{column}'",
+            super::literal::text(&config.database),
+            tables.local()
+        );
+        if server.row::<u64>(&columns).await? == 0 {
+            return Err(StorageError::Configuration(format!(
+                "the database {} holds a table {name} of another program; set `database` to another one",
+                config.database
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn change_retention(server: &Server, retention_days: u32) -> Result<(), StorageError> {
+    for (table, time) in EXPIRING {
+        let change = match retention_days {
+            0 => "REMOVE TTL".to_owned(),
+            days => format!("MODIFY TTL {}", expiry(time, days)),
+        };
+        // When parts expire is worked out anew without rewriting them.
+        let sql = format!(
+            "ALTER TABLE {} {change} SETTINGS materialize_ttl_after_modify = {}",
+            server.tables.stored(table),
+            u8::from(retention_days > 0)
+        );
+        server.execute(&sql).await?;
+    }
+    server.execute(&server.tables.note(VERSION, retention_days)).await
+}
+
+/// `text` as a name in SQL.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}

@@ -1,0 +1,112 @@
+//! The events of one trace.
+
+use std::collections::HashSet;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use hashlink::DefaultHashBuilder;
+
+use super::size::{ARC_BYTES, pack_event, table_bytes};
+use reflow_tracing_model::{EventKey, TraceEvent};
+
+/// Events that writers may add to as long as no reader shares them.
+type Segment = Arc<Vec<TraceEvent>>;
+
+/// The most events that a segment has room for, unless more come at once: what it leaves unused stays under 120 KB.
+const SEGMENT_EVENTS: usize = 256;
+
+/// The events of a trace in the order of their arrival, each once.
+///
+/// They lie in segments that are shared whole: a reader takes some pointers with it, never the events. A writer that finds
+/// the last segment full or in a reader's hands begins another one, twice as large: none is copied to grow.
+#[derive(Default)]
+pub(super) struct Events {
+    segments: Vec<Segment>,
+    keys: HashSet<EventKey, DefaultHashBuilder>,
+    segment_bytes: usize,
+}
+
+impl Events {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// How many of the events that have these keys are new.
+    pub(super) fn count_new(&self, keys: impl Iterator<Item = EventKey>) -> usize {
+        keys.filter(|key| !self.keys.contains(key)).collect::<HashSet<_>>().len()
+    }
+
+    /// Adds the events that are new, and shows each of them to `added`.
+    pub(super) fn add(
+        &mut self,
+        events: impl ExactSizeIterator<Item = TraceEvent>,
+        mut added: impl FnMut(&TraceEvent),
+    ) {
+        let most = events.len();
+        let mut new = events.filter(|event| self.keys.insert(event.key()));
+        let Some(first) = new.next() else { return };
+        let segment_bytes = &mut self.segment_bytes;
+        let segment = segment_with_room(&mut self.segments, most, segment_bytes);
+        std::iter::once(first).chain(new).for_each(|mut event| {
+            added(&event);
+            *segment_bytes += pack_event(&mut event);
+            segment.push(event);
+        });
+    }
+
+    pub(super) fn share(&self) -> SharedEvents {
+        SharedEvents(self.segments.clone())
+    }
+
+    /// What they take up, in O(1).
+    pub(super) fn bytes(&self) -> usize {
+        self.segment_bytes
+            + self.segments.capacity() * size_of::<Segment>()
+            + table_bytes(self.keys.capacity(), size_of::<EventKey>())
+    }
+}
+
+/// The last segment if nobody shares it and it has room for so many events, else a new one.
+fn segment_with_room<'a>(segments: &'a mut Vec<Segment>, events: usize, bytes: &mut usize) -> &'a mut Vec<TraceEvent> {
+    let grown = segments.last().map_or(0, |last| (last.len() * 2).min(SEGMENT_EVENTS));
+    let mut has_room = false;
+    if let Some(last) = segments.last_mut().and_then(Arc::get_mut) {
+        has_room = last.capacity() - last.len() >= events;
+        if !has_room {
+            *bytes -= last.capacity() * size_of::<TraceEvent>();
+            last.shrink_to_fit();
+            *bytes += last.capacity() * size_of::<TraceEvent>();
+        }
+    }
+    if !has_room {
+        let room = events.max(grown);
+        segments.push(Arc::new(Vec::with_capacity(room)));
+        *bytes += ARC_BYTES + size_of::<Vec<TraceEvent>>() + room * size_of::<TraceEvent>();
+    }
+    segments.last_mut().and_then(Arc::get_mut).expect("the last segment is new or was seen to be shared by nobody")
+}
+
+/// The events of a trace as they were at one moment.
+pub(super) struct SharedEvents(Vec<Segment>);
+
+impl SharedEvents {
+    /// Copies them one after another, ordered by (timestamp, event id). The order takes eight bytes an event.
+    pub(super) fn into_sorted(self) -> impl Iterator<Item = TraceEvent> + Send {
+        let Self(segments) = self;
+        let places = segments.iter().enumerate().flat_map(|(segment, events)| {
+            // Neither count reaches four thousand million: an event takes some hundred bytes.
+            (0..events.len()).map(move |event| (segment as u32, event as u32))
+        });
+        let mut order: Vec<_> = places.collect();
+        order.sort_by_key(|(segment, event)| segments[*segment as usize][*event as usize].key());
+        order.into_iter().map(move |(segment, event)| segments[segment as usize][event as usize].clone())
+    }
+
+    /// Copies them, ordered by (timestamp, event id).
+    pub(super) fn to_sorted(&self) -> Vec<TraceEvent> {
+        let mut events: Vec<_> = self.0.iter().flat_map(|segment| segment.iter()).collect();
+        // Stable because that sort is the quick one for what is in order already, as events mostly are.
+        events.sort_by_key(|event| event.key());
+        events.into_iter().cloned().collect()
+    }
+}

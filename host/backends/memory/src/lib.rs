@@ -1,0 +1,273 @@
+//! Traces in memory, bounded: for development, tests, and programs that look at their last executions only.
+//!
+//! One readers-writer lock guards the whole, and nobody copies or frees a trace while holding it: headers and events are
+//! shared (`Arc`), so a reader leaves with pointers and copies afterwards. A query walks an index and looks at the traces in
+//! its order until the page is full, letting go of the lock now and then. What a query can ask of events is kept beside
+//! them. Traces are also kept in the order of their last use; a write that goes over a bound evicts the least recently used.
+
+mod batch;
+mod config;
+mod entry;
+mod events;
+mod index;
+mod names;
+mod recency;
+mod search;
+mod size;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use reflow_tracing_storage::metrics::Metered;
+use reflow_tracing_storage::{StorageBackend, StorageError, StorageStats};
+use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
+pub use config::{EvictionPolicy, MemoryConfig};
+use entry::{Entry, Header};
+use events::SharedEvents;
+use search::Plan;
+use state::State;
+
+/// How many traces are looked at or deleted before the lock is offered to others: some tens of microseconds.
+const STEP: usize = 256;
+
+/// Keeps traces in memory. What it holds is gone when the process ends.
+pub type MemoryStorage = Metered<MemoryBackend>;
+
+/// What [`MemoryStorage`] measures.
+pub struct MemoryBackend {
+    state: RwLock<State>,
+}
+
+impl Default for MemoryStorage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStorage {
+    /// An empty store with the default bounds.
+    pub fn new() -> Self {
+        Self::with_config(MemoryConfig::default())
+    }
+
+    /// An empty store with these bounds.
+    pub fn with_config(config: MemoryConfig) -> Self {
+        Self::around(MemoryBackend { state: RwLock::new(State::new(config)) })
+    }
+}
+
+impl MemoryBackend {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        // Nothing between the steps of a change panics, so a poisoned state is sound.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, then evicts what goes over the bounds.
+    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut state);
+        state.evict();
+        let garbage = state.take_garbage();
+        drop(state);
+        drop(garbage);
+        result
+    }
+
+    /// Stores a valid trace.
+    fn put(&self, mut trace: FlowTrace) -> Result<(), StorageError> {
+        let events = std::mem::take(&mut trace.events);
+        self.write(|state| {
+            state.check_room(trace.trace_id, events.iter().map(TraceEvent::key))?;
+            state.add_events(trace.trace_id, events.into_iter());
+            state.set_header(trace);
+            Ok(())
+        })
+    }
+
+    /// What `pick` makes of the traces that match, in order, within the window.
+    fn search<T>(&self, query: &TraceQuery, window: Window, pick: impl Fn(&Header, &Entry) -> T) -> Vec<T> {
+        let plan = Plan::new(&self.read(), query);
+        let Window { limit, mut offset, mut after } = window;
+        let mut found = Vec::new();
+        loop {
+            let state = self.read();
+            for _ in 0..STEP {
+                if found.len() == limit {
+                    return found;
+                }
+                let Some(at) = plan.next(&state, after) else { return found };
+                after = Some(at);
+                let Some((header, entry)) =
+                    state.look_at(at.trace_id).filter(|(header, entry)| plan.matches(header, entry))
+                else {
+                    continue;
+                };
+                if offset > 0 {
+                    offset -= 1;
+                } else {
+                    found.push(pick(header, entry));
+                }
+            }
+        }
+    }
+
+    /// What `pick` makes of the traces of a page, and the token of the next page.
+    fn find<T>(
+        &self,
+        query: &TraceQuery,
+        pick: impl Fn(&Header, &Entry) -> Option<T>,
+    ) -> Result<(Vec<T>, Option<String>), StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let window = query.window().map_err(StorageError::InvalidArgument)?;
+        // One trace more than the page holds tells whether another page follows.
+        let one_more = Window { limit: if window.limit == 0 { 0 } else { window.limit + 1 }, ..window };
+        let mut found = self.search(query, one_more, |header, entry| (header.position(), pick(header, entry)));
+        let more = found.len() > window.limit;
+        found.truncate(window.limit);
+        let token = found.last().filter(|_| more).map(|(last, _)| last.token());
+        Ok((found.into_iter().filter_map(|(_, picked)| picked).collect(), token))
+    }
+}
+
+/// Everything that matches.
+const UNBOUNDED: Window = Window { limit: usize::MAX, offset: 0, after: None };
+
+#[async_trait]
+impl StorageBackend for MemoryBackend {
+    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
+        trace.validate()?;
+        self.put(trace)
+    }
+
+    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+        let snapshot = self.read().traces.get_used(trace_id).and_then(Entry::snapshot);
+        Ok(snapshot.map(|snapshot| snapshot.to_trace()))
+    }
+
+    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
+        Ok(self.query_page(query).await?.traces)
+    }
+
+    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
+        self.store_events(vec![(trace_id, event)]).await
+    }
+
+    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
+        let events = self.read().traces.get(trace_id).map(|entry| entry.events.share());
+        Ok(events.as_ref().map(SharedEvents::to_sorted).unwrap_or_default())
+    }
+
+    async fn health_check(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
+        traces.iter().try_for_each(FlowTrace::validate)?;
+        traces.into_iter().try_for_each(|trace| self.put(trace))
+    }
+
+    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        events.iter().try_for_each(|(_, event)| event.validate())?;
+        let events = batch::by_trace(events);
+        let runs: Vec<_> = batch::runs(&events).map(|run| (run[0].0, run.len())).collect();
+        // What was stored before a refusal stays.
+        self.write(|state| {
+            let mut events = events.into_iter();
+            for (trace_id, count) in runs {
+                let keys = events.as_slice()[..count].iter().map(|(_, event)| event.key());
+                state.check_room(trace_id, keys)?;
+                state.add_events(trace_id, events.by_ref().take(count).map(|(_, event)| event));
+            }
+            Ok(())
+        })
+    }
+
+    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        let (found, next_page_token) = self.find(&query, |_, entry| entry.snapshot())?;
+        Ok(TracePage { traces: found.iter().map(entry::Snapshot::to_trace).collect(), next_page_token })
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        let (found, next_page_token) = self.find(&query, |header, _| Some(header.trace.clone()))?;
+        let traces = found.iter().map(|header| FlowTrace::clone(header)).collect();
+        Ok(TracePage { traces, next_page_token })
+    }
+
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        let events = self.read().traces.get(trace_id).map(|entry| entry.events.share());
+        stream::iter(events.into_iter().flat_map(SharedEvents::into_sorted).map(Ok)).boxed()
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        let mut ids: Vec<_> = {
+            let state = self.read();
+            let headerless = state.traces.iter().filter(|(_, entry)| entry.header.is_none());
+            headerless
+                .map(|(trace_id, _)| trace_id)
+                .filter(|trace_id| after.is_none_or(|after| *trace_id > after))
+                .collect()
+        };
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(ids)
+    }
+
+    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        Ok(self.search(&query, UNBOUNDED, |_, _| ()).len() as u64)
+    }
+
+    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
+        let headers: Vec<_> = {
+            let state = self.read();
+            let header = |trace_id| Some(state.traces.get(trace_id)?.header.as_ref()?.trace.clone());
+            trace_ids.into_iter().map(header).collect()
+        };
+        Ok(headers.iter().map(|header| header.as_deref().cloned()).collect())
+    }
+
+    async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
+        let of_flow = TraceQuery { flow_id: Some(flow_id), ..TraceQuery::default() };
+        let headers = self.search(&of_flow, UNBOUNDED, |header, _| header.trace.clone());
+        Ok(headers.iter().map(|header| &header.version).collect::<BTreeSet<_>>().into_iter().cloned().collect())
+    }
+
+    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
+        Ok(self.write(|state| state.remove(trace_id)))
+    }
+
+    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+        let time = time::nanos(time);
+        let mut deleted = 0;
+        loop {
+            let deleted_now = self.write(|state| {
+                let old = |state: &State| state.indexes.by_start.oldest().filter(|oldest| oldest.start_time < time);
+                (0..STEP).map_while(|_| Some(state.remove(old(state)?.trace_id))).count()
+            });
+            deleted += deleted_now as u64;
+            if deleted_now < STEP {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        let mut deleted = 0;
+        for step in trace_ids.chunks(STEP) {
+            deleted += self.write(|state| step.iter().filter(|trace_id| state.remove(**trace_id)).count());
+        }
+        Ok(deleted as u64)
+    }
+
+    async fn stats(&self) -> Result<StorageStats, StorageError> {
+        Ok(self.read().stats())
+    }
+}

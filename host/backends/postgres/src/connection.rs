@@ -1,0 +1,428 @@
+//! The way to the server, and what its errors mean.
+
+use std::io;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, Error, PgConnection, PgPool, Postgres};
+
+use super::PostgresConfig;
+use super::replica::Replica;
+use reflow_tracing_storage::StorageError;
+
+/// A server's database and the schema in it.
+pub(super) struct Server {
+    pub pool: PgPool,
+    options: PgConnectOptions,
+    /// The setting that holds its URL.
+    setting: &'static str,
+    /// Its name in messages: without the password.
+    pub target: String,
+    timeout: Duration,
+    lost: Lost,
+    resting: Arc<Resting>,
+    /// Where to read, if not here.
+    pub replica: Option<Arc<Replica>>,
+}
+
+/// A connection of the pool, in use.
+pub(super) struct Session {
+    pub connection: PoolConnection<Postgres>,
+    since: Instant,
+    /// How far a replica had come when it was last asked on this connection: a position in the primary's log.
+    pub replayed: i64,
+}
+
+/// The session that was used last. Giving its connection to the pool, which tests what it gets, costs a round trip.
+struct Resting {
+    session: Mutex<Option<Session>>,
+    /// A connection that has been in use for so long is the pool's to test and to replace.
+    longest: Duration,
+    /// Those who wait for the pool, which knows nothing of this one.
+    waiting: AtomicUsize,
+}
+
+const LONGEST_USE: Duration = Duration::from_secs(10);
+
+/// Counts one who waits until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Resting {
+    fn new(longest: Duration) -> Arc<Self> {
+        let resting = Arc::new(Self { session: Mutex::default(), longest, waiting: AtomicUsize::new(0) });
+        let weak = Arc::downgrade(&resting);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(longest).await;
+                match weak.upgrade() {
+                    Some(resting) => resting.give_back(),
+                    None => return,
+                }
+            }
+        });
+        resting
+    }
+
+    /// Gives the session back once it has been in use for long: while nobody calls, nobody else does.
+    fn give_back(&self) {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = session.take_if(|session| session.since.elapsed() >= self.longest);
+        drop(session);
+        drop(given);
+    }
+
+    fn take(&self) -> Option<Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// When a connection was last found dead. Those that are older are tried before they are used again: a server that was
+/// restarted has ended all of them.
+#[derive(Clone, Default)]
+struct Lost(Arc<Mutex<Option<Instant>>>);
+
+impl Lost {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection of this age may have been lost too.
+    fn concerns(&self, age: Duration) -> bool {
+        let lost = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.is_some_and(|lost| lost.elapsed() <= age)
+    }
+}
+
+impl Server {
+    /// The server that is written, without a replica. Nothing is connected yet.
+    pub(super) fn primary(config: &PostgresConfig) -> Result<Self, StorageError> {
+        Self::new(config, "connection_url", &config.connection_url, config.connection_timeout())
+    }
+
+    /// The server at the URL that `setting` holds. Nothing is connected yet.
+    pub(super) fn new(
+        config: &PostgresConfig,
+        setting: &'static str,
+        url: &str,
+        timeout: Duration,
+    ) -> Result<Self, StorageError> {
+        let options = options(config, setting, url)?;
+        let target = name(&options);
+        let lost = Lost::default();
+        let milliseconds = |limit: u64| (limit > 0).then(|| Duration::from_millis(limit));
+        let (idle, lifetime) = (milliseconds(config.idle_timeout_ms), milliseconds(config.max_lifetime_ms));
+        let longest = [idle, lifetime].into_iter().flatten().fold(LONGEST_USE, Duration::min);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .min_connections(config.min_connections)
+            .acquire_timeout(timeout)
+            .idle_timeout(idle)
+            .max_lifetime(lifetime)
+            // A round trip for every use; only connections in doubt are worth it.
+            .test_before_acquire(false)
+            .before_acquire({
+                let lost = lost.clone();
+                move |connection, meta| {
+                    let in_doubt = lost.concerns(meta.age);
+                    Box::pin(async move { Ok(!in_doubt || connection.ping().await.is_ok()) })
+                }
+            })
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options, setting, target, timeout, lost, resting: Resting::new(longest), replica: None })
+    }
+
+    /// A connection beside the pool. Unlike the pool it does not wait for a server that is not there.
+    pub(super) async fn connect(&self) -> Result<PgConnection, StorageError> {
+        match tokio::time::timeout(self.timeout, self.options.connect()).await {
+            Ok(connected) => connected.map_err(|error| self.describe(error)),
+            Err(_) => Err(StorageError::Unavailable(format!("{} does not answer", self.target))),
+        }
+    }
+
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, StorageError> {
+        Ok(self.session().await?.connection)
+    }
+
+    pub(super) async fn session(&self) -> Result<Session, StorageError> {
+        match self.try_session().await {
+            Ok(session) => Ok(session),
+            Err(error) => Err(self.explain(error).await),
+        }
+    }
+
+    /// Like [`session`](Self::session), but does not find out why there is none.
+    pub(super) async fn try_session(&self) -> sqlx::Result<Session> {
+        let _waiting = Waiting::new(&self.resting.waiting);
+        if let Some(session) = self.resting.take()
+            && session.since.elapsed() < self.resting.longest
+        {
+            return Ok(session);
+        }
+        let connection = self.pool.acquire().await?;
+        Ok(Session { connection, since: Instant::now(), replayed: i64::MIN })
+    }
+
+    /// Where to read: the replica if `on_replica` and that has all that was acknowledged. Whether it is one, `on_replica`
+    /// says afterwards.
+    pub(super) async fn reader(&self, on_replica: &mut bool) -> Result<(&Self, Session), StorageError> {
+        if *on_replica
+            && let Some(replica) = &self.replica
+            && let Some(session) = replica.session().await
+        {
+            return Ok((&replica.server, session));
+        }
+        *on_replica = false;
+        Ok((self, self.session().await?))
+    }
+
+    /// Has to be done on the connection of a commit before that is acknowledged: from then on, no read misses it.
+    pub(super) async fn committed(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        if let Some(replica) = &self.replica {
+            let written = sqlx::query_scalar(include_str!("sql/log_position.sql")).fetch_one(connection).await?;
+            replica.has_to_reach(written);
+        }
+        Ok(())
+    }
+
+    /// Whether someone waits for a connection and there is none left.
+    pub(super) fn is_short(&self) -> bool {
+        self.resting.waiting.load(Ordering::SeqCst) > 0
+            && self.pool.num_idle() == 0
+            && self.pool.size() >= self.pool.options().get_max_connections()
+    }
+
+    /// A connection that has been in use for so long is the pool's to test and to replace.
+    pub(super) fn longest_use(&self) -> Duration {
+        self.resting.longest
+    }
+
+    /// Keeps a session for the next call, after one that came to its end.
+    pub(super) fn rest(&self, session: Session) {
+        let earlier = {
+            let mut resting = self.resting.session.lock().unwrap_or_else(PoisonError::into_inner);
+            resting.replace(session)
+        };
+        // Whoever began to wait before it was there does not look again.
+        let wanted = self.resting.waiting.load(Ordering::SeqCst) > 0 || self.pool.is_closed();
+        drop((earlier, wanted.then(|| self.resting.take())));
+    }
+
+    /// Why the pool gave no connection.
+    async fn explain(&self, error: Error) -> StorageError {
+        if !matches!(error, Error::PoolTimedOut) {
+            return self.describe(error);
+        }
+        let most = self.pool.options().get_max_connections();
+        if self.pool.size() >= most && self.pool.num_idle() == 0 {
+            return StorageError::Unavailable(format!(
+                "all {most} connections to {} were busy for {:?}; raise `max_connections`, or `connection_timeout_ms` \
+                 to wait longer",
+                self.target, self.timeout
+            ));
+        }
+        // The pool does not say what kept it from connecting.
+        match self.connect().await {
+            Ok(_) => self.describe(error),
+            Err(error) => error,
+        }
+    }
+
+    /// Waits for calls under way, but not for those who leave a stream unread.
+    pub(super) async fn close(&self) {
+        let closed = self.pool.close();
+        drop(self.resting.take());
+        let _ = tokio::time::timeout(self.timeout, closed).await;
+        if let Some(replica) = &self.replica {
+            Box::pin(replica.server.close()).await;
+        }
+    }
+
+    /// Notes when `error` says that its connection is dead. Whether it does.
+    pub(super) fn is_lost(&self, error: &Error) -> bool {
+        let lost = match error {
+            Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => true,
+            error => code(error).is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
+        };
+        if lost {
+            self.lost.now();
+        }
+        lost
+    }
+
+    /// Notes what kept the replica from answering.
+    pub(super) fn replica_failed(&self, error: &Error) {
+        if let Some(replica) = &self.replica {
+            replica.failed(error);
+        }
+    }
+
+    /// A certificate that is not accepted comes as bad input. Over TCP, files that can't be read are those of the URL.
+    fn is_of_tls(&self, problem: &io::Error) -> bool {
+        match problem.kind() {
+            io::ErrorKind::InvalidData => true,
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => self.options.get_socket().is_none(),
+            _ => false,
+        }
+    }
+
+    fn no_tls(&self, problem: &dyn std::error::Error) -> StorageError {
+        let Self { target, setting, .. } = self;
+        StorageError::Configuration(format!(
+            "{target} can't be spoken to over TLS: {problem}; see `sslmode` and `sslrootcert` in `{setting}`"
+        ))
+    }
+
+    /// What an error means to the one who asked.
+    pub(super) fn describe(&self, error: Error) -> StorageError {
+        let Self { target, setting, .. } = self;
+        let Some(code) = code(&error) else {
+            return match error {
+                Error::Configuration(problem) => configuration(setting, problem),
+                Error::Tls(problem) => self.no_tls(&*problem),
+                Error::Io(problem) if self.is_of_tls(&problem) => self.no_tls(&problem),
+                Error::Decode(problem) | Error::ColumnDecode { source: problem, .. } => {
+                    StorageError::Corrupt(format!("in {target}: {problem}"))
+                }
+                Error::PoolClosed => StorageError::Unavailable(format!("the store in {target} was closed")),
+                Error::PoolTimedOut => {
+                    StorageError::Unavailable(format!("{target} gave no connection within {:?}", self.timeout))
+                }
+                Error::Io(_) => {
+                    StorageError::Unavailable(format!("{target} can't be reached: {error}; is the server running?"))
+                }
+                Error::Protocol(_) | Error::WorkerCrashed => {
+                    StorageError::Unavailable(format!("the connection to {target} broke: {error}"))
+                }
+                other => StorageError::Other { message: format!("{target}: {other}"), retryable: false },
+            };
+        };
+        let said = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+        match code.as_str() {
+            "28P01" | "28000" => StorageError::Configuration(format!(
+                "{target} refuses the user: {said}; see the user and the password in `{setting}`"
+            )),
+            "3D000" => StorageError::Configuration(format!("{target}: {said}; create it, for example with `createdb`")),
+            "42501" => StorageError::Configuration(format!(
+                "{target}: {said}; grant it to the user, or have the owner of the tables run what `reflow-tracing schema \
+                 --backend postgres` prints"
+            )),
+            "42P01" | "42703" | "42883" | "3F000" => StorageError::Configuration(format!(
+                "{target}: {said}; the tables were removed or changed. `reflow-tracing schema --backend postgres` prints \
+                 what creates them"
+            )),
+            "42P06" | "42P07" | "42710" | "42723" => StorageError::Configuration(format!(
+                "{target}: {said}: the schema holds something of another program; set `schema_name` to another one"
+            )),
+            "53100" => StorageError::Exhausted(format!("{target}: {said}")),
+            "54000" => StorageError::InvalidArgument(format!("{target}: {said}")),
+            "57014" => StorageError::Unavailable(format!("{target} stopped a statement: {said}")),
+            "25006" => StorageError::Unavailable(format!("{target} can't be written: {said}")),
+            "XX001" | "XX002" => StorageError::Corrupt(format!("in {target}: {said}")),
+            code if ["08", "40", "53", "55", "57", "58"].contains(&&code[..2]) => {
+                StorageError::Unavailable(format!("{target}: {said}"))
+            }
+            _ => StorageError::Other { message: format!("{target}: {said} ({code})"), retryable: false },
+        }
+    }
+}
+
+/// The SQLSTATE that the server gave.
+pub(super) fn code(error: &Error) -> Option<String> {
+    error.as_database_error().and_then(|error| error.code()).map(Into::into)
+}
+
+/// `text` as a name in SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// What sessions are set to, unless the URL says otherwise.
+const SESSION: [(&str, &str); 2] = [
+    // The server keeps plans. One that was made while a table was small would go on to read all of it.
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+];
+
+fn options(config: &PostgresConfig, setting: &str, url: &str) -> Result<PgConnectOptions, StorageError> {
+    if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
+        return Err(configuration(setting, "it must begin with `postgresql://`"));
+    }
+    let options = PgConnectOptions::from_str(url).map_err(|problem| configuration(setting, problem))?;
+    let given = options.get_options().unwrap_or_default().to_owned();
+    let own = SESSION.into_iter().filter(|(name, _)| !given.contains(name));
+    Ok(options
+        .application_name("reflow-tracing")
+        .options([("search_path", quoted(&config.schema_name))])
+        .options(own)
+        .disable_statement_logging())
+}
+
+fn configuration(setting: &str, problem: impl std::fmt::Display) -> StorageError {
+    StorageError::Configuration(format!(
+        "`{setting}` is no URL of a PostgreSQL database: {problem}; for example \
+         postgresql://user:password@localhost/traces"
+    ))
+}
+
+fn name(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or(options.get_username());
+    match options.get_socket() {
+        Some(socket) => format!("the PostgreSQL database {database} at {}", socket.display()),
+        None => format!("the PostgreSQL database {database} at {}:{}", options.get_host(), options.get_port()),
+    }
+}
+
+/// Runs statements on a connection of the pool: once more on another one when the first was dead.
+macro_rules! retried {
+    ($server:expr, |$connection:ident| $work:expr) => {
+        $crate::connection::attempts!($server, false, |$connection| $work)
+    };
+}
+
+/// Like `retried`, for statements that change nothing: on the replica if it has all that was acknowledged. Should it fail, the
+/// primary is asked.
+macro_rules! read {
+    ($server:expr, |$connection:ident| $work:expr) => {
+        $crate::connection::attempts!($server, true, |$connection| $work)
+    };
+}
+
+macro_rules! attempts {
+    ($server:expr, $on_replica:expr, |$connection:ident| $work:expr) => {{
+        let server = &*$server;
+        let (mut on_replica, mut again) = ($on_replica, true);
+        loop {
+            let (reader, mut session) = server.reader(&mut on_replica).await?;
+            let $connection = &mut *session.connection;
+            let outcome: sqlx::Result<_> = async { $work }.await;
+            match outcome {
+                Ok(found) => {
+                    reader.rest(session);
+                    break Ok(found);
+                }
+                Err(error) if std::mem::take(&mut on_replica) => server.replica_failed(&error),
+                Err(error) if server.is_lost(&error) && again => again = false,
+                Err(error) => break Err(server.describe(error)),
+            }
+        }
+    }};
+}
+
+pub(super) use {attempts, read, retried};

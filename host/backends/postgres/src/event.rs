@@ -1,0 +1,234 @@
+//! An event as a row of the table `event`.
+
+use chrono::DateTime;
+use sqlx::Row;
+use sqlx::postgres::{PgArguments, PgBindIterExt, PgRow};
+use sqlx::query::Query;
+use uuid::Uuid;
+
+use super::column::{escaped, from_bits, invalid, json, optional_text, text, to_bits};
+use super::copy::Tuple;
+use super::escape::escape;
+use reflow_tracing_model::{
+    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent,
+    TraceEventData, TraceEventKind, TraceEventType, TraceId, time,
+};
+use reflow_tracing_storage::StorageError;
+
+/// An event, with what takes time to encode encoded before it is sent.
+pub(super) struct EventRow {
+    pub trace_id: TraceId,
+    event: TraceEvent,
+    attributes: Option<String>,
+    dependency_chain: Option<Vec<u8>>,
+    /// The span id, when it is a UUID as usually written: lower case, with hyphens.
+    span_uuid: Option<Uuid>,
+}
+
+impl EventRow {
+    pub(super) fn new(trace_id: TraceId, event: TraceEvent) -> Result<Self, StorageError> {
+        let attributes = &event.data.custom_attributes;
+        let chain = &event.causality.dependency_chain;
+        let span_id = &event.causality.span_id;
+        let usual = |uuid: &Uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == span_id;
+        Ok(Self {
+            trace_id,
+            attributes: (!attributes.is_empty()).then(|| serde_json::to_string(attributes)).transpose()?,
+            dependency_chain: (!chain.is_empty()).then(|| chain.iter().flat_map(|id| id.0.into_bytes()).collect()),
+            span_uuid: Uuid::try_parse(span_id).ok().filter(usual),
+            event,
+        })
+    }
+
+    pub(super) fn key(&self) -> EventKey {
+        self.event.key()
+    }
+
+    /// About as many as it takes to send it.
+    pub(super) fn bytes(&self) -> usize {
+        let message = self.message().map_or(0, |message| message.serialized_data.len());
+        let state = self.state().map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
+        200 + message + state + self.attributes.as_ref().map_or(0, String::len)
+    }
+
+    fn flow(&self) -> (Option<&String>, Option<&String>) {
+        match &self.event.event_type {
+            TraceEventType::DataFlow { to_actor, to_port } => (Some(to_actor), Some(to_port)),
+            _ => (None, None),
+        }
+    }
+
+    fn message(&self) -> Option<&MessageSnapshot> {
+        self.event.data.message.as_ref()
+    }
+
+    fn state(&self) -> Option<&StateDiff> {
+        self.event.data.state_diff.as_ref()
+    }
+}
+
+impl EventRow {
+    /// Writes the columns that `sql/copy_events.sql` names after the place.
+    pub(super) fn copy(&self, tuple: &mut Tuple<'_>) {
+        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = &self.event;
+        let metrics = &data.performance_metrics;
+        let (message, state) = (self.message(), self.state());
+        tuple.id(Some(event_id.0));
+        tuple.number(Some(time::nanos(*timestamp)));
+        tuple.text(Some(event_type.kind().name()));
+        tuple.text(Some(escape(actor_id)));
+        tuple.text(self.flow().0.map(|to_actor| escape(to_actor)));
+        tuple.text(self.flow().1.map(|to_port| escape(to_port)));
+        tuple.text(escaped(&data.port));
+        tuple.text(escaped(&data.error));
+        tuple.text(message.map(|message| escape(&message.message_type)));
+        tuple.number(message.map(|message| message.size_bytes.cast_signed()));
+        tuple.text(message.filter(|message| !message.checksum.is_empty()).map(|message| escape(&message.checksum)));
+        tuple.bytes(message.map(|message| message.serialized_data.as_slice()).filter(|bytes| !bytes.is_empty()));
+        tuple.text(state.map(|state| state_kind(state.diff_type)));
+        tuple.bytes(state.and_then(|state| state.before.as_deref()));
+        tuple.bytes(state.map(|state| state.after.as_slice()));
+        tuple.number(to_bits(metrics.execution_time_ns));
+        tuple.number(to_bits(metrics.memory_usage_bytes));
+        tuple.real(Some(metrics.cpu_usage_percent).filter(|percent| percent.to_bits() != 0));
+        tuple.number(to_bits(metrics.queue_depth));
+        tuple.double(Some(metrics.throughput_msgs_per_sec).filter(|rate| rate.to_bits() != 0));
+        tuple.text(self.attributes.as_ref());
+        tuple.id(causality.parent_event_id.map(|parent| parent.0));
+        tuple.id(Some(causality.root_cause_event_id.0));
+        tuple.bytes(self.dependency_chain.as_deref());
+        tuple.id(self.span_uuid);
+        tuple.text(self.span_uuid.is_none().then(|| escape(&causality.span_id)));
+    }
+}
+
+/// What `sql/store_events.sql` takes for these rows.
+pub(super) fn bind<'q>(
+    query: Query<'q, sqlx::Postgres, PgArguments>,
+    rows: &[&EventRow],
+) -> Query<'q, sqlx::Postgres, PgArguments> {
+    macro_rules! bind {
+        ($query:expr, $row:ident, $($column:expr),+ $(,)?) => {
+            $query$(.bind(rows.iter().map(|$row| $column).bind_iter()))+
+        };
+    }
+    bind!(
+        query,
+        row,
+        row.trace_id.0,
+        row.event.event_id.0,
+        time::nanos(row.event.timestamp),
+        row.event.event_type.kind().name(),
+        escape(&row.event.actor_id),
+        row.flow().0.map(|to_actor| escape(to_actor)),
+        row.flow().1.map(|to_port| escape(to_port)),
+        escaped(&row.event.data.port),
+        escaped(&row.event.data.error),
+        row.message().map(|message| escape(&message.message_type)),
+        row.message().map(|message| message.size_bytes.cast_signed()),
+        row.message().filter(|message| !message.checksum.is_empty()).map(|message| escape(&message.checksum)),
+        row.message()
+            .filter(|message| !message.serialized_data.is_empty())
+            .map(|message| message.serialized_data.as_slice()),
+        row.state().map(|state| state_kind(state.diff_type)),
+        row.state().and_then(|state| state.before.as_deref()),
+        row.state().map(|state| state.after.as_slice()),
+        to_bits(row.event.data.performance_metrics.execution_time_ns),
+        to_bits(row.event.data.performance_metrics.memory_usage_bytes),
+        Some(row.event.data.performance_metrics.cpu_usage_percent).filter(|percent| percent.to_bits() != 0),
+        to_bits(row.event.data.performance_metrics.queue_depth),
+        Some(row.event.data.performance_metrics.throughput_msgs_per_sec).filter(|rate| rate.to_bits() != 0),
+        row.attributes.as_deref(),
+        row.event.causality.parent_event_id.map(|parent| parent.0),
+        row.event.causality.root_cause_event_id.0,
+        row.dependency_chain.as_deref(),
+        row.span_uuid,
+        row.span_uuid.is_none().then(|| escape(&row.event.causality.span_id)),
+    )
+}
+
+/// The event in a row of `sql/get_events.sql`.
+pub(super) fn read(row: &PgRow) -> sqlx::Result<TraceEvent> {
+    Ok(TraceEvent {
+        event_id: EventId(row.try_get(0)?),
+        timestamp: DateTime::from_timestamp_nanos(row.try_get(1)?),
+        event_type: event_type(row)?,
+        actor_id: text(row, 3)?,
+        data: TraceEventData {
+            port: optional_text(row, 6)?,
+            error: optional_text(row, 7)?,
+            message: message(row)?,
+            state_diff: state_diff(row)?,
+            performance_metrics: PerformanceMetrics {
+                execution_time_ns: from_bits(row, 15)?,
+                memory_usage_bytes: from_bits(row, 16)?,
+                cpu_usage_percent: row.try_get::<Option<f32>, _>(17)?.unwrap_or(0.0),
+                queue_depth: from_bits(row, 18)?,
+                throughput_msgs_per_sec: row.try_get::<Option<f64>, _>(19)?.unwrap_or(0.0),
+            },
+            custom_attributes: match row.try_get::<Option<&str>, _>(20)? {
+                None => Default::default(),
+                Some(_) => json(row, 20)?,
+            },
+        },
+        causality: CausalityInfo {
+            parent_event_id: row.try_get::<Option<Uuid>, _>(21)?.map(EventId),
+            root_cause_event_id: EventId(row.try_get(22)?),
+            dependency_chain: dependency_chain(row)?,
+            span_id: match row.try_get::<Option<Uuid>, _>(24)? {
+                Some(uuid) => uuid.to_string(),
+                None => text(row, 25)?,
+            },
+        },
+    })
+}
+
+fn event_type(row: &PgRow) -> sqlx::Result<TraceEventType> {
+    Ok(match row.try_get::<&str, _>(2)?.parse().map_err(|error: String| invalid(error))? {
+        TraceEventKind::ActorCreated => TraceEventType::ActorCreated,
+        TraceEventKind::ActorStarted => TraceEventType::ActorStarted,
+        TraceEventKind::ActorCompleted => TraceEventType::ActorCompleted,
+        TraceEventKind::ActorFailed => TraceEventType::ActorFailed,
+        TraceEventKind::MessageSent => TraceEventType::MessageSent,
+        TraceEventKind::MessageReceived => TraceEventType::MessageReceived,
+        TraceEventKind::StateChanged => TraceEventType::StateChanged,
+        TraceEventKind::PortConnected => TraceEventType::PortConnected,
+        TraceEventKind::PortDisconnected => TraceEventType::PortDisconnected,
+        TraceEventKind::DataFlow => TraceEventType::DataFlow { to_actor: text(row, 4)?, to_port: text(row, 5)? },
+        TraceEventKind::NetworkEvent => TraceEventType::NetworkEvent,
+    })
+}
+
+fn message(row: &PgRow) -> sqlx::Result<Option<MessageSnapshot>> {
+    let Some(message_type) = optional_text(row, 8)? else { return Ok(None) };
+    Ok(Some(MessageSnapshot {
+        message_type,
+        size_bytes: from_bits(row, 9)?,
+        checksum: optional_text(row, 10)?.unwrap_or_default(),
+        serialized_data: row.try_get::<Option<Vec<u8>>, _>(11)?.unwrap_or_default(),
+    }))
+}
+
+fn state_diff(row: &PgRow) -> sqlx::Result<Option<StateDiff>> {
+    let diff_type = match row.try_get::<Option<&str>, _>(12)? {
+        None => return Ok(None),
+        Some("Full") => StateDiffType::Full,
+        Some("Incremental") => StateDiffType::Incremental,
+        Some("MemoryOnly") => StateDiffType::MemoryOnly,
+        Some(other) => return Err(invalid(format!("{other:?} is no kind of state"))),
+    };
+    Ok(Some(StateDiff { before: row.try_get(13)?, after: row.try_get(14)?, diff_type }))
+}
+
+fn state_kind(diff_type: StateDiffType) -> &'static str {
+    match diff_type {
+        StateDiffType::Full => "Full",
+        StateDiffType::Incremental => "Incremental",
+        StateDiffType::MemoryOnly => "MemoryOnly",
+    }
+}
+
+fn dependency_chain(row: &PgRow) -> sqlx::Result<Vec<EventId>> {
+    let bytes = row.try_get::<Option<&[u8]>, _>(23)?.unwrap_or_default();
+    bytes.chunks(16).map(|id| Uuid::from_slice(id).map(EventId).map_err(invalid)).collect()
+}

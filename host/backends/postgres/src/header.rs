@@ -1,0 +1,123 @@
+//! The header of a trace as a row of the table `trace`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use sqlx::Row;
+use sqlx::postgres::{PgArguments, PgBindIterExt, PgRow};
+use sqlx::query::Query;
+
+use super::column::{invalid, json, optional_text, text};
+use super::escape::escape;
+use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceId, time};
+use reflow_tracing_storage::StorageError;
+
+/// The columns that [`Found::read`] reads, in its order.
+pub(super) const COLUMNS: &str =
+    "seq, placed_at, trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata";
+
+/// A header, with what takes time to encode encoded before it is sent.
+pub(super) struct HeaderRow {
+    pub header: FlowTrace,
+    version: String,
+    metadata: String,
+    tags: String,
+}
+
+impl HeaderRow {
+    /// The row of a header. `header` holds no events.
+    pub(super) fn new(header: FlowTrace) -> Result<Self, StorageError> {
+        Ok(Self {
+            version: serde_json::to_string(&header.version)?,
+            metadata: serde_json::to_string(&header.metadata)?,
+            tags: tags_json(&header.metadata.tags)?,
+            header,
+        })
+    }
+
+    pub(super) fn start(&self) -> i64 {
+        time::nanos(self.header.start_time)
+    }
+}
+
+/// Tags as the column `tags` holds them.
+pub(super) fn tags_json(tags: &BTreeMap<String, String>) -> serde_json::Result<String> {
+    let escaped: BTreeMap<Cow<'_, str>, _> = tags.iter().map(|(name, value)| (escape(name), escape(value))).collect();
+    serde_json::to_string(&escaped)
+}
+
+/// What `sql/store_traces.sql` takes for these rows, of which no two are of one trace.
+pub(super) fn bind<'q>(
+    query: Query<'q, sqlx::Postgres, PgArguments>,
+    rows: &[&HeaderRow],
+) -> Query<'q, sqlx::Postgres, PgArguments> {
+    macro_rules! bind {
+        ($query:expr, $row:ident, $($column:expr),+ $(,)?) => {
+            $query$(.bind(rows.iter().map(|$row| $column).bind_iter()))+
+        };
+    }
+    bind!(
+        query,
+        row,
+        row.header.trace_id.0,
+        row.start(),
+        escape(row.header.flow_id.as_str()),
+        row.header.execution_id.0,
+        row.start(),
+        row.header.end_time.map(time::nanos),
+        row.header.duration_ns(),
+        row.header.status.name(),
+        row.header.status.error().map(escape),
+        row.version.as_str(),
+        row.metadata.as_str(),
+        row.tags.as_str(),
+    )
+}
+
+/// A header, and where the events of its trace are.
+pub(super) struct Found {
+    pub header: FlowTrace,
+    pub place: Place,
+}
+
+/// Where the events of a trace are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub sequence: i64,
+    pub placed_at: i64,
+}
+
+impl Place {
+    /// From a row whose first columns are `seq` and `placed_at`.
+    pub(super) fn read(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self { sequence: row.try_get(0)?, placed_at: row.try_get(1)? })
+    }
+}
+
+impl Found {
+    /// From a row whose columns are [`COLUMNS`].
+    pub(super) fn read(row: &PgRow) -> sqlx::Result<Self> {
+        let status: &str = row.try_get(7)?;
+        let status = match (status, optional_text(row, 8)?) {
+            ("Pending", None) => ExecutionStatus::Pending,
+            ("Running", None) => ExecutionStatus::Running,
+            ("Completed", None) => ExecutionStatus::Completed,
+            ("Cancelled", None) => ExecutionStatus::Cancelled,
+            ("Failed", Some(error)) => ExecutionStatus::Failed { error },
+            _ => return Err(invalid(format!("{status:?} is no status"))),
+        };
+        let header = FlowTrace {
+            trace_id: TraceId(row.try_get(2)?),
+            flow_id: FlowId(text(row, 3)?),
+            execution_id: ExecutionId(row.try_get(4)?),
+            start_time: DateTime::from_timestamp_nanos(row.try_get(5)?),
+            end_time: row.try_get::<Option<i64>, _>(6)?.map(DateTime::from_timestamp_nanos),
+            status,
+            version: json(row, 9)?,
+            metadata: json(row, 10)?,
+            events: Vec::new(),
+        };
+        Ok(Self { header, place: Place::read(row)? })
+    }
+}

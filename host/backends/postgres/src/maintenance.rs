@@ -1,0 +1,93 @@
+//! What is done beside the calls: partitions for the time to come, and the end of those that have expired.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::task::JoinHandle;
+
+use super::connection::{Server, retried};
+use super::partition::{self, Dropped, Partitions};
+use reflow_tracing_storage::StorageError;
+
+/// The next partition is there at least half an hour before its time, even with hourly ones.
+const EVERY: Duration = Duration::from_secs(600);
+
+/// Ends when it is dropped.
+pub(super) struct Maintenance(JoinHandle<()>);
+
+impl Maintenance {
+    /// Starts with a look at once.
+    pub(super) fn start(server: Arc<Server>, partitions: Arc<Partitions>, retention_days: u32) -> Self {
+        Self(tokio::spawn(async move {
+            let mut turns = tokio::time::interval(EVERY);
+            loop {
+                turns.tick().await;
+                match maintain(&server, &partitions, retention_days).await {
+                    Ok(0) => {}
+                    Ok(dropped) => tracing::info!("dropped {dropped} expired partitions"),
+                    // The next turn, or the write that needs the partition, tries again.
+                    Err(error) => tracing::warn!("the partitions were not looked after: {error}"),
+                }
+            }
+        }))
+    }
+
+    pub(super) fn stop(&self) {
+        self.0.abort();
+    }
+}
+
+impl Drop for Maintenance {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn maintain(server: &Server, partitions: &Partitions, retention_days: u32) -> Result<u64, StorageError> {
+    let mut connection = server.acquire().await?;
+    partitions.create_ahead(&mut connection).await.map_err(|error| server.describe(error))?;
+    drop(connection);
+    drop_expired(server, partitions, retention_days).await
+}
+
+/// The number of partitions that were dropped.
+pub(super) async fn drop_expired(
+    server: &Server,
+    partitions: &Partitions,
+    retention_days: u32,
+) -> Result<u64, StorageError> {
+    if retention_days == 0 {
+        return Ok(0);
+    }
+    let limit = Utc::now() - TimeDelta::days(retention_days.into());
+    Ok(drop_until(server, partitions, limit).await?.partitions)
+}
+
+/// Drops the oldest partitions up to the first that has traces, of those that ended at `time` or before. The number of their
+/// traces.
+pub(super) async fn drop_oldest(
+    server: &Server,
+    partitions: &Partitions,
+    time: DateTime<Utc>,
+) -> Result<u64, StorageError> {
+    let ends = retried!(server, |connection| partition::ends(connection).await)?;
+    for end in ends.into_iter().take_while(|end| *end <= time) {
+        let traces = drop_until(server, partitions, end).await?.traces;
+        if traces > 0 {
+            return Ok(traces);
+        }
+    }
+    Ok(0)
+}
+
+async fn drop_until(server: &Server, partitions: &Partitions, time: DateTime<Utc>) -> Result<Dropped, StorageError> {
+    // Of its own: a lock that a call which was given up on holds would stay with a connection of the pool.
+    let mut connection = server.connect().await?;
+    let dropped = async {
+        let dropped = partitions.drop_ended(&mut connection, time).await?;
+        server.committed(&mut connection).await?;
+        Ok(dropped)
+    };
+    dropped.await.map_err(|error| server.describe(error))
+}

@@ -1,0 +1,327 @@
+//! The partitions of the table `event`: which there are, those that are missing, those that have expired.
+//!
+//! A session of PostgreSQL makes a list of a table's partitions when it first needs it, and makes another one when it hears of a
+//! change. But what it hears while it makes the list is lost: the list stays as it was begun, and what a statement finds lacks
+//! what is in a partition that was attached meanwhile. A session listens when it locks a table that it has not locked in this
+//! transaction, and the only one that it locks while it makes the list is `pg_class`. So each statement on `event` uses
+//! `pg_class` itself, with [`CATALOG_IN_USE`], or is in a transaction that did, with [`use_catalog`] (see
+//! `docs/decisions/0019-what-a-session-knows-of-partitions.md`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+
+use super::{PartitionInterval, deletion};
+use reflow_tracing_model::time;
+
+const HOUR: i128 = 3_600_000_000_000;
+const DAY: i128 = 24 * HOUR;
+
+/// A partition that is about to be dropped says so, so that a drop that was cut short is ended by the next.
+const EXPIRED: &str = "expired";
+
+/// A statement at the beginning of a transaction that finds nothing. See above.
+macro_rules! use_catalog {
+    () => {
+        "SELECT oid FROM pg_class WHERE oid = 0"
+    };
+}
+pub(super) use use_catalog;
+
+/// A condition that is always met. See above.
+pub(super) const CATALOG_IN_USE: &str = concat!("(", use_catalog!(), ") IS NULL");
+
+/// Nanoseconds since 1970, from the first to the one after the last. Wider than what a time can be, for the outermost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub from: i128,
+    pub to: i128,
+}
+
+impl Span {
+    /// The one of this interval with `at` in it.
+    fn around(interval: PartitionInterval, at: i64) -> Self {
+        let every = |length: i128, first: i128| {
+            let from = (i128::from(at) - first).div_euclid(length) * length + first;
+            Self { from, to: from + length }
+        };
+        match interval {
+            PartitionInterval::Hourly => every(HOUR, 0),
+            PartitionInterval::Daily => every(DAY, 0),
+            // 1970-01-01 was a Thursday, three days after a Monday.
+            PartitionInterval::Weekly => every(7 * DAY, -3 * DAY),
+            PartitionInterval::Monthly => {
+                let first = DateTime::from_timestamp_nanos(at).date_naive().with_day(1).expect("every month has one");
+                let next = first + Months::new(1);
+                let nanoseconds = |day: NaiveDate| i128::from((day - NaiveDate::default()).num_days()) * DAY;
+                Self { from: nanoseconds(first), to: nanoseconds(next) }
+            }
+        }
+    }
+
+    fn contains(self, at: i64) -> bool {
+        (self.from..self.to).contains(&i128::from(at))
+    }
+
+    /// What of it is in none of these, as far as it is joined with `at`.
+    fn without(self, others: &[Span], at: i64) -> Self {
+        let at = i128::from(at);
+        let from = others.iter().map(|other| other.to).filter(|to| *to <= at).fold(self.from, i128::max);
+        let to = others.iter().map(|other| other.from).filter(|from| *from > at).fold(self.to, i128::min);
+        Self { from, to }
+    }
+
+    fn table(self) -> String {
+        match i64::try_from(self.from) {
+            Ok(from) => DateTime::from_timestamp_nanos(from).format("event_%Y%m%d_%H").to_string(),
+            Err(_) => "event_first".into(),
+        }
+    }
+
+    /// `FROM (..) TO (..)`
+    fn bounds(self) -> String {
+        let bound = |at: i128, beyond| i64::try_from(at).map_or(String::from(beyond), |at| at.to_string());
+        format!("FROM ({}) TO ({})", bound(self.from, "MINVALUE"), bound(self.to, "MAXVALUE"))
+    }
+
+    /// From what PostgreSQL says of a partition: `FOR VALUES FROM ('1') TO (MAXVALUE)`.
+    fn parse(bounds: &str) -> Option<Self> {
+        let (from, to) = bounds.strip_prefix("FOR VALUES FROM (")?.strip_suffix(')')?.split_once(") TO (")?;
+        let bound = |text: &str, beyond: &str, instead: i128| match text.trim_matches('\'') {
+            text if text == beyond => Some(instead),
+            text => text.parse::<i64>().ok().map(i128::from),
+        };
+        Some(Self {
+            from: bound(from, "MINVALUE", i128::from(i64::MIN) - 1)?,
+            to: bound(to, "MAXVALUE", i128::from(i64::MAX) + 1)?,
+        })
+    }
+
+    /// The statements that create its partition. A table that is attached blocks no writer; one that is created as a
+    /// partition would.
+    pub(super) fn creation(self) -> String {
+        self.creation_as(&self.table())
+    }
+
+    fn creation_as(self, table: &str) -> String {
+        format!(
+            "CREATE TABLE {table} (LIKE event INCLUDING ALL);\nALTER TABLE event ATTACH PARTITION {table} FOR VALUES {};\n",
+            self.bounds()
+        )
+    }
+}
+
+/// The spans of now and of the time after.
+pub(super) fn ahead(interval: PartitionInterval) -> [Span; 2] {
+    let now = Span::around(interval, time::nanos(Utc::now()));
+    let next = i64::try_from(now.to).map_or(now, |next| Span::around(interval, next));
+    [now, next]
+}
+
+/// A partition that nobody created and this program was told not to create.
+#[derive(Debug)]
+pub(super) struct Missing(pub Span);
+
+impl Missing {
+    pub(super) fn message(&self) -> String {
+        let mut message = String::from(
+            "there is no partition for the time of an event, and `auto_create_partitions` is off; set it, or run, with \
+             the schema as the search_path:\n",
+        );
+        // Writing to a text can't fail.
+        let _ = write!(message, "{}", self.0.creation());
+        message
+    }
+}
+
+/// What was dropped.
+pub(super) struct Dropped {
+    pub partitions: u64,
+    pub traces: u64,
+}
+
+/// What is known of the partitions; that they are still there is for the server to say.
+pub(super) struct Partitions {
+    interval: PartitionInterval,
+    auto_create: bool,
+    /// The ends by their beginnings.
+    known: Mutex<BTreeMap<i128, i128>>,
+}
+
+impl Partitions {
+    pub(super) fn new(interval: PartitionInterval, auto_create: bool) -> Self {
+        Self { interval, auto_create, known: Mutex::default() }
+    }
+
+    /// Whether there is a partition for this time, as far as is known.
+    pub(super) fn covers(&self, at: i64) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let nearest = known.range(..=i128::from(at)).next_back();
+        nearest.is_some_and(|(from, to)| Span { from: *from, to: *to }.contains(at))
+    }
+
+    /// Looks anew.
+    pub(super) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn learn(&self, found: &[Span]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = found.iter().map(|span| (span.from, span.to)).collect();
+    }
+
+    /// Sees to it that there are partitions for these times.
+    pub(super) async fn ensure(
+        &self,
+        connection: &mut PgConnection,
+        times: &[i64],
+    ) -> sqlx::Result<Result<(), Missing>> {
+        if times.iter().all(|at| self.covers(*at)) {
+            return Ok(Ok(()));
+        }
+        self.learn(&attached(connection).await?);
+        for at in times {
+            if self.covers(*at) {
+                continue;
+            }
+            if !self.auto_create {
+                return Ok(Err(Missing(Span::around(self.interval, *at))));
+            }
+            self.create(connection, *at).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Creates the partitions of now and of the time after it.
+    pub(super) async fn create_ahead(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        if self.auto_create {
+            let times = ahead(self.interval).map(|span| i64::try_from(span.from).unwrap_or(i64::MIN));
+            let _ = self.ensure(connection, &times).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates the partition for a time, unless another host was faster.
+    async fn create(&self, connection: &mut PgConnection, at: i64) -> sqlx::Result<()> {
+        let mut transaction = connection.begin().await?;
+        lock(&mut transaction, "pg_advisory_xact_lock").await?;
+        let mut there = attached(&mut transaction).await?;
+        if !there.iter().any(|span| span.contains(at)) {
+            // Those of another interval stay as they are.
+            let span = Span::around(self.interval, at).without(&there, at);
+            let mut table = span.table();
+            let taken: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+                .bind(&table)
+                .fetch_one(&mut *transaction)
+                .await?;
+            if taken {
+                // Someone detached it to keep it.
+                let _ = write!(table, "_{}", time::nanos(Utc::now()));
+            }
+            sqlx::raw_sql(AssertSqlSafe(span.creation_as(&table))).execute(&mut *transaction).await?;
+            there.push(span);
+        }
+        transaction.commit().await?;
+        self.learn(&there);
+        Ok(())
+    }
+
+    /// Drops the partitions that ended at `limit` or before, with their traces.
+    ///
+    /// The traces go first, so that none is seen without its events. Readers and writers are not blocked: a partition is
+    /// detached concurrently, which waits for those that still use it.
+    pub(super) async fn drop_ended(
+        &self,
+        connection: &mut PgConnection,
+        limit: DateTime<Utc>,
+    ) -> sqlx::Result<Dropped> {
+        lock(connection, "pg_advisory_lock").await?;
+        let dropped = self.drop_before(connection, time::nanos(limit)).await;
+        // It ends with the connection at the latest.
+        let _ = lock(connection, "pg_advisory_unlock").await;
+        dropped
+    }
+
+    async fn drop_before(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<Dropped> {
+        let partitions = partitions(connection).await?;
+        // Where the first partition begins that stays.
+        let stays = |span: &Span| span.to > i128::from(limit);
+        let begins = partitions.iter().map(|(_, span, _)| *span).filter(stays).map(|span| span.from);
+        let until = begins.fold(Span::around(self.interval, limit).from, i128::min);
+        let mut dropped = Dropped { partitions: 0, traces: delete_placed_before(connection, until).await? };
+        for (table, _, detaching) in partitions.iter().filter(|(_, span, _)| !stays(span)) {
+            let detach = if *detaching { "FINALIZE" } else { "CONCURRENTLY" };
+            for statement in [
+                format!("COMMENT ON TABLE {table} IS '{EXPIRED}'"),
+                format!("ALTER TABLE event DETACH PARTITION {table} {detach}"),
+            ] {
+                sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+            }
+            dropped.partitions += 1;
+        }
+        // Those that came while the others left.
+        dropped.traces += delete_placed_before(connection, until).await?;
+        let detached: Vec<String> =
+            sqlx::query_scalar(include_str!("sql/expired.sql")).bind(EXPIRED).fetch_all(&mut *connection).await?;
+        for table in detached {
+            sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {table}"))).execute(&mut *connection).await?;
+        }
+        self.forget();
+        Ok(dropped)
+    }
+}
+
+/// Deletes the traces whose partition has expired, but not their events, which go with it. The number of traces.
+async fn delete_placed_before(connection: &mut PgConnection, until: i128) -> sqlx::Result<u64> {
+    let until = i64::try_from(until).unwrap_or(i64::MIN);
+    let mut count = 0;
+    loop {
+        let mut transaction = deletion::begin(connection).await?;
+        let delete = sqlx::query(include_str!("sql/delete_placed.sql")).bind(until).bind(deletion::AT_ONCE as i64);
+        let deleted = delete.execute(&mut *transaction).await?.rows_affected();
+        transaction.commit().await?;
+        if deleted == 0 {
+            return Ok(count);
+        }
+        count += deleted;
+    }
+}
+
+/// Where the partitions end, ascending.
+pub(super) async fn ends(connection: &mut PgConnection) -> sqlx::Result<Vec<DateTime<Utc>>> {
+    let mut ends: Vec<i128> = attached(connection).await?.iter().map(|span| span.to).collect();
+    ends.sort_unstable();
+    Ok(ends.into_iter().map(|end| DateTime::from_timestamp_nanos(i64::try_from(end).unwrap_or(i64::MAX))).collect())
+}
+
+/// Creation and expiry take turns.
+async fn lock(connection: &mut PgConnection, function: &str) -> sqlx::Result<()> {
+    let sql = format!("SELECT {function}(hashtextextended('reflow-tracing:partitions:' || current_schema(), 0))");
+    sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
+}
+
+async fn attached(connection: &mut PgConnection) -> sqlx::Result<Vec<Span>> {
+    Ok(partitions(connection)
+        .await?
+        .into_iter()
+        .filter(|(.., detaching)| !detaching)
+        .map(|(_, span, _)| span)
+        .collect())
+}
+
+/// Each partition's table, quoted, its span, and whether its detachment was begun.
+async fn partitions(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, Span, bool)>> {
+    let rows = sqlx::query(include_str!("sql/partitions.sql")).fetch_all(connection).await?;
+    let mut partitions = Vec::with_capacity(rows.len());
+    for row in rows {
+        let bounds: String = row.try_get(1)?;
+        let span = Span::parse(&bounds)
+            .ok_or_else(|| sqlx::Error::Decode(format!("a partition of `event` is {bounds}").into()))?;
+        partitions.push((row.try_get(0)?, span, row.try_get(2)?));
+    }
+    Ok(partitions)
+}

@@ -1,0 +1,130 @@
+//! Makes sure that the schema is a trace store of a version that this program knows.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+
+use super::connection::{Server, quoted};
+use super::{PostgresConfig, partition};
+use reflow_tracing_storage::StorageError;
+
+/// What this program writes and reads.
+const VERSION: i32 = 1;
+
+/// The oldest server that detaches partitions without blocking writers.
+const OLDEST_SERVER: i32 = 140_000;
+
+impl PostgresConfig {
+    /// The statements that create the tables, for people who do it by hand: in a database where the host's role may not.
+    /// With partitions, those for now and the time after it are among them.
+    pub fn schema_sql(&self) -> String {
+        let schema = quoted(&self.schema_name);
+        let mut sql = format!("BEGIN;\nCREATE SCHEMA IF NOT EXISTS {schema};\nSET LOCAL search_path TO {schema};\n\n");
+        sql += &tables(self);
+        if self.enable_partitioning {
+            sql += "\n";
+            for span in partition::ahead(self.partition_interval) {
+                sql += &span.creation();
+            }
+        }
+        sql + "COMMIT;\n"
+    }
+}
+
+fn tables(config: &PostgresConfig) -> String {
+    let (key, partitions) = match config.enable_partitioning {
+        // The key of a partitioned table has to contain what it is partitioned by.
+        true => ("PRIMARY KEY (trace, occurred_at, event_id, placed_at)", " PARTITION BY RANGE (placed_at)"),
+        false => ("PRIMARY KEY (trace, occurred_at, event_id)", ""),
+    };
+    let tables = include_str!("sql/schema.sql")
+        .replace("{key}", key)
+        .replace("{partitions}", partitions)
+        .replace("{partitioned}", if config.enable_partitioning { "true" } else { "false" });
+    let gin = match config.enable_gin_index {
+        true => "\nCREATE INDEX event_by_attribute ON event USING gin (shown(attributes) jsonb_path_ops);\n",
+        false => "",
+    };
+    format!("{tables}\n{}{gin}", include_str!("sql/views.sql"))
+}
+
+/// Creates the tables in a new schema and refuses one of another version or shape.
+pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<(), StorageError> {
+    let mut connection = server.connect().await?;
+    let described = |error| server.describe(error);
+    let row = sqlx::query(
+        "SELECT current_setting('server_encoding'), current_setting('server_version_num')::integer, \
+         to_regclass('schema_version') IS NOT NULL",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(described)?;
+    let (encoding, version, exists): (String, i32, bool) = (row.get(0), row.get(1), row.get(2));
+    if encoding != "UTF8" {
+        return Err(StorageError::Configuration(format!(
+            "the database has the encoding {encoding}, which can't hold any text; create one with UTF8: \
+             createdb --encoding=UTF8 --template=template0"
+        )));
+    }
+    if version < OLDEST_SERVER {
+        return Err(StorageError::Configuration(format!(
+            "the server is PostgreSQL {}; 14 is the oldest that will do",
+            version / 10_000
+        )));
+    }
+    if !exists {
+        create(&mut connection, config).await.map_err(described)?;
+    }
+    let row = sqlx::query("SELECT version, partitioned FROM schema_version").fetch_optional(&mut connection).await;
+    let row = row.map_err(described)?;
+    let _ = connection.close().await;
+    let schema = &config.schema_name;
+    let Some(row) = row else {
+        return Err(StorageError::Configuration(format!(
+            "the table schema_version in the schema {schema} is empty: the schema is another program's or damaged; set \
+             `schema_name` to another one"
+        )));
+    };
+    check(schema, row.try_get(0).map_err(described)?, row.try_get(1).map_err(described)?, config)
+}
+
+fn check(schema: &str, version: i32, partitioned: bool, config: &PostgresConfig) -> Result<(), StorageError> {
+    if version != VERSION {
+        let (age, remedy) = match version > VERSION {
+            true => ("newer", "update this one"),
+            false => ("older", "there was no release with it; set `schema_name` to another schema"),
+        };
+        return Err(StorageError::Configuration(format!(
+            "the schema {schema} has version {version}, this program knows {VERSION}: it was written by a program that is \
+             {age}; {remedy}"
+        )));
+    }
+    if partitioned != config.enable_partitioning {
+        let (there, set) = if partitioned { ("", "true") } else { ("not ", "false") };
+        return Err(StorageError::Configuration(format!(
+            "the events in the schema {schema} are {there}partitioned, which can't be changed afterwards: set \
+             `enable_partitioning = {set}`, or `schema_name` to a new schema and copy the traces into it"
+        )));
+    }
+    Ok(())
+}
+
+/// Several hosts may start at once: the first to get the lock does the work, the others find it done.
+async fn create(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx::Result<()> {
+    let schema = quoted(&config.schema_name);
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('reflow-tracing:schema:' || $1, 0))")
+        .bind(&config.schema_name)
+        .execute(&mut *transaction)
+        .await?;
+    // `CREATE SCHEMA IF NOT EXISTS` would need a permission that is not needed where the schema exists.
+    let exists: bool =
+        sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL").bind(&schema).fetch_one(&mut *transaction).await?;
+    if !exists {
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut *transaction).await?;
+    }
+    let done: bool =
+        sqlx::query_scalar("SELECT to_regclass('schema_version') IS NOT NULL").fetch_one(&mut *transaction).await?;
+    if !done {
+        sqlx::raw_sql(AssertSqlSafe(tables(config))).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}

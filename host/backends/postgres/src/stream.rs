@@ -1,0 +1,235 @@
+//! Traces and events one after another, as the server sends them: however many there are, few are in memory.
+
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use sqlx::{PgConnection, Postgres, Row, Transaction};
+use tokio::sync::mpsc;
+
+use super::connection::{Server, read};
+use super::header::Found;
+use super::select::Select;
+use super::{event, page, place_of};
+use reflow_tracing_model::{EventKey, Position, TraceEvent, TraceId, TraceQuery, Window};
+use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::{StorageError, TracePart};
+
+/// Events that are fetched at a time.
+const FETCH: &str = "FETCH 1000 FROM events";
+
+/// Keeps a connection of the pool until the stream ends or is dropped.
+pub(super) fn events(server: &Server, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+    let reading = Reading { server, trace_id, on_replica: true, again: true, cursor: None, last: None };
+    let parts = stream::try_unfold(reading, async |mut reading| {
+        let events = reading.next_part().await?;
+        Ok::<_, StorageError>((!events.is_empty()).then(|| (stream::iter(events).map(Ok), reading)))
+    });
+    parts.try_flatten().boxed()
+}
+
+/// A transaction with the cursor `events`.
+type Cursor = Transaction<'static, Postgres>;
+
+struct Reading<'a> {
+    server: &'a Server,
+    trace_id: TraceId,
+    /// Whether the replica is read, if there is one.
+    on_replica: bool,
+    /// Whether a dead connection may be replaced by another one.
+    again: bool,
+    cursor: Option<Cursor>,
+    /// The last event that was given.
+    last: Option<EventKey>,
+}
+
+impl Reading<'_> {
+    /// The next events; none at the end.
+    async fn next_part(&mut self) -> Result<Vec<TraceEvent>, StorageError> {
+        loop {
+            let cursor = match self.cursor.take() {
+                Some(cursor) => Ok(Some(cursor)),
+                None => {
+                    let (_, session) = self.server.reader(&mut self.on_replica).await?;
+                    match Transaction::begin(session.connection, None).await {
+                        Ok(transaction) => declare(transaction, self.trace_id).await,
+                        Err(error) => Err(error),
+                    }
+                }
+            };
+            let fetched = match cursor {
+                Ok(Some(cursor)) => fetch(cursor).await,
+                // There is no such trace.
+                Ok(None) => return Ok(Vec::new()),
+                Err(error) => Err(error),
+            };
+            match fetched {
+                Ok((mut events, cursor)) => {
+                    let ended = events.is_empty();
+                    // Another connection, which replaced one that failed, tells them once more.
+                    events.retain(|event| self.last.is_none_or(|last| event.key() > last));
+                    self.last = events.last().map(TraceEvent::key).or(self.last);
+                    (self.cursor, self.again) = (Some(cursor), true);
+                    if ended || !events.is_empty() {
+                        return Ok(events);
+                    }
+                }
+                Err(error) if std::mem::take(&mut self.on_replica) => self.server.replica_failed(&error),
+                Err(error) if self.server.is_lost(&error) && std::mem::take(&mut self.again) => {}
+                Err(error) => return Err(self.server.describe(error)),
+            }
+        }
+    }
+}
+
+/// Makes the cursor; `None` when the trace is unknown.
+async fn declare(mut transaction: Cursor, trace_id: TraceId) -> sqlx::Result<Option<Cursor>> {
+    let Some(place) = place_of(&mut transaction, trace_id).await? else { return Ok(None) };
+    sqlx::query(concat!("DECLARE events NO SCROLL CURSOR FOR ", include_str!("sql/get_events.sql")))
+        .bind(place.sequence)
+        .bind(place.placed_at)
+        .execute(&mut *transaction)
+        .await?;
+    Ok(Some(transaction))
+}
+
+async fn fetch(mut cursor: Cursor) -> sqlx::Result<(Vec<TraceEvent>, Cursor)> {
+    // Not kept prepared: the next cursor of this name is another one.
+    let rows = sqlx::query(FETCH).persistent(false).fetch_all(&mut *cursor).await?;
+    Ok((rows.iter().map(event::read).collect::<sqlx::Result<_>>()?, cursor))
+}
+
+/// Headers that are read at a time.
+const HEADERS: usize = 500;
+
+/// The traces that match, in order. Keeps a connection of the pool while it is read.
+pub(super) fn traces(server: &Arc<Server>, query: TraceQuery) -> BoxStream<'static, Result<TracePart, StorageError>> {
+    let server = server.clone();
+    stream::once(async move {
+        // One waits while another is read.
+        let (pieces, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            if let Err(error) = send_traces(&server, query, &pieces).await {
+                // Whoever no longer listens does not want to know.
+                let _ = pieces.send(Err(error)).await;
+            }
+        });
+        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) })
+    })
+    .flatten()
+    .map_ok(|parts| stream::iter(parts.into_iter().map(Ok)))
+    .try_flatten()
+    .boxed()
+}
+
+type Pieces = mpsc::Sender<Result<Vec<TracePart>, StorageError>>;
+
+async fn send_traces(server: &Server, query: TraceQuery, pieces: &Pieces) -> Result<(), StorageError> {
+    query.validate().map_err(StorageError::InvalidArgument)?;
+    let mut window = Window { limit: HEADERS, offset: 0, after: None };
+    loop {
+        let statement = Select::new(&query)?.page(window);
+        let (found, next) = read!(server, |connection| page(connection, &statement, window).await)?;
+        window.after = found.last().map(|last| Position::of(&last.header));
+        if !send_page(server, found, pieces).await? || next.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Sends these traces with their events. Whether there is still someone who reads.
+async fn send_page(server: &Server, found: Vec<Found>, pieces: &Pieces) -> Result<bool, StorageError> {
+    let mut page = Page::new(found);
+    let (mut on_replica, mut again) = (true, true);
+    loop {
+        let (reader, mut session) = server.reader(&mut on_replica).await?;
+        match page.send(&mut session.connection, pieces).await {
+            Ok(true) => {
+                reader.rest(session);
+                return Ok(true);
+            }
+            Ok(false) => {
+                // What the server goes on to send would have to be read before the connection is used again.
+                drop(session.connection.detach());
+                return Ok(false);
+            }
+            Err(error) if std::mem::take(&mut on_replica) => server.replica_failed(&error),
+            Err(error) if server.is_lost(&error) && std::mem::take(&mut again) => {}
+            Err(error) => return Err(server.describe(error)),
+        }
+    }
+}
+
+/// Traces whose events are read. What one connection did not give another one does.
+struct Page {
+    found: Vec<Found>,
+    /// How many of them were told, the events of the last one perhaps not yet.
+    told: usize,
+    /// The last event of that one.
+    last: Option<EventKey>,
+    /// What was read and not sent.
+    piece: Vec<TracePart>,
+    events: Vec<TraceEvent>,
+    room: Room,
+}
+
+impl Page {
+    fn new(found: Vec<Found>) -> Self {
+        Self { found, told: 0, last: None, piece: Vec::new(), events: Vec::new(), room: Room::new() }
+    }
+
+    /// Reads what is left. Whether there is still someone who reads it.
+    async fn send(&mut self, connection: &mut PgConnection, pieces: &Pieces) -> sqlx::Result<bool> {
+        let before = self.told.saturating_sub(1);
+        let left = &self.found[before..];
+        let mut rows = sqlx::query(include_str!("sql/stream_events.sql"))
+            .bind(left.iter().map(|found| found.place.sequence).collect::<Vec<_>>())
+            .bind(left.iter().map(|found| found.place.placed_at).collect::<Vec<_>>())
+            .persistent(false)
+            .fetch(connection);
+        while let Some(row) = rows.try_next().await? {
+            let number = before + usize::try_from(row.try_get::<i64, _>(26)?).unwrap_or(usize::MAX);
+            if number < self.told || number > self.found.len() {
+                return Err(sqlx::Error::Decode("the events did not come in the order of their traces".into()));
+            }
+            // Those in between have no events.
+            self.tell(number);
+            let event = event::read(&row)?;
+            if self.last.is_some_and(|last| event.key() <= last) {
+                // The connection before this one gave it.
+                continue;
+            }
+            self.last = Some(event.key());
+            self.room.take(&event);
+            self.events.push(event);
+            if !self.room.is_left() && !self.send_piece(pieces).await {
+                return Ok(false);
+            }
+        }
+        self.tell(self.found.len());
+        Ok(self.send_piece(pieces).await)
+    }
+
+    /// The headers up to this number.
+    fn tell(&mut self, number: usize) {
+        if number > self.told {
+            self.end_trace();
+            self.last = None;
+            let headers = self.found[self.told..number].iter().map(|found| TracePart::Header(found.header.clone()));
+            self.piece.extend(headers);
+            self.told = number;
+        }
+    }
+
+    fn end_trace(&mut self) {
+        if !self.events.is_empty() {
+            self.piece.push(TracePart::Events(std::mem::take(&mut self.events)));
+        }
+    }
+
+    async fn send_piece(&mut self, pieces: &Pieces) -> bool {
+        self.end_trace();
+        self.room = Room::new();
+        pieces.send(Ok(std::mem::take(&mut self.piece))).await.is_ok()
+    }
+}

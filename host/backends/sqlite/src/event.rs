@@ -1,0 +1,199 @@
+//! An event as a row of the table `event`.
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Row, Statement, ToSql, params};
+use uuid::Uuid;
+
+use super::column::{from_bits, from_real, id, invalid, json, nanoseconds, optional_id, to_bits, to_real};
+use reflow_tracing_model::{
+    CausalityInfo, EventId, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent, TraceEventData,
+    TraceEventKind, TraceEventType, TraceId, time,
+};
+use reflow_tracing_storage::StorageError;
+
+/// An event, with what takes time to encode encoded before it reaches the writer.
+pub(super) struct EventRow {
+    pub trace_id: TraceId,
+    event: TraceEvent,
+    attributes: Option<String>,
+    dependency_chain: Option<Vec<u8>>,
+    span_id: SpanId,
+}
+
+/// A span id in as few bytes as tell it.
+enum SpanId {
+    Uuid(Uuid),
+    /// As it stands in the event.
+    Text,
+}
+
+impl EventRow {
+    pub(super) fn new(trace_id: TraceId, event: TraceEvent) -> Result<Self, StorageError> {
+        let attributes = &event.data.custom_attributes;
+        let chain = &event.causality.dependency_chain;
+        Ok(Self {
+            trace_id,
+            attributes: (!attributes.is_empty()).then(|| serde_json::to_string(attributes)).transpose()?,
+            dependency_chain: (!chain.is_empty()).then(|| chain.iter().flat_map(|id| id.0.into_bytes()).collect()),
+            span_id: SpanId::new(&event.causality.span_id),
+            event,
+        })
+    }
+
+    /// Runs `sql/store_event.sql`.
+    pub(super) fn store(&self, statement: &mut Statement<'_>, sequence: i64) -> rusqlite::Result<()> {
+        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = &self.event;
+        let (to_actor, to_port) = match event_type {
+            TraceEventType::DataFlow { to_actor, to_port } => (Some(to_actor), Some(to_port)),
+            _ => (None, None),
+        };
+        let message = data.message.as_ref();
+        let state = data.state_diff.as_ref();
+        let metrics = &data.performance_metrics;
+        let span_id: &dyn ToSql = match &self.span_id {
+            SpanId::Uuid(uuid) => &Blob(uuid.as_bytes()),
+            SpanId::Text => &causality.span_id,
+        };
+        statement.execute(params![
+            sequence,
+            event_id.0.as_bytes(),
+            time::nanos(*timestamp),
+            event_type.kind().name(),
+            actor_id,
+            to_actor,
+            to_port,
+            data.port,
+            data.error,
+            message.map(|message| &message.message_type),
+            message.map(|message| message.size_bytes.cast_signed()),
+            message.map(|message| &message.checksum).filter(|checksum| !checksum.is_empty()),
+            message.map(|message| &message.serialized_data).filter(|bytes| !bytes.is_empty()),
+            state.map(|state| state_kind(state.diff_type)),
+            state.and_then(|state| state.before.as_ref()),
+            state.map(|state| &state.after),
+            to_bits(metrics.execution_time_ns),
+            to_bits(metrics.memory_usage_bytes),
+            to_real(metrics.cpu_usage_percent.into()),
+            to_bits(metrics.queue_depth),
+            to_real(metrics.throughput_msgs_per_sec),
+            self.attributes,
+            causality.parent_event_id.as_ref().map(|parent| Blob(parent.0.as_bytes())),
+            causality.root_cause_event_id.0.as_bytes(),
+            self.dependency_chain,
+            span_id,
+        ])?;
+        Ok(())
+    }
+}
+
+struct Blob<'a>(&'a [u8]);
+
+impl ToSql for Blob<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0)))
+    }
+}
+
+impl SpanId {
+    fn new(text: &str) -> Self {
+        match Uuid::try_parse(text) {
+            // Only when nothing but the very same text comes back: lower case, with hyphens.
+            Ok(uuid) if uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text => Self::Uuid(uuid),
+            _ => Self::Text,
+        }
+    }
+}
+
+/// The event in a row of `sql/get_events.sql`.
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TraceEvent> {
+    Ok(TraceEvent {
+        event_id: EventId(id(row, 0)?),
+        timestamp: nanoseconds(row.get(1)?),
+        event_type: event_type(row)?,
+        actor_id: row.get(3)?,
+        data: TraceEventData {
+            port: row.get(6)?,
+            error: row.get(7)?,
+            message: message(row)?,
+            state_diff: state_diff(row)?,
+            performance_metrics: PerformanceMetrics {
+                execution_time_ns: from_bits(row, 15)?,
+                memory_usage_bytes: from_bits(row, 16)?,
+                // It was one before it was stored, so this is exact.
+                cpu_usage_percent: from_real(row, 17)? as f32,
+                queue_depth: from_bits(row, 18)?,
+                throughput_msgs_per_sec: from_real(row, 19)?,
+            },
+            custom_attributes: match row.get_ref(20)? {
+                ValueRef::Null => Default::default(),
+                _ => json(row, 20)?,
+            },
+        },
+        causality: CausalityInfo {
+            parent_event_id: optional_id(row, 21)?.map(EventId),
+            root_cause_event_id: EventId(id(row, 22)?),
+            dependency_chain: dependency_chain(row)?,
+            span_id: match row.get_ref(24)? {
+                ValueRef::Blob(_) => id(row, 24)?.to_string(),
+                _ => row.get(24)?,
+            },
+        },
+    })
+}
+
+fn event_type(row: &Row<'_>) -> rusqlite::Result<TraceEventType> {
+    let kind = row.get_ref(2)?.as_str().map_err(|error| invalid(2, error))?.parse();
+    Ok(match kind.map_err(|error: String| invalid(2, error))? {
+        TraceEventKind::ActorCreated => TraceEventType::ActorCreated,
+        TraceEventKind::ActorStarted => TraceEventType::ActorStarted,
+        TraceEventKind::ActorCompleted => TraceEventType::ActorCompleted,
+        TraceEventKind::ActorFailed => TraceEventType::ActorFailed,
+        TraceEventKind::MessageSent => TraceEventType::MessageSent,
+        TraceEventKind::MessageReceived => TraceEventType::MessageReceived,
+        TraceEventKind::StateChanged => TraceEventType::StateChanged,
+        TraceEventKind::PortConnected => TraceEventType::PortConnected,
+        TraceEventKind::PortDisconnected => TraceEventType::PortDisconnected,
+        TraceEventKind::DataFlow => TraceEventType::DataFlow { to_actor: row.get(4)?, to_port: row.get(5)? },
+        TraceEventKind::NetworkEvent => TraceEventType::NetworkEvent,
+    })
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Option<MessageSnapshot>> {
+    let Some(message_type) = row.get(8)? else { return Ok(None) };
+    Ok(Some(MessageSnapshot {
+        message_type,
+        size_bytes: from_bits(row, 9)?,
+        checksum: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
+        serialized_data: row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default(),
+    }))
+}
+
+fn state_diff(row: &Row<'_>) -> rusqlite::Result<Option<StateDiff>> {
+    let diff_type = match row.get_ref(12)? {
+        ValueRef::Null => return Ok(None),
+        kind => match kind.as_str().map_err(|error| invalid(12, error))? {
+            "Full" => StateDiffType::Full,
+            "Incremental" => StateDiffType::Incremental,
+            "MemoryOnly" => StateDiffType::MemoryOnly,
+            other => return Err(invalid(12, format!("{other:?} is no kind of state"))),
+        },
+    };
+    Ok(Some(StateDiff { before: row.get(13)?, after: row.get(14)?, diff_type }))
+}
+
+fn state_kind(diff_type: StateDiffType) -> &'static str {
+    match diff_type {
+        StateDiffType::Full => "Full",
+        StateDiffType::Incremental => "Incremental",
+        StateDiffType::MemoryOnly => "MemoryOnly",
+    }
+}
+
+fn dependency_chain(row: &Row<'_>) -> rusqlite::Result<Vec<EventId>> {
+    let bytes = match row.get_ref(23)? {
+        ValueRef::Null => return Ok(Vec::new()),
+        bytes => bytes.as_blob().map_err(|error| invalid(23, error))?,
+    };
+    let ids = bytes.chunks(16).map(|id| Uuid::from_slice(id).map(EventId).map_err(|error| invalid(23, error)));
+    ids.collect()
+}

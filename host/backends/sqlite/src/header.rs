@@ -1,0 +1,69 @@
+//! The header of a trace as a row of the table `trace`.
+
+use rusqlite::{Row, params};
+
+use super::column::{id, invalid, json, nanoseconds};
+use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceId, time};
+use reflow_tracing_storage::StorageError;
+
+/// The columns that [`read`] reads, in its order.
+pub(super) const COLUMNS: &str =
+    "trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata";
+
+/// A header, with what takes time to encode encoded before it reaches the writer.
+pub(super) struct HeaderRow {
+    pub header: FlowTrace,
+    version: String,
+    metadata: String,
+}
+
+impl HeaderRow {
+    /// The row of a header. `header` holds no events.
+    pub(super) fn new(header: FlowTrace) -> Result<Self, StorageError> {
+        let (version, metadata) = (serde_json::to_string(&header.version)?, serde_json::to_string(&header.metadata)?);
+        Ok(Self { header, version, metadata })
+    }
+
+    /// Runs `sql/store_trace.sql`. The trace's sequence number.
+    pub(super) fn store(&self, statement: &mut rusqlite::Statement<'_>) -> rusqlite::Result<i64> {
+        let header = &self.header;
+        statement.query_row(
+            params![
+                header.trace_id.0.as_bytes(),
+                header.flow_id.as_str(),
+                header.execution_id.0.as_bytes(),
+                time::nanos(header.start_time),
+                header.end_time.map(time::nanos),
+                header.status.name(),
+                header.status.error(),
+                self.version,
+                self.metadata,
+            ],
+            |row| row.get(0),
+        )
+    }
+}
+
+/// The header in a row, whose columns from `first` on are [`COLUMNS`].
+pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<FlowTrace> {
+    let status: String = row.get(first + 5)?;
+    let status = match (status.as_str(), row.get(first + 6)?) {
+        ("Pending", None) => ExecutionStatus::Pending,
+        ("Running", None) => ExecutionStatus::Running,
+        ("Completed", None) => ExecutionStatus::Completed,
+        ("Cancelled", None) => ExecutionStatus::Cancelled,
+        ("Failed", Some(error)) => ExecutionStatus::Failed { error },
+        _ => return Err(invalid(first + 5, format!("{status:?} is no status"))),
+    };
+    Ok(FlowTrace {
+        trace_id: TraceId(id(row, first)?),
+        flow_id: FlowId(row.get(first + 1)?),
+        execution_id: ExecutionId(id(row, first + 2)?),
+        start_time: nanoseconds(row.get(first + 3)?),
+        end_time: row.get::<_, Option<i64>>(first + 4)?.map(nanoseconds),
+        status,
+        version: json(row, first + 7)?,
+        metadata: json(row, first + 8)?,
+        events: Vec::new(),
+    })
+}

@@ -1,0 +1,316 @@
+//! Traces in a SQLite file: the default.
+//!
+//! One thread writes ([`writer`]), several readers work beside it. The layout is in `sql/schema.sql`, what people who open
+//! the file see is in `sql/views.sql`.
+
+mod column;
+mod config;
+pub(crate) mod connection;
+mod event;
+mod header;
+pub(crate) mod pool;
+mod schema;
+mod select;
+mod stream;
+#[cfg(test)]
+pub(crate) mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use reflow_tracing_storage::metrics::Metered;
+use reflow_tracing_storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
+use reflow_tracing_model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
+pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
+use event::EventRow;
+use header::HeaderRow;
+use pool::{Pool, blocking};
+use select::{Select, narrowed};
+use writer::{Write, Writer};
+
+/// Keeps traces in a SQLite file.
+///
+/// With the default settings everything acknowledged survives the death of the process; what each
+/// [`SynchronousMode`] risks when the machine loses power stands there.
+pub type SqliteStorage = Metered<SqliteBackend>;
+
+/// What [`SqliteStorage`] measures.
+pub struct SqliteBackend {
+    readers: Pool,
+    writer: Writer,
+}
+
+impl SqliteStorage {
+    /// Opens the file at `path` with the default settings, creating it and its folder when missing.
+    pub async fn new(path: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let path = path.as_ref();
+        let database_path = path.to_str().ok_or_else(|| {
+            StorageError::Configuration(format!("the path {} is not Unicode; SQLite needs one that is", path.display()))
+        })?;
+        Self::with_config(SqliteConfig { database_path: database_path.into(), ..SqliteConfig::default() }).await
+    }
+
+    /// Opens the file that `config` names, creating it and its folder when missing.
+    ///
+    /// Fails with [`StorageError::Configuration`] on a file that is no database, is another program's, or was written by
+    /// a newer version of this one; the file is left as it is.
+    pub async fn with_config(config: SqliteConfig) -> Result<Self, StorageError> {
+        blocking(move || {
+            let path = Path::new(&config.database_path).to_owned();
+            let mut connection = connection::open(&config)?;
+            schema::prepare(&mut connection, &path)?;
+            let writer = Writer::start(connection, path)?;
+            Ok(Self::around(SqliteBackend { writer, readers: Pool::new(config, |_| Ok(())) }))
+        })
+        .await
+    }
+
+    /// Writes a copy of the store into the file `target`, as it is at one moment, while others read and write.
+    ///
+    /// The copy is a complete store in a single file. `target` appears when the copy is complete; it must not exist.
+    pub async fn backup(&self, target: impl AsRef<Path>) -> Result<(), StorageError> {
+        let target = target.as_ref().to_owned();
+        let refuse = |target: &Path, problem: &dyn std::fmt::Display| {
+            StorageError::InvalidArgument(format!("the backup {}: {problem}", target.display()))
+        };
+        if target.exists() {
+            return Err(refuse(&target, &"it exists; name another file"));
+        }
+        let mut partial = target.clone().into_os_string();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        // What an earlier attempt left.
+        let _ = std::fs::remove_file(&partial);
+        let name = partial.to_str().ok_or_else(|| refuse(&target, &"the path is not Unicode"))?.to_owned();
+        let copy = |connection: &mut Connection| connection.execute("VACUUM INTO ?1", [name]).map(|_| ());
+        self.inner().readers.run(copy).await?;
+        blocking(move || {
+            let synced = std::fs::File::open(&partial).and_then(|file| file.sync_all());
+            synced.and_then(|()| std::fs::rename(&partial, &target)).map_err(|error| refuse(&target, &error))
+        })
+        .await
+    }
+}
+
+impl SqliteBackend {
+    /// Runs `work` in a read transaction: on one state of the store, whatever is written meanwhile.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.readers
+            .run(move |connection| {
+                let transaction = connection.transaction()?;
+                let result = work(&transaction)?;
+                transaction.finish()?;
+                Ok(result)
+            })
+            .await
+    }
+
+    /// A page of what `read` makes of rows with a sequence number and a header.
+    async fn page(
+        &self,
+        query: TraceQuery,
+        read: fn(&Connection, &Row<'_>) -> rusqlite::Result<FlowTrace>,
+    ) -> Result<TracePage, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let window = query.window().map_err(StorageError::InvalidArgument)?;
+        let (sql, parameters) = Select::new(&narrowed(query, window.after)).page(window);
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(parameters))?;
+            let mut page = TracePage::default();
+            while let Some(row) = rows.next()? {
+                if page.traces.len() == window.limit {
+                    // One more than was asked for: there is another page.
+                    page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
+                    break;
+                }
+                page.traces.push(read(connection, row)?);
+            }
+            Ok(page)
+        })
+        .await
+    }
+}
+
+/// Traces that are deleted in one transaction, so that no writer waits long for it.
+const DELETED_AT_ONCE: usize = 100;
+
+/// A trace by its id: its sequence number and its header.
+const GET_HEADER: &str = include_str!("sql/get_header.sql");
+
+/// The events of a trace, in order.
+fn events(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<TraceEvent>> {
+    connection.prepare_cached(include_str!("sql/get_events.sql"))?.query_map([sequence], event::read)?.collect()
+}
+
+/// A trace from a row with its sequence number and its header.
+fn complete(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<FlowTrace> {
+    Ok(FlowTrace { events: events(connection, row.get(0)?)?, ..header::read(row, 1)? })
+}
+
+/// What `sql` finds of the trace, if it finds it.
+fn find<T>(
+    connection: &Connection,
+    sql: &str,
+    trace_id: TraceId,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    connection.prepare_cached(sql)?.query_row([trace_id.0.as_bytes()], read).optional()
+}
+
+#[async_trait]
+impl StorageBackend for SqliteBackend {
+    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
+        self.store_traces(vec![trace]).await
+    }
+
+    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+        self.read(move |connection| find(connection, GET_HEADER, trace_id, |row| complete(connection, row))).await
+    }
+
+    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
+        Ok(self.query_page(query).await?.traces)
+    }
+
+    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
+        self.store_events(vec![(trace_id, event)]).await
+    }
+
+    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
+        self.read(move |connection| {
+            let sql = "SELECT seq FROM trace WHERE trace_id = ?1";
+            let found = find(connection, sql, trace_id, |row| events(connection, row.get(0)?))?;
+            Ok(found.unwrap_or_default())
+        })
+        .await
+    }
+
+    async fn health_check(&self) -> Result<(), StorageError> {
+        self.readers.run(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await?;
+        self.writer.write(Write::Check).await?;
+        Ok(())
+    }
+
+    async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
+        traces.iter().try_for_each(FlowTrace::validate)?;
+        let mut headers = Vec::with_capacity(traces.len());
+        let mut events = Vec::new();
+        for mut trace in traces {
+            let trace_id = trace.trace_id;
+            for event in std::mem::take(&mut trace.events) {
+                events.push(EventRow::new(trace_id, event)?);
+            }
+            headers.push(HeaderRow::new(trace)?);
+        }
+        self.writer.write(Write::Store { headers, events }).await?;
+        Ok(())
+    }
+
+    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        events.iter().try_for_each(|(_, event)| event.validate())?;
+        let rows = events.into_iter().map(|(trace_id, event)| EventRow::new(trace_id, event));
+        let events = rows.collect::<Result<_, _>>()?;
+        self.writer.write(Write::Store { headers: Vec::new(), events }).await?;
+        Ok(())
+    }
+
+    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        self.page(query, complete).await
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        self.page(query, |_, row| header::read(row, 1)).await
+    }
+
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        stream::events(self, trace_id)
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        stream::traces(self, query)
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.read(move |connection| stream::headerless(connection, after, limit)).await
+    }
+
+    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let select = Select::new(&query);
+        self.read(move |connection| {
+            connection.prepare_cached(&select.count())?.query_row(params_from_iter(select.parameters), |row| row.get(0))
+        })
+        .await
+    }
+
+    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
+        self.read(move |connection| {
+            let header = |trace_id| find(connection, GET_HEADER, trace_id, |row| header::read(row, 1));
+            trace_ids.into_iter().map(header).collect()
+        })
+        .await
+    }
+
+    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
+        Ok(self.writer.write(Write::DeleteTraces(vec![trace_id])).await? > 0)
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        let mut deleted = 0;
+        for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
+            deleted += self.writer.write(Write::DeleteTraces(trace_ids.to_vec())).await?;
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+        self.writer.write(Write::DeleteBefore(time::nanos(time))).await
+    }
+
+    async fn stats(&self) -> Result<StorageStats, StorageError> {
+        self.read(|connection| {
+            connection.query_row(include_str!("sql/stats.sql"), [], |row| {
+                let time = |column| -> rusqlite::Result<_> {
+                    Ok(row.get::<_, Option<i64>>(column)?.map(DateTime::from_timestamp_nanos))
+                };
+                Ok(StorageStats {
+                    traces: row.get(0)?,
+                    events: row.get(1)?,
+                    bytes: row.get(2)?,
+                    oldest: time(3)?,
+                    newest: time(4)?,
+                })
+            })
+        })
+        .await
+    }
+
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        let size = |connection: &Connection| connection.query_row(include_str!("sql/size.sql"), [], |row| row.get(0));
+        Ok(StorageMetrics::unmeasured(Some(self.read(size).await?)))
+    }
+
+    async fn flush(&self) -> Result<(), StorageError> {
+        self.writer.write(Write::Checkpoint).await?;
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        let flushed = self.flush().await;
+        self.readers.close();
+        match flushed {
+            // Everything acknowledged is in the log, and whoever opens the file next finds it there.
+            Err(StorageError::Unavailable(reason)) => tracing::info!("closed without a checkpoint: {reason}"),
+            other => other?,
+        }
+        Ok(())
+    }
+}

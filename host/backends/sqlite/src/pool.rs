@@ -1,0 +1,116 @@
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::SqliteConfig;
+use super::connection::{describe, open};
+use reflow_tracing_storage::StorageError;
+
+/// Connections that work on threads where they may block, at most `max_connections` at a time.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: SqliteConfig,
+    set_up: fn(&mut Connection) -> rusqlite::Result<()>,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+/// A connection of a pool, for as long as it is needed.
+pub(crate) struct Pooled {
+    connection: Option<Connection>,
+    shared: Arc<Shared>,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// A pool whose connections are set up by `set_up`, beyond what `config` says.
+    pub(crate) fn new(config: SqliteConfig, set_up: fn(&mut Connection) -> rusqlite::Result<()>) -> Self {
+        let permits = Arc::new(Semaphore::new(config.max_connections.max(1) as usize));
+        Self { shared: Arc::new(Shared { config, set_up, idle: Mutex::default(), permits }) }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        Path::new(&self.shared.config.database_path)
+    }
+
+    /// Waits for a connection. It must be used, and dropped, on a thread that may block.
+    pub(crate) async fn acquire(&self) -> Result<Pooled, StorageError> {
+        let permit = Arc::clone(&self.shared.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| StorageError::Unavailable(format!("{} is closed", self.path().display())))?;
+        let idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Ok(Pooled { connection: idle, shared: Arc::clone(&self.shared), _permit: permit })
+    }
+
+    /// Runs `work` with a connection on a thread that may block.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let mut pooled = self.acquire().await?;
+        blocking(move || {
+            let connection = pooled.connection()?;
+            work(connection).map_err(|error| pooled.shared.describe(&error))
+        })
+        .await
+    }
+
+    /// Lets no one in any more, and closes the connections that are idle.
+    pub(crate) fn close(&self) {
+        self.shared.permits.close();
+        self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Shared {
+    fn describe(&self, error: &rusqlite::Error) -> StorageError {
+        describe(Path::new(&self.config.database_path), error)
+    }
+}
+
+impl Pooled {
+    /// The connection, opened when it is first asked for.
+    pub(crate) fn connection(&mut self) -> Result<&mut Connection, StorageError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let mut connection = open(&self.shared.config)?;
+                (self.shared.set_up)(&mut connection).map_err(|error| self.shared.describe(&error))?;
+                connection
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        // A transaction that was left open would keep its lock; if it can't be rolled back, closing the connection does.
+        if let Some(connection) = self.connection.take()
+            && (connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok())
+            && !self.shared.permits.is_closed()
+        {
+            self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+}
+
+/// Runs `work` on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StorageError::Unavailable("the program is shutting down".into())),
+        },
+    }
+}

@@ -1,0 +1,47 @@
+//! Makes sure that a file is a trace store of a version that this program knows.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::connection::describe;
+use reflow_tracing_storage::StorageError;
+
+/// Marks our files in SQLite's header ("RFLT").
+const APPLICATION_ID: i32 = 0x5246_4c54;
+
+/// One entry a version: what makes the version before it into this one.
+const MIGRATIONS: &[&str] = &[include_str!("sql/schema.sql")];
+
+/// Creates the tables in a new file, brings an older one up to date, refuses any other.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {
+    let newest = MIGRATIONS.len();
+    let on_error = |error: rusqlite::Error| describe(path, &error);
+    // Two hosts may start at once: the first to get the lock does the work, the other finds it done.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(on_error)?;
+    let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(on_error);
+    let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: u32 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(on_error)?;
+    let file = path.display();
+    if application_id != APPLICATION_ID && tables > 0 {
+        return Err(StorageError::Configuration(format!(
+            "{file} is a SQLite database of another program; name another file"
+        )));
+    }
+    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    if version > newest {
+        return Err(StorageError::Configuration(format!(
+            "{file} has version {version}, this program knows {newest}: it was written by a newer one; update this one"
+        )));
+    }
+    if version < newest {
+        for migration in &MIGRATIONS[version..] {
+            transaction.execute_batch(migration).map_err(on_error)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(on_error)?;
+        transaction.pragma_update(None, "user_version", newest as u32).map_err(on_error)?;
+    }
+    transaction.execute_batch(include_str!("sql/views.sql")).map_err(on_error)?;
+    transaction.commit().map_err(on_error)
+}

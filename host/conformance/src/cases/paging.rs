@@ -1,0 +1,251 @@
+use super::super::case::{cases, ensure};
+use super::super::compare::{same, same_traces};
+use super::super::history::all_pages;
+use super::super::{Outcome, Store};
+use super::sample::{at, event_of, store_each, trace, with_events};
+use reflow_tracing_model::{FlowId, FlowTrace, SortOrder, TraceQuery};
+use reflow_tracing_storage::StorageError;
+
+cases! { "paging":
+    pages_give_every_trace_once => "Following the tokens gives every trace once, in order, complete with its events.",
+    pages_of_headers_are_pages_without_events => "query_headers gives what query_page gives, without the events.",
+    pages_of_tied_traces_give_every_trace_once => "Ties in start_time are no place to lose or repeat a trace.",
+    the_last_page_has_no_token => "A page says whether more follows it.",
+    pages_hold_what_matches_only => "A token goes on with the predicates that it was given for.",
+    an_offset_counts_from_the_start_of_the_first_page => "`offset` leaves out the first so many of the answer, not of each page.",
+    traces_stored_between_pages_repeat_and_hide_nothing => "Whatever is stored meanwhile, every trace that matched all the while comes once.",
+    traces_stored_between_pages_repeat_and_hide_nothing_among_ties => "The same where the new traces tie with those that were read.",
+    traces_deleted_between_pages_hide_no_others [Deletion] => "Whatever is deleted meanwhile, every trace that matched all the while comes once.",
+    a_page_after_everything_was_deleted_is_empty [Deletion] => "A token outlives the trace that it was given after.",
+    a_token_that_the_store_did_not_give_is_refused => "A page_token that makes no sense is an invalid argument.",
+}
+
+const ORDERS: [SortOrder; 2] = [SortOrder::NewestFirst, SortOrder::OldestFirst];
+
+fn pages_of(limit: usize, order: SortOrder) -> TraceQuery {
+    TraceQuery { limit: Some(limit), order, ..TraceQuery::default() }
+}
+
+/// The traces as `order` says.
+fn in_order(mut traces: Vec<FlowTrace>, order: SortOrder) -> Vec<FlowTrace> {
+    traces.sort_by_key(|trace| trace.trace_id.0.as_u128());
+    match order {
+        SortOrder::NewestFirst => traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_time)),
+        SortOrder::OldestFirst => traces.sort_by_key(|trace| trace.start_time),
+    }
+    traces
+}
+
+fn tied(number: u32, nanos: i64) -> FlowTrace {
+    FlowTrace { start_time: at(nanos), ..trace(number) }
+}
+
+async fn pages_give_every_trace_once(store: &Store) -> Outcome {
+    let traces: Vec<_> = (0..23).map(|number| with_events(trace(number), [event_of(number, "parser")])).collect();
+    store.store_traces(traces.clone()).await?;
+    for order in ORDERS {
+        for limit in [1, 5, 23, 24, 10_000] {
+            let paged = all_pages(&**store, pages_of(limit, order)).await?;
+            same_traces(format!("pages of {limit}, {order:?}"), &paged, &in_order(traces.clone(), order))?;
+        }
+    }
+    Ok(())
+}
+
+async fn pages_of_headers_are_pages_without_events(store: &Store) -> Outcome {
+    let traces: Vec<_> = (0..23).map(|number| with_events(trace(number), [event_of(number, "parser")])).collect();
+    store.store_traces(traces).await?;
+    for order in ORDERS {
+        let of_actor = TraceQuery { actor_filter: Some("parser".into()), ..pages_of(5, order) };
+        let (mut query, mut headers) = (of_actor.clone(), Vec::new());
+        loop {
+            let page = store.query_headers(query.clone()).await?;
+            ensure!(page.traces.len() <= 5, "a page of {} headers; the limit was 5", page.traces.len());
+            headers.extend(page.traces);
+            match page.next_page_token {
+                Some(token) => query.page_token = Some(token),
+                None => break,
+            }
+        }
+        let traces = all_pages(&**store, of_actor).await?;
+        let expected: Vec<_> = traces.into_iter().map(|trace| FlowTrace { events: Vec::new(), ..trace }).collect();
+        same_traces(format!("the headers, {order:?}"), &headers, &expected)?;
+    }
+    let wrong = TraceQuery { page_token: Some("no token".into()), ..TraceQuery::default() };
+    let answer = store.query_headers(wrong).await;
+    ensure!(matches!(answer, Err(StorageError::InvalidArgument(_))), "expected InvalidArgument, found {answer:?}");
+    Ok(())
+}
+
+async fn pages_of_tied_traces_give_every_trace_once(store: &Store) -> Outcome {
+    // Two times of one start, then one of its own, so that ties begin, end and span pages.
+    let traces: Vec<_> = (0..24).map(|number| tied(number, [7, 7, 8, 7, 9, 8][number as usize % 6])).collect();
+    store.store_traces(traces.clone()).await?;
+    for order in ORDERS {
+        for limit in [1, 2, 3, 7] {
+            let paged = all_pages(&**store, pages_of(limit, order)).await?;
+            same_traces(format!("pages of {limit}, {order:?}"), &paged, &in_order(traces.clone(), order))?;
+        }
+    }
+    Ok(())
+}
+
+async fn the_last_page_has_no_token(store: &Store) -> Outcome {
+    store_each(store, &[trace(1), trace(2), trace(3)]).await?;
+    let whole = store.query_page(pages_of(4, SortOrder::NewestFirst)).await?;
+    same("the token after all traces", &whole.next_page_token, &None)?;
+    let first = store.query_page(pages_of(2, SortOrder::NewestFirst)).await?;
+    same("the traces of the first page", &first.traces.len(), &2)?;
+    ensure!(first.next_page_token.is_some(), "expected a token after 2 of 3 traces, found none");
+    let second = store
+        .query_page(TraceQuery { page_token: first.next_page_token, ..pages_of(2, SortOrder::NewestFirst) })
+        .await?;
+    same_traces("the second page", &second.traces, &[trace(1)])?;
+    same("the token after the last trace", &second.next_page_token, &None)
+}
+
+async fn pages_hold_what_matches_only(store: &Store) -> Outcome {
+    let of = |number: u32| {
+        let flow = if number.is_multiple_of(3) { "invoices" } else { "billing" };
+        let actor = if number.is_multiple_of(2) { "parser" } else { "mailer" };
+        FlowTrace { flow_id: FlowId::new(flow), ..with_events(trace(number), [event_of(number, actor)]) }
+    };
+    store.store_traces((0..60).map(of).collect()).await?;
+    let expected: Vec<_> =
+        (0..60).rev().filter(|number| number % 6 == 0 && (6..=42).contains(number)).map(of).collect();
+    let query = TraceQuery {
+        flow_id: Some(FlowId::new("invoices")),
+        actor_filter: Some("parse".into()),
+        time_range: Some((trace(6).start_time, trace(42).start_time)),
+        ..pages_of(2, SortOrder::NewestFirst)
+    };
+    same_traces("pages of 2", &all_pages(&**store, query).await?, &expected)
+}
+
+async fn an_offset_counts_from_the_start_of_the_first_page(store: &Store) -> Outcome {
+    let traces: Vec<_> = (0..10).map(trace).collect();
+    store.store_traces(traces.clone()).await?;
+    for order in ORDERS {
+        let query = TraceQuery { offset: Some(3), ..pages_of(2, order) };
+        let expected = in_order(traces.clone(), order).split_off(3);
+        same_traces(format!("pages from offset 3, {order:?}"), &all_pages(&**store, query).await?, &expected)?;
+    }
+    Ok(())
+}
+
+/// Follows the tokens while `meanwhile(page)` is done between the pages, then expects `stayed`, each once and in order,
+/// whatever else was on the pages.
+async fn pages_while<F>(store: &Store, query: TraceQuery, stayed: &[FlowTrace], meanwhile: impl Fn(u32) -> F) -> Outcome
+where
+    F: Future<Output = Outcome>,
+{
+    let mut query = query;
+    let mut seen: Vec<FlowTrace> = Vec::new();
+    for page_number in 0..100 {
+        let page = store.query_page(query.clone()).await?;
+        for trace in page.traces {
+            let twice = seen.iter().any(|earlier| earlier.trace_id == trace.trace_id);
+            ensure!(!twice, "expected each trace once, found {} again on page {page_number}", trace.trace_id);
+            seen.push(trace);
+        }
+        match page.next_page_token {
+            Some(token) => query.page_token = Some(token),
+            None => {
+                seen.retain(|trace| stayed.iter().any(|stayed| stayed.trace_id == trace.trace_id));
+                return same_traces(
+                    format!("pages, {:?}", query.order),
+                    &seen,
+                    &in_order(stayed.to_vec(), query.order),
+                );
+            }
+        }
+        meanwhile(page_number).await?;
+    }
+    Err(super::super::Failure::new("still no last page after 100"))
+}
+
+async fn traces_stored_between_pages_repeat_and_hide_nothing(store: &Store) -> Outcome {
+    let traces: Vec<_> = (100..120).map(trace).collect();
+    store.store_traces(traces.clone()).await?;
+    for (round, order) in (0..).zip(ORDERS) {
+        pages_while(store, pages_of(3, order), &traces, |page| async move {
+            // Newer and older than everything, and in between.
+            let (first, extra) = (1_000 * (round + 1) + page * 3, 500_000_000);
+            store.store_trace(trace(first)).await?;
+            store.store_trace(FlowTrace { start_time: at(i64::from(page)), ..trace(first + 1) }).await?;
+            let between = trace(100 + page).start_time + chrono::TimeDelta::nanoseconds(extra);
+            store.store_trace(FlowTrace { start_time: between, ..trace(first + 2) }).await?;
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn traces_stored_between_pages_repeat_and_hide_nothing_among_ties(store: &Store) -> Outcome {
+    let mut traces: Vec<_> = (0..20).map(|number| tied(number, 7)).collect();
+    traces.push(tied(20, 6));
+    traces.push(tied(21, 8));
+    store.store_traces(traces.clone()).await?;
+    for (round, order) in (0..).zip(ORDERS) {
+        pages_while(store, pages_of(3, order), &traces, |page| async move {
+            let first = 1_000 * (round + 1) + page * 4;
+            store.store_traces((first..first + 4).map(|number| tied(number, 7)).collect()).await?;
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn traces_deleted_between_pages_hide_no_others(store: &Store) -> Outcome {
+    for (round, order) in (0..).zip(ORDERS) {
+        let traces: Vec<_> = (0..20).map(|number| tied(100 * (round + 1) + number, i64::from(number / 3))).collect();
+        store.store_traces(traces.clone()).await?;
+        let stays = |index: usize| !index.is_multiple_of(4);
+        let sorted = in_order(traces, order);
+        let stayed: Vec<_> =
+            (0..).zip(sorted.clone()).filter(|(index, _)| stays(*index)).map(|(_, trace)| trace).collect();
+        let sorted = &sorted;
+        pages_while(store, pages_of(3, order), &stayed, |page| async move {
+            // One more from the front, read or not.
+            if let Some(gone) = sorted.get(page as usize * 4) {
+                store.delete_trace(gone.trace_id).await?;
+            }
+            Ok(())
+        })
+        .await?;
+        for trace in sorted {
+            store.delete_trace(trace.trace_id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn a_page_after_everything_was_deleted_is_empty(store: &Store) -> Outcome {
+    store_each(store, &[trace(1), trace(2), trace(3)]).await?;
+    let query = pages_of(1, SortOrder::NewestFirst);
+    let first = store.query_page(query.clone()).await?;
+    ensure!(first.next_page_token.is_some(), "expected a token after 1 of 3 traces, found none");
+    for number in 1..=3 {
+        store.delete_trace(trace(number).trace_id).await?;
+    }
+    let second = store.query_page(TraceQuery { page_token: first.next_page_token, ..query }).await?;
+    same_traces("the page after everything was deleted", &second.traces, &[])?;
+    same("its token", &second.next_page_token, &None)
+}
+
+async fn a_token_that_the_store_did_not_give_is_refused(store: &Store) -> Outcome {
+    store_each(store, &[trace(1), trace(2)]).await?;
+    for token in ["", "no such token", "\0", "%", "..", "1.", ".1", "'; --", "💥"] {
+        let query = TraceQuery { page_token: Some(token.into()), ..TraceQuery::default() };
+        match store.query_page(query).await {
+            Err(StorageError::InvalidArgument(_)) => {}
+            Err(other) => ensure!(false, "page_token {token:?}: expected InvalidArgument, found {other:?}"),
+            Ok(page) => {
+                ensure!(false, "page_token {token:?}: expected InvalidArgument, found {} traces", page.traces.len())
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! From the queue into the backend, in order, in large batches.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::FutureExt;
+use hashlink::LinkedHashMap;
+use serde::Serialize;
+
+use super::Core;
+use super::file::{Refused, Row};
+use super::queue::Removed;
+use super::record::decode;
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
+use reflow_tracing_storage::{StorageBackend, StorageError};
+
+/// The pauses between attempts to reach the backend; each is jittered.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Works until the spool is closed.
+pub(super) async fn run<B: StorageBackend + 'static>(core: Arc<Core<B>>) {
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times()
+        .with_jitter();
+    let mut pause = pauses.build();
+    while core.work_to_do().await {
+        let step = AssertUnwindSafe(core.drain_some()).catch_unwind().await;
+        let panicked =
+            || StorageError::Other { message: "the backend panicked; its log says why".into(), retryable: true };
+        match step.unwrap_or_else(|_| Err(panicked())) {
+            Ok(()) => {
+                core.is_back();
+                pause = pauses.build();
+            }
+            Err(error) => {
+                core.is_away(&error);
+                core.pause(pause.next().unwrap_or(LONGEST_PAUSE)).await;
+            }
+        }
+    }
+}
+
+impl<B: StorageBackend> Core<B> {
+    /// Gives the backend the oldest of what waits, or asks for its health when nothing does.
+    async fn drain_some(&self) -> Result<(), StorageError> {
+        let rows = self.queue.next().await?;
+        if rows.is_empty() {
+            return self.inner.health_check().await;
+        }
+        let mut removed = Removed::default();
+        let (mut events, mut headers, mut refused) = (Vec::new(), LinkedHashMap::new(), Vec::new());
+        for row in rows {
+            removed.add(&row);
+            take_apart(row, &mut events, &mut headers, &mut refused);
+        }
+        // The events first: whoever sees a trace then sees all of it.
+        self.deliver(events, &mut refused).await?;
+        self.deliver(headers.into_iter().map(|(_, header)| header).collect(), &mut refused).await?;
+        for Refused { error, trace_id, .. } in &refused {
+            let trace = trace_id.map_or_else(|| "of some trace".into(), |trace_id| format!("of trace {trace_id}"));
+            tracing::error!(
+                "a spooled write {trace} was refused and is kept in the table `refused` of the spool: {error}"
+            );
+        }
+        self.queue.remove(removed, refused).await
+    }
+
+    /// Stores items. What the backend refuses for good is found by halving and set aside; what may pass is an error.
+    async fn deliver<T: Item>(&self, items: Vec<T>, refused: &mut Vec<Refused>) -> Result<(), StorageError> {
+        let mut parts = vec![items];
+        while let Some(mut part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            match T::store(&self.inner, part.clone()).await {
+                Ok(()) => {}
+                Err(error) if part.len() > 1 && may_be_one_of_them(&error) => {
+                    let second_half = part.split_off(part.len() / 2);
+                    parts.extend([second_half, part]);
+                }
+                Err(error) if may_be_one_of_them(&error) && self.is_to_blame(&error).await => {
+                    refused.extend(part.iter().map(|item| item.refused(&error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an item that was refused alone is, rather than the backend.
+    async fn is_to_blame(&self, error: &StorageError) -> bool {
+        matches!(error, StorageError::InvalidArgument(_)) || self.inner.health_check().await.is_ok()
+    }
+}
+
+/// Whether a single item of many can be the reason.
+fn may_be_one_of_them(error: &StorageError) -> bool {
+    use StorageError::{Configuration, Exhausted, Unsupported};
+    !error.is_retryable() && !matches!(error, Configuration(_) | Exhausted(_) | Unsupported(_))
+}
+
+/// What a row holds. Of a trace's headers the last remains, where the first was.
+fn take_apart(
+    row: Row,
+    events: &mut Vec<(TraceId, TraceEvent)>,
+    headers: &mut LinkedHashMap<TraceId, FlowTrace>,
+    refused: &mut Vec<Refused>,
+) {
+    let record = if row.is_sound { decode(&row.body).ok() } else { None };
+    let Some(record) = record else {
+        let error = format!("record {} of the spool is damaged", row.seq);
+        refused.push(Refused { error, trace_id: None, json: None, body: Some(row.body) });
+        return;
+    };
+    for mut trace in record.traces {
+        let trace_id = trace.trace_id;
+        events.extend(std::mem::take(&mut trace.events).into_iter().map(|event| (trace_id, event)));
+        headers.insert(trace_id, trace);
+    }
+    events.extend(record.events);
+}
+
+/// What is stored by one call, many at a time.
+trait Item: Clone + Send {
+    async fn store(backend: &dyn StorageBackend, items: Vec<Self>) -> Result<(), StorageError>;
+
+    fn refused(&self, error: &StorageError) -> Refused;
+}
+
+fn refused(trace_id: TraceId, item: &impl Serialize, error: &StorageError) -> Refused {
+    let json = serde_json::to_string(item).ok();
+    Refused { error: error.to_string(), trace_id: Some(trace_id), json, body: None }
+}
+
+impl Item for (TraceId, TraceEvent) {
+    async fn store(backend: &dyn StorageBackend, items: Vec<Self>) -> Result<(), StorageError> {
+        backend.store_events(items).await
+    }
+
+    fn refused(&self, error: &StorageError) -> Refused {
+        refused(self.0, &self.1, error)
+    }
+}
+
+impl Item for FlowTrace {
+    async fn store(backend: &dyn StorageBackend, items: Vec<Self>) -> Result<(), StorageError> {
+        backend.store_traces(items).await
+    }
+
+    fn refused(&self, error: &StorageError) -> Refused {
+        refused(self.trace_id, self, error)
+    }
+}

@@ -1,0 +1,268 @@
+//! The file of a spool: opened by one at a time, checked before it is used.
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use chrono::{SecondsFormat, Utc};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::record::{Encoded, decode_traces, kib};
+use reflow_tracing_model::TraceId;
+use reflow_tracing_storage::StorageError;
+use reflow_tracing_sqlite::connection::{describe, open};
+use reflow_tracing_storage::{JournalMode, SqliteConfig, SynchronousMode};
+
+/// Marks our files in SQLite's header ("RFSP").
+const APPLICATION_ID: i32 = 0x5246_5350;
+const VERSION: i32 = 1;
+
+/// What one reading takes at most, if the first record is not larger.
+const CHUNK_EVENTS: u64 = 5_000;
+const CHUNK_BYTES: usize = 8 * 1024 * 1024;
+
+pub(super) struct SpoolFile {
+    connection: Connection,
+    path: PathBuf,
+    /// Held as long as the file is in use. The system lets go of it when the process dies.
+    _lock: File,
+}
+
+/// What was found in a file.
+#[derive(Default)]
+pub(super) struct Found {
+    pub records: u64,
+    pub traces: u64,
+    pub events: u64,
+    pub kib: u64,
+    pub refused: u64,
+    pub last: i64,
+    /// Where the newest header of each trace is.
+    pub headers: HashMap<TraceId, i64>,
+}
+
+/// A record as it lies in the file.
+pub(super) struct Row {
+    pub seq: i64,
+    pub traces: u64,
+    pub events: u64,
+    pub body: Vec<u8>,
+    pub is_sound: bool,
+}
+
+/// What the backend did not take.
+pub(super) struct Refused {
+    pub error: String,
+    pub trace_id: Option<TraceId>,
+    pub json: Option<String>,
+    pub body: Option<Vec<u8>>,
+}
+
+impl SpoolFile {
+    /// Opens the spool in `dir`, creating it when it is missing, and checks everything that waits in it.
+    pub(super) fn open(dir: &Path, backend: &str) -> Result<(Self, Found), StorageError> {
+        let problem = |error: std::io::Error| {
+            StorageError::Configuration(format!("the spool {} can't be used: {error}", dir.display()))
+        };
+        std::fs::create_dir_all(dir).map_err(problem)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(problem)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StorageError::Configuration(format!(
+                    "the spool {} is in use by another process; give each host a folder of its own with `spool` in \
+                     `[storage]`",
+                    dir.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(problem(error)),
+        }
+        let path = dir.join("spool.db");
+        let name = path.to_str().ok_or_else(|| {
+            StorageError::Configuration(format!("the path {} is not Unicode; SQLite needs one that is", path.display()))
+        })?;
+        let connection = open(&SqliteConfig {
+            database_path: name.into(),
+            journal_mode: JournalMode::WAL,
+            // What is acknowledged survives a loss of power too: the backend does not have it.
+            synchronous: SynchronousMode::Full,
+            cache_size_mb: 8,
+            ..SqliteConfig::default()
+        })?;
+        let mut file = Self { connection, path, _lock: lock };
+        file.prepare()?;
+        let found = file.check()?;
+        file.direct_to(backend, found.records)?;
+        Ok((file, found))
+    }
+
+    pub(super) fn describe(&self, error: &rusqlite::Error) -> StorageError {
+        describe(&self.path, error)
+    }
+
+    fn prepare(&mut self) -> Result<(), StorageError> {
+        let path = self.path.clone();
+        let on_error = |error: rusqlite::Error| describe(&path, &error);
+        let transaction = self.connection.transaction().map_err(on_error)?;
+        let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(on_error);
+        let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
+        let tables: u32 =
+            transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(on_error)?;
+        match (application_id, version) {
+            (APPLICATION_ID, VERSION) => return Ok(()),
+            (APPLICATION_ID, version) => {
+                return Err(StorageError::Configuration(format!(
+                    "the spool {} has version {version}, this program knows {VERSION}: let the program that wrote it drain it",
+                    path.display()
+                )));
+            }
+            _ if tables > 0 => {
+                return Err(StorageError::Configuration(format!(
+                    "{} is no spool, but a database of another program; name another folder with `spool` in `[storage]`",
+                    path.display()
+                )));
+            }
+            _ => {}
+        }
+        transaction.execute_batch(include_str!("sql/schema.sql")).map_err(on_error)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(on_error)?;
+        transaction.pragma_update(None, "user_version", VERSION).map_err(on_error)?;
+        transaction.commit().map_err(on_error)
+    }
+
+    /// Reads all that waits. A damaged record is an error: whoever started this is to know before it goes on.
+    fn check(&self) -> Result<Found, StorageError> {
+        let mut found = Found::default();
+        let mut look = || -> rusqlite::Result<Option<i64>> {
+            let mut select =
+                self.connection.prepare("SELECT seq, traces, events, checksum, body FROM record ORDER BY seq")?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                let row = Row::read(row)?;
+                let traces = if row.is_sound { decode_traces(&row.body).ok() } else { None };
+                let Some(traces) = traces else { return Ok(Some(row.seq)) };
+                found.records += 1;
+                found.traces += row.traces;
+                found.events += row.events;
+                found.kib += u64::from(kib(&row.body));
+                found.last = row.seq;
+                found.headers.extend(traces.into_iter().map(|trace| (trace.trace_id, row.seq)));
+            }
+            found.refused = self.connection.query_row("SELECT count(*) FROM refused", [], |row| row.get(0))?;
+            Ok(None)
+        };
+        match look().map_err(|error| self.describe(&error))? {
+            None => Ok(found),
+            Some(damaged) => Err(StorageError::Corrupt(format!(
+                "the spool {} is damaged at record {damaged}; the {} records before it are sound. Delete that row with the \
+                 sqlite3 shell (DELETE FROM record WHERE seq = {damaged}) to give up what it held, or move the file away to \
+                 start without any",
+                self.path.display(),
+                found.records
+            ))),
+        }
+    }
+
+    /// Notes which backend the writes are for. Those for another one are not given to this one.
+    fn direct_to(&self, backend: &str, waiting: u64) -> Result<(), StorageError> {
+        let on_error = |error| self.describe(&error);
+        let target: Option<String> = self
+            .connection
+            .query_row("SELECT backend FROM target", [], |row| row.get(0))
+            .optional()
+            .map_err(on_error)?;
+        match target {
+            Some(target) if target == backend => Ok(()),
+            Some(target) if waiting > 0 => Err(StorageError::Configuration(format!(
+                "in the spool {} writes wait for the backend `{target}`, not for `{backend}`: run the host with that one until \
+                 they are stored, or name another folder with `spool` in `[storage]`",
+                self.path.display()
+            ))),
+            _ => {
+                let change = self
+                    .connection
+                    .execute_batch("DELETE FROM target")
+                    .and_then(|()| self.connection.execute("INSERT INTO target (backend) VALUES (?1)", [backend]));
+                change.map(|_| ()).map_err(on_error)
+            }
+        }
+    }
+
+    /// Appends records in one transaction, which is on the disk when this returns. Their numbers.
+    pub(super) fn append<'a>(&mut self, records: impl Iterator<Item = &'a Encoded>) -> rusqlite::Result<Vec<i64>> {
+        let transaction = self.connection.transaction()?;
+        let mut numbers = Vec::new();
+        {
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO record (traces, events, checksum, body) VALUES (?1, ?2, ?3, ?4)")?;
+            for Encoded { traces, events, body } in records {
+                numbers.push(insert.insert(params![traces.len(), *events, crc32fast::hash(body), &body[..]])?);
+            }
+        }
+        transaction.commit()?;
+        Ok(numbers)
+    }
+
+    /// The oldest records.
+    pub(super) fn next(&self) -> rusqlite::Result<Vec<Row>> {
+        let mut select =
+            self.connection.prepare_cached("SELECT seq, traces, events, checksum, body FROM record ORDER BY seq")?;
+        let mut rows = select.query([])?;
+        let (mut chunk, mut events, mut bytes) = (Vec::new(), 0, 0);
+        while events < CHUNK_EVENTS
+            && bytes < CHUNK_BYTES
+            && let Some(row) = rows.next()?
+        {
+            let row = Row::read(row)?;
+            events += row.events + row.traces;
+            bytes += row.body.len();
+            chunk.push(row);
+        }
+        Ok(chunk)
+    }
+
+    pub(super) fn read(&self, seq: i64) -> rusqlite::Result<Option<Row>> {
+        let sql = "SELECT seq, traces, events, checksum, body FROM record WHERE seq = ?1";
+        self.connection.prepare_cached(sql)?.query_row([seq], Row::read).optional()
+    }
+
+    /// Removes what has been stored, up to a record, and keeps what was refused.
+    pub(super) fn remove(&mut self, until: i64, refused: &[Refused]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        transaction.prepare_cached("DELETE FROM record WHERE seq <= ?1")?.execute([until])?;
+        refused.iter().try_for_each(|refused| refused.keep(&transaction))?;
+        transaction.commit()
+    }
+
+    /// Gives the space of what was removed back to the disk.
+    pub(super) fn shrink(&self) -> rusqlite::Result<()> {
+        // Each step gives back a page.
+        let mut vacuum = self.connection.prepare_cached("PRAGMA incremental_vacuum")?;
+        let mut pages = vacuum.query([])?;
+        while pages.next()?.is_some() {}
+        drop(pages);
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+}
+
+impl Row {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let body: Vec<u8> = row.get(4)?;
+        let is_sound = crc32fast::hash(&body) == row.get::<_, u32>(3)?;
+        Ok(Self { seq: row.get(0)?, traces: row.get(1)?, events: row.get(2)?, is_sound, body })
+    }
+}
+
+impl Refused {
+    fn keep(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO refused (refused_at, error, trace_id, json, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        transaction.prepare_cached(sql)?.execute(params![
+            Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
+            self.error,
+            self.trace_id.map(|trace_id| trace_id.to_string()),
+            self.json,
+            self.body,
+        ])?;
+        Ok(())
+    }
+}

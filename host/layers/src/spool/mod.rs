@@ -1,0 +1,592 @@
+//! Keeps writes while a backend is away: they go to a queue on the disk, are acknowledged, and follow when it is back.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), reflow_tracing::storage::StorageError> {
+//! # let remote = reflow_tracing::storage::MemoryStorage::new();
+//! use reflow_tracing::storage::layers::spool::{Spool, SpoolConfig};
+//!
+//! let storage = Spool::open(remote, "postgres", &SpoolConfig::new("spool")).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Writes
+//! While all is well a write goes to the backend, and the queue is not touched. A write that fails for a reason that may pass
+//! ([`StorageError::is_retryable`]) goes to the queue, and so does every write after it, until the queue is empty: what was
+//! written first is stored first. Every other error is the caller's, at once.
+//!
+//! `Ok` of a spooled write means that it is on this machine's disk (SQLite, WAL, `synchronous = FULL`): it survives the death of
+//! the process and a loss of power. What waits follows after a restart too. It may be stored twice, when the process dies
+//! between storing and removing; writes are idempotent, so nothing shows.
+//!
+//! The queue is bounded ([`SpoolConfig::max_size_mb`]). Beyond, and while the disk is full, writers wait; nothing is refused,
+//! nothing dropped. A write that the backend refuses for good when its turn comes is set aside, in the table `refused` of the
+//! file, and logged.
+//!
+//! # Reads
+//! A read never misses what was acknowledged. It waits until what was acknowledged before it has been stored, five seconds at
+//! most; then, or at once when the backend is away for longer than that, it fails as [`StorageError::Pending`] and says how much
+//! waits. Deletions wait like reads.
+//!
+//! One read is answered all the while, since senders depend on it: [`get_headers`](StorageBackend::get_headers), for traces
+//! that wait or were written lately. For others it fails soon, once the backend is away for a quarter of a second.
+//!
+//! # Order
+//! It is the outermost layer; it takes the place of [retries](super::retry), and wants a [time limit](super::timeout) inside.
+
+mod config;
+mod drain;
+mod file;
+mod metrics;
+mod queue;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use hashlink::LruCache;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
+use reflow_tracing_storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
+pub use config::SpoolConfig;
+pub use metrics::SpoolMetrics;
+use queue::Queue;
+use record::Encoded;
+
+/// How long a read waits for what was written before it.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the backend has to be away until a question for headers no longer waits for it.
+const HEADERS_PATIENCE: Duration = Duration::from_millis(250);
+/// How long a writer waits before it tries again to write to a full disk.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
+/// Headers of traces written lately that are remembered, for questions while the backend is away.
+const RECENT: usize = 10_000;
+/// How long closing waits for a batch that is being stored.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The layer. See the [module](self).
+pub struct Spool<B> {
+    core: Arc<Core<B>>,
+    drain: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Core<B> {
+    inner: B,
+    queue: Queue,
+    away: Mutex<Option<Away>>,
+    /// The same, to be asked in passing.
+    is_away: AtomicBool,
+    closed: AtomicBool,
+    /// Something was appended, or the backend is away, or it is time to end.
+    work: Notify,
+    /// The backend went away or came back, or it is time to end.
+    news: Notify,
+    recent: Mutex<LruCache<TraceId, FlowTrace>>,
+}
+
+struct Away {
+    since: DateTime<Utc>,
+    /// The same on the clock that nobody sets.
+    begun: Instant,
+    error: String,
+}
+
+impl<B: StorageBackend + 'static> Spool<B> {
+    /// Puts the spool that `config` describes before `inner`, whose name is `backend`. What waits in it from before follows.
+    ///
+    /// Must be called within a Tokio runtime. Fails with [`StorageError::Configuration`] when another process uses the folder
+    /// or what waits there is for another backend, and with [`StorageError::Corrupt`] when the file is damaged.
+    pub async fn open(inner: B, backend: &str, config: &SpoolConfig) -> Result<Self, StorageError> {
+        let queue = Queue::open(config, backend).await?;
+        let core = Arc::new(Core {
+            inner,
+            queue,
+            away: Mutex::default(),
+            is_away: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            work: Notify::new(),
+            news: Notify::new(),
+            recent: Mutex::new(LruCache::new(RECENT)),
+        });
+        let waiting = core.metrics();
+        if !waiting.is_empty() {
+            let SpoolMetrics { pending_events, pending_traces, .. } = waiting;
+            tracing::info!(pending_events, pending_traces, "writes from before wait in the spool");
+        }
+        let drain = Mutex::new(Some(tokio::spawn(drain::run(core.clone()))));
+        Ok(Self { core, drain })
+    }
+}
+
+impl<B> Drop for Spool<B> {
+    fn drop(&mut self) {
+        if let Some(drain) = self.drain.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            drain.abort();
+        }
+    }
+}
+
+impl<B> Core<B> {
+    fn away(&self) -> MutexGuard<'_, Option<Away>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, LruCache<TraceId, FlowTrace>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether calls go to the backend.
+    fn is_through(&self) -> bool {
+        self.queue.is_empty() && !self.is_away.load(SeqCst)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
+    }
+
+    /// Notes that the backend is away; logs it if that is new.
+    fn is_away(&self, error: &StorageError) {
+        let mut away = self.away();
+        if let Some(away) = &mut *away {
+            away.error = error.to_string();
+            return;
+        }
+        tracing::warn!("the backend is away, and writes are spooled until it is back: {error}");
+        *away = Some(Away { since: Utc::now(), begun: Instant::now(), error: error.to_string() });
+        self.is_away.store(true, SeqCst);
+        drop(away);
+        self.work.notify_one();
+        self.news.notify_waiters();
+    }
+
+    /// Notes that the backend did what it was asked.
+    fn is_back(&self) {
+        if !self.is_away.load(SeqCst) {
+            return;
+        }
+        let Some(Away { begun, .. }) = self.away().take() else { return };
+        self.is_away.store(false, SeqCst);
+        self.news.notify_waiters();
+        let (seconds, events) = (begun.elapsed().as_secs(), self.metrics_of_queue().pending_events);
+        tracing::info!("the backend is back after {seconds} s; {events} spooled events are left to be stored");
+    }
+
+    /// Whether it is no blip: the backend is away for longer than a read waits.
+    fn is_away_for_long(&self) -> bool {
+        self.away().as_ref().is_some_and(|away| away.begun.elapsed() >= READ_PATIENCE)
+    }
+
+    /// Waits until the backend is back, or is away for longer than a question for headers waits. Whether it is back.
+    async fn is_back_soon(&self) -> bool {
+        loop {
+            let news = self.news.notified();
+            let Some(left) = self.away().as_ref().map(|away| HEADERS_PATIENCE.saturating_sub(away.begun.elapsed()))
+            else {
+                return true;
+            };
+            if self.is_closed() || tokio::time::timeout(left, news).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Adds the headers of `places` that were written lately; whether that was all of them.
+    fn add_recent(&self, trace_ids: &[TraceId], places: &[usize], headers: &mut [Option<FlowTrace>]) -> bool {
+        let mut recent = self.recent();
+        for place in places {
+            headers[*place] = recent.get(&trace_ids[*place]).cloned();
+        }
+        places.iter().all(|place| headers[*place].is_some())
+    }
+
+    /// Waits for something to do; `false` when it is time to end.
+    async fn work_to_do(&self) -> bool {
+        loop {
+            if self.is_closed() {
+                return false;
+            }
+            if !self.is_through() {
+                return true;
+            }
+            // A permit is kept for whoever was told before it waits.
+            self.work.notified().await;
+        }
+    }
+
+    fn metrics_of_queue(&self) -> SpoolMetrics {
+        let depth = self.queue.depth();
+        SpoolMetrics {
+            pending_events: depth.events.load(SeqCst),
+            pending_traces: depth.traces.load(SeqCst),
+            bytes: depth.kib.load(SeqCst) * 1024,
+            max_bytes: depth.max_kib * 1024,
+            waiting_writers: depth.waiting.load(SeqCst),
+            refused: depth.refused.load(SeqCst),
+            ..SpoolMetrics::default()
+        }
+    }
+
+    fn metrics(&self) -> SpoolMetrics {
+        let away = self.away();
+        SpoolMetrics {
+            away_since: away.as_ref().map(|away| away.since),
+            error: away.as_ref().map(|away| away.error.clone()),
+            ..self.metrics_of_queue()
+        }
+    }
+
+    /// Why a read can't be answered.
+    fn pending(&self) -> StorageError {
+        let SpoolMetrics { pending_events, pending_traces, away_since, error, .. } = self.metrics();
+        let waiting = format!("{pending_events} events and {pending_traces} headers of traces wait in the spool");
+        StorageError::Pending(match (away_since, error) {
+            (Some(since), Some(error)) => {
+                format!("the backend is away since {}, and {waiting}: {error}", since.format("%FT%TZ"))
+            }
+            _ => format!("{waiting} and are being stored now; ask again when they are"),
+        })
+    }
+
+    /// Waits until what was acknowledged is in the backend, unless that is away for long.
+    async fn ready(&self) -> Result<(), StorageError> {
+        if self.is_through() {
+            return Ok(());
+        }
+        let mut progress = self.queue.depth().progress.subscribe();
+        let target = progress.borrow().appended;
+        let drained = async {
+            loop {
+                let news = self.news.notified();
+                if self.is_closed() || self.is_away_for_long() {
+                    return false;
+                }
+                if progress.borrow_and_update().removed >= target && !self.is_away.load(SeqCst) {
+                    return true;
+                }
+                tokio::select! {
+                    () = news => {}
+                    _ = progress.changed() => {}
+                }
+            }
+        };
+        match tokio::time::timeout(READ_PATIENCE, drained).await {
+            Ok(true) => Ok(()),
+            _ if self.is_closed() => Err(queue::closed()),
+            _ => Err(self.pending()),
+        }
+    }
+
+    /// Waits so long, but not beyond the end.
+    async fn pause(&self, time: Duration) {
+        let news = async {
+            loop {
+                let news = self.news.notified();
+                if self.is_closed() {
+                    return;
+                }
+                news.await;
+            }
+        };
+        let _ = tokio::time::timeout(time, news).await;
+    }
+
+    fn remember<'a>(&self, traces: impl IntoIterator<Item = &'a FlowTrace>) {
+        let mut recent = self.recent();
+        for trace in traces {
+            let header = FlowTrace {
+                events: Vec::new(),
+                flow_id: trace.flow_id.clone(),
+                version: trace.version.clone(),
+                status: trace.status.clone(),
+                metadata: trace.metadata.clone(),
+                ..*trace
+            };
+            recent.insert(trace.trace_id, header);
+        }
+    }
+
+    /// Appends a write to the queue, however long that takes.
+    async fn spool(&self, traces: &[FlowTrace], events: &[(TraceId, TraceEvent)]) -> Result<(), StorageError> {
+        traces.iter().try_for_each(FlowTrace::validate)?;
+        events.iter().try_for_each(|(_, event)| event.validate())?;
+        let record = Encoded::new(traces, events);
+        let mut told = false;
+        while !self.is_closed() {
+            match self.queue.append(&record).await {
+                Ok(()) => {
+                    self.remember(traces);
+                    self.work.notify_one();
+                    return Ok(());
+                }
+                // Of the local disk. The backend may come back, or somebody make room.
+                Err(StorageError::Exhausted(problem)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!("a writer waits: {problem}");
+                    }
+                    let _waiting = self.queue.wait();
+                    self.pause(DISK_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(queue::closed())
+    }
+}
+
+impl<B: StorageBackend> Core<B> {
+    /// What is known of headers without asking the backend: those that wait.
+    async fn waiting_header(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+        let Some(seq) = self.queue.header(trace_id) else { return Ok(None) };
+        if let Some(header) = self.recent().get(&trace_id) {
+            return Ok(Some(header.clone()));
+        }
+        // It may have been stored meanwhile; then the backend has it.
+        let Some(row) = self.queue.read(seq).await? else { return Ok(None) };
+        let traces = record::decode_traces(&row.body)
+            .map_err(|_| StorageError::Corrupt(format!("record {seq} of the spool is damaged")))?;
+        let header = traces.into_iter().rfind(|trace| trace.trace_id == trace_id);
+        Ok(header.map(|header| FlowTrace { events: Vec::new(), ..header }))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
+    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
+        self.store_traces(vec![trace]).await
+    }
+
+    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.get_trace(trace_id).await
+    }
+
+    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.query_traces(query).await
+    }
+
+    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
+        self.store_events(vec![(trace_id, event)]).await
+    }
+
+    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.get_events(trace_id).await
+    }
+
+    /// Whether the backend is there and has everything, for which it waits like a read. While it is not, writes are taken
+    /// nevertheless.
+    async fn health_check(&self) -> Result<(), StorageError> {
+        match self.core.inner.health_check().await {
+            Err(error) if error.is_retryable() => {
+                self.core.is_away(&error);
+                Err(self.core.pending())
+            }
+            Ok(()) => self.core.ready().await,
+            refused => refused,
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.core.inner.warnings()
+    }
+
+    async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
+        let core = &self.core;
+        if core.is_through() {
+            match core.inner.store_traces(traces.clone()).await {
+                Err(error) if error.is_retryable() && !core.is_closed() => core.is_away(&error),
+                Ok(()) => {
+                    core.remember(&traces);
+                    return Ok(());
+                }
+                refused => return refused,
+            }
+        }
+        core.spool(&traces, &[]).await
+    }
+
+    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        let core = &self.core;
+        if core.is_through() {
+            match core.inner.store_events(events.clone()).await {
+                Err(error) if error.is_retryable() && !core.is_closed() => core.is_away(&error),
+                answer => return answer,
+            }
+        }
+        core.spool(&[], &events).await
+    }
+
+    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.query_page(query).await
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.query_headers(query).await
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        let begun = async move {
+            match self.core.ready().await {
+                Ok(()) => self.core.inner.stream_traces(query),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            }
+        };
+        stream::once(begun).flatten().boxed()
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.headerless_traces(after, limit).await
+    }
+
+    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.count_traces(query).await
+    }
+
+    /// Headers that wait are told from the queue, the others by the backend; while that is away, from what was written lately.
+    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
+        let core = &self.core;
+        let mut headers = Vec::with_capacity(trace_ids.len());
+        if core.queue.is_empty() {
+            headers.resize(trace_ids.len(), None);
+        } else {
+            for trace_id in &trace_ids {
+                headers.push(core.waiting_header(*trace_id).await?);
+            }
+        }
+        let unknown: Vec<_> = (0..trace_ids.len()).filter(|place| headers[*place].is_none()).collect();
+        if unknown.is_empty() {
+            return Ok(headers);
+        }
+        for _ in 0..2 {
+            if !core.is_away.load(SeqCst) {
+                match core.inner.get_headers(unknown.iter().map(|place| trace_ids[*place]).collect()).await {
+                    Ok(found) => {
+                        for (place, header) in unknown.into_iter().zip(found) {
+                            headers[place] = header;
+                        }
+                        return Ok(headers);
+                    }
+                    Err(error) if error.is_retryable() && !core.is_closed() => core.is_away(&error),
+                    Err(error) => return Err(error),
+                }
+            }
+            if core.add_recent(&trace_ids, &unknown, &mut headers) {
+                return Ok(headers);
+            }
+            if !core.is_back_soon().await {
+                break;
+            }
+        }
+        Err(core.pending())
+    }
+
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        let begun = async move {
+            match self.core.ready().await {
+                Ok(()) => self.core.inner.stream_events(trace_id),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            }
+        };
+        stream::once(begun).flatten().boxed()
+    }
+
+    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
+        self.core.ready().await?;
+        let deleted = self.core.inner.delete_trace(trace_id).await?;
+        self.core.recent().remove(&trace_id);
+        Ok(deleted)
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        self.core.ready().await?;
+        let deleted = self.core.inner.delete_traces(trace_ids.clone()).await?;
+        let mut recent = self.core.recent();
+        trace_ids.iter().for_each(|trace_id| drop(recent.remove(trace_id)));
+        Ok(deleted)
+    }
+
+    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+        self.core.ready().await?;
+        let deleted = self.core.inner.delete_before(time).await?;
+        self.core.recent().clear();
+        Ok(deleted)
+    }
+
+    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        self.core.ready().await?;
+        let dropped = self.core.inner.drop_oldest_part(ended_by).await?;
+        if dropped.is_some_and(|traces| traces > 0) {
+            self.core.recent().clear();
+        }
+        Ok(dropped)
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        self.core.inner.retention_horizon()
+    }
+
+    async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.flow_versions(flow_id).await
+    }
+
+    async fn stats(&self) -> Result<StorageStats, StorageError> {
+        self.core.ready().await?;
+        self.core.inner.stats().await
+    }
+
+    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
+        let metrics = match self.core.inner.get_metrics().await {
+            // A backend that nothing measures may be asked for its size while it is away.
+            Err(error) if error.is_retryable() => StorageMetrics::unmeasured(None),
+            answer => answer?,
+        };
+        Ok(StorageMetrics { spool: Some(self.core.metrics()), ..metrics })
+    }
+
+    /// What waits is on the disk already.
+    async fn flush(&self) -> Result<(), StorageError> {
+        match self.core.inner.flush().await {
+            Err(error) if error.is_retryable() && !self.core.is_through() => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// What waits stays for the next time.
+    async fn close(&self) -> Result<(), StorageError> {
+        self.core.closed.store(true, SeqCst);
+        self.core.work.notify_one();
+        self.core.news.notify_waiters();
+        let drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut drain) = drain
+            && tokio::time::timeout(CLOSE_PATIENCE, &mut drain).await.is_err()
+        {
+            drain.abort();
+        }
+        let waiting = self.core.metrics();
+        self.core.queue.close().await;
+        if !waiting.is_empty() {
+            let SpoolMetrics { pending_events, pending_traces, .. } = waiting;
+            tracing::info!(pending_events, pending_traces, "writes wait in the spool for the next start");
+        }
+        match self.core.inner.close().await {
+            Err(error) if error.is_retryable() && !waiting.is_empty() => Ok(()),
+            answer => answer,
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The queue: a thread with the file, and what is known of it without asking.
+//!
+//! Appends that come together share a transaction, and with it the wait for the disk. Room is a semaphore, in KiB: whoever
+//! finds none waits, in the order of arrival.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch};
+
+use super::config::SpoolConfig;
+use super::file::{Found, Refused, Row, SpoolFile};
+use super::record::{Encoded, kib};
+use reflow_tracing_model::TraceId;
+use reflow_tracing_storage::StorageError;
+use reflow_tracing_sqlite::pool::blocking;
+
+/// Jobs that may wait for the thread.
+const JOBS: usize = 256;
+/// Records that share a transaction.
+const GROUP: usize = 64;
+
+enum Job {
+    Append(Append),
+    Next { answer: oneshot::Sender<Result<Vec<Row>, StorageError>> },
+    Read { seq: i64, answer: oneshot::Sender<Result<Option<Row>, StorageError>> },
+    Remove { rows: Removed, refused: Vec<Refused>, answer: oneshot::Sender<Result<(), StorageError>> },
+    Close { answer: oneshot::Sender<()> },
+}
+
+struct Append {
+    record: Encoded,
+    room: OwnedSemaphorePermit,
+    counted: Counted,
+    answer: oneshot::Sender<Result<(), StorageError>>,
+}
+
+/// A record that counts as waiting, from before it is in the file until it is removed, or could not be appended.
+struct Counted(Arc<Depth>, bool);
+
+impl Counted {
+    fn new(depth: &Arc<Depth>) -> Self {
+        depth.records.fetch_add(1, SeqCst);
+        Self(Arc::clone(depth), false)
+    }
+
+    fn keep(mut self) {
+        self.1 = true;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if !self.1 {
+            self.0.records.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+/// The records that have been stored: all up to one.
+#[derive(Default)]
+pub(super) struct Removed {
+    pub until: i64,
+    pub records: u64,
+    pub traces: u64,
+    pub events: u64,
+    pub kib: u64,
+}
+
+impl Removed {
+    pub(super) fn add(&mut self, row: &Row) {
+        self.until = row.seq;
+        self.records += 1;
+        self.traces += row.traces;
+        self.events += row.events;
+        self.kib += u64::from(kib(&row.body));
+    }
+}
+
+/// How far the queue is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// The last record that was appended.
+    pub appended: i64,
+    /// The last that was removed.
+    pub removed: i64,
+}
+
+/// What is known without asking the thread.
+pub(super) struct Depth {
+    /// Records that are in the file, or on their way into it.
+    pub records: AtomicU64,
+    pub traces: AtomicU64,
+    pub events: AtomicU64,
+    pub kib: AtomicU64,
+    pub refused: AtomicU64,
+    /// Writers that find no room.
+    pub waiting: AtomicU64,
+    pub max_kib: u64,
+    room: Arc<Semaphore>,
+    headers: Mutex<HashMap<TraceId, i64>>,
+    pub progress: watch::Sender<Progress>,
+}
+
+impl Depth {
+    fn headers(&self) -> MutexGuard<'_, HashMap<TraceId, i64>> {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn appended(&self, record: &Encoded, seq: i64) {
+        self.traces.fetch_add(record.traces.len() as u64, SeqCst);
+        self.events.fetch_add(record.events, SeqCst);
+        self.kib.fetch_add(kib(&record.body).into(), SeqCst);
+        self.headers().extend(record.traces.iter().map(|trace_id| (*trace_id, seq)));
+        self.progress.send_modify(|progress| progress.appended = seq);
+    }
+
+    fn removed(&self, rows: &Removed, refused: u64) {
+        let before = self.kib.fetch_sub(rows.kib, SeqCst);
+        self.traces.fetch_sub(rows.traces, SeqCst);
+        self.events.fetch_sub(rows.events, SeqCst);
+        self.refused.fetch_add(refused, SeqCst);
+        self.headers().retain(|_, seq| *seq > rows.until);
+        self.records.fetch_sub(rows.records, SeqCst);
+        self.progress.send_modify(|progress| progress.removed = rows.until);
+        // No room comes free as long as there is more in the file than there may be.
+        let free = |used: u64| self.max_kib.saturating_sub(used);
+        let freed = free(before - rows.kib) - free(before);
+        self.room.add_permits(usize::try_from(freed).unwrap_or(usize::MAX));
+    }
+}
+
+/// A writer that waits.
+pub(super) struct Waiting<'a>(&'a AtomicU64);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+pub(super) struct Queue {
+    jobs: mpsc::Sender<Job>,
+    depth: Arc<Depth>,
+}
+
+impl Queue {
+    pub(super) async fn open(config: &SpoolConfig, backend: &str) -> Result<Self, StorageError> {
+        let (dir, backend) = (config.dir.clone(), backend.to_owned());
+        let max_kib = u64::from(config.max_size_mb) * 1024;
+        blocking(move || Self::open_blocking(dir, &backend, max_kib)).await
+    }
+
+    fn open_blocking(dir: PathBuf, backend: &str, max_kib: u64) -> Result<Self, StorageError> {
+        let (file, found) = SpoolFile::open(&dir, backend)?;
+        let Found { records, traces, events, kib, refused, last, headers } = found;
+        let room = usize::try_from(max_kib.saturating_sub(kib)).unwrap_or(usize::MAX);
+        let depth = Arc::new(Depth {
+            records: records.into(),
+            traces: traces.into(),
+            events: events.into(),
+            kib: kib.into(),
+            refused: refused.into(),
+            waiting: AtomicU64::new(0),
+            max_kib,
+            room: Arc::new(Semaphore::new(room)),
+            headers: Mutex::new(headers),
+            progress: watch::Sender::new(Progress { appended: last, removed: 0 }),
+        });
+        let (jobs, queue) = mpsc::channel(JOBS);
+        let thread = Thread { file, depth: Arc::clone(&depth) };
+        std::thread::Builder::new()
+            .name("spool".into())
+            .spawn(move || thread.work(queue))
+            .map_err(|error| StorageError::Unavailable(format!("no thread for the spool: {error}")))?;
+        Ok(Self { jobs, depth })
+    }
+
+    pub(super) fn depth(&self) -> &Depth {
+        &self.depth
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.depth.records.load(SeqCst) == 0
+    }
+
+    /// Where the newest header of a trace waits.
+    pub(super) fn header(&self, trace_id: TraceId) -> Option<i64> {
+        self.depth.headers().get(&trace_id).copied()
+    }
+
+    /// Appends a record: waits for room, then until it is on the disk.
+    pub(super) async fn append(&self, record: &Encoded) -> Result<(), StorageError> {
+        // What is larger than the whole waits until it is alone.
+        let most = u32::try_from(self.depth.max_kib).unwrap_or(u32::MAX);
+        let size = kib(&record.body).min(most);
+        let room = match Arc::clone(&self.depth.room).try_acquire_many_owned(size) {
+            Ok(room) => room,
+            Err(TryAcquireError::Closed) => return Err(closed()),
+            Err(TryAcquireError::NoPermits) => {
+                let _waiting = self.wait();
+                Arc::clone(&self.depth.room).acquire_many_owned(size).await.map_err(|_| closed())?
+            }
+        };
+        // From here on nothing passes it.
+        let counted = Counted::new(&self.depth);
+        self.ask(|answer| Job::Append(Append { record: record.clone(), room, counted, answer })).await
+    }
+
+    /// Counts a writer as waiting until this is dropped.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.depth.waiting.fetch_add(1, SeqCst);
+        Waiting(&self.depth.waiting)
+    }
+
+    pub(super) async fn next(&self) -> Result<Vec<Row>, StorageError> {
+        self.ask(|answer| Job::Next { answer }).await
+    }
+
+    pub(super) async fn read(&self, seq: i64) -> Result<Option<Row>, StorageError> {
+        self.ask(|answer| Job::Read { seq, answer }).await
+    }
+
+    pub(super) async fn remove(&self, rows: Removed, refused: Vec<Refused>) -> Result<(), StorageError> {
+        self.ask(|answer| Job::Remove { rows, refused, answer }).await
+    }
+
+    /// Closes the file. Whoever waits for room is told.
+    pub(super) async fn close(&self) {
+        self.depth.room.close();
+        let (answer, closed) = oneshot::channel();
+        if self.jobs.send(Job::Close { answer }).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StorageError>>) -> Job,
+    ) -> Result<T, StorageError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(job(answer)).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+}
+
+pub(super) fn closed() -> StorageError {
+    StorageError::Unavailable("the spool is closed".into())
+}
+
+struct Thread {
+    file: SpoolFile,
+    depth: Arc<Depth>,
+}
+
+impl Thread {
+    fn work(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| queue.blocking_recv()) {
+            match job {
+                Job::Append(first) => {
+                    let mut group = vec![first];
+                    while group.len() < GROUP
+                        && let Ok(job) = queue.try_recv()
+                    {
+                        match job {
+                            Job::Append(append) => group.push(append),
+                            other => {
+                                next = Some(other);
+                                break;
+                            }
+                        }
+                    }
+                    self.append(group);
+                }
+                Job::Next { answer } => {
+                    let _ = answer.send(self.file.next().map_err(|error| self.file.describe(&error)));
+                }
+                Job::Read { seq, answer } => {
+                    let _ = answer.send(self.file.read(seq).map_err(|error| self.file.describe(&error)));
+                }
+                Job::Remove { rows, refused, answer } => {
+                    let _ = answer.send(self.remove(&rows, &refused));
+                }
+                Job::Close { answer } => {
+                    drop(self);
+                    let _ = answer.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, group: Vec<Append>) {
+        match self.file.append(group.iter().map(|append| &append.record)) {
+            Ok(numbers) => {
+                for (Append { record, room, counted, answer }, seq) in group.into_iter().zip(numbers) {
+                    // Given back when the record is removed.
+                    room.forget();
+                    self.depth.appended(&record, seq);
+                    counted.keep();
+                    // Whoever no longer waits for the answer has lost interest, not data.
+                    let _ = answer.send(Ok(()));
+                }
+            }
+            Err(error) => {
+                let error = self.file.describe(&error);
+                for Append { answer, .. } in group {
+                    let _ = answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, rows: &Removed, refused: &[Refused]) -> Result<(), StorageError> {
+        self.file.remove(rows.until, refused).map_err(|error| self.file.describe(&error))?;
+        self.depth.removed(rows, refused.len() as u64);
+        if self.depth.records.load(SeqCst) == 0
+            && let Err(error) = self.file.shrink()
+        {
+            tracing::debug!("the space of the spool was not given back: {error}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! Exports: a store in a file, whatever the backend, and back into any other.
+//!
+//! A file of JSON lines, compressed when its name ends in `.zst`: what it is, the traces from the earliest start to the
+//! latest, each as its header followed by its events, then the traces without a header, then a manifest. Each line has a
+//! checksum (see [`line`]), the manifest that of everything. A file is checked from the first line to the last before
+//! anything of it is stored.
+
+mod line;
+mod read;
+mod write;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::batch::batches;
+use super::content::Content;
+use super::part::{Parts, beyond, everything};
+use super::report::{MigrationReport, Progress, Verification};
+use super::tally::Seen;
+use super::{CopyOptions, MigrationError, copy, verify, warn_of_expiry};
+use reflow_tracing_model::TraceQuery;
+use reflow_tracing_storage::StorageBackend;
+use read::{Checked, Problem};
+
+/// Backup and restore, for every backend.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("traces.jsonl.zst");
+/// use reflow_tracing::migration::Backup;
+/// use reflow_tracing::storage::MemoryStorage;
+///
+/// let storage = MemoryStorage::new();
+/// let exported = storage.export_to_file(&path).await?;
+/// let imported = storage.import_from_file(&path).await?;
+/// assert_eq!(exported.copied, imported.copied);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Backup: StorageBackend {
+    /// Writes everything that is stored to a file, compressed when the name ends in `.zst`.
+    ///
+    /// The file is there when it is complete, and then replaces one of that name; until then it is called `PATH.partial`.
+    fn export_to_file(
+        &self,
+        path: impl AsRef<Path> + Send,
+    ) -> impl Future<Output = Result<MigrationReport, MigrationError>> + Send {
+        async move { self.export_to_file_with(path, TraceQuery::default(), &CopyOptions::default()).await }
+    }
+
+    /// Writes what matches `filter` to a file; otherwise like [`export_to_file`](Self::export_to_file). The window and the
+    /// order of the query make no difference, and of the options only `on_progress` does.
+    fn export_to_file_with(
+        &self,
+        path: impl AsRef<Path> + Send,
+        filter: TraceQuery,
+        options: &CopyOptions,
+    ) -> impl Future<Output = Result<MigrationReport, MigrationError>> + Send {
+        async move { write::to_file(self, path.as_ref(), filter, options).await }
+    }
+
+    /// The same to any writer, which is called `name` in errors; not compressed.
+    fn export_to_writer(
+        &self,
+        writer: impl Write + Send + 'static,
+        name: impl AsRef<Path> + Send,
+        filter: TraceQuery,
+        options: &CopyOptions,
+    ) -> impl Future<Output = Result<MigrationReport, MigrationError>> + Send {
+        async move { write::to_writer(self, writer, name.as_ref(), filter, options).await }
+    }
+
+    /// Stores everything that is in an export, which is checked before anything is stored.
+    ///
+    /// What is there already stays, except that headers are replaced: an import that was interrupted is completed by another.
+    fn import_from_file(
+        &self,
+        path: impl AsRef<Path> + Send,
+    ) -> impl Future<Output = Result<MigrationReport, MigrationError>> + Send {
+        async move { ExportFile::open(path).await?.import_into(self, &CopyOptions::default()).await }
+    }
+}
+
+impl<B: StorageBackend + ?Sized> Backup for B {}
+
+fn is_compressed_name(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zst"))
+}
+
+/// An export that was read from the first line to the last and found sound.
+#[derive(Debug)]
+pub struct ExportFile {
+    file: Arc<File>,
+    path: PathBuf,
+    checked: Checked,
+}
+
+impl ExportFile {
+    /// Reads and checks a file, compressed or not.
+    ///
+    /// Fails with [`MigrationError::Damaged`] when it is no export, was changed, is cut off, or was written by a newer version.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, MigrationError> {
+        let path = path.as_ref().to_owned();
+        Self::check(path, |path| File::open(path)).await
+    }
+
+    /// The same for what comes from `input`, which is called `name` in errors. It is put aside in a temporary file: nothing
+    /// can be stored before the last line was seen.
+    pub async fn receive(
+        mut input: impl Read + Send + 'static,
+        name: impl AsRef<Path>,
+    ) -> Result<Self, MigrationError> {
+        let spool = move |_: &Path| {
+            let mut file = tempfile::tempfile()?;
+            io::copy(&mut input, &mut file)?;
+            Ok(file)
+        };
+        Self::check(name.as_ref().to_owned(), spool).await
+    }
+
+    async fn check(
+        path: PathBuf,
+        open: impl FnOnce(&Path) -> io::Result<File> + Send + 'static,
+    ) -> Result<Self, MigrationError> {
+        let name = path.clone();
+        let problem = move |error: io::Error| MigrationError::File { path: name, problem: error.to_string() };
+        let checked = tokio::task::spawn_blocking(move || {
+            let file = match open(&path) {
+                Ok(file) => Arc::new(file),
+                Err(error) => return Err(MigrationError::File { problem: error.to_string(), path }),
+            };
+            match read::check(&file) {
+                Ok(checked) => Ok(Self { file, path, checked }),
+                Err(Problem { line, problem }) => Err(MigrationError::Damaged { path, line, problem }),
+            }
+        });
+        checked.await.map_err(|error| problem(error.into()))?
+    }
+
+    /// What the file holds.
+    pub fn content(&self) -> &Content {
+        &self.checked.content
+    }
+
+    /// Stores everything that is in the file.
+    pub async fn import_into<B: StorageBackend + ?Sized>(
+        &self,
+        target: &B,
+        options: &CopyOptions,
+    ) -> Result<MigrationReport, MigrationError> {
+        let started = Instant::now();
+        let resumed = match &options.journal {
+            Some(journal) => journal.read(target).await?,
+            None => None,
+        };
+        let (place, before) = resumed.map_or((None, Seen::default()), |(place, seen)| (Some(place), seen));
+        options.tell(Progress::Started { traces: self.checked.content.traces, resumed: before.content });
+        let parts = beyond(read::parts(Arc::clone(&self.file)), place);
+        let batches = batches(parts, options.batch_events.get(), options.horizon(target), before);
+        let mut report =
+            copy::store(batches, target, options, before).await.map_err(|error| self.named(error))?.report();
+        warn_of_expiry(&report, options.horizon(target));
+        if options.verify {
+            report.verification = Some(self.verify(target, options).await.map_err(|error| self.named(error))?);
+        }
+        options.finish()?;
+        report.took = started.elapsed();
+        Ok(report)
+    }
+
+    /// Compares the store with the file.
+    async fn verify<B: StorageBackend + ?Sized>(
+        &self,
+        target: &B,
+        options: &CopyOptions,
+    ) -> Result<Verification, MigrationError> {
+        let lists_headerless = self.checked.content.headerless > 0 && target.headerless_traces(None, 1).await.is_ok();
+        let of_file = TraceQuery { time_range: self.checked.range, ..TraceQuery::default() };
+        let everything: Parts<'_> = everything(target, of_file, lists_headerless, None);
+        verify::compare(read::parts(Arc::clone(&self.file)), everything, None::<&B>, target, options).await
+    }
+
+    /// The file is the source.
+    fn named(&self, error: MigrationError) -> MigrationError {
+        match error {
+            MigrationError::Source(error) => {
+                MigrationError::File { path: self.path.clone(), problem: error.to_string() }
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The reading of an export: first all of it, to see whether it is sound, then as a stream of parts.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream};
+use tokio::sync::mpsc;
+
+use super::super::content::Content;
+use super::super::part::{Part, Parts, Place};
+use super::super::tally::{Seen, Tally};
+use super::line::{self, Manifest, Owned};
+use reflow_tracing_model::{EventKey, FlowTrace, TraceEvent};
+use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::streaming::Room;
+
+/// How a compressed file begins.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// What is read from the file at once.
+const BUFFER: usize = 256 << 10;
+
+/// What is wrong with a line.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub line: u64,
+    pub problem: String,
+}
+
+/// What a sound file holds.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub content: Content,
+    /// The earliest and the latest start of a trace.
+    pub range: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// Reads all of the file, and says what it holds if every line of it is sound.
+pub(super) fn check(file: &Arc<File>) -> Result<Checked, Problem> {
+    let mut reader = Reader::open(file)?;
+    let mut range = None;
+    while let Some(part) = reader.next()? {
+        if let Part::Header(FlowTrace { start_time, .. }) = part {
+            let (first, _) = *range.get_or_insert((start_time, start_time));
+            range = Some((first, start_time));
+        }
+    }
+    Ok(Checked { content: reader.tally.seen().content, range })
+}
+
+/// The parts of a file that was checked.
+pub(super) fn parts(file: Arc<File>) -> Parts<'static> {
+    stream::once(async move {
+        let (sender, receiver) = mpsc::channel(1);
+        // Reading, decompressing and decoding have a thread of their own.
+        tokio::task::spawn_blocking(move || {
+            if let Err(Problem { line, problem }) = send(&file, &sender) {
+                let message =
+                    format!("line {line} was sound when the file was checked, and is not any more: {problem}");
+                let _ = sender.blocking_send(Err(StorageError::Corrupt(message)));
+            }
+        });
+        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|parts| (parts, receiver)) })
+    })
+    .flatten()
+    .flat_map(|parts| {
+        let (parts, error) = match parts {
+            Ok(parts) => (parts, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        stream::iter(parts.into_iter().map(Ok).chain(error.map(Err)))
+    })
+    .boxed()
+}
+
+/// Sends the parts in handfuls. Ends early when nobody takes them any more.
+fn send(file: &Arc<File>, sender: &mpsc::Sender<Result<Vec<Part>, StorageError>>) -> Result<(), Problem> {
+    let mut reader = Reader::open(file)?;
+    let (mut parts, mut events) = (Vec::new(), 0);
+    loop {
+        let part = reader.next()?;
+        let is_end = part.is_none();
+        if let Some(Part::Events(part)) = &part {
+            events += part.len();
+        }
+        parts.extend(part);
+        if is_end || events >= 1_000 || parts.len() >= 1_000 {
+            if sender.blocking_send(Ok(std::mem::take(&mut parts))).is_err() || is_end {
+                return Ok(());
+            }
+            events = 0;
+        }
+    }
+}
+
+/// A file read from its beginning, whoever else reads it.
+struct FromStart {
+    file: Arc<File>,
+    offset: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_at(&*self.file, buffer, self.offset)?;
+        #[cfg(windows)]
+        let read = std::os::windows::fs::FileExt::seek_read(&*self.file, buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// The lines of a file, from its beginning.
+struct Lines {
+    input: Box<dyn BufRead + Send>,
+    /// Of the last line.
+    number: u64,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn open(file: &Arc<File>) -> io::Result<Self> {
+        let input = || BufReader::with_capacity(BUFFER, FromStart { file: Arc::clone(file), offset: 0 });
+        let mut start = Vec::new();
+        input().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start)?;
+        let input: Box<dyn BufRead + Send> = if start == ZSTD_MAGIC {
+            Box::new(BufReader::with_capacity(BUFFER, zstd::Decoder::with_buffer(input())?))
+        } else {
+            Box::new(input())
+        };
+        Ok(Self { input, number: 0, line: Vec::new() })
+    }
+
+    /// The next line says this; `None` after the last.
+    fn next(&mut self) -> Result<Option<Owned>, Problem> {
+        self.line.clear();
+        self.number += 1;
+        let most = if self.number == 1 { line::MAX_HEAD_BYTES } else { line::MAX_BYTES };
+        match (&mut self.input).take(most).read_until(b'\n', &mut self.line) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(self.problem("the compressed data is cut off in this line or before it"));
+            }
+            Err(error) => return Err(self.problem(format!("the file can't be read on: {error}"))),
+        }
+        if self.line.pop_if(|last| *last == b'\n').is_none() {
+            let cut_off = (self.line.len() as u64) < most;
+            let problem = if cut_off { "it is cut off: the file is not complete" } else { "it is too long" };
+            // That it is no export at all says more about a first line.
+            if self.number > 1 || line::version(&self.line).is_some() {
+                return Err(self.problem(problem));
+            }
+        }
+        if self.number == 1
+            && let Some(version) = line::version(&self.line)
+            && version > line::VERSION.into()
+        {
+            return Err(self.problem(format!(
+                "the file has version {version}, this program reads {}: it was written by a newer one; update this one",
+                line::VERSION
+            )));
+        }
+        line::read(&self.line, self.number).map(Some).map_err(|problem| {
+            let hint = if self.number == 1 { "; was it written by `reflow-tracing export`?" } else { "" };
+            self.problem(format!("{problem}{hint}"))
+        })
+    }
+
+    /// Whether the file goes on.
+    fn next_is_there(&mut self) -> bool {
+        // What can't be read is there in some way.
+        let goes_on = !self.input.fill_buf().is_ok_and(<[u8]>::is_empty);
+        self.number += u64::from(goes_on);
+        goes_on
+    }
+
+    fn problem(&self, problem: impl Into<String>) -> Problem {
+        Problem { line: self.number, problem: problem.into() }
+    }
+}
+
+/// Reads parts, and checks that lines follow each other as they must.
+struct Reader {
+    lines: Lines,
+    tally: Tally,
+    place: Option<Place>,
+    last_event: Option<EventKey>,
+    /// The line that ended the events before it.
+    next: Option<Part>,
+    manifest: Option<Manifest>,
+}
+
+/// A line between the first and the last.
+#[allow(clippy::large_enum_variant)] // There is one at a time.
+enum Item {
+    Event(TraceEvent),
+    /// A trace begins.
+    Begin(Part),
+}
+
+impl Reader {
+    fn open(file: &Arc<File>) -> Result<Self, Problem> {
+        let problem = |problem: String| Problem { line: 1, problem };
+        let mut lines = Lines::open(file).map_err(|error| problem(format!("the file can't be read: {error}")))?;
+        match lines.next()? {
+            Some(Owned::Export(head)) if head.version == line::VERSION => {}
+            Some(_) => {
+                return Err(problem("it is not the first line of an export: those before it are missing".into()));
+            }
+            None => return Err(problem("the file is empty".into())),
+        }
+        let tally = Tally::new(Seen::default(), None);
+        Ok(Self { lines, tally, place: None, last_event: None, next: None, manifest: None })
+    }
+
+    /// The next part; `None` at the end, when that agrees with everything before it.
+    fn next(&mut self) -> Result<Option<Part>, Problem> {
+        let mut room = Room::new();
+        let mut events = Vec::new();
+        while self.manifest.is_none() && self.next.is_none() && room.is_left() {
+            match self.item()? {
+                Some(Item::Event(event)) => {
+                    room.take(&event);
+                    events.push(event);
+                }
+                Some(Item::Begin(part)) => self.next = Some(part),
+                None => {}
+            }
+        }
+        let part = if events.is_empty() { self.next.take() } else { Some(Part::Events(events)) };
+        match &part {
+            Some(part) => self.tally.add(part),
+            None => {
+                let content = self.tally.seen().content;
+                if self.manifest.as_ref().is_some_and(|manifest| manifest.content != content) {
+                    return Err(self.lines.problem("what it says of the file is not what the file holds"));
+                }
+            }
+        }
+        Ok(part)
+    }
+
+    /// What the next line says; `None` when it is the last.
+    fn item(&mut self) -> Result<Option<Item>, Problem> {
+        let Some(record) = self.lines.next()? else {
+            return Err(self.lines.problem("it is missing: the file is not complete"));
+        };
+        let wrong = |problem: String| Err(self.lines.problem(problem));
+        match record {
+            Owned::Export(_) => wrong("another export begins".into()),
+            Owned::Trace(header) => {
+                if let Err(error) = header.validate_header() {
+                    return wrong(format!("trace {}: {error}", header.trace_id));
+                }
+                let header = FlowTrace { events: Vec::new(), ..header };
+                self.begin(Place::of(&header))?;
+                Ok(Some(Item::Begin(Part::Header(header))))
+            }
+            Owned::Headerless(trace_id) => {
+                self.begin(Place::Headerless { trace_id })?;
+                Ok(Some(Item::Begin(Part::Headerless(trace_id))))
+            }
+            Owned::Event(event) => {
+                if let Err(error) = event.validate() {
+                    return wrong(error.to_string());
+                }
+                let key = event.key();
+                if self.place.is_none() || self.last_event.is_some_and(|last| last >= key) {
+                    return wrong(format!("event {} is out of order", event.event_id));
+                }
+                self.last_event = Some(key);
+                Ok(Some(Item::Event(event)))
+            }
+            Owned::End(manifest) => {
+                let before = self.lines.number - 1;
+                if manifest.lines != before {
+                    return wrong(format!("it says that {} lines come before it; there are {before}", manifest.lines));
+                }
+                if self.lines.next_is_there() {
+                    return Err(self.lines.problem("it follows what should be the end of the file"));
+                }
+                self.manifest = Some(manifest);
+                Ok(None)
+            }
+        }
+    }
+
+    fn begin(&mut self, place: Place) -> Result<(), Problem> {
+        if self.place.is_some_and(|last| last >= place) {
+            return Err(self.lines.problem(format!("trace {} is out of order", place.trace_id())));
+        }
+        (self.place, self.last_event) = (Some(place), None);
+        Ok(())
+    }
+}

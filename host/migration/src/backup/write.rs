@@ -1,0 +1,204 @@
+//! The writing of an export: to a file that is there once it is complete, or to any writer.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use chrono::Utc;
+use futures::TryStreamExt;
+use tokio::sync::mpsc;
+
+use super::super::content::Content;
+use super::super::part::{Part, Parts, everything};
+use super::super::report::{MigrationReport, Progress};
+use super::super::tally::{Seen, Tally};
+use super::super::{CopyOptions, Listing, MigrationError, listing};
+use super::is_compressed_name;
+use super::line::{self, Head, Manifest, Record};
+use reflow_tracing_model::TraceQuery;
+use reflow_tracing_storage::{StorageBackend, StorageError};
+
+/// What is encoded before it is handed to the writer.
+const CHUNK: usize = 256 << 10;
+/// Parts between two words on progress.
+const PARTS_A_WORD: usize = 100;
+/// Of zstd: as fast as most disks, and a tenth of the size.
+const LEVEL: i32 = 3;
+
+/// Writes what matches `filter` to a file, which replaces one of that name when it is complete.
+pub(super) async fn to_file<B: StorageBackend + ?Sized>(
+    source: &B,
+    path: &Path,
+    filter: TraceQuery,
+    options: &CopyOptions,
+) -> Result<MigrationReport, MigrationError> {
+    let problem = |error: io::Error| MigrationError::File { path: path.to_owned(), problem: error.to_string() };
+    let partial = Partial::create(path).map_err(problem)?;
+    let out = partial.file.try_clone().map_err(problem)?;
+    let report = if is_compressed_name(path) {
+        let mut encoder = zstd::Encoder::new(out, LEVEL).map_err(problem)?;
+        encoder.include_checksum(true).map_err(problem)?;
+        write(source, encoder, |encoder| encoder.finish().map(drop), path, filter, options).await?
+    } else {
+        to_writer(source, BufWriter::new(out), path, filter, options).await?
+    };
+    let finish = move || partial.finish();
+    tokio::task::spawn_blocking(finish).await.map_err(|error| problem(error.into()))?.map_err(problem)?;
+    Ok(report)
+}
+
+/// Writes what matches `filter` to `out`, which is called `name` in errors.
+pub(super) async fn to_writer<B: StorageBackend + ?Sized>(
+    source: &B,
+    out: impl Write + Send + 'static,
+    name: &Path,
+    filter: TraceQuery,
+    options: &CopyOptions,
+) -> Result<MigrationReport, MigrationError> {
+    write(source, out, |mut out| out.flush(), name, filter, options).await
+}
+
+async fn write<B: StorageBackend + ?Sized, W: Write + Send + 'static>(
+    source: &B,
+    mut out: W,
+    finish: fn(W) -> io::Result<()>,
+    name: &Path,
+    filter: TraceQuery,
+    options: &CopyOptions,
+) -> Result<MigrationReport, MigrationError> {
+    let started = Instant::now();
+    filter.validate().map_err(|problem| MigrationError::Source(StorageError::InvalidArgument(problem)))?;
+    let headerless = listing(source, &filter).await?;
+    let total = source.count_traces(filter.clone()).await.map_err(MigrationError::Source)?;
+    options.tell(Progress::Started { traces: total, resumed: Content::default() });
+    let (chunks, mut received) = mpsc::channel::<Vec<u8>>(2);
+    // Compression and the disk have a thread of their own.
+    let writer = tokio::task::spawn_blocking(move || {
+        while let Some(chunk) = received.blocking_recv() {
+            out.write_all(&chunk)?;
+        }
+        finish(out)
+    });
+    let parts = everything(source, filter.clone(), headerless == Listing::Listed, None);
+    let encoded = encode(parts, chunks, options).await;
+    let written = writer.await.unwrap_or_else(|error| Err(error.into()));
+    // When the writer gave up, that is why.
+    written.map_err(|error| MigrationError::File { path: name.to_owned(), problem: error.to_string() })?;
+    let mut report = encoded?.report();
+    report.headerless_unlisted = headerless == Listing::Unlisted;
+    if report.headerless_unlisted {
+        let stats = source.stats().await.map_err(MigrationError::Source)?;
+        report.unread_events = stats.events.saturating_sub(report.copied.events);
+    }
+    let traces = source.count_traces(filter).await.map_err(MigrationError::Source)?;
+    report.missed = traces.saturating_sub(report.copied.traces);
+    report.took = started.elapsed();
+    Ok(report)
+}
+
+/// Sends the lines in chunks. Ends early when nobody takes them any more.
+async fn encode(
+    mut parts: Parts<'_>,
+    chunks: mpsc::Sender<Vec<u8>>,
+    options: &CopyOptions,
+) -> Result<Seen, MigrationError> {
+    let mut lines = Lines { chunk: Vec::new(), number: 0 };
+    let created_by = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned();
+    lines.add(&Record::Export(&Head { version: line::VERSION, created_at: Utc::now(), created_by }))?;
+    let mut tally = Tally::new(Seen::default(), None);
+    let mut parts_untold = 0;
+    while let Some(part) = parts.try_next().await.map_err(MigrationError::Source)? {
+        tally.add(&part);
+        match part {
+            Part::Header(header) => lines.add(&Record::Trace(&header))?,
+            Part::Headerless(trace_id) => lines.add(&Record::Headerless(trace_id))?,
+            Part::Events(events) => {
+                for event in events {
+                    lines.add(&Record::Event(&event))?;
+                    if !lines.send_if_full(&chunks).await {
+                        return Ok(tally.seen());
+                    }
+                }
+            }
+            Part::Unreadable(what) => options.tell(Progress::Unreadable(what)),
+        }
+        parts_untold += 1;
+        if parts_untold == PARTS_A_WORD {
+            parts_untold = 0;
+            options.tell(Progress::Copied(tally.seen().content));
+        }
+        if !lines.send_if_full(&chunks).await {
+            return Ok(tally.seen());
+        }
+    }
+    let content = tally.seen().content;
+    lines.add(&Record::End(&Manifest { content, lines: lines.number }))?;
+    let _ = chunks.send(lines.chunk).await;
+    options.tell(Progress::Copied(content));
+    Ok(tally.seen())
+}
+
+/// Lines on their way to the writer.
+struct Lines {
+    chunk: Vec<u8>,
+    /// Of the last line.
+    number: u64,
+}
+
+impl Lines {
+    fn add(&mut self, record: &Record<'_>) -> Result<(), MigrationError> {
+        self.number += 1;
+        // Whatever comes from a store can be written as JSON.
+        line::write(&mut self.chunk, self.number, record).map_err(|error| MigrationError::Source(error.into()))
+    }
+
+    /// Whether there is someone who takes them.
+    async fn send_if_full(&mut self, chunks: &mpsc::Sender<Vec<u8>>) -> bool {
+        self.chunk.len() < CHUNK || chunks.send(std::mem::take(&mut self.chunk)).await.is_ok()
+    }
+}
+
+/// A file that is written beside the one that it becomes.
+struct Partial {
+    file: File,
+    path: PathBuf,
+    becomes: PathBuf,
+}
+
+impl Partial {
+    fn create(path: &Path) -> io::Result<Self> {
+        let mut partial = path.to_owned().into_os_string();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        // What an export that was interrupted left is written over, but not what another is writing.
+        let file = File::options().write(true).create(true).truncate(false).open(&partial)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::other("another export is writing it"),
+            TryLockError::Error(error) => error,
+        })?;
+        file.set_len(0)?;
+        Ok(Self { file, path: partial, becomes: path.to_owned() })
+    }
+
+    /// From here on it is there, whole, whatever happens to the machine.
+    fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, &self.becomes)?;
+        self.path.clear();
+        let folder = self.becomes.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if cfg!(unix) {
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // What was not finished is of no use.
+        if !self.path.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What a store holds or a stream carried, in numbers that can be compared.
+
+use std::fmt;
+use std::ops::{Add, AddAssign};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize, Serializer};
+use xxhash_rust::xxh3::xxh3_128;
+
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
+
+/// Counts of traces and events, and a checksum of all of it that does not depend on the order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Traces with a header.
+    pub traces: u64,
+    /// Traces of which there are events only.
+    pub headerless: u64,
+    /// Events of both.
+    pub events: u64,
+    /// How long headers and events are in a compact binary encoding, together, in bytes.
+    pub bytes: u64,
+    /// The same for the same traces and events, wherever they are stored and in whichever order they come.
+    pub checksum: Checksum,
+}
+
+impl Add for Content {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            traces: self.traces + other.traces,
+            headerless: self.headerless + other.headerless,
+            events: self.events + other.events,
+            bytes: self.bytes + other.bytes,
+            checksum: Checksum(self.checksum.0.wrapping_add(other.checksum.0)),
+        }
+    }
+}
+
+impl AddAssign for Content {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// The sum of the hashes (XXH3, 128 bits) of headers and events. Guards against accidents, not against attackers.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checksum(u128);
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Checksum {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match u128::from_str_radix(text, 16) {
+            Ok(sum) if text.len() == 32 => Ok(Self(sum)),
+            _ => Err(format!("{text:?} is no checksum: it has 32 hexadecimal digits")),
+        }
+    }
+}
+
+impl Serialize for Checksum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Checksum {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Adds up what comes by.
+#[derive(Default)]
+pub(super) struct Measure {
+    pub content: Content,
+    /// Of the value that is measured: kept, because it is as long as the next one.
+    encoded: Vec<u8>,
+}
+
+impl Measure {
+    pub(super) fn header(&mut self, header: &FlowTrace) {
+        self.add(b'h', header.trace_id, header);
+        self.content.traces += 1;
+    }
+
+    pub(super) fn headerless(&mut self, trace_id: TraceId) {
+        self.add(b'-', trace_id, &());
+        self.content.headerless += 1;
+    }
+
+    pub(super) fn events(&mut self, trace_id: TraceId, events: &[TraceEvent]) {
+        for event in events {
+            self.add(b'e', trace_id, event);
+        }
+        self.content.events += events.len() as u64;
+    }
+
+    fn add(&mut self, kind: u8, trace_id: TraceId, value: &impl Serialize) {
+        let mut encoded = std::mem::take(&mut self.encoded);
+        encoded.clear();
+        encoded.push(kind);
+        encoded.extend_from_slice(trace_id.0.as_bytes());
+        let before = encoded.len();
+        let encoded =
+            postcard::to_extend(value, encoded).expect("a Vec grows, and every type of the model knows its length");
+        self.content.bytes += (encoded.len() - before) as u64;
+        self.content.checksum.0 = self.content.checksum.0.wrapping_add(xxh3_128(&encoded));
+        self.encoded = encoded;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reflow_tracing_model::{FlowId, FlowVersion};
+
+    fn trace(flow: &str) -> FlowTrace {
+        FlowTrace::new(FlowId::new(flow), FlowVersion::default())
+    }
+
+    fn measured(traces: &[(&FlowTrace, &[TraceEvent])]) -> Content {
+        let mut measure = Measure::default();
+        for (header, events) in traces {
+            measure.header(header);
+            measure.events(header.trace_id, events);
+        }
+        measure.content
+    }
+
+    #[test]
+    fn the_order_makes_no_difference_and_everything_else_does() {
+        let (a, b) = (trace("a"), trace("b"));
+        let events = [TraceEvent::default(), TraceEvent::default()];
+        let swapped = [events[1].clone(), events[0].clone()];
+        let content = measured(&[(&a, &events), (&b, &[])]);
+        assert_eq!(content, measured(&[(&b, &[]), (&a, &swapped)]));
+        assert_eq!((content.traces, content.events), (2, 2));
+        for other in [
+            measured(&[(&a, &events)]),
+            measured(&[(&a, &events), (&b, &[]), (&b, &[])]),
+            measured(&[(&a, &[]), (&b, &events)]),
+            measured(&[(&a, &[events[0].clone(), events[0].clone()]), (&b, &[])]),
+            measured(&[(&trace("c"), &events), (&b, &[])]),
+        ] {
+            assert_ne!(content.checksum, other.checksum);
+        }
+    }
+
+    #[test]
+    fn a_checksum_is_written_as_it_is_read() {
+        let content = measured(&[(&trace("a"), &[TraceEvent::default()])]);
+        let json = serde_json::to_string(&content).unwrap();
+        assert_eq!(serde_json::from_str::<Content>(&json).unwrap(), content);
+        assert!("12".parse::<Checksum>().is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! Writes batches into a store: several at a time, and notes what is done in order.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::MigrationError;
+use super::batch::Batch;
+use super::journal::{Journal, Keeper};
+use super::report::Progress;
+use super::tally::Seen;
+use reflow_tracing_storage::StorageBackend;
+
+/// What is called while something is copied.
+pub type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
+
+/// How traces are copied into a store.
+#[derive(Clone)]
+pub struct CopyOptions {
+    /// Events that are written at once, about; fewer where they are large.
+    pub batch_events: NonZeroUsize,
+    /// Batches that are written at the same time. Each of them takes up memory: about 10 MB at most.
+    pub parallelism: NonZeroUsize,
+    /// Whether the target is compared with the source at the end, trace by trace. What differs is copied once more, where the
+    /// source is a store: it may have changed since it was copied.
+    pub verify: bool,
+    /// Traces that started earlier are counted as expired: what deletes them is not the target itself, whose
+    /// [`retention_horizon`](StorageBackend::retention_horizon) counts as well, but for example the host that uses it.
+    pub expires_before: Option<DateTime<Utc>>,
+    /// Where progress is written down, so that an interrupted run can be resumed.
+    pub journal: Option<Journal>,
+    /// Is called with each step that is done.
+    pub on_progress: Option<OnProgress>,
+}
+
+impl Default for CopyOptions {
+    fn default() -> Self {
+        const BATCH_EVENTS: NonZeroUsize = NonZeroUsize::new(5_000).expect("it is not zero");
+        const PARALLELISM: NonZeroUsize = NonZeroUsize::new(4).expect("it is not zero");
+        Self {
+            batch_events: BATCH_EVENTS,
+            parallelism: PARALLELISM,
+            verify: false,
+            expires_before: None,
+            journal: None,
+            on_progress: None,
+        }
+    }
+}
+
+impl CopyOptions {
+    /// There is nothing left that could be resumed.
+    pub(super) fn finish(&self) -> Result<(), MigrationError> {
+        self.journal.as_ref().map_or(Ok(()), Journal::remove)
+    }
+
+    /// Traces that started earlier will be deleted.
+    pub(super) fn horizon<B: StorageBackend + ?Sized>(&self, target: &B) -> Option<DateTime<Utc>> {
+        self.expires_before.max(target.retention_horizon())
+    }
+
+    pub(super) fn tell(&self, progress: Progress) {
+        if let Some(on_progress) = &self.on_progress {
+            on_progress(&progress);
+        }
+    }
+}
+
+/// All but the function.
+impl fmt::Debug for CopyOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch_events, parallelism, verify, expires_before, journal, on_progress: _ } = self;
+        f.debug_struct("CopyOptions")
+            .field("batch_events", batch_events)
+            .field("parallelism", parallelism)
+            .field("verify", verify)
+            .field("expires_before", expires_before)
+            .field("journal", journal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Stores the batches, whose first comes after `before`. What came, all in all.
+pub(super) async fn store<B: StorageBackend + ?Sized>(
+    batches: BoxStream<'_, Result<Batch, MigrationError>>,
+    target: &B,
+    options: &CopyOptions,
+    before: Seen,
+) -> Result<Seen, MigrationError> {
+    let mut keeper = Keeper::new(options.journal.as_ref());
+    let stored = store_all(batches, target, options, before, &mut keeper).await;
+    // Also at the end: comparing the target may be what is interrupted.
+    let noted = keeper.note(target).await;
+    let seen = stored?;
+    noted?;
+    target.flush().await.or_else(|error| match error {
+        // It is as safe as what anyone else has stored there.
+        error if error.is_retryable() => {
+            tracing::info!("stored without a flush: {error}");
+            Ok(())
+        }
+        error => Err(MigrationError::Target(error)),
+    })?;
+    Ok(seen)
+}
+
+async fn store_all<B: StorageBackend + ?Sized>(
+    batches: BoxStream<'_, Result<Batch, MigrationError>>,
+    target: &B,
+    options: &CopyOptions,
+    before: Seen,
+    keeper: &mut Keeper<'_>,
+) -> Result<Seen, MigrationError> {
+    let parallelism = options.parallelism.get().min(Semaphore::MAX_PERMITS);
+    let batches = while_there_is_room(batches, parallelism);
+    // Unbounded, so that no write that is under way waits for those that are done: it may hold what these need to go on.
+    // There are never more than there is room for.
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let write = async move {
+        let write =
+            |(batch, room): (Batch, OwnedSemaphorePermit)| async move { Ok((store_batch(batch, target).await?, room)) };
+        // In the order of the batches, whichever was stored first.
+        let mut stored = pin!(batches.map_ok(write).try_buffered(parallelism));
+        while let Some(batch) = stored.try_next().await? {
+            let _ = sender.send(batch);
+        }
+        Ok(())
+    };
+    let complete = async {
+        let mut seen = before;
+        while let Some((batch, _room)) = receiver.recv().await {
+            if !batch.ends.is_empty() {
+                target.store_traces(batch.ends).await.map_err(MigrationError::Target)?;
+            }
+            for what in batch.unreadable {
+                options.tell(Progress::Unreadable(what));
+            }
+            seen = batch.seen;
+            options.tell(Progress::Copied(seen.content));
+            keeper.reached(batch.done, target).await?;
+        }
+        Ok(seen)
+    };
+    let ((), seen) = futures::try_join!(write, complete)?;
+    Ok(seen)
+}
+
+/// Reads a batch once fewer than `most` of those before it have their room.
+fn while_there_is_room<'a>(
+    batches: BoxStream<'a, Result<Batch, MigrationError>>,
+    most: usize,
+) -> BoxStream<'a, Result<(Batch, OwnedSemaphorePermit), MigrationError>> {
+    let room = Arc::new(Semaphore::new(most));
+    stream::try_unfold((batches, room), |(mut batches, room)| async move {
+        let taken = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
+        Ok(batches.try_next().await?.map(|batch| ((batch, taken), (batches, room))))
+    })
+    .boxed()
+}
+
+/// Stores what does not depend on other batches; the rest is left.
+async fn store_batch<B: StorageBackend + ?Sized>(mut batch: Batch, target: &B) -> Result<Batch, MigrationError> {
+    let (whole, events) = (std::mem::take(&mut batch.whole), std::mem::take(&mut batch.events));
+    if !whole.is_empty() {
+        target.store_traces(whole).await.map_err(MigrationError::Target)?;
+    }
+    if !events.is_empty() {
+        target.store_events(events).await.map_err(MigrationError::Target)?;
+    }
+    Ok(batch)
+}

@@ -1,0 +1,226 @@
+//! SQLite files of the tracing servers that came with Reflow before, as stores that can be read and not written.
+//!
+//! There are two layouts ([`layout`]), told apart by their columns:
+//! - *whole traces*: `traces.data` is a trace as JSON, with zstd when it is long;
+//! - *columns*: a row of `trace_events` for each event, its times in whole seconds.
+//!
+//! What can't be decoded is told with its row, and what follows is read on.
+
+mod event;
+mod layout;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod walk;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use rusqlite::ffi::SQLITE_READONLY_ROLLBACK;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::mpsc;
+
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing_sqlite::connection::describe;
+use reflow_tracing_sqlite::pool::blocking;
+use reflow_tracing_storage::{StorageBackend, StorageError, TracePart};
+use layout::Layout;
+use walk::Walk;
+
+/// A SQLite file that an older Reflow tracing server wrote: a source of migrations, never written.
+///
+/// Times that the file has in whole seconds come with nanoseconds that keep the events of a trace in the order in which they
+/// were recorded: the n-th event of a second is n nanoseconds into it.
+#[derive(Debug, Clone)]
+pub struct LegacySqlite {
+    path: PathBuf,
+    layout: Layout,
+}
+
+impl LegacySqlite {
+    /// Opens the file when it is one of an older server's; `None` when it is something else, or not there.
+    pub async fn detect(path: impl AsRef<Path>) -> Result<Option<Self>, StorageError> {
+        let path = path.as_ref().to_owned();
+        if !path.is_file() {
+            return Ok(None);
+        }
+        blocking(move || {
+            let connection = connect(&path)?;
+            let layout = Layout::of(&connection).map_err(|error| describe(&path, &error))?;
+            Ok(layout.map(|layout| Self { path, layout }))
+        })
+        .await
+    }
+
+    /// Opens the file.
+    ///
+    /// Fails with [`StorageError::Configuration`] when it is not there or none of an older server's.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let file = path.as_ref().display();
+        Self::detect(path.as_ref()).await?.ok_or_else(|| {
+            StorageError::Configuration(format!("{file} is no SQLite file of an older Reflow tracing server"))
+        })
+    }
+
+    fn read_only<T>(&self) -> Result<T, StorageError> {
+        Err(StorageError::Unsupported(format!(
+            "{} was written by an older Reflow tracing server: it is read only. Copy it into another store with \
+             `reflow-tracing migrate`",
+            self.path.display()
+        )))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Layout) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let Self { path, layout } = self.clone();
+        blocking(move || work(&connect(&path)?, &layout).map_err(|error| describe(&path, &error))).await
+    }
+
+    /// What `work` emits, one item after another, from a thread of its own. It is told when nobody wants more.
+    fn emitted<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Layout, &mut dyn FnMut(T) -> bool) -> rusqlite::Result<()> + Send + 'static,
+    ) -> BoxStream<'static, Result<T, StorageError>> {
+        let Self { path, layout } = self.clone();
+        stream::once(async move {
+            let (sender, receiver) = mpsc::channel(16);
+            tokio::task::spawn_blocking(move || {
+                let emit = &mut |item| sender.blocking_send(Ok(item)).is_ok();
+                let worked = connect(&path)
+                    .and_then(|connection| work(&connection, &layout, emit).map_err(|error| describe(&path, &error)));
+                if let Err(error) = worked {
+                    let _ = sender.blocking_send(Err(error));
+                }
+            });
+            stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|item| (item, receiver)) })
+        })
+        .flatten()
+        .boxed()
+    }
+}
+
+/// A connection that reads.
+///
+/// What a program that was killed has left half done is undone first, which takes writing.
+fn connect(path: &Path) -> Result<Connection, StorageError> {
+    let opened = |access| {
+        let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.pragma_update(None, "query_only", true)?;
+        // The first to read the file.
+        connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
+        Ok(connection)
+    };
+    opened(OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .or_else(|error: rusqlite::Error| match error.sqlite_extended_error_code() {
+            Some(SQLITE_READONLY_ROLLBACK) => opened(OpenFlags::SQLITE_OPEN_READ_WRITE),
+            _ => Err(error),
+        })
+        .map_err(|error| describe(path, &error))
+}
+
+#[async_trait]
+impl StorageBackend for LegacySqlite {
+    async fn store_trace(&self, _: FlowTrace) -> Result<(), StorageError> {
+        self.read_only()
+    }
+
+    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+        let found = self.read(move |connection, layout| trace::find(connection, layout, trace_id)).await?;
+        found.transpose().map_err(StorageError::Corrupt)
+    }
+
+    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
+        self.read(move |connection, layout| {
+            let offset = query.offset.unwrap_or(0);
+            let wanted = offset.saturating_add(limit);
+            let mut traces: Vec<FlowTrace> = Vec::new();
+            let mut count = 0;
+            Walk { connection, layout, query: &query }.run(&mut |part| {
+                match part {
+                    TracePart::Header(header) => {
+                        count += 1;
+                        if count > wanted {
+                            return false;
+                        }
+                        if count > offset {
+                            traces.push(header);
+                        }
+                    }
+                    TracePart::Events(events) => {
+                        if let Some(trace) = traces.last_mut() {
+                            trace.events.extend(events);
+                        }
+                    }
+                    TracePart::Unreadable(what) => tracing::warn!("left out: {what}"),
+                }
+                true
+            })?;
+            Ok(traces)
+        })
+        .await
+    }
+
+    async fn store_event(&self, _: TraceId, _: TraceEvent) -> Result<(), StorageError> {
+        self.read_only()
+    }
+
+    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
+        let events = self.read(move |connection, layout| {
+            let mut events = Vec::new();
+            let mut unreadable = None;
+            trace::events_of(connection, layout, trace_id, &mut |event| {
+                match event {
+                    Ok(event) => events.push(event),
+                    Err(what) => unreadable = unreadable.take().or(Some(what)),
+                }
+                true
+            })?;
+            Ok(unreadable.map_or(Ok(events), Err))
+        });
+        events.await?.map_err(StorageError::Corrupt)
+    }
+
+    async fn health_check(&self) -> Result<(), StorageError> {
+        self.read(|connection, _| connection.query_row("SELECT count(*) FROM traces LIMIT 1", [], |_| Ok(()))).await
+    }
+
+    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        self.read(move |connection, layout| {
+            let unbounded = TraceQuery { limit: None, offset: None, page_token: None, ..query };
+            if unbounded == (TraceQuery { order: unbounded.order, ..TraceQuery::default() }) {
+                return connection.query_row("SELECT count(*) FROM traces", [], |row| row.get(0));
+            }
+            let mut count = 0;
+            Walk { connection, layout, query: &unbounded }.run(&mut |part| {
+                count += u64::from(matches!(part, TracePart::Header(_)));
+                true
+            })?;
+            Ok(count)
+        })
+        .await
+    }
+
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        let events = self.emitted(move |connection, layout, emit| trace::events_of(connection, layout, trace_id, emit));
+        events.map(|event| event.and_then(|event| event.map_err(StorageError::Corrupt))).boxed()
+    }
+
+    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+        if let Err(problem) = query.validate() {
+            return stream::iter([Err(StorageError::InvalidArgument(problem))]).boxed();
+        }
+        self.emitted(move |connection, layout, emit| Walk { connection, layout, query: &query }.run(emit))
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.read(move |connection, _| walk::headerless(connection, after, limit)).await
+    }
+}

@@ -1,0 +1,377 @@
+use chrono::DateTime;
+use rusqlite::{Connection, params};
+
+use super::*;
+use crate::{Progress, StorageMigrator};
+use reflow_tracing_model::{ExecutionStatus, FlowId, MessageSnapshot, SortOrder, TraceEventData, TraceEventType};
+use reflow_tracing_sqlite::tests::killed_while_writing;
+use reflow_tracing_memory::MemoryStorage;
+    use reflow_tracing_storage::{JournalMode, SqliteConfig, SqliteStorage};
+
+/// The tables of the first server.
+const COLUMNS: &str = "
+    CREATE TABLE IF NOT EXISTS traces (
+        trace_id TEXT PRIMARY KEY, flow_id TEXT NOT NULL, execution_id TEXT NOT NULL,
+        version_major INTEGER NOT NULL, version_minor INTEGER NOT NULL, version_patch INTEGER NOT NULL,
+        version_git_hash TEXT, version_timestamp INTEGER NOT NULL, start_time INTEGER NOT NULL, end_time INTEGER,
+        status TEXT NOT NULL, metadata TEXT NOT NULL, created_at INTEGER NOT NULL DEFAULT (strftime('%s', 'now'))
+    );
+    CREATE TABLE IF NOT EXISTS trace_events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, trace_id TEXT NOT NULL, event_id TEXT NOT NULL,
+        timestamp INTEGER NOT NULL, event_type TEXT NOT NULL, actor_id TEXT NOT NULL, data TEXT NOT NULL,
+        causality TEXT NOT NULL, FOREIGN KEY (trace_id) REFERENCES traces (trace_id) ON DELETE CASCADE
+    );
+    CREATE INDEX IF NOT EXISTS idx_traces_start_time ON traces (start_time);
+    CREATE INDEX IF NOT EXISTS idx_trace_events_trace_id ON trace_events (trace_id);";
+
+/// Those of the later ones.
+const WHOLE: &str = "
+    CREATE TABLE IF NOT EXISTS traces (
+        trace_id TEXT PRIMARY KEY, flow_id TEXT NOT NULL, execution_id TEXT NOT NULL,
+        version_major INTEGER NOT NULL, version_minor INTEGER NOT NULL, version_patch INTEGER NOT NULL,
+        version_git_hash TEXT, version_timestamp INTEGER NOT NULL, start_time INTEGER NOT NULL, end_time INTEGER,
+        status TEXT NOT NULL, metadata TEXT NOT NULL, data BLOB NOT NULL, compressed BOOLEAN NOT NULL DEFAULT FALSE,
+        size_bytes INTEGER NOT NULL, created_at INTEGER NOT NULL DEFAULT (strftime('%s', 'now'))
+    );
+    CREATE TABLE IF NOT EXISTS trace_events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, trace_id TEXT NOT NULL, event_id TEXT NOT NULL,
+        timestamp INTEGER NOT NULL, event_type TEXT NOT NULL, actor_id TEXT NOT NULL, data TEXT NOT NULL,
+        causality TEXT NOT NULL, compressed BOOLEAN NOT NULL DEFAULT FALSE,
+        FOREIGN KEY (trace_id) REFERENCES traces (trace_id) ON DELETE CASCADE
+    );";
+
+struct Server {
+    folder: tempfile::TempDir,
+    connection: Connection,
+}
+
+impl Server {
+    fn new(tables: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join("old.db")).unwrap();
+        connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        connection.execute_batch(tables).unwrap();
+        Self { folder, connection }
+    }
+
+    /// As the first server stored a trace.
+    fn store_in_columns(&self, trace: &FlowTrace) {
+        let id = trace.trace_id.to_string();
+        self.connection
+            .execute(
+                "INSERT OR REPLACE INTO traces
+                 (trace_id, flow_id, execution_id, version_major, version_minor, version_patch, version_git_hash,
+                  version_timestamp, start_time, end_time, status, metadata)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                params![
+                    id,
+                    trace.flow_id.0,
+                    trace.execution_id.to_string(),
+                    trace.version.major,
+                    trace.version.minor,
+                    trace.version.patch,
+                    trace.version.git_hash,
+                    trace.version.timestamp.timestamp(),
+                    trace.start_time.timestamp(),
+                    trace.end_time.map(|end| end.timestamp()),
+                    json(&trace.status),
+                    json(&trace.metadata),
+                ],
+            )
+            .unwrap();
+        for event in &trace.events {
+            self.store_event(&id, event);
+        }
+    }
+
+    fn store_event(&self, trace_id: &str, event: &TraceEvent) {
+        self.connection
+            .execute(
+                "INSERT INTO trace_events (trace_id, event_id, timestamp, event_type, actor_id, data, causality)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    trace_id,
+                    event.event_id.to_string(),
+                    event.timestamp.timestamp(),
+                    json(&event.event_type),
+                    event.actor_id,
+                    json(&event.data),
+                    json(&event.causality),
+                ],
+            )
+            .unwrap();
+    }
+
+    /// As the later servers did.
+    fn store_whole(&self, trace: &FlowTrace) {
+        let serialized = serde_json::to_vec(trace).unwrap();
+        let compressed = serialized.len() > 1024;
+        let data = if compressed { zstd::bulk::compress(&serialized, 3).unwrap() } else { serialized };
+        self.connection
+            .execute(
+                "INSERT OR REPLACE INTO traces
+                 (trace_id, flow_id, execution_id, version_major, version_minor, version_patch, version_git_hash,
+                  version_timestamp, start_time, end_time, status, metadata, data, compressed, size_bytes)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    trace.trace_id.to_string(),
+                    trace.flow_id.0,
+                    trace.execution_id.to_string(),
+                    trace.version.major,
+                    trace.version.minor,
+                    trace.version.patch,
+                    trace.version.git_hash,
+                    trace.version.timestamp.timestamp(),
+                    trace.start_time.timestamp(),
+                    trace.end_time.map(|end| end.timestamp()),
+                    json(&trace.status),
+                    json(&trace.metadata),
+                    data,
+                    compressed,
+                    data.len() as i64,
+                ],
+            )
+            .unwrap();
+    }
+
+    fn execute(&self, sql: &str) {
+        self.connection.execute_batch(sql).unwrap();
+    }
+
+    async fn open(&self) -> LegacySqlite {
+        LegacySqlite::open(self.folder.path().join("old.db")).await.unwrap()
+    }
+
+    /// What a migration makes of it: the traces, and what it could not read.
+    async fn migrated(&self) -> (MemoryStorage, Vec<String>) {
+        use std::sync::{Arc, Mutex};
+        let (target, left_out) = (Arc::new(MemoryStorage::new()), Arc::new(Mutex::new(Vec::new())));
+        let told = Arc::clone(&left_out);
+        let on_progress = move |progress: &Progress| {
+            if let Progress::Unreadable(what) = progress {
+                told.lock().unwrap().push(what.clone());
+            }
+        };
+        let options = crate::CopyOptions {
+            verify: true,
+            on_progress: Some(Arc::new(on_progress)),
+            ..Default::default()
+        };
+        let migrator = StorageMigrator::shared(Arc::new(self.open().await), target.clone()).options(options);
+        let report = migrator.migrate_all_traces().await.unwrap();
+        drop(migrator);
+        let left_out = left_out.lock().unwrap().clone();
+        assert_eq!(report.unreadable, left_out.len() as u64);
+        assert_eq!(report.is_complete(), left_out.is_empty(), "{report:?}");
+        let verification = report.verification.unwrap();
+        assert_eq!((verification.differing, verification.source.checksum), (0, verification.target.checksum));
+        (Arc::into_inner(target).unwrap(), left_out)
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+/// A trace that began so many milliseconds after a moment of the past, with events a millisecond apart.
+fn trace(number: i64, events: usize) -> FlowTrace {
+    let start = 1_700_000_000_000 + number;
+    let at = |millis: i64| DateTime::from_timestamp_millis(start + millis).unwrap();
+    let event = |index: usize| TraceEvent {
+        timestamp: at(index as i64),
+        event_type: TraceEventType::DataFlow { to_actor: format!("to {index}"), to_port: "In".into() },
+        actor_id: format!("actor {index}"),
+        data: TraceEventData {
+            message: Some(MessageSnapshot { serialized_data: (0..=255).collect(), ..MessageSnapshot::default() }),
+            ..TraceEventData::default()
+        },
+        ..TraceEvent::default()
+    };
+    let mut trace = FlowTrace {
+        flow_id: FlowId::new(format!("flow {}", number % 3)),
+        start_time: at(0),
+        end_time: Some(at(900)),
+        status: ExecutionStatus::Failed { error: "disk\0full".into() },
+        events: (0..events).map(event).collect(),
+        ..FlowTrace::default()
+    };
+    trace.metadata.tags.insert("team".into(), "tracing".into());
+    trace
+}
+
+/// What the columns keep of a trace: times to the second, and the order of events.
+fn to_the_second(mut trace: FlowTrace) -> FlowTrace {
+    let second = |time: DateTime<chrono::Utc>| DateTime::from_timestamp(time.timestamp(), 0).unwrap();
+    trace.start_time = second(trace.start_time);
+    trace.end_time = trace.end_time.map(second);
+    trace.version.timestamp = second(trace.version.timestamp);
+    let mut last = (DateTime::UNIX_EPOCH, 0);
+    for event in &mut trace.events {
+        let time = second(event.timestamp);
+        last = (time, if last.0 == time { last.1 + 1 } else { 0 });
+        event.timestamp = time + chrono::TimeDelta::nanoseconds(last.1);
+    }
+    trace
+}
+
+async fn assert_holds(storage: &MemoryStorage, expected: &[FlowTrace]) {
+    assert_eq!(storage.stats().await.unwrap().traces, expected.len() as u64);
+    for trace in expected {
+        assert_eq!(storage.get_trace(trace.trace_id).await.unwrap().as_ref(), Some(trace));
+    }
+}
+
+#[tokio::test]
+async fn whole_traces_come_as_they_were_stored() {
+    let server = Server::new(WHOLE);
+    // Several of a second, long and short, stored in no order; and the last once more.
+    let traces: Vec<_> = (0..60).map(|number| trace((number * 37 % 60) * 250, number as usize % 4)).collect();
+    traces.iter().chain(traces.last()).for_each(|trace| server.store_whole(trace));
+    let (storage, left_out) = server.migrated().await;
+    assert_eq!(left_out, [""; 0]);
+    assert_holds(&storage, &traces).await;
+}
+
+#[tokio::test]
+async fn traces_in_columns_come_with_their_events_in_order() {
+    let server = Server::new(COLUMNS);
+    let traces: Vec<_> = (0..60).map(|number| trace((number * 37 % 60) * 250, number as usize * 40 % 70)).collect();
+    // Stored again, a trace has its events twice.
+    traces.iter().chain(&traces[..9]).for_each(|trace| server.store_in_columns(trace));
+    let (storage, left_out) = server.migrated().await;
+    assert_eq!(left_out, [""; 0]);
+    let expected: Vec<_> = traces.into_iter().map(to_the_second).collect();
+    assert_holds(&storage, &expected).await;
+}
+
+#[tokio::test]
+async fn events_beside_whole_traces_and_without_a_trace_come_too() {
+    let server = Server::new(WHOLE);
+    let (whole, orphan) = (trace(0, 2), TraceId::new());
+    server.store_whole(&whole);
+    let further = to_the_second(trace(5_000, 1)).events;
+    server.store_event(&whole.trace_id.to_string(), &whole.events[0]);
+    server.store_event(&whole.trace_id.to_string(), &further[0]);
+    server.store_event(&orphan.to_string(), &further[0]);
+    let (storage, left_out) = server.migrated().await;
+    assert_eq!(left_out, [""; 0]);
+    let expected = FlowTrace { events: [whole.events.clone(), further.clone()].concat(), ..whole };
+    assert_holds(&storage, &[expected]).await;
+    assert_eq!(storage.get_events(orphan).await.unwrap(), further);
+}
+
+#[tokio::test]
+async fn what_can_not_be_decoded_is_told_with_its_row_and_the_rest_comes() {
+    let server = Server::new(WHOLE);
+    let traces: Vec<_> = (0..6).map(|number| trace(number, 3)).collect();
+    traces.iter().for_each(|trace| server.store_whole(trace));
+    server.execute(
+        "UPDATE traces SET data = substr(data, 1, length(data) - 20) WHERE rowid = 2;
+         UPDATE traces SET data = '{\"trace_id\": 1}' WHERE rowid = 3;
+         UPDATE traces SET trace_id = 'nobody' WHERE rowid = 4;
+         UPDATE traces SET start_time = 'soon' WHERE rowid = 5",
+    );
+    server.store_event("nowhere", &traces[0].events[0]);
+    let (storage, left_out) = server.migrated().await;
+    for (row, part) in [("traces, row 2", "decompressed"), ("traces, row 3", "data"), ("traces, row 4", "trace_id")] {
+        assert!(left_out.iter().any(|what| what.starts_with(row) && what.contains(part)), "{row}: {left_out:?}");
+    }
+    assert!(left_out.iter().any(|what| what.contains("nowhere")), "{left_out:?}");
+    assert_eq!(left_out.len(), 4);
+    // The column is for searching; what counts is in the data.
+    assert_holds(&storage, &[traces[0].clone(), traces[4].clone(), traces[5].clone()]).await;
+
+    let server = Server::new(COLUMNS);
+    traces.iter().for_each(|trace| server.store_in_columns(trace));
+    server.execute(
+        "UPDATE traces SET status = 'Done' WHERE rowid = 2;
+         UPDATE trace_events SET data = '{' WHERE rowid = 2;
+         UPDATE trace_events SET event_id = 'x' WHERE rowid = 7",
+    );
+    let (storage, left_out) = server.migrated().await;
+    for part in ["traces, row 2", "trace_events, row 2 ", "trace_events, row 7 (event x)"] {
+        assert!(left_out.iter().any(|what| what.contains(part)), "{part}: {left_out:?}");
+    }
+    assert_eq!(left_out.len(), 3);
+    assert_eq!(storage.get_events(traces[0].trace_id).await.unwrap().len(), 2);
+    assert!(storage.get_trace(traces[1].trace_id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_file_is_queried_like_any_store_and_never_written() {
+    for (tables, is_whole) in [(WHOLE, true), (COLUMNS, false)] {
+        let server = Server::new(tables);
+        let mut traces: Vec<_> = (0..30).map(|number| trace(number * 400, 2)).collect();
+        for trace in &mut traces {
+            if is_whole {
+                server.store_whole(trace);
+            } else {
+                server.store_in_columns(trace);
+                *trace = to_the_second(trace.clone());
+            }
+        }
+        traces.sort_by_key(|trace| (trace.start_time, trace.trace_id));
+        let before = std::fs::read(server.folder.path().join("old.db")).unwrap();
+        let storage = server.open().await;
+        let query = |limit| TraceQuery { limit: Some(limit), order: SortOrder::OldestFirst, ..TraceQuery::default() };
+        let mut paged = Vec::new();
+        let mut next = query(7);
+        loop {
+            let page = storage.query_page(next.clone()).await.unwrap();
+            paged.extend(page.traces);
+            match page.next_page_token {
+                Some(token) => next.page_token = Some(token),
+                None => break,
+            }
+        }
+        assert_eq!(paged, traces);
+        let of_flow = TraceQuery { flow_id: Some(FlowId::new("flow 1")), ..query(100) };
+        let expected: Vec<_> = traces.iter().filter(|trace| trace.flow_id.0 == "flow 1").cloned().collect();
+        assert!(!expected.is_empty());
+        assert_eq!(storage.query_traces(of_flow.clone()).await.unwrap(), expected);
+        assert_eq!(storage.count_traces(of_flow).await.unwrap(), expected.len() as u64);
+        let nobody = TraceQuery { actor_filter: Some("nobody".into()), ..query(100) };
+        assert_eq!(storage.query_traces(nobody).await.unwrap(), []);
+        assert_eq!(storage.get_trace(traces[3].trace_id).await.unwrap().as_ref(), Some(&traces[3]));
+        let error = storage.store_trace(traces[0].clone()).await.unwrap_err();
+        assert!(matches!(error, StorageError::Unsupported(_)) && error.to_string().contains("migrate"), "{error}");
+        assert!(std::fs::read(server.folder.path().join("old.db")).unwrap() == before);
+    }
+}
+
+#[tokio::test]
+async fn other_files_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = folder.path().join("ours.db");
+    SqliteStorage::new(&ours).await.unwrap().close().await.unwrap();
+    assert!(LegacySqlite::detect(&ours).await.unwrap().is_none());
+    assert!(LegacySqlite::detect(folder.path().join("none.db")).await.unwrap().is_none());
+    let others = folder.path().join("others.db");
+    Connection::open(&others).unwrap().execute_batch("CREATE TABLE traces (trace_id, data)").unwrap();
+    assert!(LegacySqlite::detect(&others).await.unwrap().is_none());
+    let error = LegacySqlite::open(&others).await.unwrap_err().to_string();
+    assert!(error.contains("others.db"), "{error}");
+    assert!(!folder.path().join("none.db").exists());
+}
+
+#[tokio::test]
+async fn a_file_whose_writer_was_killed_has_what_was_committed() {
+    let server = Server::new(WHOLE);
+    let stored = FlowTrace::new(FlowId::new("committed"), Default::default());
+    server.store_whole(&stored);
+    let left = server.folder.path().join("left.db");
+    killed_while_writing(&server.connection, &server.folder.path().join("old.db"), &left);
+    let storage = LegacySqlite::open(&left).await.unwrap();
+    assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap(), [stored]);
+
+    let ours = server.folder.path().join("ours.db");
+    let config = SqliteConfig {
+        database_path: ours.to_str().unwrap().into(),
+        journal_mode: JournalMode::Delete,
+        ..SqliteConfig::default()
+    };
+    SqliteStorage::with_config(config).await.unwrap().close().await.unwrap();
+    let left = server.folder.path().join("ours_left.db");
+    killed_while_writing(&Connection::open(&ours).unwrap(), &ours, &left);
+    assert!(LegacySqlite::detect(&left).await.unwrap().is_none());
+}

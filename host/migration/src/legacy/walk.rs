@@ -1,0 +1,185 @@
+//! A walk through all traces of a file, in the order that a query asks for.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+
+use super::layout::{Layout, Traces};
+use super::trace::{self, further_events};
+use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceId, TraceQuery, time};
+use reflow_tracing_storage::TracePart;
+use reflow_tracing_storage::streaming::Room;
+
+pub(super) struct Walk<'a> {
+    pub connection: &'a Connection,
+    pub layout: &'a Layout,
+    pub query: &'a TraceQuery,
+}
+
+type Emit<'a> = &'a mut dyn FnMut(TracePart) -> bool;
+
+impl Walk<'_> {
+    /// Emits what matches, whatever the query's window, until there is no more or `emit` says that it is enough.
+    pub(super) fn run(&self, emit: Emit<'_>) -> rusqlite::Result<()> {
+        let (from, to) = self.query.time_range.map_or((i64::MIN, i64::MAX), |(from, to)| {
+            let second = |nanos: i64| nanos.div_euclid(1_000_000_000);
+            (second(time::nanos(from)), second(time::nanos(to)))
+        });
+        let direction = match self.query.order {
+            SortOrder::OldestFirst => "ASC",
+            SortOrder::NewestFirst => "DESC",
+        };
+        // The column holds the second in which a trace began. Rows where it holds none are read, and told of, too.
+        let sql = format!(
+            "SELECT rowid, start_time FROM traces \
+             WHERE typeof(start_time) <> 'integer' OR start_time BETWEEN ?1 AND ?2 ORDER BY start_time {direction}"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(params![from, to])?;
+        let (mut second, mut same) = (None, Vec::new());
+        while let Some(row) = rows.next()? {
+            let (number, start): (i64, rusqlite::types::Value) = (row.get(0)?, row.get(1)?);
+            if second.as_ref() != Some(&start) {
+                if !self.emit_second(&std::mem::take(&mut same), emit)? {
+                    return Ok(());
+                }
+                second = Some(start);
+            }
+            same.push(number);
+        }
+        if self.emit_second(&same, emit)?
+            && *self.query == (TraceQuery { order: self.query.order, ..Default::default() })
+        {
+            self.emit_strays(emit)?;
+        }
+        Ok(())
+    }
+
+    /// Emits the traces in these rows, which began in the same second. Whether to go on.
+    fn emit_second(&self, rows: &[i64], emit: Emit<'_>) -> rusqlite::Result<bool> {
+        // Which of them came first, the column does not say.
+        let mut places = Vec::with_capacity(rows.len());
+        for number in rows {
+            match trace::of_row(self.connection, self.layout, *number)? {
+                Ok(trace) if rows.len() == 1 => return self.emit_trace(trace, emit),
+                Ok(trace) => places.push((Position::of(&trace).sort_key(self.query.order), *number)),
+                Err(what) => {
+                    if !emit(TracePart::Unreadable(what)) {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        places.sort_unstable();
+        for (_, number) in places {
+            if let Ok(trace) = trace::of_row(self.connection, self.layout, number)?
+                && !self.emit_trace(trace, emit)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Emits a trace, if it matches. Whether to go on.
+    fn emit_trace(&self, mut trace: FlowTrace, emit: Emit<'_>) -> rusqlite::Result<bool> {
+        if !self.query.matches_header(&trace) {
+            return Ok(true);
+        }
+        let (layout, trace_id) = (self.layout, trace.trace_id);
+        let asks_for_events =
+            self.query.actor_filter.is_some() || self.query.event_types.is_some() || self.query.has_error.is_some();
+        if layout.traces == Traces::Columns && !asks_for_events {
+            return self.emit_from_rows(trace, emit);
+        }
+        let mut events = std::mem::take(&mut trace.events);
+        let known: HashSet<_> = events.iter().map(|event| event.event_id.0).collect();
+        let mut unreadable = Vec::new();
+        further_events(self.connection, layout, trace_id, &known, &mut |event| {
+            match event {
+                Ok(event) => events.push(event),
+                Err(what) => unreadable.push(what),
+            }
+            true
+        })?;
+        events.sort_by_key(reflow_tracing_model::TraceEvent::key);
+        if !self.query.matches_events(&trace, || events.iter()) {
+            return Ok(true);
+        }
+        if !emit(TracePart::Header(trace)) || !unreadable.into_iter().all(|what| emit(TracePart::Unreadable(what))) {
+            return Ok(false);
+        }
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            let piece = events.by_ref().take(PIECE).collect();
+            if !emit(TracePart::Events(piece)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The same for a trace whose events are read from their rows as they are emitted.
+    fn emit_from_rows(&self, trace: FlowTrace, emit: Emit<'_>) -> rusqlite::Result<bool> {
+        let trace_id = trace.trace_id;
+        if !emit(TracePart::Header(trace)) {
+            return Ok(false);
+        }
+        let (mut room, mut piece, mut goes_on) = (Room::new(), Vec::new(), true);
+        further_events(self.connection, self.layout, trace_id, &HashSet::new(), &mut |event| {
+            match event {
+                Ok(event) => {
+                    room.take(&event);
+                    piece.push(event);
+                    if !room.is_left() {
+                        room = Room::new();
+                        goes_on = emit(TracePart::Events(std::mem::take(&mut piece)));
+                    }
+                }
+                Err(what) => goes_on = emit(TracePart::Unreadable(what)),
+            }
+            goes_on
+        })?;
+        if goes_on && !piece.is_empty() {
+            goes_on = emit(TracePart::Events(piece));
+        }
+        Ok(goes_on)
+    }
+
+    /// Tells of the events that belong to a trace that can't be.
+    fn emit_strays(&self, emit: Emit<'_>) -> rusqlite::Result<()> {
+        let sql = "SELECT trace_id, count(*) FROM trace_events WHERE trace_id NOT IN (SELECT trace_id FROM traces) \
+                   GROUP BY trace_id";
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let id = row.get::<_, String>(0);
+            if id.as_ref().is_ok_and(|id| id.parse::<TraceId>().is_ok()) {
+                continue;
+            }
+            let what = format!("trace_events, {} rows of trace {id:?}, which is no id", row.get::<_, i64>(1)?);
+            if !emit(TracePart::Unreadable(what)) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Events of a trace that was read as a whole, in one part.
+const PIECE: usize = 1_000;
+
+/// See [`headerless_traces`](reflow_tracing_storage::StorageBackend::headerless_traces). Ids have one spelling, whose order is theirs.
+pub(super) fn headerless(
+    connection: &Connection,
+    after: Option<TraceId>,
+    limit: usize,
+) -> rusqlite::Result<Vec<TraceId>> {
+    let sql = "SELECT DISTINCT trace_id FROM trace_events \
+               WHERE trace_id > ?1 AND trace_id NOT IN (SELECT trace_id FROM traces) ORDER BY trace_id";
+    let after = after.map_or(String::new(), |after| after.to_string());
+    let mut statement = connection.prepare(sql)?;
+    let ids = statement.query_map([after], |row| row.get::<_, String>(0))?;
+    let ids = ids.filter_map(|id| id.map(|id| id.parse().ok()).transpose());
+    ids.take(limit).collect()
+}

@@ -1,0 +1,95 @@
+//! The border: what can't be kept exactly is refused.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{FlowTrace, TraceEvent};
+
+/// The longest flow or actor name, in bytes. Backends index them.
+pub const MAX_NAME_BYTES: usize = 1024;
+
+/// How deep a custom attribute may nest. JSON readers commonly stop at 128, and an attribute travels inside of a trace.
+const MAX_ATTRIBUTE_DEPTH: usize = 100;
+
+/// A value that a store can't keep exactly.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct InvalidValue {
+    field: String,
+    problem: String,
+}
+
+fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidValue {
+    InvalidValue { field: field.into(), problem: problem.into() }
+}
+
+impl FlowTrace {
+    /// Checks that the trace and its events can be stored exactly.
+    pub fn validate(&self) -> Result<(), InvalidValue> {
+        self.validate_header()?;
+        self.events.iter().try_for_each(TraceEvent::validate)
+    }
+
+    pub fn validate_header(&self) -> Result<(), InvalidValue> {
+        check_name("flow_id", self.flow_id.as_str())?;
+        check_time("start_time", self.start_time)?;
+        check_time("version.timestamp", self.version.timestamp)?;
+        self.end_time.map_or(Ok(()), |end| check_time("end_time", end))
+    }
+}
+
+impl TraceEvent {
+    /// Checks that the event can be stored exactly.
+    pub fn validate(&self) -> Result<(), InvalidValue> {
+        let of_event = |mut error: InvalidValue| {
+            error.field = format!("event {}: {}", self.event_id, error.field);
+            error
+        };
+        check_name("actor_id", &self.actor_id).map_err(of_event)?;
+        check_time("timestamp", self.timestamp).map_err(of_event)?;
+        let metrics = &self.data.performance_metrics;
+        check_finite("cpu_usage_percent", metrics.cpu_usage_percent.into()).map_err(of_event)?;
+        check_finite("throughput_msgs_per_sec", metrics.throughput_msgs_per_sec).map_err(of_event)?;
+        for (name, value) in &self.data.custom_attributes {
+            if !nests_at_most(value, MAX_ATTRIBUTE_DEPTH) {
+                let problem = format!("nests deeper than {MAX_ATTRIBUTE_DEPTH}");
+                return Err(of_event(invalid(format!("custom_attributes[{name:?}]"), problem)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_name(field: &str, name: &str) -> Result<(), InvalidValue> {
+    if name.len() > MAX_NAME_BYTES {
+        return Err(invalid(field, format!("is {} bytes long; the limit is {MAX_NAME_BYTES}", name.len())));
+    }
+    Ok(())
+}
+
+/// The nanoseconds of a second, more in a leap second alone.
+const SECOND: u32 = 1_000_000_000;
+
+/// Stores keep a count of nanoseconds since 1970, in which a leap second has the counts of the second after it.
+fn check_time(field: &str, time: DateTime<Utc>) -> Result<(), InvalidValue> {
+    if time.timestamp_subsec_nanos() >= SECOND {
+        let problem = format!("is {time}, within a leap second, which can't be told from the second after it");
+        return Err(invalid(field, problem));
+    }
+    match time.timestamp_nanos_opt() {
+        Some(_) => Ok(()),
+        None => Err(invalid(field, format!("is {time}, outside of the years 1677 to 2262"))),
+    }
+}
+
+fn check_finite(field: &str, number: f64) -> Result<(), InvalidValue> {
+    if number.is_finite() { Ok(()) } else { Err(invalid(field, format!("is {number}; it must be a finite number"))) }
+}
+
+fn nests_at_most(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(values) => depth > 0 && values.iter().all(|value| nests_at_most(value, depth - 1)),
+        Value::Object(values) => depth > 0 && values.values().all(|value| nests_at_most(value, depth - 1)),
+        _ => true,
+    }
+}

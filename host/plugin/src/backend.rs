@@ -1,0 +1,435 @@
+//! A plugin as a [`StorageBackend`]: it keeps the contract of every backend, by the functions of its own.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use wasmtime::component::Resource;
+
+use super::batch::EventBatch;
+use super::bindings::PluginPre;
+use super::bindings::reflow::storage::types::{self, PageRequest};
+use super::capabilities::metrics::{Figure, PluginMetrics};
+use super::capabilities::{ConnectionBudget, Granted};
+use super::function::Function;
+use super::instance::Instance;
+use super::policy::PluginConfig;
+use super::runtime::pool::{Called, Pool};
+use super::runtime::supervisor::{Figures, PluginReport, Supervisor, Watch};
+use super::runtime::{PluginComponent, PluginRuntime};
+use super::{body, convert};
+use reflow_tracing_model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
+use reflow_tracing_storage::{StorageBackend, StorageError, StorageStats};
+
+/// Traces that one call looks through or answers with: their headers, which are small.
+const HEADERS_A_CALL: u32 = 1_000;
+/// Events that one call stores or answers with, so that a large trace needs neither large instances nor long calls.
+const EVENTS_A_CALL: u32 = 10_000;
+/// The same where they are wanted one after another, and few are to be in memory.
+const EVENTS_A_STREAMED_CALL: u32 = 2_000;
+/// The same in bytes, about, for calls that store. Calls that answer have a limit of the batch's own.
+const BYTES_A_CALL: usize = 8 * 1024 * 1024;
+
+/// A storage plugin at work.
+pub struct PluginBackend {
+    supervisor: Arc<Supervisor>,
+    metrics: Arc<PluginMetrics>,
+    runtime: PluginRuntime,
+    config: PluginConfig,
+    watch: Mutex<Option<Watch>>,
+}
+
+impl PluginBackend {
+    /// Loads the component in `file` as the plugin `name` and opens it, in a runtime that keeps no compiled code.
+    ///
+    /// Fails where [`PluginRuntime::load`] does.
+    pub async fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Self, StorageError> {
+        PluginRuntime::shared().load(name, file, config).await
+    }
+
+    /// Opens `component` as the plugin `name`, in the same runtime.
+    ///
+    /// Fails where [`PluginRuntime::open`] does.
+    pub async fn open(name: &str, component: PluginComponent, config: &PluginConfig) -> Result<Self, StorageError> {
+        PluginRuntime::shared().open(name, component, config).await
+    }
+
+    pub(super) async fn open_in(
+        runtime: &PluginRuntime,
+        name: &str,
+        PluginComponent(compiled): PluginComponent,
+        config: &PluginConfig,
+    ) -> Result<Self, StorageError> {
+        config.limits.check(name)?;
+        let limits = Arc::new(config.limits.clone());
+        let connections = ConnectionBudget::new(limits.connections, runtime.connections());
+        let granted = Arc::new(Granted::new(name, config, &connections)?);
+        let settings = serde_json::to_string(&config.config)?;
+        let figures = Arc::new(Figures::default());
+        let metrics = Arc::clone(&granted.metrics);
+        let component = PluginPre::clone(&compiled.component);
+        let pool = Pool::new(name.into(), component, settings, limits, granted, Arc::clone(&figures));
+        let backend = Self {
+            supervisor: Arc::new(Supervisor::new(pool, figures, &compiled)),
+            metrics,
+            runtime: runtime.clone(),
+            config: config.clone(),
+            watch: Mutex::default(),
+        };
+        backend.health_check().await?;
+        Ok(backend)
+    }
+
+    /// From now on lets what is in `file` take over whenever it changes, without a failed call. A file that does not load or
+    /// does not work is told in the log and in [`report`](Self::report), and the version before stays.
+    ///
+    /// Must be called within a Tokio runtime.
+    pub fn reload_on_change(&self, file: &Path) {
+        let watch = Watch::start(&self.supervisor, self.runtime.clone(), file.to_owned(), self.config.clone());
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+    }
+
+    /// How the plugin is, and what it did.
+    pub fn report(&self) -> PluginReport {
+        self.supervisor.report()
+    }
+
+    /// The plugin's own figures, by name.
+    pub fn metrics(&self) -> Vec<(String, Figure)> {
+        self.metrics.list()
+    }
+
+    async fn store_headers(&self, headers: Vec<types::Trace>) -> Result<(), StorageError> {
+        if headers.is_empty() {
+            return Ok(());
+        }
+        self.supervisor
+            .call(Function::StoreTraces, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_store_traces(store, &headers).await
+                }
+            })
+            .await
+    }
+
+    /// Stores events, in calls that each stay well within the time that a call may take.
+    async fn store_batch(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            let mut part = Vec::new();
+            let mut bytes = 0;
+            while part.len() < EVENTS_A_CALL as usize
+                && bytes < BYTES_A_CALL
+                && let Some(event) = events.next()
+            {
+                bytes += event.1.approximate_bytes();
+                part.push(event);
+            }
+            self.store_part(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn store_part(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        let batch = EventBatch::new(events);
+        self.supervisor
+            .call(Function::StoreEvents, || {
+                async |Instance { store, exports }: &mut Instance| -> Called<()> {
+                    let own = store.data_mut().table.push(batch.clone())?;
+                    let borrowed = Resource::new_borrow(own.rep());
+                    let stored = exports.reflow_storage_backend().call_store_events(&mut *store, borrowed).await?;
+                    store.data_mut().table.delete(own)?;
+                    Ok(stored)
+                }
+            })
+            .await
+    }
+
+    /// One page of headers, and where the next begins.
+    async fn header_page(
+        &self,
+        query: &types::TraceQuery,
+        page: PageRequest,
+    ) -> Result<(Vec<FlowTrace>, Option<Vec<u8>>), StorageError> {
+        let limit = page.limit;
+        let answer = self
+            .supervisor
+            .call(Function::QueryTraces, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_query_traces(store, query, &page).await
+                }
+            })
+            .await?;
+        if answer.bodies.len() > limit as usize {
+            let reason = format!("it answered with {} traces; {limit} were asked for", answer.bodies.len());
+            return Err(self.broke_contract("query-traces", reason));
+        }
+        let headers = answer.bodies.iter().map(|body| self.header(body)).collect::<Result<_, _>>()?;
+        Ok((headers, answer.next))
+    }
+
+    /// Calls `each` with every header that matches.
+    async fn each_header(
+        &self,
+        query: &types::TraceQuery,
+        mut each: impl FnMut(FlowTrace) -> bool + Send,
+    ) -> Result<(), StorageError> {
+        let mut token = None;
+        loop {
+            let page = PageRequest { limit: HEADERS_A_CALL, offset: 0, token };
+            let (headers, next) = self.header_page(query, page).await?;
+            for header in headers {
+                if !each(header) {
+                    return Ok(());
+                }
+            }
+            match next {
+                Some(next) => token = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Some events of a trace, and what to ask for next; fewer than asked for where an instance can't hold so many.
+    async fn event_page(
+        &self,
+        trace_id: TraceId,
+        mut page: PageRequest,
+    ) -> Result<(Vec<TraceEvent>, Option<PageRequest>), StorageError> {
+        let id = convert::uuid(trace_id.0);
+        let (batch, next) = loop {
+            let answer = self
+                .supervisor
+                .call(Function::GetEvents, || {
+                    async |Instance { store, exports }: &mut Instance| -> Called<_> {
+                        let backend = exports.reflow_storage_backend();
+                        match backend.call_get_events(&mut *store, id, &page).await? {
+                            Ok(page) => Ok(Ok((store.data_mut().remove_batch(page.events)?, page.next))),
+                            Err(error) => Ok(Err(error)),
+                        }
+                    }
+                })
+                .await;
+            match answer {
+                // More than an instance may hold.
+                Err(StorageError::Exhausted(_)) if page.limit > 1 => page.limit = (page.limit / 10).max(1),
+                answer => break answer?,
+            }
+        };
+        let events = batch.into_events();
+        match next {
+            Some(_) if events.is_empty() => {
+                Err(self.broke_contract("get-events", "it promised more events and gave none".into()))
+            }
+            next => Ok((events, next.map(|token| PageRequest { token: Some(token), ..page }))),
+        }
+    }
+
+    fn header(&self, body: &[u8]) -> Result<FlowTrace, StorageError> {
+        body::decode_header(body)
+            .map_err(|error| StorageError::Corrupt(format!("plugin `{}` gave back {error}", self.supervisor.plugin())))
+    }
+
+    fn broke_contract(&self, call: &'static str, reason: String) -> StorageError {
+        StorageError::Plugin { plugin: self.supervisor.plugin().into(), call, reason, retryable: false }
+    }
+
+    async fn delete(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
+        let mut deleted = 0;
+        for ids in ids.chunks(HEADERS_A_CALL as usize) {
+            deleted += self
+                .supervisor
+                .call(Function::DeleteTraces, || {
+                    async |Instance { store, exports }: &mut Instance| {
+                        exports.reflow_storage_backend().call_delete_traces(store, ids).await
+                    }
+                })
+                .await?;
+        }
+        Ok(deleted)
+    }
+}
+
+#[async_trait]
+impl StorageBackend for PluginBackend {
+    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
+        self.store_traces(vec![trace]).await
+    }
+
+    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+        match self.get_headers(vec![trace_id]).await?.pop().flatten() {
+            Some(header) => Ok(Some(FlowTrace { events: self.get_events(trace_id).await?, ..header })),
+            None => Ok(None),
+        }
+    }
+
+    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
+        Ok(self.query_page(query).await?.traces)
+    }
+
+    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
+        self.store_events(vec![(trace_id, event)]).await
+    }
+
+    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
+        let mut events = Vec::new();
+        let mut page = Some(PageRequest { limit: EVENTS_A_CALL, offset: 0, token: None });
+        while let Some(asked) = page {
+            let (part, next) = self.event_page(trace_id, asked).await?;
+            events.extend(part);
+            page = next;
+        }
+        Ok(events)
+    }
+
+    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+        let first = PageRequest { limit: EVENTS_A_STREAMED_CALL, offset: 0, token: None };
+        stream::try_unfold(Some(first), move |page| async move {
+            let Some(asked) = page else { return Ok::<_, StorageError>(None) };
+            let (part, next) = self.event_page(trace_id, asked).await?;
+            Ok(Some((stream::iter(part.into_iter().map(Ok)), next)))
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    async fn health_check(&self) -> Result<(), StorageError> {
+        self.supervisor
+            .call(Function::HealthCheck, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_health_check(store).await
+                }
+            })
+            .await
+    }
+
+    async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
+        traces.iter().try_for_each(FlowTrace::validate)?;
+        let (headers, events): (Vec<_>, Vec<_>) = traces.into_iter().map(convert::header).unzip();
+        // The events first: whoever sees a trace then sees all of it.
+        self.store_batch(events.into_iter().flatten().collect()).await?;
+        self.store_headers(headers).await
+    }
+
+    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        events.iter().try_for_each(|(_, event)| event.validate())?;
+        self.store_batch(events).await
+    }
+
+    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        let mut page = self.query_headers(query).await?;
+        for trace in &mut page.traces {
+            trace.events = self.get_events(trace.trace_id).await?;
+        }
+        Ok(page)
+    }
+
+    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
+        let token = query.page_token.as_deref().map(decode_token).transpose()?;
+        if limit == 0 {
+            return Ok(TracePage::default());
+        }
+        let page = PageRequest {
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            // The first page left them out: the pages after it go on from where it ended.
+            offset: if token.is_some() { 0 } else { query.offset.unwrap_or(0) as u64 },
+            token,
+        };
+        let (traces, next) = self.header_page(&convert::query(&query), page).await?;
+        Ok(TracePage { traces, next_page_token: next.map(encode_token) })
+    }
+
+    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let mut count = 0;
+        self.each_header(&convert::query(&query), |_| {
+            count += 1;
+            true
+        })
+        .await?;
+        Ok(count)
+    }
+
+    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
+        let ids: Vec<_> = trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect();
+        let bodies = self
+            .supervisor
+            .call(Function::GetTraces, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_get_traces(store, &ids).await
+                }
+            })
+            .await?;
+        if bodies.len() != ids.len() {
+            let reason = format!("it answered with {} traces; {} were asked for", bodies.len(), ids.len());
+            return Err(self.broke_contract("get-traces", reason));
+        }
+        bodies.iter().map(|body| body.as_ref().map(|body| self.header(body)).transpose()).collect()
+    }
+
+    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
+        Ok(self.delete(vec![convert::uuid(trace_id.0)]).await? > 0)
+    }
+
+    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
+        self.delete(trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect()).await
+    }
+
+    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+        let oldest = convert::query(&TraceQuery { order: SortOrder::OldestFirst, ..TraceQuery::default() });
+        let mut old = Vec::new();
+        self.each_header(&oldest, |header| {
+            let before = time::nanos(header.start_time) < time::nanos(time);
+            if before {
+                old.push(convert::uuid(header.trace_id.0));
+            }
+            before
+        })
+        .await?;
+        self.delete(old).await
+    }
+
+    async fn stats(&self) -> Result<StorageStats, StorageError> {
+        let stats = self
+            .supervisor
+            .call(Function::GetStats, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_get_stats(store).await
+                }
+            })
+            .await?;
+        Ok(StorageStats {
+            traces: stats.traces,
+            events: stats.events,
+            bytes: stats.bytes,
+            oldest: stats.oldest.map(DateTime::from_timestamp_nanos),
+            newest: stats.newest.map(DateTime::from_timestamp_nanos),
+        })
+    }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.supervisor.close();
+        Ok(())
+    }
+}
+
+/// A plugin's token as text: hexadecimal.
+fn encode_token(token: Vec<u8>) -> String {
+    token.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn decode_token(token: &str) -> Result<Vec<u8>, StorageError> {
+    let digits: Option<Vec<_>> = token.chars().map(|digit| digit.to_digit(16)).collect();
+    match digits {
+        Some(digits) if digits.len() % 2 == 0 => {
+            Ok(digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
+        }
+        _ => Err(StorageError::InvalidArgument(format!("page_token {token:?} is not one that this store gave"))),
+    }
+}

@@ -1,0 +1,258 @@
+//! `file:PATH`: a bucket in a SQLite file of its own. What is acknowledged survives any death of the process.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::Utc;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, params_from_iter};
+use tokio::sync::{OnceCell, Semaphore};
+
+use super::grants::Report;
+use super::store::{Filling, Page, Scan, Store, too_many_bytes};
+use super::{Change, KeyvalueError};
+use crate::capabilities::{ConnectionBudget, TooManyConnections};
+use reflow_tracing_storage::StorageError;
+use reflow_tracing_sqlite::SqliteConfig;
+use reflow_tracing_sqlite::pool::Pool;
+
+/// Page cache of a connection, in MiB.
+const CACHE_MB: u32 = 8;
+
+/// Expired entries that one change takes along, so that none of them has to take many.
+const SWEEP: u32 = 100;
+
+pub(super) struct File {
+    pool: Pool,
+    /// Set once the file is there: several connections that create it at once could find it locked.
+    created: OnceCell<()>,
+    /// SQLite lets one write at a time. Who waits here is let in as soon as the other is done; who waits in SQLite polls.
+    writing: Arc<Semaphore>,
+    connections: ConnectionBudget,
+    report: Report,
+}
+
+impl File {
+    pub(super) fn new(path: &str, connections: &ConnectionBudget, report: Report) -> Self {
+        let config = SqliteConfig {
+            database_path: path.into(),
+            cache_size_mb: CACHE_MB,
+            max_connections: u32::try_from(connections.limit()).unwrap_or(u32::MAX),
+            ..SqliteConfig::default()
+        };
+        Self {
+            pool: Pool::new(config, set_up),
+            created: OnceCell::new(),
+            writing: Arc::new(Semaphore::new(1)),
+            connections: connections.clone(),
+            report,
+        }
+    }
+
+    async fn created(&self) -> Result<(), KeyvalueError> {
+        let create = || async { self.pool.run(|_| Ok(())).await.map_err(|error| self.describe(&error)) };
+        self.created.get_or_try_init(create).await.map(|_| ())
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, KeyvalueError> {
+        let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.report.too_many())?;
+        self.created().await?;
+        let run = self.pool.run(move |connection| {
+            // Until the work is done, whether or not someone still waits for it.
+            let _permit = permit;
+            let transaction = connection.transaction()?;
+            work(&transaction)
+        });
+        run.await.map_err(|error| self.describe(&error))
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, KeyvalueError> {
+        let closed = |_| KeyvalueError::Unavailable("the bucket is closed".into());
+        let writing = Arc::clone(&self.writing).acquire_owned().await.map_err(closed)?;
+        let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.report.too_many())?;
+        self.created().await?;
+        let run = self.pool.run(move |connection| {
+            let _held = (writing, permit);
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let now = now_ms();
+            sweep(&transaction, now)?;
+            let result = work(&transaction, now)?;
+            transaction.commit()?;
+            Ok(result)
+        });
+        run.await.map_err(|error| self.describe(&error))
+    }
+
+    fn describe(&self, error: &StorageError) -> KeyvalueError {
+        match error {
+            StorageError::Exhausted(_) => {
+                self.report.failed(error, KeyvalueError::LimitExceeded("the disk of the bucket is full".into()))
+            }
+            StorageError::Unavailable(_) => {
+                let message = "the file of the bucket can't be used now; the host's log says why";
+                self.report.failed(error, KeyvalueError::Unavailable(message.into()))
+            }
+            _ => {
+                let message = "the file of the bucket can't be used; the host's log says why";
+                self.report.failed(error, KeyvalueError::Other(message.into()))
+            }
+        }
+    }
+}
+
+fn set_up(connection: &mut Connection) -> rusqlite::Result<()> {
+    if connection.table_exists(None, "reflow_keyvalue")? {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(include_str!("file.sql"))?;
+    transaction.commit()
+}
+
+fn now_ms() -> i64 {
+    Utc::now().timestamp_millis()
+}
+
+fn sweep(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM reflow_keyvalue WHERE rowid IN \
+               (SELECT rowid FROM reflow_keyvalue WHERE expires <= ?1 LIMIT ?2)";
+    connection.prepare_cached(sql)?.execute(params![now, SWEEP])?;
+    Ok(())
+}
+
+fn value(connection: &Connection, key: &[u8], now: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+    let sql = "SELECT value FROM reflow_keyvalue WHERE key = ?1 AND (expires IS NULL OR expires > ?2)";
+    connection.prepare_cached(sql)?.query_row(params![key, now], |row| row.get(0)).optional()
+}
+
+/// When something that is set now expires.
+fn expires(now: i64, ttl: Option<Duration>) -> Option<i64> {
+    ttl.map(|ttl| now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)))
+}
+
+fn set(connection: &Connection, key: &[u8], value: &[u8], expires: Option<i64>) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO reflow_keyvalue (key, value, expires) VALUES (?1, ?2, ?3) \
+               ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires";
+    connection.prepare_cached(sql)?.execute(params![key, value, expires])?;
+    Ok(())
+}
+
+/// Whether there was such a key.
+fn delete(connection: &Connection, key: &[u8], now: i64) -> rusqlite::Result<bool> {
+    let sql = "DELETE FROM reflow_keyvalue WHERE key = ?1 RETURNING expires IS NULL OR expires > ?2";
+    let live: Option<bool> =
+        connection.prepare_cached(sql)?.query_row(params![key, now], |row| row.get(0)).optional()?;
+    Ok(live.unwrap_or(false))
+}
+
+#[async_trait]
+impl Store for File {
+    async fn get(&self, keys: Vec<Vec<u8>>, max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, KeyvalueError> {
+        self.read(move |connection| {
+            let now = now_ms();
+            let mut bytes = 0;
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                let value = value(connection, &key, now)?;
+                bytes += value.as_ref().map_or(0, Vec::len);
+                if bytes > max_bytes {
+                    return Ok(Err(too_many_bytes(max_bytes)));
+                }
+                values.push(value);
+            }
+            Ok(Ok(values))
+        })
+        .await?
+    }
+
+    async fn delete(&self, key: Vec<u8>) -> Result<bool, KeyvalueError> {
+        self.write(move |connection, now| delete(connection, &key, now)).await
+    }
+
+    async fn apply(&self, changes: Vec<Change>, ttl: Option<Duration>) -> Result<(), KeyvalueError> {
+        self.write(move |connection, now| {
+            let expires = expires(now, ttl);
+            for change in &changes {
+                match change {
+                    Change::Set(entry) => set(connection, &entry.key, &entry.value, expires)?,
+                    Change::Delete(key) => {
+                        delete(connection, key, now)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: Vec<u8>,
+        expected: Option<Vec<u8>>,
+        new: Option<Vec<u8>>,
+        ttl: Option<Duration>,
+    ) -> Result<bool, KeyvalueError> {
+        self.write(move |connection, now| {
+            if value(connection, &key, now)? != expected {
+                return Ok(false);
+            }
+            match new {
+                Some(new) => set(connection, &key, &new, expires(now, ttl))?,
+                None => {
+                    delete(connection, &key, now)?;
+                }
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn scan(&self, scan: Scan) -> Result<Page, KeyvalueError> {
+        self.read(move |connection| {
+            let (start, end) = scan.range();
+            let mut bounds: Vec<&[u8]> = Vec::new();
+            let mut sql = format!(
+                "SELECT key, {} FROM reflow_keyvalue WHERE (expires IS NULL OR expires > {})",
+                if scan.values { "value" } else { "x''" },
+                now_ms()
+            );
+            let end = end.as_ref().map(Vec::as_slice);
+            for (bound, included, excluded) in [(start, ">=", ">"), (end, "<=", "<")] {
+                let (comparison, key) = match bound {
+                    Bound::Included(key) => (included, key),
+                    Bound::Excluded(key) => (excluded, key),
+                    Bound::Unbounded => continue,
+                };
+                bounds.push(key);
+                sql.push_str(&format!(" AND key {comparison} ?{}", bounds.len()));
+            }
+            sql.push_str(if scan.reverse { " ORDER BY key DESC" } else { " ORDER BY key" });
+            let mut statement = connection.prepare(&sql)?;
+            let mut rows = statement.query(params_from_iter(bounds))?;
+            let mut filling = Filling::new(&scan);
+            while let Some(row) = rows.next()? {
+                if !filling.add(bytes(row.get_ref(0)?), bytes(row.get_ref(1)?)) {
+                    break;
+                }
+            }
+            Ok(filling.done())
+        })
+        .await
+    }
+}
+
+/// The bytes of a column that holds nothing but blobs.
+fn bytes(value: ValueRef<'_>) -> &[u8] {
+    match value {
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes,
+        _ => &[],
+    }
+}

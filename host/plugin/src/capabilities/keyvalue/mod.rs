@@ -1,0 +1,206 @@
+//! `reflow:capabilities/keyvalue`: ordered buckets that the operator granted, by label.
+//!
+//! What holds for every bucket is here: sizes and cursors. What a bucket lies in is a [`Store`](store::Store), one file each.
+
+mod file;
+mod grants;
+mod memory;
+mod redis;
+mod store;
+#[cfg(test)]
+mod suite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::Resource;
+
+use crate::bindings::reflow::capabilities::keyvalue::{
+    Change, Entry, EntryPage, Host, HostBucket, KeyPage, KeyvalueError,
+};
+use crate::instance::InstanceState;
+pub(crate) use grants::Buckets;
+use store::{Page, Scan, Store};
+
+/// The longest key, in bytes.
+const MAX_KEY: usize = 1024;
+/// The largest value, in bytes.
+const MAX_VALUE: usize = 16 * 1024 * 1024;
+/// The most entries of a page.
+const PAGE_ENTRIES: usize = 10_000;
+/// The most bytes of a page, unless it has a single entry.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// The longest time to live: times beyond it could not be told apart from "for ever", nor be counted in.
+const MAX_TTL: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
+
+/// A bucket, checked at its border.
+#[derive(Clone)]
+pub struct Bucket {
+    store: Arc<dyn Store>,
+    /// The most bytes of an answer.
+    result_bytes: usize,
+}
+
+impl Bucket {
+    fn new(store: Arc<dyn Store>, result_bytes: usize) -> Self {
+        Self { store, result_bytes }
+    }
+
+    async fn get_many(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Vec<u8>>>, KeyvalueError> {
+        keys.iter().try_for_each(|key| self.check_key(key))?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.store.get(keys, self.result_bytes).await
+    }
+
+    async fn apply(&self, changes: Vec<Change>, ttl_ms: Option<u64>) -> Result<(), KeyvalueError> {
+        for change in &changes {
+            match change {
+                Change::Set(entry) => self.check_key(&entry.key).and_then(|()| self.check_value(&entry.value))?,
+                Change::Delete(key) => self.check_key(key)?,
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.store.apply(changes, ttl(ttl_ms)).await
+    }
+
+    async fn delete(&self, key: Vec<u8>) -> Result<bool, KeyvalueError> {
+        self.check_key(&key)?;
+        self.store.delete(key).await
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: Vec<u8>,
+        expected: Option<Vec<u8>>,
+        new: Option<Vec<u8>>,
+        ttl_ms: Option<u64>,
+    ) -> Result<bool, KeyvalueError> {
+        self.check_key(&key)?;
+        new.iter().chain(&expected).try_for_each(|value| self.check_value(value))?;
+        self.store.compare_and_set(key, expected, new, ttl(ttl_ms)).await
+    }
+
+    /// A page of a listing, and where the next begins.
+    async fn scan(
+        &self,
+        prefix: Vec<u8>,
+        cursor: Option<Vec<u8>>,
+        limit: u32,
+        reverse: bool,
+        values: bool,
+    ) -> Result<(Vec<Entry>, Option<Vec<u8>>), KeyvalueError> {
+        self.check_key(&prefix)?;
+        if limit == 0 {
+            return Err(KeyvalueError::InvalidArgument("a page of 0 entries: ask for at least 1".into()));
+        }
+        // A cursor is the last key of the page before, so it holds whatever happens to that key.
+        if cursor.as_ref().is_some_and(|cursor| !cursor.starts_with(&prefix)) {
+            return Err(KeyvalueError::InvalidArgument("the cursor is of a listing with another prefix".into()));
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(PAGE_ENTRIES);
+        let max_bytes = PAGE_BYTES.min(self.result_bytes);
+        let Page { entries, more } =
+            self.store.scan(Scan { prefix, after: cursor, reverse, values, limit, max_bytes }).await?;
+        if entries.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > self.result_bytes {
+            return Err(store::too_many_bytes(self.result_bytes));
+        }
+        let next = if more { entries.last().map(|(key, _)| key.clone()) } else { None };
+        Ok((entries.into_iter().map(|(key, value)| Entry { key, value }).collect(), next))
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<(), KeyvalueError> {
+        if key.len() > MAX_KEY {
+            return Err(KeyvalueError::LimitExceeded(format!("a key of {} bytes; {MAX_KEY} are the most", key.len())));
+        }
+        Ok(())
+    }
+
+    fn check_value(&self, value: &[u8]) -> Result<(), KeyvalueError> {
+        // What could not be read again is not taken either.
+        let most = MAX_VALUE.min(self.result_bytes);
+        if value.len() > most {
+            return Err(KeyvalueError::LimitExceeded(format!("a value of {} bytes; {most} are the most", value.len())));
+        }
+        Ok(())
+    }
+}
+
+fn ttl(ttl_ms: Option<u64>) -> Option<Duration> {
+    ttl_ms.map(|millis| Duration::from_millis(millis).min(MAX_TTL))
+}
+
+type Answer<T> = wasmtime::Result<Result<T, KeyvalueError>>;
+
+impl Host for InstanceState {}
+
+impl HostBucket for InstanceState {
+    async fn open(&mut self, label: String) -> Answer<Resource<Bucket>> {
+        match self.granted.keyvalue.get(&label) {
+            Some(bucket) => Ok(Ok(self.table.push(bucket)?)),
+            None => Ok(Err(KeyvalueError::NoSuchLabel(label))),
+        }
+    }
+
+    async fn get(&mut self, this: Resource<Bucket>, key: Vec<u8>) -> Answer<Option<Vec<u8>>> {
+        Ok(self.table.get(&this)?.get_many(vec![key]).await.map(|mut values| values.pop().flatten()))
+    }
+
+    async fn get_many(&mut self, this: Resource<Bucket>, keys: Vec<Vec<u8>>) -> Answer<Vec<Option<Vec<u8>>>> {
+        Ok(self.table.get(&this)?.get_many(keys).await)
+    }
+
+    async fn set(&mut self, this: Resource<Bucket>, key: Vec<u8>, value: Vec<u8>, ttl_ms: Option<u64>) -> Answer<()> {
+        Ok(self.table.get(&this)?.apply(vec![Change::Set(Entry { key, value })], ttl_ms).await)
+    }
+
+    async fn delete(&mut self, this: Resource<Bucket>, key: Vec<u8>) -> Answer<bool> {
+        Ok(self.table.get(&this)?.delete(key).await)
+    }
+
+    async fn apply(&mut self, this: Resource<Bucket>, changes: Vec<Change>, ttl_ms: Option<u64>) -> Answer<()> {
+        Ok(self.table.get(&this)?.apply(changes, ttl_ms).await)
+    }
+
+    async fn compare_and_set(
+        &mut self,
+        this: Resource<Bucket>,
+        key: Vec<u8>,
+        expected: Option<Vec<u8>>,
+        new: Option<Vec<u8>>,
+        ttl_ms: Option<u64>,
+    ) -> Answer<bool> {
+        Ok(self.table.get(&this)?.compare_and_set(key, expected, new, ttl_ms).await)
+    }
+
+    async fn list_keys(
+        &mut self,
+        this: Resource<Bucket>,
+        prefix: Vec<u8>,
+        cursor: Option<Vec<u8>>,
+        limit: u32,
+    ) -> Answer<KeyPage> {
+        let page = self.table.get(&this)?.scan(prefix, cursor, limit, false, false).await;
+        Ok(page.map(|(entries, next)| KeyPage { keys: entries.into_iter().map(|entry| entry.key).collect(), next }))
+    }
+
+    async fn scan(
+        &mut self,
+        this: Resource<Bucket>,
+        prefix: Vec<u8>,
+        cursor: Option<Vec<u8>>,
+        limit: u32,
+        reverse: bool,
+    ) -> Answer<EntryPage> {
+        let page = self.table.get(&this)?.scan(prefix, cursor, limit, reverse, true).await;
+        Ok(page.map(|(entries, next)| EntryPage { entries, next }))
+    }
+
+    async fn drop(&mut self, this: Resource<Bucket>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Answers of a server in the words of the contract.
+
+use redis::{ServerError, Value};
+
+use super::{RedisError, Reply};
+use crate::batch::EventBatch;
+
+/// The replies one after another, each array as its length and then its elements.
+pub(super) fn flatten(values: Vec<Value>) -> Result<Vec<Reply>, RedisError> {
+    let mut replies = Vec::with_capacity(values.len());
+    values.into_iter().try_for_each(|value| push(value, &mut replies))?;
+    Ok(replies)
+}
+
+fn push(value: Value, replies: &mut Vec<Reply>) -> Result<(), RedisError> {
+    replies.push(match value {
+        Value::Nil => Reply::Nil,
+        Value::Int(number) => Reply::Integer(number),
+        Value::BulkString(bytes) => Reply::Bytes(bytes),
+        Value::Okay => Reply::Status("OK".into()),
+        Value::SimpleString(text) => Reply::Status(text),
+        Value::ServerError(error) => Reply::Failed(message(&error)),
+        Value::Array(elements) => {
+            let length = u32::try_from(elements.len()).map_err(|_| too_long())?;
+            replies.push(Reply::Array(length));
+            return elements.into_iter().try_for_each(|element| push(element, replies));
+        }
+        // Of the newer protocol, which was not asked for.
+        other => return Err(RedisError::Other(format!("the server answered out of protocol: {other:?}"))),
+    });
+    Ok(())
+}
+
+fn too_long() -> RedisError {
+    RedisError::LimitExceeded("an array of over 4294967295 elements".into())
+}
+
+/// What the server said, starting with the code.
+fn message(error: &ServerError) -> String {
+    match error.details() {
+        Some(details) => format!("{} {details}", error.code()),
+        None => error.code().to_owned(),
+    }
+}
+
+/// The error that an answer is, if it is one.
+pub(super) fn refusal(value: &Value) -> Option<RedisError> {
+    match value {
+        Value::ServerError(error) => Some(RedisError::Server(message(error))),
+        _ => None,
+    }
+}
+
+/// The first refusal among answers.
+pub(super) fn first_refusal(values: &[Value]) -> Option<RedisError> {
+    values.iter().find_map(refusal)
+}
+
+/// The events whose bodies are in the answers.
+pub(super) fn events(values: &[Value]) -> Result<EventBatch, RedisError> {
+    let mut bodies = Vec::new();
+    values.iter().try_for_each(|value| collect(value, &mut bodies))?;
+    EventBatch::from_bodies(bodies).map_err(|error| RedisError::Other(error.to_string()))
+}
+
+fn collect<'a>(value: &'a Value, bodies: &mut Vec<&'a [u8]>) -> Result<(), RedisError> {
+    match value {
+        Value::Nil => Ok(()),
+        Value::BulkString(body) => {
+            bodies.push(body);
+            Ok(())
+        }
+        Value::Array(elements) => elements.iter().try_for_each(|element| collect(element, bodies)),
+        Value::ServerError(error) => Err(RedisError::Server(message(error))),
+        other => Err(RedisError::Other(format!("an answer that holds no body of an event: {other:?}"))),
+    }
+}

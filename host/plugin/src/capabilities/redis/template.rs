@@ -1,0 +1,314 @@
+//! Commands that are run once an event, with fields of it in their arguments.
+
+use std::collections::HashSet;
+use std::io::Write;
+
+use redis::{Cmd, Pipeline, Value};
+
+use super::prefix::{Prefix, refused};
+use super::{Part, RedisError};
+use crate::batch::{Field, FieldValue, Row};
+
+/// What is sent at a time: so little that the server works on it while the next is made ready, and enough that the number of
+/// chunks does not matter.
+const CHUNK_COMMANDS: usize = 500;
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// A command with places for fields.
+pub(super) struct Template {
+    arguments: Vec<Vec<Piece>>,
+}
+
+enum Piece {
+    Fixed(Vec<u8>),
+    Text(Field),
+    Sortable(Field),
+    Present(Field),
+}
+
+/// The arguments of a command, one after another, and where each ends.
+#[derive(Default, PartialEq, Eq, Hash)]
+struct Filled {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Filled {
+    fn command(&self) -> Cmd {
+        let mut command = Cmd::with_capacity(self.ends.len(), self.bytes.len());
+        let mut start = 0;
+        for &end in &self.ends {
+            command.arg(&self.bytes[start..end]);
+            start = end;
+        }
+        command
+    }
+}
+
+impl Template {
+    /// Fails when plugins may not run the command, or a field is none.
+    pub(super) fn new(arguments: Vec<Vec<Part>>, prefix: &Prefix) -> Result<Self, RedisError> {
+        let fixed: Vec<_> = arguments.iter().map(|parts| fixed(parts)).collect();
+        let Some(name) = fixed.first().and_then(Option::as_deref) else {
+            return Err(RedisError::Other("a command of a batch must begin with its name, which is fixed".into()));
+        };
+        let keys = prefix.allow(Some(name))?;
+        let shown = String::from_utf8_lossy(name).to_uppercase();
+        if keys == super::commands::Keys::Scanned {
+            return Err(refused(&shown, "its answer is of no use in a batch"));
+        }
+        let places = keys
+            .places(arguments.len(), |at| fixed.get(at).and_then(Option::as_deref))
+            .map_err(|problem| refused(&shown, &problem))?;
+        let mut arguments =
+            arguments.into_iter().map(pieces).collect::<Result<Vec<_>, _>>().map_err(RedisError::Other)?;
+        for place in places {
+            arguments[place].insert(0, Piece::Fixed(prefix.as_bytes().to_vec()));
+        }
+        Ok(Self { arguments })
+    }
+
+    /// The arguments of the command for an event. Fails when they take more than `max_bytes`.
+    fn fill(&self, row: &Row, max_bytes: usize, filled: &mut Filled) -> Result<(), RedisError> {
+        let Filled { bytes, ends } = filled;
+        bytes.clear();
+        ends.clear();
+        for pieces in &self.arguments {
+            for piece in pieces {
+                piece.write(row, bytes);
+                if bytes.len() > max_bytes {
+                    let message =
+                        format!("a command of over {max_bytes} bytes: take fewer fields, or raise limits.result_mb");
+                    return Err(RedisError::LimitExceeded(message));
+                }
+            }
+            ends.push(bytes.len());
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of an argument without fields.
+fn fixed(parts: &[Part]) -> Option<Vec<u8>> {
+    parts.iter().try_fold(Vec::new(), |mut bytes, part| match part {
+        Part::Fixed(more) => {
+            bytes.extend_from_slice(more);
+            Some(bytes)
+        }
+        _ => None,
+    })
+}
+
+fn pieces(parts: Vec<Part>) -> Result<Vec<Piece>, String> {
+    let piece = |part| {
+        Ok(match part {
+            Part::Fixed(bytes) => Piece::Fixed(bytes),
+            Part::Field(name) => Piece::Text(name.parse()?),
+            Part::Sortable(name) => Piece::Sortable(name.parse()?),
+            Part::Present(name) => Piece::Present(name.parse()?),
+        })
+    };
+    parts.into_iter().map(piece).collect()
+}
+
+impl Piece {
+    fn write(&self, row: &Row, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Fixed(fixed) => bytes.extend_from_slice(fixed),
+            Self::Present(field) => {
+                bytes.push(if matches!(row.value(*field), FieldValue::Absent) { b'0' } else { b'1' });
+            }
+            Self::Text(Field::Body) | Self::Sortable(Field::Body) => row.append_body(bytes),
+            Self::Text(field) => match row.value(*field) {
+                FieldValue::Absent => {}
+                FieldValue::Uuid(uuid) => {
+                    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+                    bytes.extend_from_slice(uuid.hyphenated().encode_lower(&mut text).as_bytes());
+                }
+                FieldValue::Integer(number) => write!(bytes, "{number}").expect("a Vec takes all that is written"),
+                FieldValue::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+                FieldValue::Blob(blob) => bytes.extend_from_slice(&blob),
+            },
+            Self::Sortable(field) => match row.value(*field) {
+                FieldValue::Absent => {}
+                FieldValue::Uuid(uuid) => bytes.extend_from_slice(uuid.as_bytes()),
+                FieldValue::Integer(number) => bytes.extend_from_slice(&sortable(number)),
+                FieldValue::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+                FieldValue::Blob(blob) => bytes.extend_from_slice(&blob),
+            },
+        }
+    }
+}
+
+/// A number as bytes that sort like it.
+fn sortable(number: i64) -> [u8; 8] {
+    (number.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+/// What is run for the events of a batch.
+pub(super) struct Templates {
+    unless: Option<Template>,
+    commands: Vec<Template>,
+    /// No command may take more.
+    max_bytes: usize,
+}
+
+impl Templates {
+    /// Fails when plugins may not run one of the commands, or a field is none.
+    pub(super) fn new(
+        unless: Option<Vec<Vec<Part>>>,
+        commands: Vec<Vec<Vec<Part>>>,
+        prefix: &Prefix,
+        max_bytes: usize,
+    ) -> Result<Self, RedisError> {
+        let template = |arguments| Template::new(arguments, prefix);
+        Ok(Self {
+            unless: unless.map(template).transpose()?,
+            commands: commands.into_iter().map(template).collect::<Result<_, _>>()?,
+            max_bytes,
+        })
+    }
+
+    /// The rows, so many at a time that a chunk of commands takes them in.
+    pub(super) fn parts<'a>(&'a self, rows: &'a [Row]) -> impl Iterator<Item = Result<Rows<'a>, RedisError>> + 'a {
+        let mut seen = HashSet::with_capacity(if self.unless.is_some() { rows.len() } else { 0 });
+        let rows_a_part = CHUNK_COMMANDS / self.commands.len().clamp(1, CHUNK_COMMANDS);
+        rows.chunks(rows_a_part).map(move |rows| self.part(rows, &mut seen))
+    }
+
+    /// Without the rows whose question was asked for one before.
+    fn part<'a>(&'a self, rows: &'a [Row], seen: &mut HashSet<Filled>) -> Result<Rows<'a>, RedisError> {
+        let Some(unless) = &self.unless else {
+            return Ok(Rows { templates: self, rows: rows.iter().collect(), questions: None });
+        };
+        let mut questions = Pipeline::with_capacity(rows.len());
+        let mut asked = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut question = Filled::default();
+            unless.fill(row, self.max_bytes, &mut question)?;
+            let command = question.command();
+            if seen.insert(question) {
+                questions.add_command(command);
+                asked.push(row);
+            }
+        }
+        Ok(Rows { templates: self, rows: asked, questions: Some(questions) })
+    }
+}
+
+/// Some of the rows of a batch.
+pub(super) struct Rows<'a> {
+    templates: &'a Templates,
+    rows: Vec<&'a Row>,
+    /// What tells of each row whether it is left out.
+    pub questions: Option<Pipeline>,
+}
+
+impl<'a> Rows<'a> {
+    /// Without the rows of which the answer to their question says that they are there.
+    pub(super) fn absent(mut self, answers: &[Value]) -> Self {
+        let mut absent = answers.iter().map(|value| matches!(value, Value::Int(0) | Value::Nil));
+        self.rows.retain(|_| absent.next() == Some(true));
+        self
+    }
+
+    /// The commands, some at a time.
+    pub(super) fn commands(&self) -> Chunks<'_> {
+        Chunks { templates: self.templates, rows: &self.rows, filled: Filled::default() }
+    }
+}
+
+/// The commands for some rows. All those of a row are in one chunk.
+pub(super) struct Chunks<'a> {
+    templates: &'a Templates,
+    rows: &'a [&'a Row],
+    filled: Filled,
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Result<Pipeline, RedisError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Templates { commands, max_bytes, .. } = self.templates;
+        let mut chunk = Pipeline::with_capacity(CHUNK_COMMANDS.min(commands.len() * self.rows.len()));
+        let mut bytes = 0;
+        while let Some((row, rest)) = self.rows.split_first()
+            && chunk.len() < CHUNK_COMMANDS
+            && bytes < CHUNK_BYTES
+        {
+            for template in commands {
+                if let Err(error) = template.fill(row, *max_bytes, &mut self.filled) {
+                    return Some(Err(error));
+                }
+                chunk.add_command(self.filled.command());
+                bytes += self.filled.bytes.len();
+            }
+            self.rows = rest;
+        }
+        (!chunk.is_empty()).then_some(Ok(chunk))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reflow_tracing_model::{TraceEvent, TraceId};
+    use crate::batch::EventBatch;
+
+    fn packed(arguments: Vec<Vec<Part>>) -> Result<String, RedisError> {
+        let mut event = TraceEvent { actor_id: "parser".into(), ..TraceEvent::default() };
+        event.data.error = Some(String::new());
+        let batch = EventBatch::new(vec![(TraceId(uuid::Uuid::from_u128(7)), event)]);
+        let templates = Templates::new(None, vec![arguments], &Prefix::new("p:"), 200)?;
+        let rows = templates.parts(batch.rows()).next().expect("there is an event")?;
+        let chunk = rows.commands().next().expect("there is an event")?;
+        Ok(String::from_utf8_lossy(&chunk.get_packed_pipeline()).replace("\r\n", " "))
+    }
+
+    fn part(bytes: &str) -> Part {
+        Part::Fixed(bytes.into())
+    }
+
+    #[test]
+    fn parts_are_joined_and_keys_get_the_prefix() {
+        let trace = || Part::Field("trace-id".into());
+        let command = vec![
+            vec![part("SADD")],
+            vec![part("t:"), trace()],
+            vec![part("a"), Part::Field("actor-id".into())],
+            vec![Part::Present("error".into()), Part::Present("port".into())],
+        ];
+        let expected = "*4 $4 SADD $40 p:t:00000000-0000-0000-0000-000000000007 $7 aparser $2 10 ";
+        assert_eq!(packed(command).unwrap(), expected);
+    }
+
+    #[test]
+    fn numbers_sort_as_bytes() {
+        let numbers = [i64::MIN, -1, 0, 1, i64::MAX].map(sortable);
+        assert!(numbers.is_sorted() && numbers[0] == [0; 8], "{numbers:?}");
+    }
+
+    #[test]
+    fn a_template_obeys_the_rules_of_a_command() {
+        let field = || vec![Part::Field("trace-id".into())];
+        for refusal in [
+            vec![vec![part("FLUSHALL")]],
+            vec![vec![part("ZUNION")], field(), field()],
+            vec![vec![part("SCAN")], vec![part("0")]],
+        ] {
+            assert!(matches!(packed(refusal), Err(RedisError::AccessDenied(_))));
+        }
+        for mistake in
+            [vec![], vec![vec![]], vec![field()], vec![vec![part("GET")], vec![Part::Field("nothing".into())]]]
+        {
+            let error = packed(mistake).unwrap_err();
+            assert!(matches!(error, RedisError::Other(_) | RedisError::AccessDenied(_)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_can_be_too_large() {
+        let bodies = vec![vec![part("SET")], vec![part("k")], vec![part(&"x".repeat(100)), part(&"x".repeat(101))]];
+        assert!(matches!(packed(bodies), Err(RedisError::LimitExceeded(_))));
+    }
+}

@@ -1,0 +1,215 @@
+//! What is bound to the parameters of a statement: values of the plugin's, or fields of events.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::{Binding, SqlError, Value, refused};
+use crate::batch::{EventBatch, Field, FieldValue, Row};
+
+/// A value on its way to a database.
+pub(super) enum Input<'a> {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Real(f64),
+    Text(Cow<'a, str>),
+    Blob(Cow<'a, [u8]>),
+    /// 16 bytes, where the database has no type of its own for it.
+    Uuid(Uuid),
+}
+
+impl<'a> From<&'a Value> for Input<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Boolean(truth) => Self::Boolean(*truth),
+            Value::Integer(number) => Self::Integer(*number),
+            Value::Real(number) => Self::Real(*number),
+            Value::Text(text) => Self::Text(text.into()),
+            Value::Blob(bytes) => Self::Blob(bytes.into()),
+        }
+    }
+}
+
+impl Input<'_> {
+    fn into_owned(self) -> Input<'static> {
+        match self {
+            Self::Null => Input::Null,
+            Self::Boolean(truth) => Input::Boolean(truth),
+            Self::Integer(number) => Input::Integer(number),
+            Self::Real(number) => Input::Real(number),
+            Self::Text(text) => Input::Text(text.into_owned().into()),
+            Self::Blob(bytes) => Input::Blob(bytes.into_owned().into()),
+            Self::Uuid(uuid) => Input::Uuid(uuid),
+        }
+    }
+
+    /// About as many bytes as it takes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Blob(bytes) => bytes.len(),
+            _ => 8,
+        }
+    }
+}
+
+/// Rows to run one statement for.
+pub(super) struct InputRows<'a> {
+    values: Vec<Input<'a>>,
+    /// Values of a row.
+    width: usize,
+    count: usize,
+    lookups: Vec<Column<'a>>,
+}
+
+/// Values that are still to be looked up: until then the UUIDs to ask for stand in their place.
+struct Column<'a> {
+    index: usize,
+    statement: &'a str,
+}
+
+impl<'a> InputRows<'a> {
+    /// Fails when the rows differ in length.
+    pub(super) fn of_values(rows: &'a [Vec<Value>]) -> Result<Self, SqlError> {
+        let width = rows.first().map_or(0, Vec::len);
+        if let Some(row) = rows.iter().find(|row| row.len() != width) {
+            return Err(refused(format!("one row has {width} values, another {}", row.len())));
+        }
+        Ok(Self {
+            values: rows.iter().flatten().map(Input::from).collect(),
+            width,
+            count: rows.len(),
+            lookups: Vec::new(),
+        })
+    }
+
+    pub(super) fn of_uuid(uuid: Uuid) -> Self {
+        Self { values: vec![Input::Uuid(uuid)], width: 1, count: 1, lookups: Vec::new() }
+    }
+
+    pub(super) fn of_one(row: &'a [Value]) -> Self {
+        Self { values: row.iter().map(Input::from).collect(), width: row.len(), count: 1, lookups: Vec::new() }
+    }
+
+    /// A row an event. Encodes the bodies, if they are bound.
+    pub(super) fn of_events(bindings: &'a [Binding], batch: &'a EventBatch) -> Result<Self, SqlError> {
+        let sources = bindings.iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
+        let rows = batch.rows();
+        let mut values = Vec::with_capacity(rows.len() * sources.len());
+        for row in rows {
+            values.extend(sources.iter().map(|source| source.value(row)));
+        }
+        let looked_up = sources.iter().enumerate().filter_map(|(index, source)| match source {
+            Source::LookedUp(_, statement) => Some(Column { index, statement }),
+            _ => None,
+        });
+        Ok(Self { lookups: looked_up.collect(), width: sources.len(), count: rows.len(), values })
+    }
+
+    /// How many columns are still to be looked up.
+    pub(super) fn lookups(&self) -> usize {
+        self.lookups.len()
+    }
+
+    /// The statement of a column that is still to be looked up, and what to ask it for: each UUID once, in the order of
+    /// the rows.
+    pub(super) fn lookup(&self, lookup: usize) -> (&'a str, Vec<Uuid>) {
+        let Column { index, statement } = &self.lookups[lookup];
+        let (mut seen, mut wanted) = (HashSet::new(), Vec::new());
+        for row in 0..self.count {
+            if let Input::Uuid(uuid) = self.row(row)[*index]
+                // Neighbours mostly agree.
+                && wanted.last() != Some(&uuid)
+                && seen.insert(uuid)
+            {
+                wanted.push(uuid);
+            }
+        }
+        (statement, wanted)
+    }
+
+    /// Puts what was found in its place.
+    pub(super) fn resolve(&mut self, lookup: usize, found: &HashMap<Uuid, Value>) {
+        let index = self.lookups[lookup].index;
+        for value in self.values.iter_mut().skip(index).step_by(self.width) {
+            if let Input::Uuid(uuid) = value {
+                *value = found.get(uuid).map_or(Input::Null, |found| Input::from(found).into_owned());
+            }
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The values of a row.
+    pub(super) fn row(&self, row: usize) -> &[Input<'a>] {
+        &self.values[row * self.width..(row + 1) * self.width]
+    }
+
+    /// How many rows from `start` on have at most `max_bytes` together, one at least.
+    pub(super) fn fitting(&self, start: usize, max_bytes: usize) -> usize {
+        let mut bytes = 0;
+        let fitting = (start..self.count).take_while(|&row| {
+            bytes += self.row(row).iter().map(Input::size).sum::<usize>();
+            bytes <= max_bytes
+        });
+        fitting.count().max(1)
+    }
+}
+
+/// The one value of what a lookup answered.
+pub(super) fn looked_up(statement: &str, uuid: Uuid, value: Option<Value>) -> Result<Value, SqlError> {
+    value.ok_or_else(|| refused(format!("the lookup `{statement}` found nothing for {uuid}")))
+}
+
+/// Where a parameter of a batch statement comes from.
+enum Source<'a> {
+    Field(Field),
+    High(Field),
+    Low(Field),
+    Fixed(&'a Value),
+    LookedUp(Field, &'a str),
+}
+
+impl<'a> Source<'a> {
+    fn new(binding: &'a Binding) -> Result<Self, SqlError> {
+        let field = |name: &str| name.parse().map_err(refused);
+        Ok(match binding {
+            Binding::Field(name) => Self::Field(field(name)?),
+            Binding::High(name) => Self::High(field(name)?),
+            Binding::Low(name) => Self::Low(field(name)?),
+            Binding::Fixed(value) => Self::Fixed(value),
+            Binding::LookedUp(lookup) => match field(&lookup.field)? {
+                field if field.is_uuid() => Self::LookedUp(field, &lookup.statement),
+                _ => return Err(refused(format!("`{}` is no UUID, so nothing is looked up by it", lookup.field))),
+            },
+        })
+    }
+
+    fn value(&self, row: &'a Row) -> Input<'a> {
+        let half = |field, half: fn((u64, u64)) -> u64| match row.value(field) {
+            FieldValue::Uuid(uuid) => Input::Integer(half(uuid.as_u64_pair()).cast_signed()),
+            _ => Input::Null,
+        };
+        match self {
+            Self::Field(field) | Self::LookedUp(field, _) => match row.value(*field) {
+                FieldValue::Absent => Input::Null,
+                FieldValue::Uuid(uuid) => Input::Uuid(uuid),
+                FieldValue::Integer(number) => Input::Integer(number),
+                FieldValue::Text(text) => Input::Text(text.into()),
+                FieldValue::Blob(bytes) => Input::Blob(bytes.into()),
+            },
+            Self::High(field) => half(*field, |(high, _)| high),
+            Self::Low(field) => half(*field, |(_, low)| low),
+            Self::Fixed(value) => (*value).into(),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a plugin may do with a SQLite connection, and what SQLite's errors mean.
+
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, ErrorCode};
+
+use super::super::{MAX_VALUE_BYTES, SqlError, database_error, refused};
+use reflow_tracing_storage::StorageError;
+
+/// Pragmas that stay within the database and leave its durability to the operator.
+const PRAGMAS: &[&str] = &[
+    "application_id",
+    "auto_vacuum",
+    "compile_options",
+    "data_version",
+    "defer_foreign_keys",
+    "encoding",
+    "foreign_key_check",
+    "foreign_key_list",
+    "foreign_keys",
+    "freelist_count",
+    "incremental_vacuum",
+    "index_info",
+    "index_list",
+    "index_xinfo",
+    "integrity_check",
+    "optimize",
+    "page_count",
+    "page_size",
+    "quick_check",
+    "schema_version",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+    "user_version",
+];
+
+/// Keeps a plugin inside of the file that it was granted: it can't attach or write others, nor change what holds for the
+/// whole process.
+pub(super) fn confine(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES as i32)?;
+    connection.authorizer(Some(authorize))
+}
+
+fn authorize(context: AuthContext<'_>) -> Authorization {
+    let allowed = match context.action {
+        // An empty name is a temporary database: what VACUUM works in.
+        AuthAction::Attach { filename } => filename.is_empty(),
+        AuthAction::Pragma { pragma_name, .. } => PRAGMAS.contains(&pragma_name.to_ascii_lowercase().as_str()),
+        AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
+        AuthAction::Unknown { .. } => false,
+        _ => true,
+    };
+    if allowed { Authorization::Allow } else { Authorization::Deny }
+}
+
+/// What an error of SQLite's is to a plugin.
+pub(super) fn describe(error: &rusqlite::Error) -> SqlError {
+    use rusqlite::Error;
+    match error {
+        Error::SqliteFailure(failure, message) => {
+            let text = message.clone().unwrap_or_else(|| failure.to_string());
+            match failure.code {
+                ErrorCode::AuthorizationForStatementDenied => {
+                    SqlError::AccessDenied(format!("{text}: plugins may not do this"))
+                }
+                ErrorCode::OperationInterrupted => SqlError::Timeout,
+                ErrorCode::TooBig => SqlError::LimitExceeded(text),
+                code => {
+                    let retryable = matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked);
+                    database_error(failure.extended_code.to_string(), text, retryable)
+                }
+            }
+        }
+        Error::SqlInputError { error, msg, .. } => {
+            if error.code == ErrorCode::AuthorizationForStatementDenied {
+                return SqlError::AccessDenied(format!("{msg}: plugins may not do this"));
+            }
+            database_error(error.extended_code.to_string(), msg.clone(), false)
+        }
+        Error::FromSqlConversionFailure(..) | Error::Utf8Error(..) | Error::InvalidColumnType(..) => {
+            SqlError::Conversion(error.to_string())
+        }
+        other => refused(other.to_string()),
+    }
+}
+
+/// What an error of the pool's is to a plugin.
+pub(super) fn describe_open(error: &StorageError) -> SqlError {
+    SqlError::ConnectionLost(error.to_string())
+}

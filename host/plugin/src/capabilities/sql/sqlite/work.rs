@@ -1,0 +1,84 @@
+//! Statements run on threads that may block, and are interrupted when no one waits for them any more: because the call's
+//! time is up, or the plugin is gone.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, InterruptHandle};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
+
+use super::super::{SqlError, refused};
+use super::confine::describe_open;
+use reflow_tracing_sqlite::pool::Pooled;
+
+/// Runs `run` with a connection, and waits for it.
+pub(super) async fn work<T: Send + 'static>(
+    connection: impl Hold,
+    run: impl FnOnce(&Connection) -> Result<T, SqlError> + Send + 'static,
+) -> Result<T, SqlError> {
+    Work::begin(connection, run).done().await
+}
+
+/// Work that goes on until this is dropped.
+pub(super) struct Work<T> {
+    task: JoinHandle<Result<T, SqlError>>,
+    state: Arc<Mutex<State>>,
+}
+
+/// What must be known to interrupt the work on a connection, but never what comes after it there.
+enum State {
+    Waiting,
+    Running(InterruptHandle),
+    Over,
+}
+
+impl<T: Send + 'static> Work<T> {
+    pub(super) fn begin(
+        mut connection: impl Hold,
+        run: impl FnOnce(&Connection) -> Result<T, SqlError> + Send + 'static,
+    ) -> Self {
+        let state = Arc::new(Mutex::new(State::Waiting));
+        let shared = Arc::clone(&state);
+        let task = tokio::task::spawn_blocking(move || {
+            let connection = connection.pooled().connection().map_err(|error| describe_open(&error))?;
+            match &mut *lock(&shared) {
+                State::Over => return Err(SqlError::Timeout),
+                state => *state = State::Running(connection.get_interrupt_handle()),
+            }
+            let result = run(connection);
+            // Before the connection is let go: what runs on it next is someone else's.
+            *lock(&shared) = State::Over;
+            result
+        });
+        Self { task, state }
+    }
+
+    pub(super) async fn done(mut self) -> Result<T, SqlError> {
+        (&mut self.task).await.unwrap_or_else(|error| Err(refused(format!("the statement was not run: {error}"))))
+    }
+}
+
+impl<T> Drop for Work<T> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.state);
+        if let State::Running(handle) = &*state {
+            handle.interrupt();
+        }
+        *state = State::Over;
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection that can be taken to another thread.
+pub(super) trait Hold: Send + 'static {
+    fn pooled(&mut self) -> &mut Pooled;
+}
+
+impl Hold for OwnedMutexGuard<Pooled> {
+    fn pooled(&mut self) -> &mut Pooled {
+        self
+    }
+}

@@ -1,0 +1,24 @@
+//! Generated from the contract in `wit/`.
+#![allow(missing_docs)]
+
+wasmtime::component::bindgen!({
+    path: ["../wit/storage", "../wit/capabilities"],
+    world: "reflow:capabilities/plugin",
+    imports: {
+        // Only what waits for a database is async: a plain call costs less.
+        "reflow:capabilities/sql": async | trappable,
+        "reflow:capabilities/keyvalue": async | trappable,
+        "reflow:capabilities/secrets": async | trappable,
+        "reflow:capabilities/redis": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    with: {
+        "reflow:capabilities/redis.connection": crate::capabilities::redis::Connection,
+        "reflow:storage/batch.event-batch": crate::batch::EventBatch,
+        "reflow:capabilities/sql.connection": crate::capabilities::sql::Connection,
+        "reflow:capabilities/sql.transaction": crate::capabilities::sql::Transaction,
+        "reflow:capabilities/sql.cursor": crate::capabilities::sql::Cursor,
+        "reflow:capabilities/keyvalue.bucket": crate::capabilities::keyvalue::Bucket,
+    },
+});

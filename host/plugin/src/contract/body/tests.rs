@@ -1,0 +1,163 @@
+use chrono::DateTime;
+use proptest::prelude::*;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+use reflow_tracing_model::{
+    CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowVersion, MessageSnapshot, PerformanceMetrics,
+    StateDiff, StateDiffType, TraceEventData, TraceEventType, TraceId, TraceMetadata,
+};
+use reflow_tracing_conformance::generate;
+
+proptest! {
+    #[test]
+    fn an_event_comes_back_from_its_body(event in generate::any_event()) {
+        prop_assert_eq!(decode_event(&encode_event(&event)).unwrap(), event);
+    }
+
+    #[test]
+    fn a_header_comes_back_from_its_body(header in generate::any_header()) {
+        prop_assert_eq!(decode_header(&encode_header(&header)).unwrap(), header);
+    }
+
+    #[test]
+    fn a_truncated_or_extended_body_is_refused(event in generate::any_event(), cut: prop::sample::Index) {
+        let mut body = encode_event(&event);
+        prop_assert!(decode_event(&body[..cut.index(body.len())]).is_err());
+        body.push(0);
+        prop_assert!(matches!(decode_event(&body), Err(DecodeError::Trailing(1))));
+    }
+
+    #[test]
+    fn bytes_that_are_no_body_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        bytes.insert(0, VERSION);
+        let _ = (decode_header(&bytes), decode_event(&bytes));
+    }
+
+    #[test]
+    fn a_damaged_body_does_no_harm(event in generate::any_event(), place: prop::sample::Index, byte: u8) {
+        let mut body = encode_event(&event);
+        let place = place.index(body.len());
+        body[place] = byte;
+        let _ = decode_event(&body);
+    }
+}
+
+#[test]
+fn a_body_of_another_version_is_refused_by_its_number() {
+    let mut body = encode_event(&TraceEvent::default());
+    for version in (0..=255).filter(|version| *version != VERSION) {
+        body[0] = version;
+        assert!(matches!(decode_event(&body), Err(DecodeError::Version(found)) if found == version));
+    }
+    assert!(matches!(decode_event(&[]), Err(DecodeError::Empty)));
+}
+
+fn golden_event() -> TraceEvent {
+    let id = |number| EventId(Uuid::from_u128(number));
+    TraceEvent {
+        event_id: id(1),
+        timestamp: DateTime::from_timestamp_nanos(1_750_000_000_123_456_789),
+        event_type: TraceEventType::DataFlow { to_actor: "mailer".into(), to_port: "in".into() },
+        actor_id: "parser\0ü".into(),
+        data: TraceEventData {
+            port: Some("out".into()),
+            message: Some(MessageSnapshot {
+                message_type: "Invoice".into(),
+                size_bytes: u64::MAX,
+                checksum: "c0ffee".into(),
+                serialized_data: vec![0, 127, 128, 255],
+            }),
+            state_diff: Some(StateDiff {
+                before: Some(vec![1]),
+                after: vec![2, 3],
+                diff_type: StateDiffType::Incremental,
+            }),
+            error: Some("late".into()),
+            performance_metrics: PerformanceMetrics {
+                execution_time_ns: 1,
+                memory_usage_bytes: 2,
+                cpu_usage_percent: 99.5,
+                queue_depth: 3,
+                throughput_msgs_per_sec: 0.1,
+            },
+            custom_attributes: [("a".into(), json!([null, true, -1, 18446744073709551615_u64, 0.1, {"b": "ü"}]))]
+                .into(),
+        },
+        causality: CausalityInfo {
+            parent_event_id: Some(id(2)),
+            root_cause_event_id: id(3),
+            dependency_chain: vec![id(4), id(u128::MAX)],
+            span_id: "span".into(),
+        },
+    }
+}
+
+fn golden_header() -> FlowTrace {
+    FlowTrace {
+        trace_id: TraceId(Uuid::from_u128(1)),
+        flow_id: FlowId::new("invoices"),
+        execution_id: ExecutionId(Uuid::from_u128(2)),
+        version: FlowVersion {
+            major: 1,
+            minor: 2,
+            patch: u32::MAX,
+            git_hash: Some("3ca0f92".into()),
+            timestamp: DateTime::from_timestamp_nanos(-1),
+        },
+        start_time: DateTime::from_timestamp_nanos(1_750_000_000_000_000_001),
+        end_time: Some(DateTime::from_timestamp_nanos(i64::MAX)),
+        status: ExecutionStatus::Failed { error: "late".into() },
+        events: Vec::new(),
+        metadata: TraceMetadata {
+            user_id: Some("ada".into()),
+            session_id: None,
+            environment: "production".into(),
+            hostname: "host".into(),
+            process_id: 7,
+            thread_id: "main".into(),
+            tags: [("env".into(), "prod".into()), ("team".into(), String::new())].into(),
+        },
+    }
+}
+
+#[test]
+fn the_bodies_of_recorded_events_take_a_quarter_of_their_json() {
+    let recording = include_str!("../../../../../tests/fixtures/reflow-session.jsonl");
+    let (mut json, mut bodies) = (0, 0);
+    for line in recording.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(event) = line["frame"]["RecordEvent"].get("event") {
+            let event: TraceEvent = serde_json::from_value(event.clone()).unwrap();
+            json += serde_json::to_string(&event).unwrap().len();
+            bodies += encode_event(&event).len();
+        }
+    }
+    assert!(bodies * 4 < json, "{bodies} bytes, {json} of JSON");
+}
+
+/// Stores hold bodies for years: these stay readable, whatever is written today.
+#[test]
+fn bodies_of_version_1_stay_readable_for_ever() {
+    let event = include_str!("golden/event.v1.hex");
+    let header = include_str!("golden/header.v1.hex");
+    assert_eq!(decode_event(&from_hex(event)).unwrap(), golden_event());
+    assert_eq!(decode_header(&from_hex(header)).unwrap(), golden_header());
+}
+
+/// A change of the model that changes the encoding shows here: it needs a new version.
+#[test]
+fn what_is_written_today_is_version_1() {
+    assert_eq!(to_hex(&encode_event(&golden_event())), include_str!("golden/event.v1.hex").trim());
+    assert_eq!(to_hex(&encode_header(&golden_header())), include_str!("golden/header.v1.hex").trim());
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits = text.trim().as_bytes();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}

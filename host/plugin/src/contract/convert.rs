@@ -1,0 +1,102 @@
+//! The model in the words of the contract, and back.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use reflow_tracing_model::{ExecutionStatus, FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery, clamped_nanos, time};
+use crate::batch::Row;
+use crate::bindings::reflow::storage::types;
+use crate::body;
+use reflow_tracing_storage::StorageError;
+
+pub(in crate) fn uuid(uuid: Uuid) -> types::Uuid {
+    let (high, low) = uuid.as_u64_pair();
+    types::Uuid { high, low }
+}
+
+fn status(status: &ExecutionStatus) -> types::Status {
+    match status {
+        ExecutionStatus::Pending => types::Status::Pending,
+        ExecutionStatus::Running => types::Status::Running,
+        ExecutionStatus::Completed => types::Status::Completed,
+        ExecutionStatus::Failed { .. } => types::Status::Failed,
+        ExecutionStatus::Cancelled => types::Status::Cancelled,
+    }
+}
+
+/// A trace without its events, and these.
+pub(in crate) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, TraceEvent)>) {
+    let trace_id = trace.trace_id;
+    let events = std::mem::take(&mut trace.events).into_iter().map(|event| (trace_id, event)).collect();
+    let header = types::Trace {
+        body: body::encode_header(&trace),
+        trace_id: uuid(trace_id.0),
+        execution_id: uuid(trace.execution_id.0),
+        start_time: time::nanos(trace.start_time),
+        end_time: trace.end_time.map(time::nanos),
+        status: status(&trace.status),
+        error: trace.status.error().map(str::to_owned),
+        flow_id: trace.flow_id.0,
+        tags: trace.metadata.tags.into_iter().collect(),
+    };
+    (header, events)
+}
+
+pub(in crate) fn event(row: &Row) -> types::Event {
+    let event = &row.event;
+    types::Event {
+        trace_id: uuid(row.trace_id.0),
+        event_id: uuid(event.event_id.0),
+        timestamp: time::nanos(event.timestamp),
+        event_type: event.event_type.kind().name().into(),
+        actor_id: event.actor_id.clone(),
+        error: event.data.error.clone(),
+        body: body::encode_event(event),
+    }
+}
+
+/// The predicates and the order of a query.
+pub(in crate) fn query(query: &TraceQuery) -> types::TraceQuery {
+    let nanos = |duration: Option<Duration>| duration.map(clamped_nanos);
+    types::TraceQuery {
+        flow_id: query.flow_id.as_ref().map(|flow| flow.0.clone()),
+        execution_id: query.execution_id.map(|execution| uuid(execution.0)),
+        start_from: query.time_range.map(|(from, _)| time::nanos(from)),
+        start_to: query.time_range.map(|(_, to)| time::nanos(to)),
+        status: query.status.as_ref().map(status),
+        error: query
+            .status
+            .as_ref()
+            .and_then(ExecutionStatus::error)
+            .filter(|error| !error.is_empty())
+            .map(str::to_owned),
+        actor: query.actor_filter.clone(),
+        event_types: query.event_types.as_ref().map(|kinds| kinds.iter().map(|kind| kind.name().to_owned()).collect()),
+        tags: query.tags.clone().into_iter().collect(),
+        min_duration: nanos(query.min_duration),
+        max_duration: nanos(query.max_duration),
+        has_error: query.has_error,
+        ascending: query.order == SortOrder::OldestFirst,
+        more: Vec::new(),
+    }
+}
+
+/// What a plugin says went wrong.
+pub(in crate) fn error(plugin: &str, call: &'static str, error: types::StorageError) -> StorageError {
+    use types::StorageError as Said;
+    let of_plugin = |message: String| format!("plugin `{plugin}`: {message}");
+    match error {
+        Said::InvalidArgument(message) => StorageError::InvalidArgument(of_plugin(message)),
+        Said::NotFound(message) => StorageError::NotFound(of_plugin(message)),
+        Said::Unavailable(message) => StorageError::Unavailable(of_plugin(message)),
+        Said::Exhausted(message) => StorageError::Exhausted(of_plugin(message)),
+        Said::Unsupported(message) => StorageError::Unsupported(of_plugin(message)),
+        Said::Conflict(message) => {
+            StorageError::Plugin { plugin: plugin.into(), call, reason: message, retryable: true }
+        }
+        Said::Other(failure) => {
+            StorageError::Plugin { plugin: plugin.into(), call, reason: failure.message, retryable: failure.retryable }
+        }
+    }
+}

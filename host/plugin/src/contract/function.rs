@@ -1,0 +1,59 @@
+//! The functions that a plugin exports.
+
+use std::fmt;
+
+/// A function of `reflow:storage/backend`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate) enum Function {
+    Open,
+    StoreTraces,
+    StoreEvents,
+    GetTraces,
+    QueryTraces,
+    GetEvents,
+    DeleteTraces,
+    GetStats,
+    HealthCheck,
+}
+
+impl Function {
+    /// In the order of their declaration.
+    pub(in crate) const ALL: [Self; 9] = [
+        Self::Open,
+        Self::StoreTraces,
+        Self::StoreEvents,
+        Self::GetTraces,
+        Self::QueryTraces,
+        Self::GetEvents,
+        Self::DeleteTraces,
+        Self::GetStats,
+        Self::HealthCheck,
+    ];
+
+    /// Its name in the contract.
+    pub(in crate) fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::StoreTraces => "store-traces",
+            Self::StoreEvents => "store-events",
+            Self::GetTraces => "get-traces",
+            Self::QueryTraces => "query-traces",
+            Self::GetEvents => "get-events",
+            Self::DeleteTraces => "delete-traces",
+            Self::GetStats => "get-stats",
+            Self::HealthCheck => "health-check",
+        }
+    }
+
+    /// Whether a second call, after one that may or may not have done its work, answers what the first would have.
+    pub(in crate) fn is_idempotent(self) -> bool {
+        // The second finds nothing left to count.
+        self != Self::DeleteTraces
+    }
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

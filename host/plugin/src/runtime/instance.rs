@@ -1,0 +1,206 @@
+//! An instance of a plugin: its memory, its handles, and the limits around its calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use wasmtime::component::{ResourceTable, ResourceTableError};
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::cpu::CpuTime;
+use crate::bindings::{Plugin, PluginPre};
+use crate::capabilities::Granted;
+use crate::capabilities::http::Http;
+use crate::policy::Limits;
+
+/// The most random bytes that a plugin gets at once: the host has them in memory for a moment.
+const MAX_RANDOM_BYTES: u64 = 1024 * 1024;
+
+/// What the host keeps for an instance.
+pub(crate) struct InstanceState {
+    pub(in crate) plugin: Arc<str>,
+    /// What the instance's handles stand for.
+    pub(in crate) table: ResourceTable,
+    pub(in crate) granted: Arc<Granted>,
+    pub(in crate) limits: Arc<Limits>,
+    /// Nothing is granted: no files, no sockets, no environment, no arguments.
+    wasi: WasiCtx,
+    pub(in crate) http: Http,
+    /// What the present call takes of a processor.
+    cpu: Arc<CpuTime>,
+    /// The bytes of all of its memories.
+    memory: usize,
+    /// The same of all instances of the plugin.
+    all_memory: Arc<AtomicUsize>,
+    /// The bytes of the events in its batches.
+    pub(in crate) batch_bytes: usize,
+}
+
+/// An instance, ready to be called.
+pub(in crate) struct Instance {
+    pub store: Store<InstanceState>,
+    pub exports: Plugin,
+}
+
+impl Instance {
+    /// A new instance, which is not open yet.
+    pub(in crate) async fn new(
+        component: &PluginPre<InstanceState>,
+        state: InstanceState,
+    ) -> wasmtime::Result<Self> {
+        let cpu = Arc::clone(&state.cpu);
+        let mut store = Store::new(component.engine(), state);
+        store.limiter(|state| state);
+        // What the plugin hands over in one call is copied before anyone looks at it, and a list may name the same bytes
+        // again and again: the copies are counted, not the bytes.
+        let fuel = store.data().limits.result_bytes();
+        store.set_hostcall_fuel(fuel);
+        // At every tick the plugin gives way, so that others have their turn and the time limit around its call can end it.
+        let spent = Arc::clone(&cpu);
+        store.epoch_deadline_callback(move |store| {
+            if spent.is_over() {
+                let InstanceState { plugin, limits, .. } = store.data();
+                return Err(wasmtime::Error::msg(format!(
+                    "it kept a processor busy for more than {} ms (plugins.{plugin}.limits.cpu_ms) and was stopped",
+                    limits.cpu_ms
+                )));
+            }
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(Arc::clone(&spent).give_way())))
+        });
+        store.set_epoch_deadline(1);
+        let exports = cpu.measure(component.instantiate_async(&mut store)).await?;
+        Ok(Self { store, exports })
+    }
+
+    /// What measures its calls.
+    pub(in crate) fn cpu(&self) -> Arc<CpuTime> {
+        Arc::clone(&self.store.data().cpu)
+    }
+}
+
+/// Why a call failed, where the engine knows less of it than the host does: the setting that it ran into.
+pub(in crate) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) -> Option<String> {
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        let most = limits.handles;
+        return Some(format!("it holds {most} handles already, the most that plugins.{plugin}.limits.handles allows"));
+    }
+    // An error without a type of its own.
+    error.root_cause().to_string().contains("fuel allocated for hostcalls").then(|| {
+        format!(
+            "it handed over more than {} MiB at once, the most that plugins.{plugin}.limits.result_mb allows",
+            limits.result_mb
+        )
+    })
+}
+
+impl InstanceState {
+    pub(in crate) fn new(
+        plugin: Arc<str>,
+        limits: Arc<Limits>,
+        granted: Arc<Granted>,
+        all_memory: Arc<AtomicUsize>,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        Self {
+            http: Http::new(Arc::clone(&granted), Arc::clone(&limits)),
+            cpu: Arc::new(CpuTime::new(Arc::clone(&plugin), limits.cpu())),
+            plugin,
+            table,
+            granted,
+            limits,
+            wasi: WasiCtx::builder().max_random_size(MAX_RANDOM_BYTES).build(),
+            memory: 0,
+            all_memory,
+            batch_bytes: 0,
+        }
+    }
+
+    /// The bytes of its memories.
+    pub(in crate) fn memory(&self) -> usize {
+        self.memory
+    }
+}
+
+impl Drop for InstanceState {
+    fn drop(&mut self) {
+        self.all_memory.fetch_sub(self.memory, Relaxed);
+    }
+}
+
+impl ResourceLimiter for InstanceState {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let grown = self.memory.saturating_add(desired - current);
+        if grown > self.limits.memory_bytes() {
+            // A trap rather than a failed allocation: the reason is then known for certain.
+            return Err(wasmtime::Error::msg(format!(
+                "it needs more than {} MiB of memory; raise plugins.{}.limits.memory_mb if that is in order",
+                self.limits.memory_mb, self.plugin
+            )));
+        }
+        self.memory = grown;
+        self.all_memory.fetch_add(desired - current, Relaxed);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.limits.table_elements {
+            return Err(wasmtime::Error::msg(format!(
+                "it needs a table of {desired} elements; raise plugins.{}.limits.table_elements, which is {}, if that is in \
+                 order",
+                self.plugin, self.limits.table_elements
+            )));
+        }
+        Ok(true)
+    }
+}
+
+impl WasiView for InstanceState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+    use wasmtime::Module;
+
+    use super::*;
+    use crate::capabilities::ConnectionBudget;
+    use crate::engine::engine;
+    use crate::policy::PluginConfig;
+
+    /// `(module (table 1 funcref) (func (export "grow") (result i32) (table.grow (ref.null func) (i32.const 1000000))))`:
+    /// no toolchain makes a plugin that grows a table by itself.
+    const GROWS_ITS_TABLE: &[u8] = b"\0asm\x01\0\0\0\
+        \x01\x05\x01\x60\x00\x01\x7f\
+        \x03\x02\x01\x00\
+        \x04\x04\x01\x70\x00\x01\
+        \x07\x08\x01\x04grow\x00\x00\
+        \x0a\x0d\x01\x0b\x00\xd0\x70\x41\xc0\x84\x3d\xfc\x0f\x00\x0b";
+
+    async fn grow_table(limits: Limits) -> wasmtime::Result<i32> {
+        let engine = engine(limits.stack_kb)?;
+        let connections = ConnectionBudget::new(1, &Arc::new(Semaphore::new(1)));
+        let granted = Granted::new("greedy", &PluginConfig::default(), &connections).expect("nothing is granted");
+        let mut store = Store::new(
+            &engine,
+            InstanceState::new("greedy".into(), Arc::new(limits), Arc::new(granted), Arc::default()),
+        );
+        store.limiter(|state| state);
+        store.set_epoch_deadline(u64::MAX / 2);
+        let module = Module::new(&engine, GROWS_ITS_TABLE)?;
+        let instance = wasmtime::Instance::new_async(&mut store, &module, &[]).await?;
+        instance.get_typed_func::<(), i32>(&mut store, "grow")?.call_async(&mut store, ()).await
+    }
+
+    #[tokio::test]
+    async fn a_table_grows_up_to_its_limit() {
+        let grown = grow_table(Limits { table_elements: 1_000_001, ..Limits::default() }).await;
+        assert_eq!(grown.expect("it may"), 1, "the size before");
+        let refused = grow_table(Limits { table_elements: 1_000_000, ..Limits::default() }).await;
+        let reason = refused.expect_err("it may not").root_cause().to_string();
+        assert!(reason.contains("1000001") && reason.contains("plugins.greedy.limits.table_elements"), "{reason}");
+    }
+}

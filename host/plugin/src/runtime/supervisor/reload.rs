@@ -1,0 +1,110 @@
+//! A changed file takes over while the host runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinHandle;
+
+use super::Supervisor;
+use crate::policy::PluginConfig;
+use crate::runtime::PluginRuntime;
+use reflow_tracing_storage::StorageError;
+
+/// How often the file is looked at. Looking works on every file system, network ones and mounted volumes included.
+const POLL: Duration = Duration::from_millis(250);
+/// How long to wait with a version whose database, say, could not be reached.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Follows a file until it is dropped.
+pub(in crate) struct Watch(JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Watch {
+    /// Lets what is in `file` take over whenever it has changed.
+    pub(in crate) fn start(
+        supervisor: &Arc<Supervisor>,
+        runtime: PluginRuntime,
+        file: PathBuf,
+        config: PluginConfig,
+    ) -> Self {
+        let supervisor = Arc::downgrade(supervisor);
+        Self(tokio::spawn(async move { follow(&supervisor, &runtime, &file, &config).await }))
+    }
+}
+
+/// What tells one content of a file from another without reading it.
+type Stamp = Option<(SystemTime, u64)>;
+
+async fn stamp(file: &Path) -> Stamp {
+    let file = file.to_owned();
+    let looked = tokio::task::spawn_blocking(move || {
+        let metadata = std::fs::metadata(file).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    });
+    looked.await.ok().flatten()
+}
+
+async fn follow(supervisor: &Weak<Supervisor>, runtime: &PluginRuntime, file: &Path, config: &PluginConfig) {
+    // Nothing was seen yet: the file may have changed since it was loaded.
+    let mut seen: Option<Stamp> = None;
+    let mut before = stamp(file).await;
+    loop {
+        tokio::time::sleep(POLL).await;
+        let now = stamp(file).await;
+        // Written to just now: wait until all of it is there.
+        let settled = now == before;
+        before = now;
+        if !settled || seen == Some(now) {
+            continue;
+        }
+        seen = Some(now);
+        let Some(plugin) = supervisor.upgrade() else {
+            return;
+        };
+        if now.is_none() {
+            tracing::warn!(plugin = plugin.plugin(), "{} is gone; the version at work stays", file.display());
+            continue;
+        }
+        match take_over(&plugin, runtime, file, config).await {
+            Ok(()) => {}
+            Err(error) => {
+                let problem = format!("the changed file was refused and the version before stays: {error}");
+                tracing::warn!(plugin = plugin.plugin(), "{problem}");
+                plugin.figures.failed_reloads.fetch_add(1, Relaxed);
+                plugin.version.lock().unwrap_or_else(PoisonError::into_inner).failed_reload = Some(problem);
+                if error.is_retryable() {
+                    drop(plugin);
+                    tokio::time::sleep(AGAIN).await;
+                    seen = None;
+                }
+            }
+        }
+    }
+}
+
+async fn take_over(
+    plugin: &Supervisor,
+    runtime: &PluginRuntime,
+    file: &Path,
+    config: &PluginConfig,
+) -> Result<(), StorageError> {
+    let component = runtime.compile(plugin.plugin(), file, config).await?;
+    {
+        let mut version = plugin.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if version.sha256 == component.0.sha256 {
+            version.failed_reload = None;
+            return Ok(());
+        }
+    }
+    let sha256 = component.0.sha256.clone();
+    plugin.replace(component.0).await?;
+    tracing::info!(plugin = plugin.plugin(), sha256, "a new version took over");
+    Ok(())
+}

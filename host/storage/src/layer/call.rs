@@ -1,0 +1,68 @@
+/// What a call is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It stores.
+    Write,
+    /// It reads by id.
+    Read,
+    /// It answers a query.
+    Query,
+    /// It deletes.
+    Delete,
+    /// Anything else.
+    Maintenance,
+}
+
+/// Defines [`Call`] from the methods of the contract.
+macro_rules! calls {
+    ($($call:ident $method:ident $purpose:ident,)+) => {
+        /// A method of the contract.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Call {
+            $(
+                #[doc = concat!("[`", stringify!($method), "`](crate::StorageBackend::", stringify!($method), ").")]
+                $call,
+            )+
+        }
+
+        impl Call {
+            /// Every method.
+            pub const ALL: &[Self] = &[$(Self::$call),+];
+
+            /// The name of the method.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$call => stringify!($method),)+
+                }
+            }
+
+            /// What it is for.
+            pub fn purpose(self) -> Purpose {
+                match self {
+                    $(Self::$call => Purpose::$purpose,)+
+                }
+            }
+        }
+    };
+}
+
+calls! {
+    StoreTrace store_trace Write,
+    StoreTraces store_traces Write,
+    StoreEvent store_event Write,
+    StoreEvents store_events Write,
+    GetTrace get_trace Read,
+    GetEvents get_events Read,
+    GetHeaders get_headers Read,
+    StreamEvents stream_events Read,
+    StreamTraces stream_traces Query,
+    QueryTraces query_traces Query,
+    QueryPage query_page Query,
+    FlowVersions flow_versions Query,
+    Delete delete Delete,
+    Stats stats Maintenance,
+    GetMetrics get_metrics Maintenance,
+    HealthCheck health_check Maintenance,
+    Flush flush Maintenance,
+    Close close Maintenance,
+}

@@ -1,0 +1,112 @@
+//! The methods of the contract as values: what a [`Layer`](super::Layer) is handed.
+
+use futures::stream::BoxStream;
+use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
+
+use super::call::Call;
+use crate::{Deletion, PageRequest, StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
+
+/// A call of the contract that gives one answer.
+pub trait Operation: Clone + Send + Sync + 'static {
+    /// The answer.
+    type Output: Send + 'static;
+    /// The method.
+    const CALL: Call;
+    /// Whether running it again after a failure makes no difference: reads, and writes, which are idempotent. Not
+    /// deletions, which count, and not health checks, which report how things are.
+    const REPEATABLE: bool;
+
+    /// Calls the method of `backend`.
+    fn run<B>(self, backend: &B) -> impl Future<Output = Result<Self::Output, StorageError>> + Send
+    where
+        B: StorageBackend + ?Sized;
+
+    /// How many traces and events it stores.
+    fn stores(&self) -> (usize, usize) {
+        (0, 0)
+    }
+}
+
+/// A call of the contract that gives a stream.
+pub trait StreamOperation: Clone + Send + Sync + 'static {
+    /// An item of the stream.
+    type Item: Send + 'static;
+    /// The method.
+    const CALL: Call;
+
+    /// Calls the method of `backend`.
+    fn run<'a, B>(self, backend: &'a B) -> BoxStream<'a, Result<Self::Item, StorageError>>
+    where
+        B: StorageBackend + ?Sized;
+}
+
+/// Defines an [`Operation`] for each method.
+macro_rules! operations {
+    ($($name:ident($($field:tt: $type:ty),*) -> $output:ty = $method:ident, repeatable $repeatable:literal
+        $(, stores |$this:ident| $stores:expr)?;)+) => {$(
+        #[doc = concat!("[`", stringify!($method), "`](StorageBackend::", stringify!($method), ").")]
+        #[derive(Debug, Clone)]
+        pub struct $name($(pub $type),*);
+
+        impl Operation for $name {
+            type Output = $output;
+            const CALL: Call = Call::$name;
+            const REPEATABLE: bool = $repeatable;
+
+            async fn run<B: StorageBackend + ?Sized>(self, backend: &B) -> Result<$output, StorageError> {
+                backend.$method($(self.$field),*).await
+            }
+
+            $(fn stores(&self) -> (usize, usize) {
+                let $this = self;
+                $stores
+            })?
+        }
+    )+};
+}
+
+operations! {
+    StoreTrace(0: FlowTrace) -> () = store_trace, repeatable true, stores |this| (1, this.0.events.len());
+    StoreTraces(0: Vec<FlowTrace>) -> () = store_traces, repeatable true,
+        stores |this| (this.0.len(), this.0.iter().map(|trace| trace.events.len()).sum());
+    StoreEvent(0: TraceId, 1: TraceEvent) -> () = store_event, repeatable true, stores |_this| (0, 1);
+    StoreEvents(0: Vec<(TraceId, TraceEvent)>) -> () = store_events, repeatable true, stores |this| (0, this.0.len());
+    GetTrace(0: TraceId) -> Option<FlowTrace> = get_trace, repeatable true;
+    GetEvents(0: TraceId) -> Vec<TraceEvent> = get_events, repeatable true;
+    GetHeaders(0: Vec<TraceId>) -> Vec<Option<FlowTrace>> = get_headers, repeatable true;
+    QueryTraces(0: TraceQuery) -> Vec<FlowTrace> = query_traces, repeatable true;
+    QueryPage(0: PageRequest) -> TracePage = query_page, repeatable true;
+    FlowVersions(0: FlowId) -> Vec<FlowVersion> = flow_versions, repeatable true;
+    Delete(0: Deletion) -> u64 = delete, repeatable false;
+    Stats() -> StorageStats = stats, repeatable true;
+    GetMetrics() -> StorageMetrics = get_metrics, repeatable false;
+    HealthCheck() -> () = health_check, repeatable false;
+    Flush() -> () = flush, repeatable true;
+    Close() -> () = close, repeatable false;
+}
+
+/// [`stream_events`](StorageBackend::stream_events).
+#[derive(Debug, Clone)]
+pub struct StreamEvents(pub TraceId);
+
+impl StreamOperation for StreamEvents {
+    type Item = TraceEvent;
+    const CALL: Call = Call::StreamEvents;
+
+    fn run<'a, B: StorageBackend + ?Sized>(self, backend: &'a B) -> BoxStream<'a, Result<TraceEvent, StorageError>> {
+        backend.stream_events(self.0)
+    }
+}
+
+/// [`stream_traces`](StorageBackend::stream_traces).
+#[derive(Debug, Clone)]
+pub struct StreamTraces(pub TraceQuery);
+
+impl StreamOperation for StreamTraces {
+    type Item = TracePart;
+    const CALL: Call = Call::StreamTraces;
+
+    fn run<'a, B: StorageBackend + ?Sized>(self, backend: &'a B) -> BoxStream<'a, Result<TracePart, StorageError>> {
+        backend.stream_traces(self.0)
+    }
+}

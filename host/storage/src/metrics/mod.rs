@@ -1,0 +1,114 @@
+//! Measures every call of a backend: how often, how long, with which errors.
+//!
+//! The built-in backends are measured from the start: `MemoryStorage` and the others are this layer around a backend of
+//! their own. For one of your own:
+//!
+//! ```
+//! # async fn example(my_backend: impl reflow_tracing_storage::StorageBackend) -> Result<(), reflow_tracing_storage::StorageError> {
+//! use reflow_tracing_storage::StorageBackend;
+//! use reflow_tracing_storage::metrics::Metered;
+//!
+//! let storage = Metered::around(my_backend);
+//! storage.health_check().await?;
+//! println!("{} ms a write", storage.get_metrics().await?.avg_write_latency_ms);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It goes next to the backend, inside of every other layer: what it tells is what the backend did, each attempt of a
+//! retried call by itself. A call that its caller gives up on, at a time limit for example, is counted as `abandoned`.
+//!
+//! Each method has a histogram of its own (HDR, to two digits, made at its first call). A call costs two readings of the
+//! clock and an uncontended lock.
+
+mod durations;
+mod recorder;
+mod report;
+mod spool;
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use crate::layer::{Call, Layer, Operation, StreamOperation};
+use crate::{StorageBackend, StorageError, StorageExtras};
+pub use durations::{Durations, LatencyBucket, buckets, histogram};
+use recorder::Recorder;
+pub use report::{CallMetrics, StorageMetrics};
+pub use spool::SpoolMetrics;
+
+/// How long [`get_metrics`](StorageBackend::get_metrics) waits for the size of the store, which is the one figure that
+/// the backend is asked for.
+const SIZE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The layer. See the [module](self).
+pub struct Metered<B> {
+    inner: B,
+    recorder: Recorder,
+}
+
+impl<B> Metered<B> {
+    /// Measures `inner` from now on.
+    pub fn around(inner: B) -> Self {
+        Self { inner, recorder: Recorder::default() }
+    }
+
+    /// The backend that is measured.
+    pub fn inner(&self) -> &B {
+        &self.inner
+    }
+
+    /// Measures to the first item: how fast the others follow depends on who reads them.
+    fn measure_stream<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        stream: BoxStream<'a, Result<T, StorageError>>,
+    ) -> BoxStream<'a, Result<T, StorageError>> {
+        let recorder = &self.recorder;
+        // It may have ended with the first.
+        let mut items = stream.fuse();
+        let measured = async move {
+            let timed = recorder.begin(call);
+            let first = items.next().await;
+            timed.end(first.as_ref().and_then(|first| first.as_ref().err()));
+            let rest = items.inspect(move |item| {
+                if let Err(error) = item {
+                    recorder.failed(call, error);
+                }
+            });
+            stream::iter(first).chain(rest)
+        };
+        stream::once(measured).flatten().boxed()
+    }
+}
+
+impl<B: StorageBackend> Layer for Metered<B> {
+    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+        if O::CALL == Call::Close {
+            return operation.run(&self.inner).await;
+        }
+        let (traces, events) = operation.stores();
+        let timed = self.recorder.begin(O::CALL);
+        let result = operation.run(&self.inner).await;
+        timed.end(result.as_ref().err());
+        if result.is_ok() {
+            self.recorder.stored(traces, events);
+        }
+        result
+    }
+
+    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
+        self.measure_stream(O::CALL, operation.run(&self.inner))
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        self.inner.extras()
+    }
+
+    /// Reports latencies also while the backend can't tell its size.
+    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
+        let own = tokio::time::timeout(SIZE_PATIENCE, self.inner.get_metrics()).await;
+        Ok(self.recorder.report(own.ok().and_then(Result::ok).and_then(|own| own.storage_bytes)))
+    }
+}
