@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 
 use crate::workload::Batch;
 
-const GET_HEADER: &str = include_str!("../../host/src/storage/postgres/sql/get_header.sql");
-const GET_EVENTS: &str = include_str!("../../host/src/storage/postgres/sql/get_events.sql");
+const GET_HEADER: &str = include_str!("../../host/backends/postgres/src/sql/get_header.sql");
+const GET_EVENTS: &str = include_str!("../../host/backends/postgres/src/sql/get_events.sql");
 
 /// A connection to a schema of the backend's.
 pub struct BarePostgres {

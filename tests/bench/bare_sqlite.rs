@@ -12,8 +12,8 @@ use rusqlite::{Connection, params_from_iter};
 
 use crate::workload::Batch;
 
-const STORE_EVENT: &str = include_str!("../../host/src/storage/sqlite/sql/store_event.sql");
-const GET_EVENTS: &str = include_str!("../../host/src/storage/sqlite/sql/get_events.sql");
+const STORE_EVENT: &str = include_str!("../../host/backends/sqlite/src/sql/store_event.sql");
+const GET_EVENTS: &str = include_str!("../../host/backends/sqlite/src/sql/get_events.sql");
 
 /// A connection, set up as the backend sets up its own.
 pub struct BareSqlite {

@@ -240,7 +240,7 @@ impl Stored {
     async fn pages(&self, sizes: &Sizes) -> Result<Rounds> {
         let mut query = self.query.clone();
         for page in 1..sizes.deep_page {
-            let next = self.storage.query_page(query.clone()).await?.next_page_token;
+            let next = self.storage.query_page(query.clone().into()).await?.next_page_token;
             query.page_token = Some(next.with_context(|| format!("page {page} is the last"))?);
         }
         let mut rounds = Rounds::new(sizes.rounds);
@@ -255,7 +255,7 @@ impl Stored {
     async fn time_page(&self, query: &TraceQuery, sizes: &Sizes) -> Result<f64> {
         let start = Instant::now();
         for _ in 0..sizes.reads {
-            let page = self.storage.query_page(query.clone()).await?;
+            let page = self.storage.query_page(query.clone().into()).await?;
             let complete = |trace: &FlowTrace| trace.events.len() == EVENTS_A_TRACE;
             ensure!(page.traces.len() == PAGE && page.traces.iter().all(complete), "a page is not complete");
         }

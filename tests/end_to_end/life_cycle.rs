@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginConfig, PluginRuntime, PluginRuntimeConfig};
-use reflow_tracing::storage::{StorageBackend, StorageError};
+use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 use reflow_tracing::{FlowId, FlowTrace, FlowVersion, TraceQuery};
 use reflow_tracing_tests::{Backend, Host, Setting, plugin, test_plugin};
 

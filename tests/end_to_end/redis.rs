@@ -7,7 +7,7 @@ use futures::future::join_all;
 use redis::Connection;
 use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig, RedisGrant};
 use reflow_tracing::storage::conformance::{self, Subject};
-use reflow_tracing::storage::{StorageBackend, StorageError};
+use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 use reflow_tracing::{
     EventId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, SortOrder, TraceEvent, TraceEventKind, TraceEventType,
     TraceId, TraceQuery,
@@ -504,7 +504,7 @@ async fn pages_go_on_where_they_ended_among_thousands_of_one_start() {
             TraceQuery { min_duration: Some(Duration::ZERO), limit: Some(7), order, ..TraceQuery::default() };
         let mut found = Vec::new();
         loop {
-            let page = storage.query_page(query.clone()).await.expect("it answers");
+            let page = storage.query_page(query.clone().into()).await.expect("it answers");
             found.extend(page.traces.iter().map(|trace| trace.trace_id));
             let Some(token) = page.next_page_token else { break };
             query.page_token = Some(token);

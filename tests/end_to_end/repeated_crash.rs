@@ -172,7 +172,7 @@ async fn everything(storage: &impl StorageBackend) -> BTreeMap<String, FlowTrace
     let mut traces = BTreeMap::new();
     let mut query = TraceQuery { limit: Some(20), order: SortOrder::OldestFirst, ..TraceQuery::default() };
     loop {
-        let page = storage.query_page(query.clone()).await.expect("a sound store");
+        let page = storage.query_page(query.clone().into()).await.expect("a sound store");
         for trace in page.traces {
             let earlier = traces.insert(trace.flow_id.0.clone(), trace);
             assert!(earlier.is_none(), "two traces of one start: {earlier:?}");

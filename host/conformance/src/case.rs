@@ -18,7 +18,7 @@ pub type Outcome = Result<(), Failure>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ability {
-    /// [`StorageBackend::delete_trace`] and [`StorageBackend::delete_before`].
+    /// [`StorageBackend::delete`].
     Deletion,
 }
 

@@ -13,7 +13,7 @@ use super::case::ensure;
 use super::compare::{same, same_traces};
 use super::{Ability, Failure, Oracle, Outcome, Subject, Suite, generate};
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
-use reflow_tracing_storage::{StorageBackend, StorageError, TracePart};
+use reflow_tracing_storage::{PageRequest, StorageBackend, StorageBackendExt, StorageError, TracePart};
 
 /// A change of a store.
 #[derive(Debug, Clone)]
@@ -128,10 +128,11 @@ async fn check_query(backend: &dyn StorageBackend, oracle: &Oracle, query: &Trac
     same(format!("count_traces of {query:?}"), &counted, &(matching.len() as u64))?;
     let streamed = all_streamed(backend, query.clone()).await?;
     same_traces(format!("the stream of {query:?}"), &streamed, &matching)?;
+    let headers = backend.query_page(PageRequest { total: true, ..PageRequest::headers(query.clone()) }).await?;
+    let expected = oracle.query(query).into_iter().map(|trace| FlowTrace { events: Vec::new(), ..trace });
+    same_traces(format!("the headers of {query:?}"), &headers.traces, &expected.collect::<Vec<_>>())?;
+    same(format!("the total of {query:?}"), &headers.total, &Some(matching.len() as u64))?;
     if query.limit != Some(0) {
-        let headers = backend.query_headers(query.clone()).await?.traces;
-        let expected = oracle.query(query).into_iter().map(|trace| FlowTrace { events: Vec::new(), ..trace });
-        same_traces(format!("the headers of {query:?}"), &headers, &expected.collect::<Vec<_>>())?;
         let paged = all_pages(backend, query.clone()).await?;
         let expected: Vec<_> = matching.into_iter().skip(query.offset.unwrap_or(0)).collect();
         same_traces(format!("the pages of {query:?}"), &paged, &expected)?;
@@ -146,7 +147,7 @@ pub(super) async fn all_pages(backend: &dyn StorageBackend, mut query: TraceQuer
     let limit = query.limit.unwrap_or(TraceQuery::DEFAULT_LIMIT);
     let mut traces = Vec::new();
     for _ in 0..MOST_PAGES {
-        let page = backend.query_page(query.clone()).await?;
+        let page = backend.query_page(query.clone().into()).await?;
         ensure!(page.traces.len() <= limit, "a page of {} traces; the limit was {limit}", page.traces.len());
         traces.extend(page.traces);
         match page.next_page_token {

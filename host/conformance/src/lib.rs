@@ -4,7 +4,8 @@
 //! opens a fresh, empty store:
 //!
 //! ```
-//! use reflow_tracing::storage::{MemoryStorage, conformance};
+//! use reflow_tracing_conformance as conformance;
+//! use reflow_tracing_memory::MemoryStorage;
 //!
 //! # #[tokio::main]
 //! # async fn main() {
@@ -20,6 +21,7 @@
 mod case;
 mod cases;
 mod compare;
+pub mod faults;
 pub mod generate;
 mod history;
 mod oracle;
@@ -35,7 +37,7 @@ pub use history::{History, Write, check_against_oracle, check_generated};
 pub use oracle::Oracle;
 pub use report::{Report, Verdict};
 
-use super::{StorageBackend, StorageError};
+use reflow_tracing_storage::{StorageBackend, StorageError};
 
 /// A fresh, empty store for one case, and whatever has to live as long.
 pub struct Subject {

@@ -1,17 +1,16 @@
-//! Layers: wrappers that add one concern to any backend, each an ordinary [`StorageBackend`](super::StorageBackend).
+//! Layers: wrappers that add one concern to any backend, each an ordinary
+//! [`StorageBackend`](reflow_tracing_storage::StorageBackend).
 //!
 //! | layer | around | what it adds |
 //! |---|---|---|
-//! | [`metrics`] | the backend itself | counts and measures what the backend does |
+//! | [`Metered`](reflow_tracing_storage::metrics::Metered) | the backend itself | counts and measures what the backend does |
 //! | [`timeout`] | metrics | a call that hangs ends |
-//! | [`retry`] | timeout | what may pass is tried again |
+//! | [`retry`] | timeout | a call that failed with a transient error is tried again |
 //! | `spool` (feature of that name) | timeout, in place of retry | writes are kept while the backend is away |
+//! | [`lazy`] | what opens the backend | the backend may be away at the start |
 
-#[cfg(all(feature = "server", feature = "spool"))]
-pub(crate) mod late;
-pub mod metrics;
+pub mod lazy;
 pub mod retry;
-mod shared;
 #[cfg(feature = "spool")]
 pub mod spool;
 pub mod timeout;

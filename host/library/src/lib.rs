@@ -18,40 +18,43 @@
 //! # }
 //! ```
 //!
-//! Rooms, each using only those before it: [`model`](crate#reexports) (pure data), [`storage`] (the contract and the
-//! built-in backends), `plugin` (backends that are WebAssembly components), `migration` (from store to store), `upkeep` (health and retention), `config`, `ingest` (sessions of senders),
-//! `server` and `cli`.
+//! This package is a facade: each part is a package of its own, and a program compiles those whose features it names.
 //!
-//! Features: `sqlite`, `postgres`, `clickhouse`, `plugins`, `server` (all on by default), `conformance` (the suite that every backend passes),
-//! `redis` (errors of the crate `redis` are [`StorageError`](storage::StorageError)s).
+//! | feature | what it adds |
+//! |---|---|
+//! | (none) | the data model, the storage contract, layers for retries and time limits, [`MemoryStorage`](storage::MemoryStorage) |
+//! | `migration` (default) | [`migration`]: copying between any two backends, export and import |
+//! | `maintenance` (default) | [`maintenance`]: health and retention |
+//! | `sqlite`, `postgres`, `clickhouse` | the backend of that name |
+//! | `spool` | a layer that keeps writes in a file while a backend is away |
+//! | `plugins` | [`plugin`]: backends that are WebAssembly components |
+//! | `conformance` | [`storage::conformance`]: the suite that every backend passes |
+//! | `redis` | errors of the crate `redis` become [`StorageError`](storage::StorageError)s |
 
-#[cfg(feature = "server")]
-pub mod cli;
-#[cfg(feature = "server")]
-pub mod config;
-#[cfg(feature = "server")]
-pub mod ingest;
-pub mod migration;
-mod model;
-#[cfg(feature = "plugins")]
-pub mod plugin;
-#[cfg(feature = "server")]
-pub mod server;
-pub mod storage;
-pub mod upkeep;
-
-pub use model::{
+pub use reflow_tracing_model::{
     CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, InvalidValue, MAX_NAME_BYTES,
     MessageSnapshot, PerformanceMetrics, SortOrder, StateDiff, StateDiffType, TraceEvent, TraceEventData,
     TraceEventKind, TraceEventType, TraceId, TraceMetadata, TracePage, TraceQuery,
 };
 
+pub mod storage;
+
+/// Health and retention, for any backend.
+#[cfg(feature = "maintenance")]
+pub use reflow_tracing_maintenance as maintenance;
+/// Copies between any two backends, exports and imports.
+#[cfg(feature = "migration")]
+pub use reflow_tracing_migration as migration;
+/// Backends that are WebAssembly components.
+#[cfg(feature = "plugins")]
+pub use reflow_tracing_plugin_host as plugin;
+
 /// The examples of the README, compiled.
 #[cfg(all(doctest, feature = "sqlite"))]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../../README.md")]
 struct Readme;
 
 /// Those of the page on migration.
-#[cfg(all(doctest, feature = "sqlite", feature = "postgres"))]
-#[doc = include_str!("../../docs/migration.md")]
+#[cfg(all(doctest, feature = "sqlite", feature = "postgres", feature = "migration"))]
+#[doc = include_str!("../../../docs/migration.md")]
 struct MigrationPage;

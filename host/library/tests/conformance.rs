@@ -3,8 +3,9 @@
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use reflow_tracing::storage::conformance::{Ability, Oracle, Subject, Suite};
-use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageError, conformance};
+use reflow_tracing_conformance as conformance;
+use reflow_tracing_conformance::{Ability, Oracle, Subject, Suite};
+use reflow_tracing::storage::{MemoryStorage, Deletion, StorageBackend, paging, StorageError};
 use reflow_tracing::{FlowTrace, TraceEvent, TraceId, TraceQuery};
 
 async fn memory() -> Result<Subject, StorageError> {
@@ -112,8 +113,8 @@ impl StorageBackend for Flaky {
         self.storage.store_events(events).await
     }
 
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        self.storage.delete_trace(trace_id).await
+    async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
+        self.storage.delete(deletion).await
     }
 }
 
@@ -195,7 +196,7 @@ fn six_methods_answer_like_the_oracle() {
     Suite::new().without(Ability::Deletion).check_generated(128, six_methods).unwrap();
 }
 
-/// With `delete_trace` the provided `delete_before` works too.
+/// With `delete` by ids, the provided deletion by time works too.
 #[derive(Default)]
 struct SevenMethods(SixMethods);
 
@@ -225,8 +226,14 @@ impl StorageBackend for SevenMethods {
         self.0.health_check().await
     }
 
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.0.oracle().delete_trace(trace_id))
+    async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
+        match deletion {
+            Deletion::Traces(ids) => {
+                let mut oracle = self.0.oracle();
+                Ok(ids.into_iter().map(|trace_id| u64::from(oracle.delete_trace(trace_id))).sum())
+            }
+            Deletion::StartedBefore(time) => paging::delete_started_before(self, time).await,
+        }
     }
 }
 
@@ -245,8 +252,8 @@ async fn the_provided_pages_pass_a_crowd_of_traces_with_one_start() {
     let traces = (0..TraceQuery::MAX_LIMIT + 50).map(|_| FlowTrace::default()).collect();
     storage.store_traces(traces).await.unwrap();
     let query = TraceQuery { limit: Some(TraceQuery::MAX_LIMIT), ..Default::default() };
-    let first = storage.query_page(query.clone()).await.unwrap();
-    let second = storage.query_page(TraceQuery { page_token: first.next_page_token, ..query }).await.unwrap();
+    let first = storage.query_page(query.clone().into()).await.unwrap();
+    let second = storage.query_page((TraceQuery { page_token: first.next_page_token, ..query }).into()).await.unwrap();
     assert_eq!((first.traces.len(), second.traces.len()), (TraceQuery::MAX_LIMIT, 50));
     assert_eq!(second.next_page_token, None);
     assert!(first.traces.last().unwrap().trace_id < second.traces[0].trace_id);

@@ -2,7 +2,6 @@
 
 #[cfg(all(feature = "clickhouse", unix))]
 mod clickhouse;
-mod command_line;
 mod conformance;
 mod conformance_finds_faults;
 mod document;
@@ -13,7 +12,7 @@ mod migration;
 mod postgres;
 #[cfg(all(feature = "redis", unix))]
 #[allow(dead_code)] // Other tests use the rest.
-#[path = "../../tests/src/servers/redis.rs"]
+#[path = "../../../tests/src/servers/redis.rs"]
 mod redis_server;
 mod reflow_json;
 #[cfg(all(any(feature = "postgres", feature = "clickhouse"), unix))]

@@ -5,8 +5,8 @@
 //! # async fn main() {
 //! use std::sync::Arc;
 //!
-//! use reflow_tracing::storage::MemoryStorage;
-//! use reflow_tracing::upkeep::health::{HealthConfig, HealthMonitor};
+//! use reflow_tracing_maintenance::health::{HealthConfig, HealthMonitor};
+//! use reflow_tracing_memory::MemoryStorage;
 //!
 //! let monitor = HealthMonitor::start(Arc::new(MemoryStorage::new()), HealthConfig::default());
 //! assert!(monitor.check().await.is_ok());

@@ -3,20 +3,21 @@
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-
-use super::MigrationError;
-use super::part::{Part, Parts, Place};
-use super::tally::{Seen, Tally};
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
 
-/// What the events of a batch take up, about: a batch of large events holds fewer.
+use crate::MigrationError;
+use crate::counts::{Counter, Counts};
+use crate::journal::Checkpoint;
+use crate::store_stream::{StorePart, StoreStream, StreamPosition};
+
+/// About how many bytes the events of a batch take up: a batch of large events holds fewer.
 const BATCH_BYTES: usize = 8 << 20;
-/// Traces with few events or none: so many of them make a batch.
+/// The most whole traces in a batch, for traces with few events or none.
 const BATCH_TRACES: usize = 2_000;
 
 /// What is written at once.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// Traces that lie in this batch with all of their events.
     pub whole: Vec<FlowTrace>,
     /// Events of traces that don't, and of those without a header.
@@ -24,24 +25,24 @@ pub(super) struct Batch {
     /// The headers of traces whose events are all in this batch or in earlier ones. They are stored after those, so that
     /// whoever sees such a trace sees all of it.
     pub ends: Vec<FlowTrace>,
-    /// How far the source was read with this batch, whole traces alone, and what came until there.
-    pub done: Option<(Place, Seen)>,
-    /// What came until here.
-    pub seen: Seen,
+    /// How far the source was read, in whole traces, once this batch and those before it are stored.
+    pub checkpoint: Option<Checkpoint>,
+    /// What was read up to the end of this batch.
+    pub counts: Counts,
     /// What could not be read.
     pub unreadable: Vec<String>,
 }
 
 /// Cuts `parts` into batches of about `batch_events`. Traces that started before `horizon` are counted as expired.
-pub(super) fn batches<'a>(
-    parts: Parts<'a>,
+pub(crate) fn batches<'a>(
+    parts: StoreStream<'a>,
     batch_events: usize,
     horizon: Option<DateTime<Utc>>,
-    before: Seen,
+    before: Counts,
 ) -> BoxStream<'a, Result<Batch, MigrationError>> {
     let cutter = Cutter {
         batch_events: batch_events.max(1),
-        tally: Tally::new(before, horizon),
+        counter: Counter::new(before, horizon),
         current: None,
         batch: Batch::default(),
         events: 0,
@@ -68,7 +69,7 @@ struct Current {
     /// `None` for a trace without a header.
     header: Option<FlowTrace>,
     trace_id: TraceId,
-    place: Place,
+    position: StreamPosition,
     events: Vec<TraceEvent>,
     /// Whether some of its events went into an earlier batch.
     is_split: bool,
@@ -76,7 +77,7 @@ struct Current {
 
 struct Cutter {
     batch_events: usize,
-    tally: Tally,
+    counter: Counter,
     current: Option<Current>,
     batch: Batch,
     events: usize,
@@ -84,22 +85,22 @@ struct Cutter {
 }
 
 impl Cutter {
-    fn add(&mut self, part: Part) {
-        if let Part::Header(_) | Part::Headerless(_) = part {
+    fn add(&mut self, part: StorePart) {
+        if let StorePart::Header(_) | StorePart::Headerless(_) = part {
             self.end_trace();
         }
-        self.tally.add(&part);
+        self.counter.add(&part);
         match part {
-            Part::Header(header) => {
-                let (trace_id, place) = (header.trace_id, Place::of(&header));
+            StorePart::Header(header) => {
+                let (trace_id, position) = (header.trace_id, StreamPosition::of(&header));
                 let header = Some(header);
-                self.current = Some(Current { header, trace_id, place, events: Vec::new(), is_split: false });
+                self.current = Some(Current { header, trace_id, position, events: Vec::new(), is_split: false });
             }
-            Part::Headerless(trace_id) => {
-                let place = Place::Headerless { trace_id };
-                self.current = Some(Current { header: None, trace_id, place, events: Vec::new(), is_split: false });
+            StorePart::Headerless(trace_id) => {
+                let position = StreamPosition::Headerless { trace_id };
+                self.current = Some(Current { header: None, trace_id, position, events: Vec::new(), is_split: false });
             }
-            Part::Events(events) => {
+            StorePart::Events(events) => {
                 let Some(current) = &mut self.current else { return };
                 self.events += events.len();
                 self.bytes += events.iter().map(TraceEvent::approximate_bytes).sum::<usize>();
@@ -109,7 +110,7 @@ impl Cutter {
                     current.events.extend(events);
                 }
             }
-            Part::Unreadable(what) => self.batch.unreadable.push(what),
+            StorePart::Unreadable(what) => self.batch.unreadable.push(what),
         }
     }
 
@@ -117,9 +118,9 @@ impl Cutter {
         self.events >= self.batch_events || self.bytes >= BATCH_BYTES || self.batch.whole.len() >= BATCH_TRACES
     }
 
-    /// Nothing more comes of the current trace.
+    /// The current trace is complete.
     fn end_trace(&mut self) {
-        let Some(Current { header, trace_id, place, events, is_split }) = self.current.take() else { return };
+        let Some(Current { header, trace_id, position, events, is_split }) = self.current.take() else { return };
         match header {
             Some(header) if !is_split => self.batch.whole.push(FlowTrace { events, ..header }),
             header => {
@@ -127,10 +128,10 @@ impl Cutter {
                 self.batch.ends.extend(header);
             }
         }
-        self.batch.done = Some((place, self.tally.seen()));
+        self.batch.checkpoint = Some(Checkpoint { position, counts: self.counter.counts() });
     }
 
-    /// What there is of the batch, while more comes of the current trace.
+    /// The batch as it is, while the current trace goes on.
     fn cut(&mut self) -> Batch {
         if let Some(current) = &mut self.current
             && !current.events.is_empty()
@@ -141,7 +142,7 @@ impl Cutter {
             self.batch.events.extend(events.into_iter().map(|event| (trace_id, event)));
         }
         (self.events, self.bytes) = (0, 0);
-        Batch { seen: self.tally.seen(), ..std::mem::take(&mut self.batch) }
+        Batch { counts: self.counter.counts(), ..std::mem::take(&mut self.batch) }
     }
 
     fn end(mut self) -> Batch {

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use reflow_tracing_storage::{StorageBackend, StorageBackendExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::MigrationError;
-use super::batch::Batch;
-use super::journal::{Journal, Keeper};
-use super::report::Progress;
-use super::tally::Seen;
-use reflow_tracing_storage::StorageBackend;
+use crate::MigrationError;
+use crate::batch::Batch;
+use crate::counts::Counts;
+use crate::journal::{Journal, JournalWriter};
+use crate::report::Progress;
 
 /// What is called while something is copied.
 pub type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
@@ -31,7 +31,7 @@ pub struct CopyOptions {
     /// source is a store: it may have changed since it was copied.
     pub verify: bool,
     /// Traces that started earlier are counted as expired: what deletes them is not the target itself, whose
-    /// [`retention_horizon`](StorageBackend::retention_horizon) counts as well, but for example the host that uses it.
+    /// [`retention_horizon`](StorageBackendExt::retention_horizon) counts as well, but for example the host that uses it.
     pub expires_before: Option<DateTime<Utc>>,
     /// Where progress is written down, so that an interrupted run can be resumed.
     pub journal: Option<Journal>,
@@ -55,17 +55,17 @@ impl Default for CopyOptions {
 }
 
 impl CopyOptions {
-    /// There is nothing left that could be resumed.
-    pub(super) fn finish(&self) -> Result<(), MigrationError> {
+    /// Removes the journal: nothing is left that could be resumed.
+    pub(crate) fn finish(&self) -> Result<(), MigrationError> {
         self.journal.as_ref().map_or(Ok(()), Journal::remove)
     }
 
     /// Traces that started earlier will be deleted.
-    pub(super) fn horizon<B: StorageBackend + ?Sized>(&self, target: &B) -> Option<DateTime<Utc>> {
+    pub(crate) fn horizon<B: StorageBackend + ?Sized>(&self, target: &B) -> Option<DateTime<Utc>> {
         self.expires_before.max(target.retention_horizon())
     }
 
-    pub(super) fn tell(&self, progress: Progress) {
+    pub(crate) fn notify(&self, progress: Progress) {
         if let Some(on_progress) = &self.on_progress {
             on_progress(&progress);
         }
@@ -86,18 +86,18 @@ impl fmt::Debug for CopyOptions {
     }
 }
 
-/// Stores the batches, whose first comes after `before`. What came, all in all.
-pub(super) async fn store<B: StorageBackend + ?Sized>(
+/// Stores the batches, whose first comes after `before`. Returns what was read in all, `before` included.
+pub(crate) async fn store<B: StorageBackend + ?Sized>(
     batches: BoxStream<'_, Result<Batch, MigrationError>>,
     target: &B,
     options: &CopyOptions,
-    before: Seen,
-) -> Result<Seen, MigrationError> {
-    let mut keeper = Keeper::new(options.journal.as_ref());
-    let stored = store_all(batches, target, options, before, &mut keeper).await;
+    before: Counts,
+) -> Result<Counts, MigrationError> {
+    let mut journal = JournalWriter::new(options.journal.as_ref());
+    let stored = store_all(batches, target, options, before, &mut journal).await;
     // Also at the end: comparing the target may be what is interrupted.
-    let noted = keeper.note(target).await;
-    let seen = stored?;
+    let noted = journal.note(target).await;
+    let counts = stored?;
     noted?;
     target.flush().await.or_else(|error| match error {
         // It is as safe as what anyone else has stored there.
@@ -107,16 +107,16 @@ pub(super) async fn store<B: StorageBackend + ?Sized>(
         }
         error => Err(MigrationError::Target(error)),
     })?;
-    Ok(seen)
+    Ok(counts)
 }
 
 async fn store_all<B: StorageBackend + ?Sized>(
     batches: BoxStream<'_, Result<Batch, MigrationError>>,
     target: &B,
     options: &CopyOptions,
-    before: Seen,
-    keeper: &mut Keeper<'_>,
-) -> Result<Seen, MigrationError> {
+    before: Counts,
+    journal: &mut JournalWriter<'_>,
+) -> Result<Counts, MigrationError> {
     let parallelism = options.parallelism.get().min(Semaphore::MAX_PERMITS);
     let batches = while_there_is_room(batches, parallelism);
     // Unbounded, so that no write that is under way waits for those that are done: it may hold what these need to go on.
@@ -133,22 +133,22 @@ async fn store_all<B: StorageBackend + ?Sized>(
         Ok(())
     };
     let complete = async {
-        let mut seen = before;
+        let mut counts = before;
         while let Some((batch, _room)) = receiver.recv().await {
             if !batch.ends.is_empty() {
                 target.store_traces(batch.ends).await.map_err(MigrationError::Target)?;
             }
             for what in batch.unreadable {
-                options.tell(Progress::Unreadable(what));
+                options.notify(Progress::Unreadable(what));
             }
-            seen = batch.seen;
-            options.tell(Progress::Copied(seen.content));
-            keeper.reached(batch.done, target).await?;
+            counts = batch.counts;
+            options.notify(Progress::Copied(counts.digest));
+            journal.reached(batch.checkpoint, target).await?;
         }
-        Ok(seen)
+        Ok(counts)
     };
-    let ((), seen) = futures::try_join!(write, complete)?;
-    Ok(seen)
+    let ((), counts) = futures::try_join!(write, complete)?;
+    Ok(counts)
 }
 
 /// Reads a batch once fewer than `most` of those before it have their room.

@@ -1,21 +1,20 @@
-//! How far a migration got, in a small file: what lets it go on after it was interrupted.
+//! The progress of a migration in a small file, from which an interrupted one goes on.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
+use reflow_tracing_storage::{StorageBackend, StorageError};
 use serde::{Deserialize, Serialize};
 
-use futures::TryStreamExt;
+use crate::MigrationError;
+use crate::counts::Counts;
+use crate::store_stream::StreamPosition;
 
-use super::MigrationError;
-use super::part::Place;
-use super::tally::Seen;
-use reflow_tracing_storage::{StorageBackend, StorageError};
-
-/// How often progress is written down. Each time the target is flushed first: what is noted as done must not be lost, be it
-/// the power that fails.
+/// How often progress is written down. Each time the target is flushed first: a power failure must not lose what is noted as
+/// done.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Where the progress of a migration is written down, while it runs. The file is removed when everything is done.
@@ -31,33 +30,44 @@ pub struct Journal {
 
 const VERSION: u32 = 1;
 
+/// What the file holds, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     version: u32,
     about: String,
-    done: Place,
-    seen: Seen,
+    #[serde(flatten)]
+    checkpoint: Checkpoint,
+}
+
+/// How far a copy got: everything up to `position` is stored, and was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    #[serde(rename = "done")]
+    pub position: StreamPosition,
+    #[serde(rename = "seen")]
+    pub counts: Counts,
 }
 
 impl Journal {
     /// Where an earlier run ended, if `target` still has what was copied last: it may be a new one of the same name.
-    pub(super) async fn read<B: StorageBackend + ?Sized>(
+    pub(crate) async fn read<B: StorageBackend + ?Sized>(
         &self,
         target: &B,
-    ) -> Result<Option<(Place, Seen)>, MigrationError> {
-        let Some((done, seen)) = self.entry()? else { return Ok(None) };
-        if has(target, done).await.map_err(MigrationError::Target)? {
-            return Ok(Some((done, seen)));
+    ) -> Result<Option<Checkpoint>, MigrationError> {
+        let Some(checkpoint) = self.checkpoint()? else { return Ok(None) };
+        if has(target, checkpoint.position).await.map_err(MigrationError::Target)? {
+            return Ok(Some(checkpoint));
         }
         tracing::warn!(
             "the target does not have trace {}, which the journal {} says was copied last: everything is copied again",
-            done.trace_id(),
+            checkpoint.position.trace_id(),
             self.path.display()
         );
         Ok(None)
     }
 
-    fn entry(&self) -> Result<Option<(Place, Seen)>, MigrationError> {
+    /// What the file holds; `None` when it is not there, or not to be resumed from.
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, MigrationError> {
         if !self.resume {
             return Ok(None);
         }
@@ -67,27 +77,27 @@ impl Journal {
             Err(error) => return Err(self.problem(error)),
         };
         let entry: Entry = serde_json::from_str(&text).map_err(|error| {
-            self.problem(format!("it is no journal of a migration ({error}); remove it, or begin without resuming"))
+            self.problem(format!("it is not a journal of a migration ({error}); remove it, or begin without resuming"))
         })?;
         if entry.version != VERSION {
             return Err(self.problem("it was written by another version of this program; begin without resuming"));
         }
         if entry.about != self.about {
             let other =
-                format!("it is about another one: {}; begin without resuming, or name another file", entry.about);
+                format!("it is about another migration: {}; begin without resuming, or name another file", entry.about);
             return Err(self.problem(other));
         }
-        Ok(Some((entry.done, entry.seen)))
+        Ok(Some(entry.checkpoint))
     }
 
-    fn write(&self, (done, seen): (Place, Seen)) -> Result<(), MigrationError> {
-        let entry = Entry { version: VERSION, about: self.about.clone(), done, seen };
+    fn write(&self, checkpoint: Checkpoint) -> Result<(), MigrationError> {
+        let entry = Entry { version: VERSION, about: self.about.clone(), checkpoint };
         let text = serde_json::to_string(&entry).map_err(|error| self.problem(error))?;
         replace(&self.path, text.as_bytes()).map_err(|error| self.problem(error))
     }
 
     /// There is nothing left to do.
-    pub(super) fn remove(&self) -> Result<(), MigrationError> {
+    pub(crate) fn remove(&self) -> Result<(), MigrationError> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.problem(error)),
             _ => Ok(()),
@@ -100,10 +110,12 @@ impl Journal {
 }
 
 /// Whether a store has anything of this trace.
-async fn has<B: StorageBackend + ?Sized>(store: &B, place: Place) -> Result<bool, StorageError> {
-    match place {
-        Place::Trace { trace_id, .. } => Ok(store.get_headers(vec![trace_id]).await?.iter().any(Option::is_some)),
-        Place::Headerless { trace_id } => Ok(store.stream_events(trace_id).try_next().await?.is_some()),
+async fn has<B: StorageBackend + ?Sized>(store: &B, position: StreamPosition) -> Result<bool, StorageError> {
+    match position {
+        StreamPosition::Trace { trace_id, .. } => {
+            Ok(store.get_headers(vec![trace_id]).await?.iter().any(Option::is_some))
+        }
+        StreamPosition::Headerless { trace_id } => Ok(store.stream_events(trace_id).try_next().await?.is_some()),
     }
 }
 
@@ -117,25 +129,26 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(new, path)
 }
 
-/// Writes a journal every now and then.
-pub(super) struct Keeper<'a> {
+/// Writes a journal while a copy goes on, if there is one.
+pub(crate) struct JournalWriter<'a> {
     journal: Option<&'a Journal>,
     last: Instant,
-    done: Option<(Place, Seen)>,
+    /// What was reached and is not in the journal yet.
+    reached: Option<Checkpoint>,
 }
 
-impl<'a> Keeper<'a> {
-    pub(super) fn new(journal: Option<&'a Journal>) -> Self {
-        Self { journal, last: Instant::now(), done: None }
+impl<'a> JournalWriter<'a> {
+    pub(crate) fn new(journal: Option<&'a Journal>) -> Self {
+        Self { journal, last: Instant::now(), reached: None }
     }
 
     /// Everything to here is stored in `target`.
-    pub(super) async fn reached<B: StorageBackend + ?Sized>(
+    pub(crate) async fn reached<B: StorageBackend + ?Sized>(
         &mut self,
-        done: Option<(Place, Seen)>,
+        checkpoint: Option<Checkpoint>,
         target: &B,
     ) -> Result<(), MigrationError> {
-        self.done = done.or(self.done);
+        self.reached = checkpoint.or(self.reached);
         if self.last.elapsed() < EVERY {
             return Ok(());
         }
@@ -144,15 +157,37 @@ impl<'a> Keeper<'a> {
     }
 
     /// Writes down what was reached.
-    pub(super) async fn note<B: StorageBackend + ?Sized>(&mut self, target: &B) -> Result<(), MigrationError> {
-        let (Some(journal), Some(done)) = (self.journal, self.done) else { return Ok(()) };
+    pub(crate) async fn note<B: StorageBackend + ?Sized>(&mut self, target: &B) -> Result<(), MigrationError> {
+        let (Some(journal), Some(checkpoint)) = (self.journal, self.reached) else { return Ok(()) };
         match target.flush().await {
-            Ok(()) => journal.write(done)?,
+            Ok(()) => journal.write(checkpoint)?,
             // It is noted next time.
             Err(error) if error.is_retryable() => tracing::debug!("not noted in the journal: {error}"),
             Err(error) => return Err(MigrationError::Target(error)),
         }
-        self.done = None;
+        self.reached = None;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_has_the_names_that_earlier_versions_wrote() {
+        let json = concat!(
+            r#"{"version":1,"about":"a to b","#,
+            r#""done":{"Trace":{"start_time":5,"trace_id":"0b6cbe27-6d5f-4f51-b1c4-6bcbc5ae40f2"}},"#,
+            r#""seen":{"content":{"traces":3,"headerless":0,"events":4,"bytes":99,"#,
+            r#""checksum":"000000000000000000000000000000ff"},"unfinished":1,"expired":2,"unreadable":0}}"#,
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal { path: folder.path().join("journal"), about: "a to b".into(), resume: true };
+        fs::write(&journal.path, json).unwrap();
+        let checkpoint = journal.checkpoint().unwrap().unwrap();
+        assert_eq!((checkpoint.counts.digest.traces, checkpoint.counts.expired), (3, 2));
+        journal.write(checkpoint).unwrap();
+        assert_eq!(fs::read_to_string(&journal.path).unwrap(), json);
     }
 }

@@ -1,7 +1,7 @@
 //! How the model's values are written in binary formats, where that is not how they are in text formats.
 
 /// Bytes: numbers in text formats, the bytes as they are in binary ones.
-pub mod bytes {
+pub(crate) mod bytes {
     use std::fmt;
 
     use serde::de::{Error, Visitor};
@@ -39,7 +39,7 @@ pub mod bytes {
 }
 
 /// The same for bytes that may be absent.
-pub mod optional_bytes {
+pub(crate) mod optional_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize)]
@@ -58,7 +58,7 @@ pub mod optional_bytes {
 }
 
 /// Free-form attributes: a map in text formats, JSON text in binary ones, which can't hold values of unknown type.
-pub mod attributes {
+pub(crate) mod attributes {
     use std::collections::BTreeMap;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};

@@ -4,7 +4,7 @@
 //! externally tagged, newtypes are bare, `None` is `null`, times are RFC 3339 with as many fraction digits as they need
 //! (0, 3, 6 or 9). What differs: sizes are `u64` on every platform, maps are ordered, and [`TraceQuery`] has more fields.
 
-pub mod encoding;
+mod encoding;
 mod event;
 mod id;
 mod query;

@@ -81,8 +81,11 @@ pub struct TracePage {
 /// How much of the matching traces is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
+    /// The most traces.
     pub limit: usize,
+    /// Traces that are left out at the start.
     pub offset: usize,
+    /// The place where the page before this one ended.
     pub after: Option<Position>,
 }
 
@@ -91,10 +94,12 @@ pub struct Window {
 pub struct Position {
     /// Nanoseconds since the epoch.
     pub start_time: i64,
+    /// Tells apart traces that start at the same time.
     pub trace_id: TraceId,
 }
 
 impl Position {
+    /// The place of a trace.
     pub fn of(trace: &FlowTrace) -> Self {
         Self { start_time: time::nanos(trace.start_time), trace_id: trace.trace_id }
     }
@@ -105,6 +110,7 @@ impl Position {
         (if order == SortOrder::NewestFirst { -start } else { start }, self.trace_id)
     }
 
+    /// The place as a page token.
     pub fn token(self) -> String {
         format!("{}.{}", self.start_time, self.trace_id.0.simple())
     }
@@ -131,6 +137,7 @@ impl TraceQuery {
         self.checked_limit().map(|_| ())
     }
 
+    /// The limit or its default; the error says which limits there are.
     pub fn checked_limit(&self) -> Result<usize, String> {
         match self.limit {
             Some(limit) if limit > Self::MAX_LIMIT => {

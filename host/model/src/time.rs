@@ -10,7 +10,7 @@ pub fn nanos(time: DateTime<Utc>) -> i64 {
 }
 
 /// A time as RFC 3339 in text formats, as (seconds, nanoseconds) in binary ones.
-pub mod exact {
+pub(crate) mod exact {
     use chrono::{DateTime, Utc};
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -33,7 +33,7 @@ pub mod exact {
 }
 
 /// The same for a time that may be absent.
-pub mod exact_option {
+pub(crate) mod exact_option {
     use chrono::{DateTime, Utc};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -30,6 +30,7 @@ impl FlowTrace {
         self.events.iter().try_for_each(TraceEvent::validate)
     }
 
+    /// Checks all but the events.
     pub fn validate_header(&self) -> Result<(), InvalidValue> {
         check_name("flow_id", self.flow_id.as_str())?;
         check_time("start_time", self.start_time)?;

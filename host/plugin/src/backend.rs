@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use reflow_tracing_model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
+use reflow_tracing_storage::{Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageStats};
 use wasmtime::component::Resource;
 
 use super::batch::EventBatch;
 use super::bindings::PluginPre;
-use super::bindings::reflow::storage::types::{self, PageRequest};
+use super::bindings::reflow::storage::types;
 use super::capabilities::metrics::{Figure, PluginMetrics};
 use super::capabilities::{ConnectionBudget, Granted};
 use super::function::Function;
@@ -21,8 +23,6 @@ use super::runtime::pool::{Called, Pool};
 use super::runtime::supervisor::{Figures, PluginReport, Supervisor, Watch};
 use super::runtime::{PluginComponent, PluginRuntime};
 use super::{body, convert};
-use reflow_tracing_model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
-use reflow_tracing_storage::{StorageBackend, StorageError, StorageStats};
 
 /// Traces that one call looks through or answers with: their headers, which are small.
 const HEADERS_A_CALL: u32 = 1_000;
@@ -152,7 +152,7 @@ impl PluginBackend {
     async fn header_page(
         &self,
         query: &types::TraceQuery,
-        page: PageRequest,
+        page: types::PageRequest,
     ) -> Result<(Vec<FlowTrace>, Option<Vec<u8>>), StorageError> {
         let limit = page.limit;
         let answer = self
@@ -171,7 +171,7 @@ impl PluginBackend {
         Ok((headers, answer.next))
     }
 
-    /// Calls `each` with every header that matches.
+    /// Calls `each` with every header that matches, until it returns false.
     async fn each_header(
         &self,
         query: &types::TraceQuery,
@@ -179,7 +179,7 @@ impl PluginBackend {
     ) -> Result<(), StorageError> {
         let mut token = None;
         loop {
-            let page = PageRequest { limit: HEADERS_A_CALL, offset: 0, token };
+            let page = types::PageRequest { limit: HEADERS_A_CALL, offset: 0, token };
             let (headers, next) = self.header_page(query, page).await?;
             for header in headers {
                 if !each(header) {
@@ -197,8 +197,8 @@ impl PluginBackend {
     async fn event_page(
         &self,
         trace_id: TraceId,
-        mut page: PageRequest,
-    ) -> Result<(Vec<TraceEvent>, Option<PageRequest>), StorageError> {
+        mut page: types::PageRequest,
+    ) -> Result<(Vec<TraceEvent>, Option<types::PageRequest>), StorageError> {
         let id = convert::uuid(trace_id.0);
         let (batch, next) = loop {
             let answer = self
@@ -224,7 +224,7 @@ impl PluginBackend {
             Some(_) if events.is_empty() => {
                 Err(self.broke_contract("get-events", "it promised more events and gave none".into()))
             }
-            next => Ok((events, next.map(|token| PageRequest { token: Some(token), ..page }))),
+            next => Ok((events, next.map(|token| types::PageRequest { token: Some(token), ..page }))),
         }
     }
 
@@ -237,7 +237,31 @@ impl PluginBackend {
         StorageError::Plugin { plugin: self.supervisor.plugin().into(), call, reason, retryable: false }
     }
 
-    async fn delete(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
+    async fn count(&self, query: &types::TraceQuery) -> Result<u64, StorageError> {
+        let mut count = 0;
+        self.each_header(query, |_| {
+            count += 1;
+            true
+        })
+        .await?;
+        Ok(count)
+    }
+
+    async fn started_before(&self, time: DateTime<Utc>) -> Result<Vec<types::Uuid>, StorageError> {
+        let oldest = convert::query(&TraceQuery { order: SortOrder::OldestFirst, ..TraceQuery::default() });
+        let mut old = Vec::new();
+        self.each_header(&oldest, |header| {
+            let before = time::nanos(header.start_time) < time::nanos(time);
+            if before {
+                old.push(convert::uuid(header.trace_id.0));
+            }
+            before
+        })
+        .await?;
+        Ok(old)
+    }
+
+    async fn delete_by_ids(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
         let mut deleted = 0;
         for ids in ids.chunks(HEADERS_A_CALL as usize) {
             deleted += self
@@ -267,7 +291,7 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        Ok(self.query_page(query).await?.traces)
+        Ok(self.query_page(query.into()).await?.traces)
     }
 
     async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
@@ -276,7 +300,7 @@ impl StorageBackend for PluginBackend {
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
         let mut events = Vec::new();
-        let mut page = Some(PageRequest { limit: EVENTS_A_CALL, offset: 0, token: None });
+        let mut page = Some(types::PageRequest { limit: EVENTS_A_CALL, offset: 0, token: None });
         while let Some(asked) = page {
             let (part, next) = self.event_page(trace_id, asked).await?;
             events.extend(part);
@@ -286,7 +310,7 @@ impl StorageBackend for PluginBackend {
     }
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-        let first = PageRequest { limit: EVENTS_A_STREAMED_CALL, offset: 0, token: None };
+        let first = types::PageRequest { limit: EVENTS_A_STREAMED_CALL, offset: 0, token: None };
         stream::try_unfold(Some(first), move |page| async move {
             let Some(asked) = page else { return Ok::<_, StorageError>(None) };
             let (part, next) = self.event_page(trace_id, asked).await?;
@@ -319,40 +343,34 @@ impl StorageBackend for PluginBackend {
         self.store_batch(events).await
     }
 
-    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        let mut page = self.query_headers(query).await?;
-        for trace in &mut page.traces {
-            trace.events = self.get_events(trace.trace_id).await?;
-        }
-        Ok(page)
-    }
-
-    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+    async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
+        let PageRequest { query, detail, total } = request;
         query.validate().map_err(StorageError::InvalidArgument)?;
         let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
         let token = query.page_token.as_deref().map(decode_token).transpose()?;
-        if limit == 0 {
-            return Ok(TracePage::default());
+        let offset = query.offset.unwrap_or(0) as u64;
+        let query = convert::query(&query);
+        let mut page = TracePage::default();
+        if limit > 0 {
+            let asked = types::PageRequest {
+                limit: u32::try_from(limit).unwrap_or(u32::MAX),
+                // The first page left them out: the pages after it go on from where it ended.
+                offset: if token.is_some() { 0 } else { offset },
+                token,
+            };
+            let (traces, next) = self.header_page(&query, asked).await?;
+            page.traces = traces;
+            page.next_page_token = next.map(encode_token);
         }
-        let page = PageRequest {
-            limit: u32::try_from(limit).unwrap_or(u32::MAX),
-            // The first page left them out: the pages after it go on from where it ended.
-            offset: if token.is_some() { 0 } else { query.offset.unwrap_or(0) as u64 },
-            token,
-        };
-        let (traces, next) = self.header_page(&convert::query(&query), page).await?;
-        Ok(TracePage { traces, next_page_token: next.map(encode_token) })
-    }
-
-    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let mut count = 0;
-        self.each_header(&convert::query(&query), |_| {
-            count += 1;
-            true
-        })
-        .await?;
-        Ok(count)
+        if detail == Detail::Traces {
+            for trace in &mut page.traces {
+                trace.events = self.get_events(trace.trace_id).await?;
+            }
+        }
+        if total {
+            page.total = Some(self.count(&query).await?);
+        }
+        Ok(page)
     }
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
@@ -372,26 +390,12 @@ impl StorageBackend for PluginBackend {
         bodies.iter().map(|body| body.as_ref().map(|body| self.header(body)).transpose()).collect()
     }
 
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.delete(vec![convert::uuid(trace_id.0)]).await? > 0)
-    }
-
-    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
-        self.delete(trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect()).await
-    }
-
-    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        let oldest = convert::query(&TraceQuery { order: SortOrder::OldestFirst, ..TraceQuery::default() });
-        let mut old = Vec::new();
-        self.each_header(&oldest, |header| {
-            let before = time::nanos(header.start_time) < time::nanos(time);
-            if before {
-                old.push(convert::uuid(header.trace_id.0));
-            }
-            before
-        })
-        .await?;
-        self.delete(old).await
+    async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
+        let ids = match deletion {
+            Deletion::Traces(trace_ids) => trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect(),
+            Deletion::StartedBefore(time) => self.started_before(time).await?,
+        };
+        self.delete_by_ids(ids).await
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {

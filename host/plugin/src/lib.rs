@@ -7,9 +7,10 @@ mod backend;
 mod capabilities;
 mod component;
 mod contract;
-pub(crate) mod inspect;
+mod inspect;
 mod policy;
 mod runtime;
+pub mod wit;
 
 use contract::{batch, bindings, body, convert, function};
 use runtime::{engine, instance};

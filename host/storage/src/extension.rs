@@ -15,6 +15,8 @@ pub trait StorageBackendExt: StorageBackend {
 
     /// How many traces match, whatever the query's window.
     async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
+        // What is asked below has another limit.
+        query.validate().map_err(StorageError::InvalidArgument)?;
         let page = self.query_page(PageRequest::count(query)).await?;
         page.total.ok_or_else(|| StorageError::Unsupported("this backend can't count the traces that match".into()))
     }

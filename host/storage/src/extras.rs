@@ -4,7 +4,8 @@ use reflow_tracing_model::TraceId;
 
 use super::StorageError;
 
-/// What only some stores can do. A backend hands it out with [`extras`](super::StorageBackend::extras), and overrides what it can do.
+/// What only some stores can do. A backend hands it out with [`extras`](super::StorageBackend::extras), and overrides what it
+/// can do. A [`Layer`](super::Layer) has it by itself.
 #[async_trait]
 pub trait StorageExtras: Send + Sync {
     /// What an operator should know although the store can do its work; empty when there is nothing. MUST NOT wait.

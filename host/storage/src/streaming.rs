@@ -15,10 +15,17 @@ pub struct Room {
     bytes: usize,
 }
 
+impl Default for Room {
+    /// The room of a piece.
+    fn default() -> Self {
+        Self { events: 2_000, bytes: 4 << 20 }
+    }
+}
+
 impl Room {
     /// The room of a piece.
     pub fn new() -> Self {
-        Self { events: 2_000, bytes: 4 << 20 }
+        Self::default()
     }
 
     /// Takes the room of an event.

@@ -1,6 +1,6 @@
 //! A trap in each of the functions that a plugin exports.
 
-use reflow_tracing::storage::{StorageBackend, StorageError};
+use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 use reflow_tracing::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceQuery};
 
 use super::{Hostile, Settings, limits};

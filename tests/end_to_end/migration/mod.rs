@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use reflow_tracing::storage::conformance::generate;
-use reflow_tracing::storage::{SqliteStorage, StorageBackend};
+use reflow_tracing::storage::{SqliteStorage, StorageBackend, StorageBackendExt};
 use reflow_tracing::{FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery};
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ async fn everything(store: &dyn StorageBackend) -> (Vec<FlowTrace>, Vec<(TraceId
     let mut query = TraceQuery { limit: Some(500), order: SortOrder::OldestFirst, ..TraceQuery::default() };
     let mut traces = Vec::new();
     loop {
-        let page = store.query_page(query.clone()).await.expect("a page");
+        let page = store.query_page(query.clone().into()).await.expect("a page");
         traces.extend(page.traces);
         match page.next_page_token {
             Some(token) => query.page_token = Some(token),

@@ -7,7 +7,7 @@ use reflow_tracing::migration::{CopyOptions, StorageMigrator};
 use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig, RedisGrant};
 use reflow_tracing::storage::{
     ClickHouseConfig, ClickHouseStorage, MemoryConfig, MemoryStorage, PostgresConfig, PostgresStorage, SqliteStorage,
-    StorageBackend,
+    StorageBackend, StorageBackendExt,
 };
 use reflow_tracing::{TraceEvent, TraceId};
 use reflow_tracing_tests::plugin;

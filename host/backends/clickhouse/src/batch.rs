@@ -13,6 +13,8 @@ use clickhouse::Row;
 use clickhouse::error::Error;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use reflow_tracing_model::{EventId, EventKey, FlowTrace, TraceEvent, TraceId, time};
+use reflow_tracing_storage::StorageError;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -23,8 +25,6 @@ use super::literal;
 use super::lookup::Span;
 use super::repeats::Repeats;
 use super::writer::Job;
-use reflow_tracing_model::{EventId, EventKey, FlowTrace, TraceEvent, TraceId, time};
-use reflow_tracing_storage::StorageError;
 
 /// A batch takes no more events once it has so many bytes, more or less.
 pub(super) const MOST_BYTES: usize = 32 << 20;
@@ -210,7 +210,7 @@ impl Store {
         outcome
     }
 
-    /// Sends a statement until the server has stored it, or there is no more hope.
+    /// Sends a statement until the server has stored it, the error is not transient, or all attempts have failed.
     async fn persist(&self, rows: &Rows<'_>) -> Result<(), StorageError> {
         let token = Uuid::new_v4().to_string();
         let mut waits = WAITS.into_iter();

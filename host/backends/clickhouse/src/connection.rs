@@ -7,11 +7,11 @@ use std::time::Duration;
 use clickhouse::error::Error;
 use clickhouse::query::{Query, RowCursor};
 use clickhouse::{Client, Compression, RowOwned, RowRead};
+use reflow_tracing_storage::StorageError;
 
 use super::ClickHouseConfig;
 use super::config::CompressionMethod;
 use super::schema::Tables;
-use reflow_tracing_storage::StorageError;
 
 /// What an answer may take beyond the time that the server allows itself.
 const GRACE: Duration = Duration::from_secs(15);
@@ -161,7 +161,7 @@ impl Server {
                 StorageError::Unavailable(format!("{target} did not answer in time; see `max_execution_time_ms`"))
             }
             Error::InvalidParams(problem) => {
-                StorageError::Configuration(format!("`url` is no URL of a ClickHouse server: {problem}"))
+                StorageError::Configuration(format!("`url` is not a URL of a ClickHouse server: {problem}"))
             }
             error @ (Error::NotEnoughData
             | Error::DataFormat(_)

@@ -1,13 +1,13 @@
 //! Deleting: the server masks the rows at once and removes them when it merges.
 
 use chrono::{DateTime, Utc};
+use reflow_tracing_model::{SortOrder, TraceId, TraceQuery, time};
+use reflow_tracing_storage::StorageError;
 
 use super::connection::Server;
 use super::literal;
 use super::search;
 use super::select::Select;
-use reflow_tracing_model::{SortOrder, TraceId, TraceQuery, time};
-use reflow_tracing_storage::StorageError;
 
 /// With more partitions than this, one statement goes through all of them.
 const FEW_PARTITIONS: usize = 16;

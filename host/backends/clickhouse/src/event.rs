@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use chrono::DateTime;
 use clickhouse::Row;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
 use reflow_tracing_model::{
     CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent,
-    TraceEventData, TraceEventKind, TraceEventType, TraceId, encoding, time,
+    TraceEventData, TraceEventKind, TraceEventType, TraceId, time,
 };
 use reflow_tracing_storage::StorageError;
+use serde::{Deserialize, Serialize};
+use serde_bytes::Bytes;
+use uuid::Uuid;
 
 /// A UUID as the server's format has it.
 pub(super) type Id = (u64, u64);
@@ -35,11 +35,11 @@ pub(super) struct EventRow<'a> {
     message_type: Option<&'a str>,
     message_size: u64,
     message_checksum: &'a str,
-    #[serde(serialize_with = "encoding::bytes::serialize")]
+    #[serde(with = "serde_bytes")]
     message_data: &'a [u8],
     state_kind: &'static str,
-    state_before: Option<Bytes<'a>>,
-    #[serde(serialize_with = "encoding::bytes::serialize")]
+    state_before: Option<&'a Bytes>,
+    #[serde(with = "serde_bytes")]
     state_after: &'a [u8],
     execution_time_ns: u64,
     memory_usage_bytes: u64,
@@ -54,10 +54,6 @@ pub(super) struct EventRow<'a> {
     span_text: &'a str,
     repeated: bool,
 }
-
-#[derive(Serialize)]
-#[serde(transparent)]
-struct Bytes<'a>(#[serde(serialize_with = "encoding::bytes::serialize")] &'a [u8]);
 
 impl<'a> EventRow<'a> {
     /// With `repeated`, the event is stored already, as far as is known.
@@ -85,7 +81,7 @@ impl<'a> EventRow<'a> {
             message_checksum: message.map_or("", |message| &message.checksum),
             message_data: message.map_or(&[], |message| &message.serialized_data),
             state_kind: state.map_or("", |state| state_kind(state.diff_type)),
-            state_before: state.and_then(|state| state.before.as_deref()).map(Bytes),
+            state_before: state.and_then(|state| state.before.as_deref()).map(Bytes::new),
             state_after: state.map_or(&[], |state| &state.after),
             execution_time_ns: metrics.execution_time_ns,
             memory_usage_bytes: metrics.memory_usage_bytes,
@@ -133,12 +129,12 @@ pub(super) struct StoredEvent {
     message_type: Option<String>,
     message_size: u64,
     message_checksum: String,
-    #[serde(deserialize_with = "encoding::bytes::deserialize")]
+    #[serde(with = "serde_bytes")]
     message_data: Vec<u8>,
     state_kind: String,
-    #[serde(deserialize_with = "encoding::optional_bytes::deserialize")]
+    #[serde(with = "serde_bytes")]
     state_before: Option<Vec<u8>>,
-    #[serde(deserialize_with = "encoding::bytes::deserialize")]
+    #[serde(with = "serde_bytes")]
     state_after: Vec<u8>,
     execution_time_ns: u64,
     memory_usage_bytes: u64,
@@ -177,7 +173,7 @@ impl StoredEvent {
             "Full" => Some(StateDiffType::Full),
             "Incremental" => Some(StateDiffType::Incremental),
             "MemoryOnly" => Some(StateDiffType::MemoryOnly),
-            other => return Err(corrupt(format!("{other:?} is no kind of state"))),
+            other => return Err(corrupt(format!("{other:?} is not a kind of state"))),
         };
         Ok(TraceEvent {
             event_id: EventId(id(self.event_id)),

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use clickhouse::Row;
+use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceId, time};
+use reflow_tracing_storage::StorageError;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::event::Id;
-use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceId, time};
-use reflow_tracing_storage::StorageError;
 
 /// The row of a header. The server adds when it was stored.
 #[derive(Row, Serialize)]
@@ -84,7 +84,7 @@ impl StoredHeader {
             "Completed" => ExecutionStatus::Completed,
             "Cancelled" => ExecutionStatus::Cancelled,
             "Failed" => ExecutionStatus::Failed { error: self.error },
-            other => return Err(corrupt(format!("{other:?} is no status"))),
+            other => return Err(corrupt(format!("{other:?} is not a status"))),
         };
         Ok(FlowTrace {
             trace_id,

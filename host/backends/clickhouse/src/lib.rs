@@ -1,8 +1,9 @@
-//! Traces in ClickHouse, for volume: on one server, or spread over a cluster.
+#![doc = include_str!("../README.md")]
 //!
-//! Writes are gathered into batches ([`writer`]), which are inserted so that a retry changes nothing ([`batch`]). Nothing is
-//! ever changed in place: reads pick the rows that count ([`event::in_order`], [`search`]), wherever merges stand. A lookup by
-//! trace id leads them to the few rows that they need ([`lookup`]). The layout is in `sql/1_tables.sql`.
+//! # Inside
+//! Writes are gathered into batches (`writer.rs`), which are inserted so that a retry changes nothing (`batch.rs`). Nothing is
+//! ever changed in place: reads pick the rows that count (`event.rs`, `search.rs`), wherever merges stand. A lookup by trace id
+//! leads them to the few rows that they need (`lookup.rs`). The layout is in `sql/1_tables.sql`.
 
 mod batch;
 mod config;
@@ -26,10 +27,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
-
-use reflow_tracing_storage::metrics::Metered;
-use reflow_tracing_storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
+use reflow_tracing_storage::layer::{Layer, Operation, StreamOperation};
+use reflow_tracing_storage::metrics::Metered;
+use reflow_tracing_storage::{
+    Deletion, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
+};
+
 pub use config::{ClickHouseConfig, CompressionMethod};
 use connection::Server;
 use event::StoredEvent;
@@ -41,10 +45,10 @@ use writer::Writer;
 /// Keeps traces in a ClickHouse database.
 ///
 /// What was acknowledged, the server has stored: when it reaches the disk, `fsync_after_insert` and its like of the server say.
-pub type ClickHouseStorage = Metered<ClickHouseBackend>;
+pub struct ClickHouseStorage(Metered<ClickHouseBackend>);
 
 /// What [`ClickHouseStorage`] measures.
-pub struct ClickHouseBackend {
+struct ClickHouseBackend {
     server: Arc<Server>,
     writer: Writer,
     retention_days: u32,
@@ -67,7 +71,7 @@ impl ClickHouseStorage {
         let server = Arc::new(Server::new(&config));
         schema::prepare(&server, &config).await?;
         let writer = Writer::start(server.clone(), &config);
-        Ok(Self::around(ClickHouseBackend { server, writer, retention_days: config.retention_days }))
+        Ok(Self(Metered::around(ClickHouseBackend { server, writer, retention_days: config.retention_days })))
     }
 
     /// How many events there were in each minute, ascending; minutes without any are left out.
@@ -76,13 +80,31 @@ impl ClickHouseStorage {
     /// after it happened. Only when two processes that run at the same time store the same event, both are counted. Deleting
     /// traces takes nothing away: this tells what happened.
     pub async fn events_per_minute(&self, query: &EventMetricsQuery) -> Result<Vec<EventsPerMinute>, StorageError> {
-        metrics::per_minute(&self.inner().server, query).await
+        metrics::per_minute(&self.0.inner().server, query).await
     }
 
     /// What the events of each actor and kind took, by actor and kind. What is counted,
     /// [`events_per_minute`](Self::events_per_minute) says.
     pub async fn event_metrics(&self, query: &EventMetricsQuery) -> Result<Vec<EventMetrics>, StorageError> {
-        metrics::per_actor(&self.inner().server, query).await
+        metrics::per_actor(&self.0.inner().server, query).await
+    }
+}
+
+impl Layer for ClickHouseStorage {
+    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+        operation.run(&self.0).await
+    }
+
+    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
+        operation.run(&self.0)
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        StorageBackend::extras(&self.0)
+    }
+
+    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
+        self.0.get_metrics().await
     }
 }
 
@@ -183,7 +205,7 @@ impl StorageBackend for ClickHouseBackend {
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        Ok(self.query_page(query).await?.traces)
+        Ok(self.query_page(query.into()).await?.traces)
     }
 
     async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
@@ -222,16 +244,8 @@ impl StorageBackend for ClickHouseBackend {
         self.writer.write(Vec::new(), events).await
     }
 
-    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        search::page(&self.server, &query).await
-    }
-
-    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        Ok(search::page_of_headers(&self.server, &query).await?.0)
-    }
-
-    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
-        search::count(&self.server, &query).await
+    async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
+        search::page(&self.server, request).await
     }
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
@@ -265,24 +279,11 @@ impl StorageBackend for ClickHouseBackend {
         stream::traces(&self.server, query)
     }
 
-    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
-        lookup::headerless(&self.server, after, limit).await
-    }
-
-    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
-        (self.retention_days > 0).then(|| Utc::now() - TimeDelta::days(self.retention_days.into()))
-    }
-
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.delete_traces(vec![trace_id]).await? > 0)
-    }
-
-    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
-        delete::traces(&self.server, &trace_ids).await
-    }
-
-    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        delete::before(&self.server, time).await
+    async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
+        match deletion {
+            Deletion::Traces(trace_ids) => delete::traces(&self.server, &trace_ids).await,
+            Deletion::StartedBefore(time) => delete::before(&self.server, time).await,
+        }
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
@@ -329,5 +330,20 @@ impl StorageBackend for ClickHouseBackend {
         self.writer.flush().await?;
         self.server.close();
         Ok(())
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageExtras for ClickHouseBackend {
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        (self.retention_days > 0).then(|| Utc::now() - TimeDelta::days(self.retention_days.into()))
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        lookup::headerless(&self.server, after, limit).await
     }
 }

@@ -1,8 +1,7 @@
 //! Values in the text of a statement.
 
-use uuid::Uuid;
-
 use reflow_tracing_model::TraceId;
+use uuid::Uuid;
 
 /// Any text. What might mean something to the server is written as the numbers of its bytes.
 pub(super) fn text(text: &str) -> String {

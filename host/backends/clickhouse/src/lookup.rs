@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use clickhouse::Row;
+use reflow_tracing_model::TraceId;
+use reflow_tracing_storage::StorageError;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::connection::Server;
 use super::event::Id;
 use super::literal;
-use reflow_tracing_model::TraceId;
-use reflow_tracing_storage::StorageError;
 
 /// Bounds in nanoseconds since 1970, both included.
 #[derive(Debug, Clone, Copy)]

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use clickhouse::Row;
+use reflow_tracing_model::{TraceEventKind, time};
+use reflow_tracing_storage::StorageError;
 use serde::Deserialize;
 
 use super::connection::Server;
 use super::literal;
-use reflow_tracing_model::{TraceEventKind, time};
-use reflow_tracing_storage::StorageError;
 
 /// Which events are meant. The default means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub(super) async fn per_minute(
     let rows: Vec<(i64, u64)> = server.rows(&sql).await?;
     let minutes = rows.into_iter().map(|(second, events)| {
         let minute = DateTime::from_timestamp(second, 0).ok_or_else(|| {
-            StorageError::Corrupt(format!("event_metrics holds the minute {second}, which is no time"))
+            StorageError::Corrupt(format!("event_metrics holds the minute {second}, which is not a valid time"))
         })?;
         Ok(EventsPerMinute { minute, events })
     });

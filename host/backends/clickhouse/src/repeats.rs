@@ -4,11 +4,11 @@
 //! again, such as a trace that is stored once more when it has ended, is marked. What is forgotten here, or was stored by
 //! another process that runs at the same time, is counted again: no event is ever held back.
 
+use reflow_tracing_model::{EventKey, TraceId};
+
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use reflow_tracing_model::{EventKey, TraceId};
 
 /// Events that are remembered, at least: 8 to 16 MB.
 const REMEMBERED: usize = 500_000;

@@ -1,8 +1,9 @@
 //! Makes the database a trace store of the version that this program knows.
 
+use reflow_tracing_storage::StorageError;
+
 use super::ClickHouseConfig;
 use super::connection::Server;
-use reflow_tracing_storage::StorageError;
 
 /// What leads from each version of the tables to the next, the first from nothing. What is published never changes, and every
 /// statement may be run again, by hosts that start at the same time and after one that was ended in between. It adds only, so

@@ -4,6 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use clickhouse::Row;
+use reflow_tracing_model::{Position, TraceId, TracePage, TraceQuery, Window};
+use reflow_tracing_storage::{Detail, PageRequest, StorageError};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -13,8 +15,6 @@ use super::header::StoredHeader;
 use super::lookup::{self, Spans};
 use super::select::{IS_ERROR, Select};
 use super::{events_of, literal};
-use reflow_tracing_model::{Position, TraceId, TracePage, TraceQuery};
-use reflow_tracing_storage::StorageError;
 
 /// Headers of a chunk, the first time and at most, when events decide as well.
 const FIRST_CHUNK: usize = 200;
@@ -144,7 +144,7 @@ struct EventAnswer {
     trace_id: Id,
     /// For each condition there is an event.
     holds: u8,
-    /// An event tells of an error.
+    /// An event reports an error.
     has_error: u8,
 }
 
@@ -152,24 +152,38 @@ fn trace_id(id: Id) -> TraceId {
     TraceId(Uuid::from_u64_pair(id.0, id.1))
 }
 
-/// The page that a query asks for.
-pub(super) async fn page(server: &Server, query: &TraceQuery) -> Result<TracePage, StorageError> {
-    let (mut page, spans) = page_of_headers(server, query).await?;
-    let mut events = events_of(server, &spans).await?;
-    for trace in &mut page.traces {
-        trace.events = events.remove(&trace.trace_id).unwrap_or_default();
-    }
-    Ok(page)
-}
-
-/// The same without events; and where those are.
-pub(super) async fn page_of_headers(
-    server: &Server,
-    query: &TraceQuery,
-) -> Result<(TracePage, HashMap<TraceId, Spans>), StorageError> {
+/// The page that is asked for, for no more work than that takes.
+pub(super) async fn page(server: &Server, request: PageRequest) -> Result<TracePage, StorageError> {
+    let PageRequest { query, detail, total } = request;
     query.validate().map_err(StorageError::InvalidArgument)?;
     let window = query.window().map_err(StorageError::InvalidArgument)?;
     server.check_open()?;
+    let total = async {
+        match total {
+            true => count(server, &query).await.map(Some),
+            false => Ok(None),
+        }
+    };
+    let found = async {
+        let (mut page, spans) = headers(server, &query, window).await?;
+        if detail == Detail::Traces {
+            let mut events = events_of(server, &spans).await?;
+            for trace in &mut page.traces {
+                trace.events = events.remove(&trace.trace_id).unwrap_or_default();
+            }
+        }
+        Ok(page)
+    };
+    let (total, page) = tokio::try_join!(total, found)?;
+    Ok(TracePage { total, ..page })
+}
+
+/// The headers of a page, and where the rows of their traces are.
+async fn headers(
+    server: &Server,
+    query: &TraceQuery,
+    window: Window,
+) -> Result<(TracePage, HashMap<TraceId, Spans>), StorageError> {
     if window.limit == 0 {
         return Ok((TracePage::default(), HashMap::new()));
     }
@@ -190,12 +204,11 @@ pub(super) async fn page_of_headers(
     let spans = found.iter().map(|found| (found.header.trace_id(), found.spans)).collect();
     let traces: Vec<_> = found.into_iter().map(|found| found.header.header()).collect::<Result<_, _>>()?;
     let next_page_token = traces.last().filter(|_| more).map(|last| Position::of(last).token());
-    Ok((TracePage { traces, next_page_token }, spans))
+    Ok((TracePage { traces, next_page_token, total: None }, spans))
 }
 
-/// How many traces match.
-pub(super) async fn count(server: &Server, query: &TraceQuery) -> Result<u64, StorageError> {
-    query.validate().map_err(StorageError::InvalidArgument)?;
+/// How many traces match, whatever the window.
+async fn count(server: &Server, query: &TraceQuery) -> Result<u64, StorageError> {
     let select = Select::new(query);
     if select.is_of_headers() {
         let sql = format!(

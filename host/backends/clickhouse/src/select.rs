@@ -1,7 +1,8 @@
 //! A [`TraceQuery`] as conditions on rows of `traces` and of `events`.
 
-use super::literal;
 use reflow_tracing_model::{Position, SortOrder, TraceQuery, clamped_nanos, time};
+
+use super::literal;
 
 /// What a query asks of a trace.
 pub(super) struct Select {
@@ -14,7 +15,7 @@ pub(super) struct Select {
     pub order: SortOrder,
 }
 
-/// Holds for an event that tells of an error.
+/// Holds for an event that reports an error.
 pub(super) const IS_ERROR: &str = "event_type = 'ActorFailed' OR error IS NOT NULL";
 
 impl Select {

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use clickhouse::query::RowCursor;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use reflow_tracing_model::{EventKey, FlowTrace, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::{StorageError, TracePart};
 
 use super::connection::Server;
 use super::event::StoredEvent;
@@ -12,9 +15,6 @@ use super::lookup::{self, Spans};
 use super::search::{Matching, Walk};
 use super::select::Select;
 use super::select_events;
-use reflow_tracing_model::{EventKey, FlowTrace, TraceEvent, TraceId, TraceQuery};
-use reflow_tracing_storage::streaming::Room;
-use reflow_tracing_storage::{StorageError, TracePart};
 
 /// Traces whose events are read with one statement.
 const AT_ONCE: usize = 500;

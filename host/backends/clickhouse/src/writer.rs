@@ -8,14 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
+use reflow_tracing_storage::StorageError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::ClickHouseConfig;
 use super::batch::{MOST_BYTES, Store};
 use super::connection::Server;
-use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
-use reflow_tracing_storage::StorageError;
 
 /// Writes that may wait to be gathered; further ones wait to be let in.
 const QUEUE: usize = 256;
@@ -101,7 +101,7 @@ impl Gatherer {
             };
             if let Some(answer) = barrier {
                 drop(permits(&self.under_way, AT_ONCE).await);
-                // Whoever no longer waits does not need to know.
+                // The receiver may be gone; ignore the error.
                 let _ = answer.send(());
             }
         }
@@ -181,7 +181,7 @@ async fn commit(store: &Store, jobs: Vec<Job>) {
         }
         outcome => {
             for job in jobs {
-                // Whoever no longer waits for the answer has lost interest, not data.
+                // The receiver may be gone; ignore the error.
                 let _ = job.answer.send(outcome.clone());
             }
         }

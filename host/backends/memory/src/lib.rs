@@ -22,13 +22,15 @@ use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-
-use reflow_tracing_storage::metrics::Metered;
-use reflow_tracing_storage::{StorageBackend, StorageError, StorageStats};
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
+use reflow_tracing_storage::layer::{self, Operation, StreamOperation};
+use reflow_tracing_storage::metrics::Metered;
+use reflow_tracing_storage::{
+    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats,
+};
+
 pub use config::{EvictionPolicy, MemoryConfig};
 use entry::{Entry, Header};
 use events::SharedEvents;
@@ -39,7 +41,7 @@ use state::State;
 const STEP: usize = 256;
 
 /// Keeps traces in memory. What it holds is gone when the process ends.
-pub type MemoryStorage = Metered<MemoryBackend>;
+pub struct MemoryStorage(Metered<MemoryBackend>);
 
 /// What [`MemoryStorage`] measures.
 pub struct MemoryBackend {
@@ -60,7 +62,25 @@ impl MemoryStorage {
 
     /// An empty store with these bounds.
     pub fn with_config(config: MemoryConfig) -> Self {
-        Self::around(MemoryBackend { state: RwLock::new(State::new(config)) })
+        Self(Metered::around(MemoryBackend { state: RwLock::new(State::new(config)) }))
+    }
+}
+
+impl layer::Layer for MemoryStorage {
+    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+        operation.run(&self.0).await
+    }
+
+    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
+        operation.run(&self.0)
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        StorageBackend::extras(&self.0)
+    }
+
+    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
+        self.0.get_metrics().await
     }
 }
 
@@ -153,7 +173,7 @@ impl StorageBackend for MemoryBackend {
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        Ok(self.query_page(query).await?.traces)
+        Ok(self.query_page(query.into()).await?.traces)
     }
 
     async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
@@ -190,39 +210,26 @@ impl StorageBackend for MemoryBackend {
         })
     }
 
-    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        let (found, next_page_token) = self.find(&query, |_, entry| entry.snapshot())?;
-        Ok(TracePage { traces: found.iter().map(entry::Snapshot::to_trace).collect(), next_page_token })
-    }
-
-    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        let (found, next_page_token) = self.find(&query, |header, _| Some(header.trace.clone()))?;
-        let traces = found.iter().map(|header| FlowTrace::clone(header)).collect();
-        Ok(TracePage { traces, next_page_token })
+    async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
+        let PageRequest { query, detail, total } = request;
+        query.validate().map_err(StorageError::InvalidArgument)?;
+        let total = total.then(|| self.search(&query, UNBOUNDED, |_, _| ()).len() as u64);
+        let (traces, next_page_token) = match detail {
+            Detail::Headers => {
+                let (found, token) = self.find(&query, |header, _| Some(header.trace.clone()))?;
+                (found.iter().map(|header| FlowTrace::clone(header)).collect(), token)
+            }
+            Detail::Traces => {
+                let (found, token) = self.find(&query, |_, entry| entry.snapshot())?;
+                (found.iter().map(entry::Snapshot::to_trace).collect(), token)
+            }
+        };
+        Ok(TracePage { traces, next_page_token, total })
     }
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
         let events = self.read().traces.get(trace_id).map(|entry| entry.events.share());
         stream::iter(events.into_iter().flat_map(SharedEvents::into_sorted).map(Ok)).boxed()
-    }
-
-    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
-        let mut ids: Vec<_> = {
-            let state = self.read();
-            let headerless = state.traces.iter().filter(|(_, entry)| entry.header.is_none());
-            headerless
-                .map(|(trace_id, _)| trace_id)
-                .filter(|trace_id| after.is_none_or(|after| *trace_id > after))
-                .collect()
-        };
-        ids.sort_unstable();
-        ids.truncate(limit);
-        Ok(ids)
-    }
-
-    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        Ok(self.search(&query, UNBOUNDED, |_, _| ()).len() as u64)
     }
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
@@ -240,34 +247,54 @@ impl StorageBackend for MemoryBackend {
         Ok(headers.iter().map(|header| &header.version).collect::<BTreeSet<_>>().into_iter().cloned().collect())
     }
 
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.write(|state| state.remove(trace_id)))
-    }
-
-    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        let time = time::nanos(time);
+    async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
         let mut deleted = 0;
-        loop {
-            let deleted_now = self.write(|state| {
-                let old = |state: &State| state.indexes.by_start.oldest().filter(|oldest| oldest.start_time < time);
-                (0..STEP).map_while(|_| Some(state.remove(old(state)?.trace_id))).count()
-            });
-            deleted += deleted_now as u64;
-            if deleted_now < STEP {
-                return Ok(deleted);
+        match deletion {
+            Deletion::Traces(trace_ids) => {
+                for step in trace_ids.chunks(STEP) {
+                    deleted += self.write(|state| step.iter().filter(|trace_id| state.remove(**trace_id)).count());
+                }
             }
-        }
-    }
-
-    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
-        let mut deleted = 0;
-        for step in trace_ids.chunks(STEP) {
-            deleted += self.write(|state| step.iter().filter(|trace_id| state.remove(**trace_id)).count());
+            Deletion::StartedBefore(time) => {
+                let time = time::nanos(time);
+                loop {
+                    let deleted_now = self.write(|state| {
+                        let old =
+                            |state: &State| state.indexes.by_start.oldest().filter(|oldest| oldest.start_time < time);
+                        (0..STEP).map_while(|_| Some(state.remove(old(state)?.trace_id))).count()
+                    });
+                    deleted += deleted_now;
+                    if deleted_now < STEP {
+                        break;
+                    }
+                }
+            }
         }
         Ok(deleted as u64)
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         Ok(self.read().stats())
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageExtras for MemoryBackend {
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        let mut ids: Vec<_> = {
+            let state = self.read();
+            let headerless = state.traces.iter().filter(|(_, entry)| entry.header.is_none());
+            headerless
+                .map(|(trace_id, _)| trace_id)
+                .filter(|trace_id| after.is_none_or(|after| *trace_id > after))
+                .collect()
+        };
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(ids)
     }
 }

@@ -1,6 +1,6 @@
 //! What the lock of a memory store guards.
 
-use super::super::{StorageError, StorageStats};
+use reflow_tracing_storage::{StorageError, StorageStats};
 use super::MemoryConfig;
 use super::entry::{Entry, Facts, Header};
 use super::events::Events;

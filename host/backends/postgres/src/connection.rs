@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use reflow_tracing_storage::StorageError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, PgPool, Postgres};
 
 use super::PostgresConfig;
 use super::replica::Replica;
-use reflow_tracing_storage::StorageError;
 
 /// A server's database and the schema in it.
 pub(super) struct Server {
@@ -376,7 +376,7 @@ fn options(config: &PostgresConfig, setting: &str, url: &str) -> Result<PgConnec
 
 fn configuration(setting: &str, problem: impl std::fmt::Display) -> StorageError {
     StorageError::Configuration(format!(
-        "`{setting}` is no URL of a PostgreSQL database: {problem}; for example \
+        "`{setting}` is not a URL of a PostgreSQL database: {problem}; for example \
          postgresql://user:password@localhost/traces"
     ))
 }

@@ -8,14 +8,14 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use reflow_tracing_model::{TraceId, time};
+use reflow_tracing_storage::StorageError;
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::connection::{Server, retried};
 use super::header::Place;
 use super::partition::use_catalog;
-use reflow_tracing_model::{TraceId, time};
-use reflow_tracing_storage::StorageError;
 
 /// Traces that are deleted in one transaction: writers don't wait for long.
 pub(super) const AT_ONCE: usize = 500;

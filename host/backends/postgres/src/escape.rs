@@ -35,7 +35,7 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// The text that was escaped; `None` when it holds symbols that are no word.
+/// The text that was escaped; `None` when it holds symbols that don't make a word.
 pub(super) fn unescape(text: String) -> Option<String> {
     if !text.bytes().any(|byte| byte == LEAD) {
         return Some(text);

@@ -1,6 +1,11 @@
 //! An event as a row of the table `event`.
 
 use chrono::DateTime;
+use reflow_tracing_model::{
+    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent,
+    TraceEventData, TraceEventKind, TraceEventType, TraceId, time,
+};
+use reflow_tracing_storage::StorageError;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgBindIterExt, PgRow};
 use sqlx::query::Query;
@@ -9,11 +14,6 @@ use uuid::Uuid;
 use super::column::{escaped, from_bits, invalid, json, optional_text, text, to_bits};
 use super::copy::Tuple;
 use super::escape::escape;
-use reflow_tracing_model::{
-    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent,
-    TraceEventData, TraceEventKind, TraceEventType, TraceId, time,
-};
-use reflow_tracing_storage::StorageError;
 
 /// An event, with what takes time to encode encoded before it is sent.
 pub(super) struct EventRow {
@@ -215,7 +215,7 @@ fn state_diff(row: &PgRow) -> sqlx::Result<Option<StateDiff>> {
         Some("Full") => StateDiffType::Full,
         Some("Incremental") => StateDiffType::Incremental,
         Some("MemoryOnly") => StateDiffType::MemoryOnly,
-        Some(other) => return Err(invalid(format!("{other:?} is no kind of state"))),
+        Some(other) => return Err(invalid(format!("{other:?} is not a kind of state"))),
     };
     Ok(Some(StateDiff { before: row.try_get(13)?, after: row.try_get(14)?, diff_type }))
 }

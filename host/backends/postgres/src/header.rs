@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
+use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceId, time};
+use reflow_tracing_storage::StorageError;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgBindIterExt, PgRow};
 use sqlx::query::Query;
 
 use super::column::{invalid, json, optional_text, text};
 use super::escape::escape;
-use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceId, time};
-use reflow_tracing_storage::StorageError;
 
 /// The columns that [`Found::read`] reads, in its order.
 pub(super) const COLUMNS: &str =
@@ -105,7 +105,7 @@ impl Found {
             ("Completed", None) => ExecutionStatus::Completed,
             ("Cancelled", None) => ExecutionStatus::Cancelled,
             ("Failed", Some(error)) => ExecutionStatus::Failed { error },
-            _ => return Err(invalid(format!("{status:?} is no status"))),
+            _ => return Err(invalid(format!("{status:?} is not a status"))),
         };
         let header = FlowTrace {
             trace_id: TraceId(row.try_get(2)?),

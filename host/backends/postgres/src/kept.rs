@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use reflow_tracing_model::TraceId;
+use reflow_tracing_storage::StorageError;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres, Row};
 use uuid::Uuid;
@@ -14,8 +16,6 @@ use uuid::Uuid;
 use super::connection::Server;
 use super::deletion;
 use super::header::Place;
-use reflow_tracing_model::TraceId;
-use reflow_tracing_storage::StorageError;
 
 /// How long those who delete wait at most for a writer that has work all the time, beside its last group.
 const LOCKED: Duration = Duration::from_millis(20);

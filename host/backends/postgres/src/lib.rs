@@ -1,6 +1,7 @@
-//! Traces in a PostgreSQL database, which several hosts may share.
+#![doc = include_str!("../README.md")]
 //!
-//! A few writers commit what waits in groups ([`writer`]); events may live in partitions by time ([`partition`]). The layout
+//! # Inside
+//! A few writers commit what waits in groups (`writer.rs`); events may live in partitions by time (`partition.rs`). The layout
 //! is in `sql/schema.sql`, what people see is in `sql/views.sql`.
 
 mod column;
@@ -28,12 +29,17 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use reflow_tracing_model::{
+    FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window,
+};
+use reflow_tracing_storage::layer::{Layer, Operation, StreamOperation};
+use reflow_tracing_storage::metrics::Metered;
+use reflow_tracing_storage::{
+    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
+};
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use reflow_tracing_storage::metrics::Metered;
-use reflow_tracing_storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
-use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window};
 pub use config::{PartitionInterval, PostgresConfig};
 use connection::{Server, read, retried};
 use event::EventRow;
@@ -48,10 +54,10 @@ use writer::Writer;
 /// Keeps traces in a PostgreSQL database.
 ///
 /// What was acknowledged is committed: how durable that is, `synchronous_commit` and `fsync` of the server say.
-pub type PostgresStorage = Metered<PostgresBackend>;
+pub struct PostgresStorage(Metered<PostgresBackend>);
 
 /// What [`PostgresStorage`] measures.
-pub struct PostgresBackend {
+struct PostgresBackend {
     server: Arc<Server>,
     writer: Writer,
     partitioned: Option<Partitioned>,
@@ -92,15 +98,33 @@ impl PostgresStorage {
             partitions,
             retention_days: config.partition_retention_days,
         });
-        Ok(Self::around(PostgresBackend { server, writer, partitioned }))
+        Ok(Self(Metered::around(PostgresBackend { server, writer, partitioned })))
     }
 
     /// Drops the partitions that have expired, with their traces, as happens by itself every ten minutes. The number of
     /// partitions.
     pub async fn drop_expired_partitions(&self) -> Result<u64, StorageError> {
-        let PostgresBackend { server, partitioned, .. } = self.inner();
+        let PostgresBackend { server, partitioned, .. } = self.0.inner();
         let Some(Partitioned { partitions, retention_days, .. }) = partitioned else { return Ok(0) };
         maintenance::drop_expired(server, partitions, *retention_days).await
+    }
+}
+
+impl Layer for PostgresStorage {
+    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+        operation.run(&self.0).await
+    }
+
+    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
+        operation.run(&self.0)
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        StorageBackend::extras(&self.0)
+    }
+
+    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
+        self.0.get_metrics().await
     }
 }
 
@@ -192,7 +216,7 @@ impl StorageBackend for PostgresBackend {
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        Ok(self.query_page(query).await?.traces)
+        Ok(self.query_page(query.into()).await?.traces)
     }
 
     async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
@@ -219,10 +243,6 @@ impl StorageBackend for PostgresBackend {
         problem.map_or(Ok(()), |problem| Err(StorageError::Unavailable(problem)))
     }
 
-    fn warnings(&self) -> Vec<String> {
-        self.server.replica.iter().filter_map(|replica| replica.warning()).collect()
-    }
-
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         traces.iter().try_for_each(FlowTrace::validate)?;
         let mut headers = Vec::with_capacity(traces.len());
@@ -243,52 +263,33 @@ impl StorageBackend for PostgresBackend {
         self.writer.write(Vec::new(), rows.collect::<Result<_, _>>()?).await
     }
 
-    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
+    async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
+        let PageRequest { query, detail, total } = request;
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
-        let statement = Select::new(&query)?.page(window);
+        let count = total.then(|| Select::new(&query).map(Select::count)).transpose()?;
+        let wanted = Select::new(&query)?.page(window);
         read!(self.server, |connection| {
-            let (found, next_page_token) = page(connection, &statement, window).await?;
-            let traces = if found.is_empty() { Vec::new() } else { complete(connection, found).await? };
-            Ok(TracePage { traces, next_page_token })
-        })
-    }
-
-    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let window = query.window().map_err(StorageError::InvalidArgument)?;
-        let statement = Select::new(&query)?.page(window);
-        read!(self.server, |connection| {
-            let (found, next_page_token) = page(connection, &statement, window).await?;
-            Ok(TracePage { traces: found.into_iter().map(|found| found.header).collect(), next_page_token })
+            let total = match &count {
+                Some(count) => {
+                    Some(count.query().fetch_one(&mut *connection).await?.try_get::<i64, _>(0)?.cast_unsigned())
+                }
+                None => None,
+            };
+            let (found, next_page_token) = match window.limit {
+                0 => (Vec::new(), None),
+                _ => page(connection, &wanted, window).await?,
+            };
+            let traces = match detail {
+                Detail::Traces if !found.is_empty() => complete(connection, found).await?,
+                _ => found.into_iter().map(|found| found.header).collect(),
+            };
+            Ok(TracePage { traces, next_page_token, total })
         })
     }
 
     fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
         stream::traces(&self.server, query)
-    }
-
-    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        read!(self.server, |connection| {
-            let query = sqlx::query_scalar(include_str!("sql/headerless.sql"));
-            let ids: Vec<Uuid> = query.bind(after.map(|after| after.0)).bind(limit).fetch_all(connection).await?;
-            Ok(ids.into_iter().map(TraceId).collect())
-        })
-    }
-
-    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
-        let days = self.partitioned.as_ref()?.retention_days;
-        (days > 0).then(|| Utc::now() - TimeDelta::days(days.into()))
-    }
-
-    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let statement = Select::new(&query)?.count();
-        read!(self.server, |connection| {
-            let count: i64 = statement.query().fetch_one(connection).await?.try_get(0)?;
-            Ok(count.cast_unsigned())
-        })
     }
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
@@ -305,24 +306,10 @@ impl StorageBackend for PostgresBackend {
         stream::events(&self.server, trace_id)
     }
 
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.delete_traces(vec![trace_id]).await? > 0)
-    }
-
-    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
-        deletion::traces(&self.server, &trace_ids).await
-    }
-
-    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        deletion::before(&self.server, time).await
-    }
-
-    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
-        match &self.partitioned {
-            Some(Partitioned { partitions, .. }) => {
-                maintenance::drop_oldest(&self.server, partitions, ended_by).await.map(Some)
-            }
-            None => Ok(None),
+    async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
+        match deletion {
+            Deletion::Traces(trace_ids) => deletion::traces(&self.server, &trace_ids).await,
+            Deletion::StartedBefore(time) => deletion::before(&self.server, time).await,
         }
     }
 
@@ -385,5 +372,39 @@ impl StorageBackend for PostgresBackend {
             other => other?,
         }
         Ok(())
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageExtras for PostgresBackend {
+    fn warnings(&self) -> Vec<String> {
+        self.server.replica.iter().filter_map(|replica| replica.warning()).collect()
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        let days = self.partitioned.as_ref()?.retention_days;
+        (days > 0).then(|| Utc::now() - TimeDelta::days(days.into()))
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        read!(self.server, |connection| {
+            let query = sqlx::query_scalar(include_str!("sql/headerless.sql"));
+            let ids: Vec<Uuid> = query.bind(after.map(|after| after.0)).bind(limit).fetch_all(connection).await?;
+            Ok(ids.into_iter().map(TraceId).collect())
+        })
+    }
+
+    async fn drop_oldest_partition(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        match &self.partitioned {
+            Some(Partitioned { partitions, .. }) => {
+                maintenance::drop_oldest(&self.server, partitions, ended_by).await.map(Some)
+            }
+            None => Ok(None),
+        }
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use reflow_tracing_storage::StorageError;
 use tokio::task::JoinHandle;
 
 use super::connection::{Server, retried};
 use super::partition::{self, Dropped, Partitions};
-use reflow_tracing_storage::StorageError;
 
 /// The next partition is there at least half an hour before its time, even with hourly ones.
 const EVERY: Duration = Duration::from_secs(600);
@@ -27,7 +27,7 @@ impl Maintenance {
                     Ok(0) => {}
                     Ok(dropped) => tracing::info!("dropped {dropped} expired partitions"),
                     // The next turn, or the write that needs the partition, tries again.
-                    Err(error) => tracing::warn!("the partitions were not looked after: {error}"),
+                    Err(error) => tracing::warn!("maintenance of the partitions failed: {error}"),
                 }
             }
         }))

@@ -12,10 +12,10 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use reflow_tracing_model::time;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{PartitionInterval, deletion};
-use reflow_tracing_model::time;
 
 const HOUR: i128 = 3_600_000_000_000;
 const DAY: i128 = 24 * HOUR;

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use reflow_tracing_storage::StorageError;
 use sqlx::{Connection, Error, PgConnection};
 use tokio::time::{sleep, timeout};
 
 use super::PostgresConfig;
 use super::connection::{Server, Session};
-use reflow_tracing_storage::StorageError;
 
 /// How long a read waits between looks whether the replica has come far enough.
 const LOOKS: [Duration; 5] = [
@@ -67,7 +67,7 @@ impl Replica {
     /// The replica at `url`, of the primary `of`, which holds the tables. It may be away; then the primary is read until it comes
     /// back.
     ///
-    /// Fails with [`StorageError::Configuration`] when the server refuses the user or is no replica of that primary.
+    /// Fails with [`StorageError::Configuration`] when the server refuses the user or is not a replica of that primary.
     pub(super) async fn open(config: &PostgresConfig, url: &str, of: &Server) -> Result<Arc<Self>, StorageError> {
         let silence = SILENCE.min(config.connection_timeout());
         let server = Server::new(config, "read_replica_url", url, silence)?;
@@ -170,7 +170,7 @@ impl Replica {
         let _ = connection.close().await;
         if system != self.system {
             return Err(StorageError::Configuration(format!(
-                "{} in `read_replica_url` is no replica of the database in `connection_url`: it belongs to another cluster",
+                "{} in `read_replica_url` is not a replica of the database in `connection_url`: it belongs to another cluster",
                 self.server.target
             )));
         }
@@ -262,7 +262,7 @@ async fn system(connection: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar("SELECT system_identifier FROM pg_control_system()").fetch_one(connection).await
 }
 
-/// How far a replica has come; `None` when it is none.
+/// How far a replica has come; `None` when the server is not a replica.
 async fn replayed(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar(include_str!("sql/replayed.sql")).fetch_one(connection).await
 }

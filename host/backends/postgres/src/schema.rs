@@ -1,10 +1,10 @@
 //! Makes sure that the schema is a trace store of a version that this program knows.
 
+use reflow_tracing_storage::StorageError;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::connection::{Server, quoted};
 use super::{PostgresConfig, partition};
-use reflow_tracing_storage::StorageError;
 
 /// What this program writes and reads.
 const VERSION: i32 = 1;
@@ -66,7 +66,7 @@ pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<
     }
     if version < OLDEST_SERVER {
         return Err(StorageError::Configuration(format!(
-            "the server is PostgreSQL {}; 14 is the oldest that will do",
+            "the server is PostgreSQL {}; 14 is the oldest that is supported; update the server",
             version / 10_000
         )));
     }

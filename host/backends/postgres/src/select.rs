@@ -1,5 +1,7 @@
 //! A [`TraceQuery`] as SQL over the tables of `sql/schema.sql`.
 
+use reflow_tracing_model::{SortOrder, TraceQuery, Window, clamped_nanos, time};
+use reflow_tracing_storage::StorageError;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
@@ -8,8 +10,6 @@ use uuid::Uuid;
 use super::escape::escape;
 use super::header::{COLUMNS, tags_json};
 use super::partition;
-use reflow_tracing_model::{SortOrder, TraceQuery, Window, clamped_nanos, time};
-use reflow_tracing_storage::StorageError;
 
 enum Value {
     Text(String),

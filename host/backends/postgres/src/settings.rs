@@ -1,16 +1,16 @@
-//! What the server's settings are and what they had better be.
+//! The server's settings, and which of them to change.
 //!
 //! The list is the one that the documentation of the backend gives for a machine with 1 GB of memory, scaled to the memory there
 //! is, and the settings without which what was acknowledged is not safe.
 
 use std::fmt;
 
+use reflow_tracing_storage::StorageError;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Row};
 
 use super::PostgresConfig;
 use super::connection::Server;
-use reflow_tracing_storage::StorageError;
 
 const KB: u64 = 1 << 10;
 const MB: u64 = 1 << 20;
@@ -28,14 +28,14 @@ pub struct ServerSettings {
     settings: Vec<Setting>,
 }
 
-/// A setting that had better be another one.
+/// A setting to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingAdvice {
     /// Its name.
     pub name: &'static str,
     /// What it is.
     pub is: String,
-    /// What it had better be, as SQL takes it: `'6GB'`, `0.9`.
+    /// The value to change it to, as SQL takes it: `'6GB'`, `0.9`.
     pub better: String,
     /// How it is changed.
     pub change: SettingChange,
@@ -95,11 +95,11 @@ enum Value {
     On(bool),
 }
 
-/// What a setting had better be.
+/// The value that a setting should have.
 struct Rule {
     name: &'static str,
     better: String,
-    /// Whether a value will do.
+    /// Whether a value is good enough.
     does: fn(Value, u64) -> bool,
 }
 
@@ -127,7 +127,7 @@ impl PostgresConfig {
 }
 
 impl ServerSettings {
-    /// What had better be changed on a machine with so many bytes of memory.
+    /// The settings to change on a machine with so many bytes of memory.
     pub fn advice(&self, memory: u64) -> Vec<SettingAdvice> {
         let of = |rule: Rule| {
             let setting = self.settings.iter().find(|setting| setting.name == rule.name)?;

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use reflow_tracing_model::{EventKey, Position, TraceEvent, TraceId, TraceQuery, Window};
+use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::{StorageError, TracePart};
 use sqlx::{PgConnection, Postgres, Row, Transaction};
 use tokio::sync::mpsc;
 
@@ -11,9 +14,6 @@ use super::connection::{Server, read};
 use super::header::Found;
 use super::select::Select;
 use super::{event, page, place_of};
-use reflow_tracing_model::{EventKey, Position, TraceEvent, TraceId, TraceQuery, Window};
-use reflow_tracing_storage::streaming::Room;
-use reflow_tracing_storage::{StorageError, TracePart};
 
 /// Events that are fetched at a time.
 const FETCH: &str = "FETCH 1000 FROM events";
@@ -110,7 +110,7 @@ pub(super) fn traces(server: &Arc<Server>, query: TraceQuery) -> BoxStream<'stat
         let (pieces, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
             if let Err(error) = send_traces(&server, query, &pieces).await {
-                // Whoever no longer listens does not want to know.
+                // The receiver may be gone; ignore the error.
                 let _ = pieces.send(Err(error)).await;
             }
         });

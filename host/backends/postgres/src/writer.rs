@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hashlink::LruCache;
+use reflow_tracing_model::TraceId;
+use reflow_tracing_storage::StorageError;
 use sqlx::postgres::PgArguments;
 use sqlx::{Connection, PgConnection, Postgres, Row};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
@@ -20,8 +22,6 @@ use super::header::{self, HeaderRow, Place};
 use super::kept::Kept;
 use super::partition::{Missing, Partitions, use_catalog};
 use super::{copy, deletion};
-use reflow_tracing_model::TraceId;
-use reflow_tracing_storage::StorageError;
 
 /// Writes that may wait; further ones wait to be let in.
 const QUEUE: usize = 256;
@@ -164,7 +164,7 @@ impl Task {
             }
             outcome => {
                 for job in group {
-                    // Whoever no longer waits for the answer has lost interest, not data.
+                    // The receiver may be gone; ignore the error.
                     let _ = job.answer.send(outcome.clone());
                 }
             }
@@ -249,7 +249,7 @@ impl Task {
             }
             return Ok(self.server.committed(connection).await?);
         }
-        // Whoever makes a partition must not keep those from deleting who hold the lock of partitions.
+        // Creating a partition waits for the lock of partitions, and whoever holds it may be waiting to delete.
         kept.unlock().await?;
         let connection = &mut *kept.connection;
         if let Some(partitions) = &self.partitions {

@@ -9,7 +9,7 @@ use super::SqliteConfig;
 use reflow_tracing_storage::StorageError;
 
 /// Opens the file that `config` names, creating it and its folder when missing.
-pub(crate) fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
+pub fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
     let path = Path::new(&config.database_path);
     if config.database_path.is_empty() || config.database_path.starts_with(":memory:") {
         let message = format!("database_path {:?} names no file; for a store in memory use the backend `memory`", path);
@@ -51,7 +51,7 @@ fn configure(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result
 }
 
 /// What an error of SQLite's means to the caller of a store.
-pub(crate) fn describe(path: &Path, error: &rusqlite::Error) -> StorageError {
+pub fn describe(path: &Path, error: &rusqlite::Error) -> StorageError {
     let file = path.display();
     if let rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) = error {
         return StorageError::Corrupt(format!("{file} holds a value that this program did not write: {error}"));

@@ -5,27 +5,32 @@
 
 mod column;
 mod config;
-pub(crate) mod connection;
+/// Connections to a SQLite file, for the packages of this workspace that keep files of their own.
+pub mod connection;
 mod event;
 mod header;
-pub(crate) mod pool;
+/// A pool of such connections.
+pub mod pool;
 mod schema;
 mod select;
 mod stream;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use futures::stream::BoxStream;
+use reflow_tracing_model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
+use reflow_tracing_storage::layer::{self, Operation, StreamOperation};
+use reflow_tracing_storage::metrics::Metered;
+use reflow_tracing_storage::{
+    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use reflow_tracing_storage::metrics::Metered;
-use reflow_tracing_storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
-use reflow_tracing_model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
 pub use config::{JournalMode, SqliteConfig, SynchronousMode, TempStore};
 use event::EventRow;
 use header::HeaderRow;
@@ -37,7 +42,7 @@ use writer::{Write, Writer};
 ///
 /// With the default settings everything acknowledged survives the death of the process; what each
 /// [`SynchronousMode`] risks when the machine loses power stands there.
-pub type SqliteStorage = Metered<SqliteBackend>;
+pub struct SqliteStorage(Metered<SqliteBackend>);
 
 /// What [`SqliteStorage`] measures.
 pub struct SqliteBackend {
@@ -65,7 +70,8 @@ impl SqliteStorage {
             let mut connection = connection::open(&config)?;
             schema::prepare(&mut connection, &path)?;
             let writer = Writer::start(connection, path)?;
-            Ok(Self::around(SqliteBackend { writer, readers: Pool::new(config, |_| Ok(())) }))
+            let backend = SqliteBackend { writer, readers: Pool::new(config, |_| Ok(())) };
+            Ok(Self(Metered::around(backend)))
         })
         .await
     }
@@ -88,12 +94,30 @@ impl SqliteStorage {
         let _ = std::fs::remove_file(&partial);
         let name = partial.to_str().ok_or_else(|| refuse(&target, &"the path is not Unicode"))?.to_owned();
         let copy = |connection: &mut Connection| connection.execute("VACUUM INTO ?1", [name]).map(|_| ());
-        self.inner().readers.run(copy).await?;
+        self.0.inner().readers.run(copy).await?;
         blocking(move || {
             let synced = std::fs::File::open(&partial).and_then(|file| file.sync_all());
             synced.and_then(|()| std::fs::rename(&partial, &target)).map_err(|error| refuse(&target, &error))
         })
         .await
+    }
+}
+
+impl layer::Layer for SqliteStorage {
+    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+        operation.run(&self.0).await
+    }
+
+    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
+        operation.run(&self.0)
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        StorageBackend::extras(&self.0)
+    }
+
+    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
+        self.0.get_metrics().await
     }
 }
 
@@ -114,25 +138,33 @@ impl SqliteBackend {
     }
 
     /// A page of what `read` makes of rows with a sequence number and a header.
-    async fn page(
-        &self,
-        query: TraceQuery,
-        read: fn(&Connection, &Row<'_>) -> rusqlite::Result<FlowTrace>,
-    ) -> Result<TracePage, StorageError> {
+    async fn page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
+        let PageRequest { query, detail, total } = request;
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
+        let count = total.then(|| Select::new(&query));
         let (sql, parameters) = Select::new(&narrowed(query, window.after)).page(window);
         self.read(move |connection| {
+            let mut page = TracePage::default();
+            if let Some(select) = count {
+                let mut statement = connection.prepare_cached(&select.count())?;
+                page.total = Some(statement.query_row(params_from_iter(select.parameters), |row| row.get(0))?);
+            }
+            if window.limit == 0 {
+                return Ok(page);
+            }
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;
-            let mut page = TracePage::default();
             while let Some(row) = rows.next()? {
                 if page.traces.len() == window.limit {
                     // One more than was asked for: there is another page.
                     page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
                     break;
                 }
-                page.traces.push(read(connection, row)?);
+                page.traces.push(match detail {
+                    Detail::Headers => header::read(row, 1)?,
+                    Detail::Traces => complete(connection, row)?,
+                });
             }
             Ok(page)
         })
@@ -177,7 +209,7 @@ impl StorageBackend for SqliteBackend {
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        Ok(self.query_page(query).await?.traces)
+        Ok(self.query_page(query.into()).await?.traces)
     }
 
     async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
@@ -222,12 +254,8 @@ impl StorageBackend for SqliteBackend {
         Ok(())
     }
 
-    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        self.page(query, complete).await
-    }
-
-    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        self.page(query, |_, row| header::read(row, 1)).await
+    async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
+        self.page(request).await
     }
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
@@ -238,19 +266,6 @@ impl StorageBackend for SqliteBackend {
         stream::traces(self, query)
     }
 
-    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
-        self.read(move |connection| stream::headerless(connection, after, limit)).await
-    }
-
-    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let select = Select::new(&query);
-        self.read(move |connection| {
-            connection.prepare_cached(&select.count())?.query_row(params_from_iter(select.parameters), |row| row.get(0))
-        })
-        .await
-    }
-
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
         self.read(move |connection| {
             let header = |trace_id| find(connection, GET_HEADER, trace_id, |row| header::read(row, 1));
@@ -259,20 +274,17 @@ impl StorageBackend for SqliteBackend {
         .await
     }
 
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        Ok(self.writer.write(Write::DeleteTraces(vec![trace_id])).await? > 0)
-    }
-
-    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
-        let mut deleted = 0;
-        for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
-            deleted += self.writer.write(Write::DeleteTraces(trace_ids.to_vec())).await?;
+    async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
+        match deletion {
+            Deletion::Traces(trace_ids) => {
+                let mut deleted = 0;
+                for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
+                    deleted += self.writer.write(Write::DeleteTraces(trace_ids.to_vec())).await?;
+                }
+                Ok(deleted)
+            }
+            Deletion::StartedBefore(time) => self.writer.write(Write::DeleteBefore(time::nanos(time))).await,
         }
-        Ok(deleted)
-    }
-
-    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        self.writer.write(Write::DeleteBefore(time::nanos(time))).await
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
@@ -312,5 +324,16 @@ impl StorageBackend for SqliteBackend {
             other => other?,
         }
         Ok(())
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageExtras for SqliteBackend {
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.read(move |connection| stream::headerless(connection, after, limit)).await
     }
 }

@@ -10,7 +10,7 @@ use reflow_tracing_storage::StorageError;
 
 /// Connections that work on threads where they may block, at most `max_connections` at a time.
 #[derive(Clone)]
-pub(crate) struct Pool {
+pub struct Pool {
     shared: Arc<Shared>,
 }
 
@@ -22,7 +22,7 @@ struct Shared {
 }
 
 /// A connection of a pool, for as long as it is needed.
-pub(crate) struct Pooled {
+pub struct Pooled {
     connection: Option<Connection>,
     shared: Arc<Shared>,
     _permit: tokio::sync::OwnedSemaphorePermit,
@@ -30,17 +30,18 @@ pub(crate) struct Pooled {
 
 impl Pool {
     /// A pool whose connections are set up by `set_up`, beyond what `config` says.
-    pub(crate) fn new(config: SqliteConfig, set_up: fn(&mut Connection) -> rusqlite::Result<()>) -> Self {
+    pub fn new(config: SqliteConfig, set_up: fn(&mut Connection) -> rusqlite::Result<()>) -> Self {
         let permits = Arc::new(Semaphore::new(config.max_connections.max(1) as usize));
         Self { shared: Arc::new(Shared { config, set_up, idle: Mutex::default(), permits }) }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The file.
+    pub fn path(&self) -> &Path {
         Path::new(&self.shared.config.database_path)
     }
 
     /// Waits for a connection. It must be used, and dropped, on a thread that may block.
-    pub(crate) async fn acquire(&self) -> Result<Pooled, StorageError> {
+    pub async fn acquire(&self) -> Result<Pooled, StorageError> {
         let permit = Arc::clone(&self.shared.permits)
             .acquire_owned()
             .await
@@ -50,7 +51,7 @@ impl Pool {
     }
 
     /// Runs `work` with a connection on a thread that may block.
-    pub(crate) async fn run<T: Send + 'static>(
+    pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
@@ -63,7 +64,7 @@ impl Pool {
     }
 
     /// Lets no one in any more, and closes the connections that are idle.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.shared.permits.close();
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -77,7 +78,7 @@ impl Shared {
 
 impl Pooled {
     /// The connection, opened when it is first asked for.
-    pub(crate) fn connection(&mut self) -> Result<&mut Connection, StorageError> {
+    pub fn connection(&mut self) -> Result<&mut Connection, StorageError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -103,7 +104,7 @@ impl Drop for Pooled {
 }
 
 /// Runs `work` on a thread that may block.
-pub(crate) async fn blocking<T: Send + 'static>(
+pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
     match tokio::task::spawn_blocking(work).await {

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
+use chrono::DateTime;
+use reflow_tracing_storage::StorageBackendExt;
+
 use super::*;
 use reflow_tracing_model::{FlowId, FlowVersion, MessageSnapshot, TraceEventData, TraceEventType};
 
@@ -95,7 +98,7 @@ async fn every_setting_takes_effect_on_every_connection() {
     assert_eq!(read(&connection::open(&settings).unwrap()), expected);
     let storage = SqliteStorage::with_config(settings).await.unwrap();
     let readers = futures::future::join_all((0..3).map(|_| {
-        storage.inner().readers.run(move |connection| {
+        storage.0.inner().readers.run(move |connection| {
             std::thread::sleep(Duration::from_millis(50));
             Ok(read(connection))
         })
@@ -142,7 +145,7 @@ async fn no_more_queries_than_max_connections_read_at_a_time() {
     let at_once = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let reads = futures::future::join_all((0..8).map(|_| {
         let at_once = at_once.clone();
-        storage.inner().readers.run(move |_| {
+        storage.0.inner().readers.run(move |_| {
             use std::sync::atomic::Ordering::SeqCst;
             let readers = at_once.fetch_add(1, SeqCst) + 1;
             std::thread::sleep(Duration::from_millis(20));

@@ -7,7 +7,7 @@ use super::super::{Outcome, Store};
 use super::sample::{comes_back, event, event_of, finds, holds, trace, trace_id, with_attribute, with_events};
 use super::shapes::nested;
 use reflow_tracing_model::{FlowId, FlowTrace, MAX_NAME_BYTES, TraceEvent, TraceQuery};
-use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::{StorageBackendExt, StorageError};
 
 cases! { "arguments":
     numbers_that_json_has_no_word_for_are_refused => "NaN and the infinities can't be kept, so they are refused.",
@@ -150,7 +150,7 @@ async fn a_batch_with_a_refused_trace_is_refused_whole(store: &Store) -> Outcome
 
 async fn query_is_refused(store: &Store, query: TraceQuery) -> Outcome {
     refused("query_traces", store.query_traces(query.clone()).await)?;
-    refused("query_page", store.query_page(query.clone()).await)?;
+    refused("query_page", store.query_page(query.clone().into()).await)?;
     refused("count_traces", store.count_traces(query).await)
 }
 

@@ -4,6 +4,7 @@ use super::super::case::cases;
 use super::super::{Outcome, Store};
 use super::sample::{event, trace, trace_id, with_events};
 use reflow_tracing_model::{FlowId, TraceQuery};
+use reflow_tracing_storage::StorageBackendExt;
 
 cases! { "closing":
     closing_succeeds => "close succeeds after writes.",
@@ -27,8 +28,9 @@ async fn call_everything(store: &Store, number: u32) {
     let _ = store.health_check().await;
     let _ = store.store_traces(vec![trace(number), trace(number + 1)]).await;
     let _ = store.store_events(vec![(trace_id(number.into()), event(3))]).await;
-    let _ = store.query_page(TraceQuery::default()).await;
+    let _ = store.query_page(TraceQuery::default().into()).await;
     let _ = store.query_headers(TraceQuery::default()).await;
+    let _ = store.warnings();
     let _: Vec<_> = store.stream_traces(TraceQuery::default()).collect().await;
     let _ = store.headerless_traces(None, 10).await;
     let _ = store.retention_horizon();
@@ -37,8 +39,10 @@ async fn call_everything(store: &Store, number: u32) {
     let _: Vec<_> = store.stream_events(trace_id(number.into())).collect().await;
     let _ = store.delete_trace(trace_id(number.into())).await;
     let _ = store.delete_before(trace(number).start_time).await;
+    let _ = store.drop_oldest_partition(trace(number).start_time).await;
     let _ = store.flow_versions(FlowId::new("billing")).await;
     let _ = store.stats().await;
+    let _ = store.get_metrics().await;
     let _ = store.flush().await;
 }
 

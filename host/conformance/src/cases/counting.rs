@@ -4,10 +4,13 @@ use super::super::case::{cases, ensure};
 use super::super::compare::same;
 use super::super::{Outcome, Store};
 use super::sample::{at, at_second, event, event_of, store_each, trace, trace_id, with_events};
-use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceQuery};
+use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, SortOrder, TraceQuery};
+use reflow_tracing_storage::{Detail, PageRequest, StorageBackendExt};
 
 cases! { "counting":
     a_count_ignores_the_window => "count_traces says how many match, whatever the query's limit, offset and order.",
+    a_total_ignores_the_window => "The total of a page is how many match, whatever the window; beside it the page is as ever.",
+    a_limit_of_0_leaves_the_count => "A page of at most 0 traces holds none and no token, and the total where it is asked for.",
     a_count_obeys_the_predicates => "count_traces counts what query_traces finds.",
     more_traces_than_a_page_holds_are_counted => "A count is exact, however many match.",
     versions_are_distinct_and_ascending => "flow_versions gives each version of that flow once, ascending.",
@@ -21,6 +24,44 @@ async fn a_count_ignores_the_window(store: &Store) -> Outcome {
         let query = TraceQuery { limit, offset, ..TraceQuery::default() };
         let what = format!("count_traces with limit {limit:?} and offset {offset:?}");
         same(what, &store.count_traces(query).await?, &3)?;
+    }
+    Ok(())
+}
+
+async fn a_total_ignores_the_window(store: &Store) -> Outcome {
+    let traces: Vec<_> = (0..5).map(|number| with_events(trace(number), [event(number)])).collect();
+    store.store_traces(traces.clone()).await?;
+    store.store_trace(FlowTrace { flow_id: FlowId::new("other"), ..trace(9) }).await?;
+    for detail in [Detail::Headers, Detail::Traces] {
+        for (limit, offset) in [(None, None), (Some(2), None), (Some(2), Some(3)), (None, Some(9)), (Some(5), None)] {
+            let query = TraceQuery {
+                flow_id: Some(FlowId::new("billing")),
+                order: SortOrder::OldestFirst,
+                limit,
+                offset,
+                ..TraceQuery::default()
+            };
+            let what = format!("{detail:?} with limit {limit:?} and offset {offset:?}");
+            let counted = store.query_page(PageRequest { query: query.clone(), detail, total: true }).await?;
+            same(format!("the total of {what}"), &counted.total, &Some(5))?;
+            let plain = store.query_page(PageRequest { query, detail, total: false }).await?;
+            same(format!("the total that was not asked for, of {what}"), &plain.total, &None)?;
+            same(format!("the traces of {what}"), &counted.traces, &plain.traces)?;
+            same(format!("the token of {what}"), &counted.next_page_token.is_some(), &plain.next_page_token.is_some())?;
+        }
+    }
+    Ok(())
+}
+
+async fn a_limit_of_0_leaves_the_count(store: &Store) -> Outcome {
+    store_each(store, &[with_events(trace(1), [event(1)]), trace(2), trace(3)]).await?;
+    for detail in [Detail::Headers, Detail::Traces] {
+        for total in [false, true] {
+            let query = TraceQuery { limit: Some(0), ..TraceQuery::default() };
+            let page = store.query_page(PageRequest { query, detail, total }).await?;
+            let found = (page.traces.len(), page.next_page_token, page.total);
+            same(format!("a page of 0 {detail:?}, total {total}"), &found, &(0, None, total.then_some(3)))?;
+        }
     }
     Ok(())
 }

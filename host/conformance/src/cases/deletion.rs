@@ -5,7 +5,7 @@ use super::super::compare::same;
 use super::super::{Failure, Outcome, Store};
 use super::sample::{at, at_second, event, event_of, finds, holds, store_each, trace, trace_id, with_events};
 use reflow_tracing_model::{FlowId, FlowTrace, TraceEvent, TraceQuery};
-use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::{Deletion, StorageBackendExt, StorageError};
 
 cases! { "deletion":
     a_deleted_trace_is_gone_from_every_read [Deletion] => "delete_trace deletes a trace with its events and says `true`.",
@@ -14,11 +14,12 @@ cases! { "deletion":
     a_deleted_trace_may_be_stored_again [Deletion] => "Deletion leaves no mark: what is stored later is all there is.",
     deletion_leaves_the_other_traces_alone [Deletion] => "delete_trace deletes that trace only.",
     several_traces_are_deleted_at_once [Deletion] => "delete_traces is delete_trace for each, and counts those that there were.",
+    an_id_that_is_named_twice_counts_once [Deletion] => "Deletion::Traces may name an id twice, and unknown ones; it counts the traces that there were.",
     what_started_before_a_time_is_deleted [Deletion] => "delete_before deletes what started before, strictly, with its events, and counts it.",
     more_traces_than_a_page_holds_are_deleted [Deletion] => "delete_before is complete, however many there are.",
-    what_is_dropped_wholesale_started_before_the_time => "drop_oldest_part touches nothing that started at the time or later, and counts what it drops.",
+    what_is_dropped_wholesale_started_before_the_time => "drop_oldest_partition touches nothing that started at the time or later, and counts what it drops.",
     any_time_may_bound_a_deletion [Deletion] => "delete_before takes any time, also those that no trace can have.",
-    events_without_a_header_have_not_started [Deletion] => "delete_before is about traces with a start.",
+    events_without_a_header_have_not_started [Deletion] => "delete_before is about traces with a start; those without a header stay.",
     deletion_amid_reading_disturbs_no_reader [Deletion] => "A read during a deletion finds the trace or what is left of it, and never fails.",
     what_cannot_delete_says_so [no Deletion] => "A backend without deletion refuses it as Unsupported and changes nothing.",
 }
@@ -80,6 +81,16 @@ async fn several_traces_are_deleted_at_once(store: &Store) -> Outcome {
     same("delete_traces of none", &store.delete_traces(Vec::new()).await?, &0)
 }
 
+async fn an_id_that_is_named_twice_counts_once(store: &Store) -> Outcome {
+    store_each(store, &[with_events(trace(1), [event(1)]), trace(2)]).await?;
+    store.store_event(trace_id(3), event(1)).await?;
+    let ids = [1, 3, 4, 1, 3, 4].map(trace_id).to_vec();
+    same("delete", &store.delete(Deletion::Traces(ids.clone())).await?, &2)?;
+    same("delete again", &store.delete(Deletion::Traces(ids)).await?, &0)?;
+    same("get_events", &store.get_events(trace_id(3)).await?, &Vec::new())?;
+    finds(store, "every trace", TraceQuery::default(), &[&trace(2)]).await
+}
+
 async fn what_started_before_a_time_is_deleted(store: &Store) -> Outcome {
     let started = |nanos: u32| FlowTrace { start_time: at(nanos.into()), ..with_events(trace(nanos), [event(nanos)]) };
     store_each(store, &[started(1), started(2), started(3), started(4)]).await?;
@@ -106,7 +117,7 @@ async fn what_is_dropped_wholesale_started_before_the_time(store: &Store) -> Out
     };
     store.store_traces((0..60).map(started).collect()).await?;
     let mut dropped = 0;
-    while let Some(traces @ 1..) = store.drop_oldest_part(at_second(40 * DAY)).await? {
+    while let Some(traces @ 1..) = store.drop_oldest_partition(at_second(40 * DAY)).await? {
         dropped += traces;
         same("count_traces", &store.count_traces(TraceQuery::default()).await?, &(60 - dropped))?;
     }
@@ -127,6 +138,9 @@ async fn any_time_may_bound_a_deletion(store: &Store) -> Outcome {
 async fn events_without_a_header_have_not_started(store: &Store) -> Outcome {
     store.store_event(trace_id(1), event(1)).await?;
     same("delete_before", &store.delete_before(DateTime::<Utc>::MAX_UTC).await?, &0)?;
+    store.store_trace(with_events(trace(2), [event(2)])).await?;
+    let started_before = Deletion::StartedBefore(DateTime::<Utc>::MAX_UTC);
+    same("delete beside a trace that has", &store.delete(started_before).await?, &1)?;
     same("get_events", &store.get_events(trace_id(1)).await?, &vec![event(1)])
 }
 

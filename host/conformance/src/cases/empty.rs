@@ -5,6 +5,7 @@ use super::super::compare::same;
 use super::super::{Outcome, Store};
 use super::sample::{finds, trace, trace_id};
 use reflow_tracing_model::{FlowId, TraceQuery};
+use reflow_tracing_storage::StorageBackendExt;
 
 cases! { "empty":
     an_empty_store_answers_with_nothing => "What does not exist is no error: `None`, no events, no traces.",
@@ -17,7 +18,7 @@ async fn an_empty_store_answers_with_nothing(store: &Store) -> Outcome {
     same("get_trace", &store.get_trace(trace_id(1)).await?, &None)?;
     same("get_events", &store.get_events(trace_id(1)).await?, &Vec::new())?;
     finds(store, "any trace", TraceQuery::default(), &[]).await?;
-    let page = store.query_page(TraceQuery::default()).await?;
+    let page = store.query_page(TraceQuery::default().into()).await?;
     same("the token after the only page", &page.next_page_token, &None)?;
     same("flow_versions", &store.flow_versions(FlowId::new("billing")).await?, &Vec::new())?;
     let stats = store.stats().await?;

@@ -4,12 +4,13 @@ use super::super::history::all_pages;
 use super::super::{Outcome, Store};
 use super::sample::{at, event_of, store_each, trace, with_events};
 use reflow_tracing_model::{FlowId, FlowTrace, SortOrder, TraceQuery};
-use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::{Detail, PageRequest, StorageBackendExt, StorageError};
 
 cases! { "paging":
     pages_give_every_trace_once => "Following the tokens gives every trace once, in order, complete with its events.",
     pages_of_headers_are_pages_without_events => "query_headers gives what query_page gives, without the events.",
     pages_of_tied_traces_give_every_trace_once => "Ties in start_time are no place to lose or repeat a trace.",
+    headers_carry_no_events_and_traces_carry_all => "A page holds as much of each trace as its Detail says, and a total where one is asked for.",
     the_last_page_has_no_token => "A page says whether more follows it.",
     pages_hold_what_matches_only => "A token goes on with the predicates that it was given for.",
     an_offset_counts_from_the_start_of_the_first_page => "`offset` leaves out the first so many of the answer, not of each page.",
@@ -77,6 +78,37 @@ async fn pages_of_headers_are_pages_without_events(store: &Store) -> Outcome {
     Ok(())
 }
 
+async fn headers_carry_no_events_and_traces_carry_all(store: &Store) -> Outcome {
+    let traces: Vec<_> = (0..7).map(|number| with_events(trace(number), [event_of(number, "parser")])).collect();
+    store.store_traces(traces.clone()).await?;
+    let query = TraceQuery { actor_filter: Some("parser".into()), ..pages_of(3, SortOrder::OldestFirst) };
+    for (detail, total) in
+        [(Detail::Headers, false), (Detail::Headers, true), (Detail::Traces, false), (Detail::Traces, true)]
+    {
+        let what = format!("a page of {detail:?}, total {total}");
+        let page = store.query_page(PageRequest { query: query.clone(), detail, total }).await?;
+        let expected = traces[..3].iter().cloned().map(|trace| match detail {
+            Detail::Headers => with_events(trace, []),
+            Detail::Traces => trace,
+        });
+        same_traces(&what, &page.traces, &expected.collect::<Vec<_>>())?;
+        same(format!("the total of {what}"), &page.total, &total.then_some(7))?;
+        let rest = TraceQuery { page_token: page.next_page_token, limit: Some(10), ..query.clone() };
+        let rest = store.query_page(PageRequest { query: rest, detail, total }).await?;
+        same(format!("the traces after {what}"), &rest.traces.len(), &4)?;
+        same(
+            format!("the events after {what}"),
+            &rest.traces.iter().map(|trace| trace.events.len()).sum(),
+            &match detail {
+                Detail::Headers => 0,
+                Detail::Traces => 4,
+            },
+        )?;
+        same(format!("the total after {what}"), &rest.total, &total.then_some(7))?;
+    }
+    Ok(())
+}
+
 async fn pages_of_tied_traces_give_every_trace_once(store: &Store) -> Outcome {
     // Two times of one start, then one of its own, so that ties begin, end and span pages.
     let traces: Vec<_> = (0..24).map(|number| tied(number, [7, 7, 8, 7, 9, 8][number as usize % 6])).collect();
@@ -92,13 +124,13 @@ async fn pages_of_tied_traces_give_every_trace_once(store: &Store) -> Outcome {
 
 async fn the_last_page_has_no_token(store: &Store) -> Outcome {
     store_each(store, &[trace(1), trace(2), trace(3)]).await?;
-    let whole = store.query_page(pages_of(4, SortOrder::NewestFirst)).await?;
+    let whole = store.query_page(pages_of(4, SortOrder::NewestFirst).into()).await?;
     same("the token after all traces", &whole.next_page_token, &None)?;
-    let first = store.query_page(pages_of(2, SortOrder::NewestFirst)).await?;
+    let first = store.query_page(pages_of(2, SortOrder::NewestFirst).into()).await?;
     same("the traces of the first page", &first.traces.len(), &2)?;
     ensure!(first.next_page_token.is_some(), "expected a token after 2 of 3 traces, found none");
     let second = store
-        .query_page(TraceQuery { page_token: first.next_page_token, ..pages_of(2, SortOrder::NewestFirst) })
+        .query_page(TraceQuery { page_token: first.next_page_token, ..pages_of(2, SortOrder::NewestFirst) }.into())
         .await?;
     same_traces("the second page", &second.traces, &[trace(1)])?;
     same("the token after the last trace", &second.next_page_token, &None)
@@ -142,7 +174,7 @@ where
     let mut query = query;
     let mut seen: Vec<FlowTrace> = Vec::new();
     for page_number in 0..100 {
-        let page = store.query_page(query.clone()).await?;
+        let page = store.query_page(query.clone().into()).await?;
         for trace in page.traces {
             let twice = seen.iter().any(|earlier| earlier.trace_id == trace.trace_id);
             ensure!(!twice, "expected each trace once, found {} again on page {page_number}", trace.trace_id);
@@ -225,12 +257,12 @@ async fn traces_deleted_between_pages_hide_no_others(store: &Store) -> Outcome {
 async fn a_page_after_everything_was_deleted_is_empty(store: &Store) -> Outcome {
     store_each(store, &[trace(1), trace(2), trace(3)]).await?;
     let query = pages_of(1, SortOrder::NewestFirst);
-    let first = store.query_page(query.clone()).await?;
+    let first = store.query_page(query.clone().into()).await?;
     ensure!(first.next_page_token.is_some(), "expected a token after 1 of 3 traces, found none");
     for number in 1..=3 {
         store.delete_trace(trace(number).trace_id).await?;
     }
-    let second = store.query_page(TraceQuery { page_token: first.next_page_token, ..query }).await?;
+    let second = store.query_page(TraceQuery { page_token: first.next_page_token, ..query }.into()).await?;
     same_traces("the page after everything was deleted", &second.traces, &[])?;
     same("its token", &second.next_page_token, &None)
 }
@@ -239,7 +271,7 @@ async fn a_token_that_the_store_did_not_give_is_refused(store: &Store) -> Outcom
     store_each(store, &[trace(1), trace(2)]).await?;
     for token in ["", "no such token", "\0", "%", "..", "1.", ".1", "'; --", "💥"] {
         let query = TraceQuery { page_token: Some(token.into()), ..TraceQuery::default() };
-        match store.query_page(query).await {
+        match store.query_page(query.into()).await {
             Err(StorageError::InvalidArgument(_)) => {}
             Err(other) => ensure!(false, "page_token {token:?}: expected InvalidArgument, found {other:?}"),
             Ok(page) => {

@@ -3,6 +3,7 @@ use super::super::compare::same;
 use super::super::{Outcome, Store};
 use super::sample::{at, at_second, event, finds, holds, trace, with_events, with_tags};
 use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceQuery};
+use reflow_tracing_storage::StorageBackendExt;
 
 cases! { "replacing":
     a_later_header_replaces_the_earlier_one => "A trace header that is stored again replaces the earlier one.",

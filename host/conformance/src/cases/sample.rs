@@ -9,6 +9,7 @@ use reflow_tracing_model::{
     CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceEventData,
     TraceEventType, TraceId, TraceMetadata, TraceQuery,
 };
+use reflow_tracing_storage::StorageBackendExt;
 
 /// So many nanoseconds after a moment in 2025.
 pub(super) fn at(nanos: i64) -> DateTime<Utc> {
@@ -115,7 +116,7 @@ pub(super) async fn holds(store: &Store, trace: FlowTrace) -> Outcome {
 pub(super) async fn finds(store: &Store, what: &str, query: TraceQuery, expected: &[&FlowTrace]) -> Outcome {
     let expected: Vec<_> = expected.iter().map(|trace| ordered((*trace).clone())).collect();
     same_traces(what, &store.query_traces(query.clone()).await?, &expected)?;
-    let page = store.query_page(query.clone()).await?;
+    let page = store.query_page(query.clone().into()).await?;
     same_traces(format!("{what}, as a page"), &page.traces, &expected)?;
     if query.limit.is_none() && query.offset.is_none() {
         same(format!("{what}, counted"), &store.count_traces(query).await?, &(expected.len() as u64))?;

@@ -7,7 +7,7 @@ use super::super::history::all_streamed;
 use super::super::{Outcome, Store};
 use super::sample::{event, event_of, trace, trace_id, with_data, with_events};
 use reflow_tracing_model::{FlowTrace, MessageSnapshot, SortOrder, TraceEvent, TraceEventData, TraceId, TraceQuery};
-use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::{StorageBackendExt, StorageError};
 
 cases! { "streaming":
     headers_are_what_pages_are_without_events => "query_headers gives the headers that query_page gives, page by page.",
@@ -53,7 +53,7 @@ async fn headers_are_what_pages_are_without_events(store: &Store) -> Outcome {
         same_traces(format!("headers, {order:?}"), &headers, &expected.collect::<Vec<_>>())?;
     }
     let of_actor = TraceQuery { actor_filter: Some("actor-5".into()), ..TraceQuery::default() };
-    let expected: Vec<_> = store.query_page(of_actor.clone()).await?.traces;
+    let expected: Vec<_> = store.query_page(of_actor.clone().into()).await?.traces;
     ensure!(!expected.is_empty(), "expected traces with an actor-5, found none");
     let expected: Vec<_> = expected.into_iter().map(|trace| with_events(trace, [])).collect();
     same_traces("headers of traces with an actor", &store.query_headers(of_actor).await?.traces, &expected)

@@ -1,29 +1,27 @@
-//! Tries calls again that failed for a reason that may pass ([`StorageError::is_retryable`]): a database that restarts, a
+//! Tries calls again that failed with a transient error ([`StorageError::is_retryable`]): a database that restarts, a
 //! connection that broke.
 //!
-//! Only calls that may be repeated without a difference are: reads, and writes, which are idempotent. Not deletions, which
-//! tell how many there were, and not health checks, which are to tell how things stand.
+//! Only calls that can be repeated without a difference are ([`Operation::REPEATABLE`]): reads, and writes, which are
+//! idempotent. Not deletions, which count, and not health checks, which report how things are.
 //!
 //! The pause before an attempt doubles from one to the next and is jittered, so that those who failed together don't come
 //! back together. A budget bounds the retries of all calls.
 //!
-//! It goes around the [time limit](super::timeout), which bounds each attempt. A `spool` takes its place: that knows better what
-//! to do while a backend is away. A write is copied so that it can be repeated, which is some percent of what storing it takes;
-//! so local backends, which are never away, are better off without.
+//! It goes around the [time limit](super::timeout), which bounds each attempt. A `spool` takes its place: that keeps writes while
+//! a backend is away. A write is copied so that it can be repeated, which is some percent of what storing it takes; local
+//! backends, which are never away, are faster without this layer.
 
 mod budget;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder};
-use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use reflow_tracing_storage::layer::{Operation, StreamOperation};
+use reflow_tracing_storage::{Layer, StorageBackend, StorageError, StorageExtras, StorageMetrics};
 
-use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use reflow_tracing_storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 use budget::Budget;
 
 /// What is tried again, and how often.
@@ -72,15 +70,16 @@ impl<B: StorageBackend> Retrying<B> {
         tokio::time::sleep(pause).await;
         true
     }
+}
 
-    async fn retried<T, F>(&self, call: impl Fn() -> F + Send + Sync) -> Result<T, StorageError>
-    where
-        T: Send,
-        F: Future<Output = Result<T, StorageError>> + Send,
-    {
+impl<B: StorageBackend> Layer for Retrying<B> {
+    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+        if !O::REPEATABLE {
+            return operation.run(&self.inner).await;
+        }
         let mut pauses = self.pauses.build();
         loop {
-            match call().await {
+            match operation.clone().run(&self.inner).await {
                 Ok(answer) => {
                     self.budget.succeeded();
                     return Ok(answer);
@@ -94,16 +93,13 @@ impl<B: StorageBackend> Retrying<B> {
         }
     }
 
-    /// A stream that is begun again as long as it has given nothing.
-    fn retried_stream<'a, T: Send + 'a>(
-        &'a self,
-        begin: impl Fn() -> BoxStream<'a, Result<T, StorageError>> + Send + 'a,
-    ) -> BoxStream<'a, Result<T, StorageError>> {
+    /// A stream is begun again as long as it has given nothing.
+    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
         let begun = async move {
             let mut pauses = self.pauses.build();
             loop {
                 // It may have ended with the first.
-                let mut items = begin().fuse();
+                let mut items = operation.clone().run(&self.inner).fuse();
                 let first = items.next().await;
                 match &first {
                     Some(Err(error)) if self.pauses(error, &mut pauses).await => {}
@@ -113,196 +109,61 @@ impl<B: StorageBackend> Retrying<B> {
         };
         stream::once(begun).flatten().boxed()
     }
-}
 
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl<B: StorageBackend> StorageBackend for Retrying<B> {
-    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
-        self.retried(|| self.inner.store_trace(trace.clone())).await
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        self.inner.extras()
     }
 
-    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        self.retried(|| self.inner.get_trace(trace_id)).await
-    }
-
-    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        self.retried(|| self.inner.query_traces(query.clone())).await
-    }
-
-    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
-        self.retried(|| self.inner.store_event(trace_id, event.clone())).await
-    }
-
-    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        self.retried(|| self.inner.get_events(trace_id)).await
-    }
-
-    async fn health_check(&self) -> Result<(), StorageError> {
-        self.inner.health_check().await
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.inner.warnings()
-    }
-
-    async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
-        self.retried(|| self.inner.store_traces(traces.clone())).await
-    }
-
-    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
-        self.retried(|| self.inner.store_events(events.clone())).await
-    }
-
-    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        self.retried(|| self.inner.query_page(query.clone())).await
-    }
-
-    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        self.retried(|| self.inner.query_headers(query.clone())).await
-    }
-
-    fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
-        self.retried_stream(move || self.inner.stream_traces(query.clone()))
-    }
-
-    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
-        self.retried(|| self.inner.headerless_traces(after, limit)).await
-    }
-
-    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
-        self.retried(|| self.inner.count_traces(query.clone())).await
-    }
-
-    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
-        self.retried(|| self.inner.get_headers(trace_ids.clone())).await
-    }
-
-    fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-        self.retried_stream(move || self.inner.stream_events(trace_id))
-    }
-
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        self.inner.delete_trace(trace_id).await
-    }
-
-    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
-        self.inner.delete_traces(trace_ids).await
-    }
-
-    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        self.inner.delete_before(time).await
-    }
-
-    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
-        self.inner.drop_oldest_part(ended_by).await
-    }
-
-    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
-        self.inner.retention_horizon()
-    }
-
-    async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
-        self.retried(|| self.inner.flow_versions(flow_id.clone())).await
-    }
-
-    async fn stats(&self) -> Result<StorageStats, StorageError> {
-        self.retried(|| self.inner.stats()).await
-    }
-
-    async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
-        let metrics = self.inner.get_metrics().await?;
-        Ok(StorageMetrics { retries: metrics.retries + self.retries.load(Relaxed), ..metrics })
-    }
-
-    async fn flush(&self) -> Result<(), StorageError> {
-        self.retried(|| self.inner.flush()).await
-    }
-
-    async fn close(&self) -> Result<(), StorageError> {
-        self.inner.close().await
+    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
+        let mut metrics = self.inner.get_metrics().await?;
+        metrics.retries += self.retries.load(Relaxed);
+        Ok(metrics)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::future::ready;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::time::Duration;
 
-    use super::*;
+    use futures::StreamExt;
+    use reflow_tracing_conformance::faults::Faulty;
     use reflow_tracing_memory::MemoryStorage;
+    use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
+    use reflow_tracing_storage::layer::Call;
+    use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError};
 
-    /// Memory that is away for some calls: headers, events and their deletion.
-    struct Flaky {
-        storage: MemoryStorage,
-        failures: AtomicUsize,
-        error: fn() -> StorageError,
-    }
+    use super::{RetryConfig, Retrying};
 
-    impl Flaky {
-        fn answer(&self) -> Result<(), StorageError> {
-            match self.failures.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
-                Ok(_) => Err((self.error)()),
-                Err(_) => Ok(()),
-            }
-        }
-    }
-
-    #[async_trait]
-    impl StorageBackend for Flaky {
-        async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
-            self.answer()?;
-            self.storage.store_trace(trace).await
-        }
-
-        async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-            self.storage.get_trace(trace_id).await
-        }
-
-        async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-            self.storage.query_traces(query).await
-        }
-
-        async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
-            self.storage.store_event(trace_id, event).await
-        }
-
-        async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-            self.answer()?;
-            self.storage.get_events(trace_id).await
-        }
-
-        async fn health_check(&self) -> Result<(), StorageError> {
-            self.answer()
-        }
-
-        async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-            self.answer()?;
-            self.storage.delete_trace(trace_id).await
-        }
-    }
-
-    fn flaky(failures: usize, error: fn() -> StorageError) -> Retrying<Flaky> {
-        let inner = Flaky { storage: MemoryStorage::new(), failures: AtomicUsize::new(failures), error };
-        Retrying::around(inner, &RetryConfig::default())
+    /// Memory of which so many calls fail first; events are always stored.
+    fn flaky(failures: usize, error: fn() -> StorageError) -> Retrying<Faulty<MemoryStorage>> {
+        let left = AtomicUsize::new(failures);
+        let memory = Faulty::around(MemoryStorage::new()).before(move |attempt| {
+            let fails = attempt.call != Call::StoreEvent
+                && left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+            ready(if fails { Err(error()) } else { Ok(()) })
+        });
+        Retrying::around(memory, &RetryConfig::default())
     }
 
     fn away() -> StorageError {
         StorageError::Unavailable("asked to be".into())
     }
 
-    async fn retries(storage: &impl StorageBackend) -> u64 {
-        storage.get_metrics().await.unwrap().retries
+    fn retries(storage: &Retrying<Faulty<MemoryStorage>>) -> u64 {
+        storage.retries.load(Relaxed)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_pass_is_tried_again_with_growing_pauses() {
+    async fn a_transient_error_is_retried_with_growing_pauses() {
         let storage = flaky(3, away);
         let begun = tokio::time::Instant::now();
         storage.store_trace(FlowTrace::default()).await.unwrap();
         // 100, 200 and 400 ms, and up to as much again.
         let took = begun.elapsed();
         assert!((Duration::from_millis(700)..Duration::from_millis(1_410)).contains(&took), "{took:?}");
-        assert_eq!(retries(&storage).await, 3);
+        assert_eq!(storage.get_metrics().await.unwrap().retries, 3);
     }
 
     #[tokio::test(start_paused = true)]
@@ -310,7 +171,7 @@ mod tests {
         let storage = flaky(usize::MAX, away);
         let error = storage.store_trace(FlowTrace::default()).await.unwrap_err();
         assert!(matches!(error, StorageError::Unavailable(_)), "{error}");
-        assert_eq!(retries(&storage).await, 3);
+        assert_eq!(retries(&storage), 3);
     }
 
     #[tokio::test(start_paused = true)]
@@ -319,26 +180,26 @@ mod tests {
         for _ in 0..100 {
             storage.get_events(TraceId::new()).await.unwrap_err();
         }
-        let retries = retries(&storage).await;
+        let retries = retries(&storage);
         assert!(retries < 10, "{retries} retries of 100 calls");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_retry_can_not_help_is_told_at_once() {
+    async fn what_a_retry_can_not_help_fails_at_once() {
         for error in [|| StorageError::InvalidArgument("x".into()), || StorageError::Exhausted("x".into())] {
             let storage = flaky(1, error);
             storage.store_trace(FlowTrace::default()).await.unwrap_err();
-            assert_eq!(retries(&storage).await, 0);
+            assert_eq!(retries(&storage), 0);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn deletions_and_health_checks_are_not_repeated() {
-        let storage = flaky(1, away);
+        let storage = flaky(3, away);
         storage.delete_trace(TraceId::new()).await.unwrap_err();
-        storage.inner.failures.store(1, Relaxed);
+        storage.drop_oldest_partition(chrono::Utc::now()).await.unwrap_err();
         storage.health_check().await.unwrap_err();
-        assert_eq!(retries(&storage).await, 0);
+        assert_eq!(retries(&storage), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -348,5 +209,12 @@ mod tests {
         storage.store_event(trace_id, TraceEvent::default()).await.unwrap();
         let events: Vec<_> = storage.stream_events(trace_id).collect().await;
         assert!(matches!(&events[..], [Ok(_)]), "{events:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_only_some_stores_can_do_is_tried_again_too() {
+        let storage = flaky(2, away);
+        assert_eq!(storage.headerless_traces(None, 1).await.unwrap(), []);
+        assert_eq!(retries(&storage), 2);
     }
 }

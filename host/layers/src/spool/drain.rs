@@ -70,7 +70,7 @@ impl<B: StorageBackend> Core<B> {
         self.queue.remove(removed, refused).await
     }
 
-    /// Stores items. What the backend refuses for good is found by halving and set aside; what may pass is an error.
+    /// Stores items. What the backend refuses for good is found by halving and set aside; a transient error ends it.
     async fn deliver<T: Item>(&self, items: Vec<T>, refused: &mut Vec<Refused>) -> Result<(), StorageError> {
         let mut parts = vec![items];
         while let Some(mut part) = parts.pop() {

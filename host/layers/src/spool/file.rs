@@ -9,9 +9,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::record::{Encoded, decode_traces, kib};
 use reflow_tracing_model::TraceId;
-use reflow_tracing_storage::StorageError;
 use reflow_tracing_sqlite::connection::{describe, open};
-use reflow_tracing_storage::{JournalMode, SqliteConfig, SynchronousMode};
+use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SynchronousMode};
+use reflow_tracing_storage::StorageError;
 
 /// Marks our files in SQLite's header ("RFSP").
 const APPLICATION_ID: i32 = 0x5246_5350;
@@ -118,7 +118,7 @@ impl SpoolFile {
             }
             _ if tables > 0 => {
                 return Err(StorageError::Configuration(format!(
-                    "{} is no spool, but a database of another program; name another folder with `spool` in `[storage]`",
+                    "{} is not a spool but a database of another program; name another folder with `spool` in `[storage]`",
                     path.display()
                 )));
             }

@@ -1,9 +1,9 @@
 //! Keeps writes while a backend is away: they go to a queue on the disk, are acknowledged, and follow when it is back.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), reflow_tracing::storage::StorageError> {
-//! # let remote = reflow_tracing::storage::MemoryStorage::new();
-//! use reflow_tracing::storage::layers::spool::{Spool, SpoolConfig};
+//! # async fn example() -> Result<(), reflow_tracing_storage::StorageError> {
+//! # let remote = reflow_tracing_memory::MemoryStorage::new();
+//! use reflow_tracing_layers::spool::{Spool, SpoolConfig};
 //!
 //! let storage = Spool::open(remote, "postgres", &SpoolConfig::new("spool")).await?;
 //! # Ok(())
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! # Writes
-//! While all is well a write goes to the backend, and the queue is not touched. A write that fails for a reason that may pass
+//! While all is well a write goes to the backend, and the queue is not touched. A write that fails with a transient error
 //! ([`StorageError::is_retryable`]) goes to the queue, and so does every write after it, until the queue is empty: what was
 //! written first is stored first. Every other error is the caller's, at once.
 //!
@@ -37,7 +37,6 @@
 mod config;
 mod drain;
 mod file;
-mod metrics;
 mod queue;
 mod record;
 #[cfg(test)]
@@ -47,18 +46,23 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryFutureExt};
 use hashlink::LruCache;
+use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
+use reflow_tracing_storage::layer::{
+    Delete, DropOldestPartition, FlowVersions, GetEvents, GetTrace, HeaderlessTraces, Operation, QueryPage,
+    QueryTraces, Stats, StreamEvents, StreamOperation, StreamTraces,
+};
+use reflow_tracing_storage::{
+    Deletion, PageRequest, SpoolMetrics, StorageBackend, StorageBackendExt, StorageError, StorageExtras,
+    StorageMetrics, StorageStats, TracePart, async_trait,
+};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use reflow_tracing_storage::{StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
 pub use config::SpoolConfig;
-pub use metrics::SpoolMetrics;
 use queue::Queue;
 use record::Encoded;
 
@@ -83,7 +87,7 @@ struct Core<B> {
     inner: B,
     queue: Queue,
     away: Mutex<Option<Away>>,
-    /// The same, to be asked in passing.
+    /// Lock-free copy of `away.is_some()`.
     is_away: AtomicBool,
     closed: AtomicBool,
     /// Something was appended, or the backend is away, or it is time to end.
@@ -224,24 +228,23 @@ impl<B> Core<B> {
 
     fn metrics_of_queue(&self) -> SpoolMetrics {
         let depth = self.queue.depth();
-        SpoolMetrics {
-            pending_events: depth.events.load(SeqCst),
-            pending_traces: depth.traces.load(SeqCst),
-            bytes: depth.kib.load(SeqCst) * 1024,
-            max_bytes: depth.max_kib * 1024,
-            waiting_writers: depth.waiting.load(SeqCst),
-            refused: depth.refused.load(SeqCst),
-            ..SpoolMetrics::default()
-        }
+        let mut metrics = SpoolMetrics::default();
+        metrics.pending_events = depth.events.load(SeqCst);
+        metrics.pending_traces = depth.traces.load(SeqCst);
+        metrics.bytes = depth.kib.load(SeqCst) * 1024;
+        metrics.max_bytes = depth.max_kib * 1024;
+        metrics.waiting_writers = depth.waiting.load(SeqCst);
+        metrics.refused = depth.refused.load(SeqCst);
+        metrics
     }
 
     fn metrics(&self) -> SpoolMetrics {
-        let away = self.away();
-        SpoolMetrics {
-            away_since: away.as_ref().map(|away| away.since),
-            error: away.as_ref().map(|away| away.error.clone()),
-            ..self.metrics_of_queue()
+        let mut metrics = self.metrics_of_queue();
+        if let Some(away) = &*self.away() {
+            metrics.away_since = Some(away.since);
+            metrics.error = Some(away.error.clone());
         }
+        metrics
     }
 
     /// Why a read can't be answered.
@@ -343,6 +346,16 @@ impl<B> Core<B> {
 }
 
 impl<B: StorageBackend> Core<B> {
+    /// Asks the backend when it has what was acknowledged.
+    async fn ask<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+        self.ready().await?;
+        operation.run(&self.inner).await
+    }
+
+    fn ask_stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
+        self.ready().map_ok(|()| operation.run(&self.inner)).try_flatten_stream().boxed()
+    }
+
     /// What is known of headers without asking the backend: those that wait.
     async fn waiting_header(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
         let Some(seq) = self.queue.header(trace_id) else { return Ok(None) };
@@ -366,13 +379,11 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
     }
 
     async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        self.core.ready().await?;
-        self.core.inner.get_trace(trace_id).await
+        self.core.ask(GetTrace(trace_id)).await
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        self.core.ready().await?;
-        self.core.inner.query_traces(query).await
+        self.core.ask(QueryTraces(query)).await
     }
 
     async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
@@ -380,8 +391,7 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
     }
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        self.core.ready().await?;
-        self.core.inner.get_events(trace_id).await
+        self.core.ask(GetEvents(trace_id)).await
     }
 
     /// Whether the backend is there and has everything, for which it waits like a read. While it is not, writes are taken
@@ -395,10 +405,6 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
             Ok(()) => self.core.ready().await,
             refused => refused,
         }
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.core.inner.warnings()
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
@@ -427,37 +433,15 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
         core.spool(&[], &events).await
     }
 
-    async fn query_page(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        self.core.ready().await?;
-        self.core.inner.query_page(query).await
-    }
-
-    async fn query_headers(&self, query: TraceQuery) -> Result<TracePage, StorageError> {
-        self.core.ready().await?;
-        self.core.inner.query_headers(query).await
+    async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
+        self.core.ask(QueryPage(request)).await
     }
 
     fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
-        let begun = async move {
-            match self.core.ready().await {
-                Ok(()) => self.core.inner.stream_traces(query),
-                Err(error) => stream::iter([Err(error)]).boxed(),
-            }
-        };
-        stream::once(begun).flatten().boxed()
+        self.core.ask_stream(StreamTraces(query))
     }
 
-    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
-        self.core.ready().await?;
-        self.core.inner.headerless_traces(after, limit).await
-    }
-
-    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
-        self.core.ready().await?;
-        self.core.inner.count_traces(query).await
-    }
-
-    /// Headers that wait are told from the queue, the others by the backend; while that is away, from what was written lately.
+    /// Headers that wait come from the queue, the others from the backend; while that is away, from what was written lately.
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
         let core = &self.core;
         let mut headers = Vec::with_capacity(trace_ids.len());
@@ -496,67 +480,35 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
     }
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-        let begun = async move {
-            match self.core.ready().await {
-                Ok(()) => self.core.inner.stream_events(trace_id),
-                Err(error) => stream::iter([Err(error)]).boxed(),
-            }
-        };
-        stream::once(begun).flatten().boxed()
+        self.core.ask_stream(StreamEvents(trace_id))
     }
 
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        self.core.ready().await?;
-        let deleted = self.core.inner.delete_trace(trace_id).await?;
-        self.core.recent().remove(&trace_id);
-        Ok(deleted)
-    }
-
-    async fn delete_traces(&self, trace_ids: Vec<TraceId>) -> Result<u64, StorageError> {
-        self.core.ready().await?;
-        let deleted = self.core.inner.delete_traces(trace_ids.clone()).await?;
+    async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
+        let deleted = self.core.ask(Delete(deletion.clone())).await?;
         let mut recent = self.core.recent();
-        trace_ids.iter().for_each(|trace_id| drop(recent.remove(trace_id)));
-        Ok(deleted)
-    }
-
-    async fn delete_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
-        self.core.ready().await?;
-        let deleted = self.core.inner.delete_before(time).await?;
-        self.core.recent().clear();
-        Ok(deleted)
-    }
-
-    async fn drop_oldest_part(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
-        self.core.ready().await?;
-        let dropped = self.core.inner.drop_oldest_part(ended_by).await?;
-        if dropped.is_some_and(|traces| traces > 0) {
-            self.core.recent().clear();
+        match deletion {
+            Deletion::Traces(trace_ids) => trace_ids.iter().for_each(|trace_id| drop(recent.remove(trace_id))),
+            Deletion::StartedBefore(_) => recent.clear(),
         }
-        Ok(dropped)
-    }
-
-    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
-        self.core.inner.retention_horizon()
+        Ok(deleted)
     }
 
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
-        self.core.ready().await?;
-        self.core.inner.flow_versions(flow_id).await
+        self.core.ask(FlowVersions(flow_id)).await
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
-        self.core.ready().await?;
-        self.core.inner.stats().await
+        self.core.ask(Stats()).await
     }
 
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
-        let metrics = match self.core.inner.get_metrics().await {
+        let mut metrics = match self.core.inner.get_metrics().await {
             // A backend that nothing measures may be asked for its size while it is away.
             Err(error) if error.is_retryable() => StorageMetrics::unmeasured(None),
             answer => answer?,
         };
-        Ok(StorageMetrics { spool: Some(self.core.metrics()), ..metrics })
+        metrics.spool = Some(self.core.metrics());
+        Ok(metrics)
     }
 
     /// What waits is on the disk already.
@@ -588,5 +540,33 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
             Err(error) if error.is_retryable() && !waiting.is_empty() => Ok(()),
             answer => answer,
         }
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        Some(self)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<B: StorageBackend + 'static> StorageExtras for Spool<B> {
+    fn warnings(&self) -> Vec<String> {
+        self.core.inner.warnings()
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        self.core.inner.retention_horizon()
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.core.ask(HeaderlessTraces(after, limit)).await
+    }
+
+    async fn drop_oldest_partition(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        let dropped = self.core.ask(DropOldestPartition(ended_by)).await?;
+        if dropped.is_some_and(|traces| traces > 0) {
+            self.core.recent().clear();
+        }
+        Ok(dropped)
     }
 }

@@ -14,8 +14,8 @@ use super::config::SpoolConfig;
 use super::file::{Found, Refused, Row, SpoolFile};
 use super::record::{Encoded, kib};
 use reflow_tracing_model::TraceId;
-use reflow_tracing_storage::StorageError;
 use reflow_tracing_sqlite::pool::blocking;
+use reflow_tracing_storage::StorageError;
 
 /// Jobs that may wait for the thread.
 const JOBS: usize = 256;
@@ -301,7 +301,7 @@ impl Thread {
                     room.forget();
                     self.depth.appended(&record, seq);
                     counted.keep();
-                    // Whoever no longer waits for the answer has lost interest, not data.
+                    // The receiver may be gone; ignore the error.
                     let _ = answer.send(Ok(()));
                 }
             }

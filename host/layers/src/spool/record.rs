@@ -49,10 +49,10 @@ pub(super) fn decode_traces(body: &[u8]) -> Result<Vec<FlowTrace>, postcard::Err
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use reflow_tracing_model::{EventId, ExecutionId};
     use uuid::Uuid;
 
     use super::*;
-    use crate::{EventId, ExecutionId};
 
     /// Written by version 1 of the file.
     const GOLDEN: &str = include_str!("golden/record.v1.hex");

@@ -1,14 +1,23 @@
-use std::sync::atomic::AtomicUsize;
+use std::future::ready;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use chrono::Utc;
+use reflow_tracing_conformance::faults::{Attempt, Faulty};
+use reflow_tracing_memory::MemoryStorage;
+use reflow_tracing_model::{FlowId, FlowTrace, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing_storage::layer::{Purpose, StoreEvents, StoreTraces};
+use reflow_tracing_storage::{SpoolMetrics, StorageBackend, StorageBackendExt, StorageError};
 use tempfile::TempDir;
 
-use super::*;
-use reflow_tracing_memory::MemoryStorage;
+use super::{Spool, SpoolConfig};
 
 /// Memory that can be away, and that refuses events of the actor `refused`.
+type Remote = Arc<Faulty<MemoryStorage>>;
+
 #[derive(Default)]
-struct Remote {
-    storage: MemoryStorage,
+struct State {
     away: AtomicBool,
     /// So many writes fail before one is taken.
     failures: AtomicUsize,
@@ -18,93 +27,57 @@ struct Remote {
     headers: Mutex<Vec<String>>,
 }
 
-impl Remote {
-    fn answer(&self) -> Result<(), StorageError> {
-        match self.away.load(SeqCst) {
-            true => Err(StorageError::Unavailable("asked to be away".into())),
-            false => Ok(()),
+impl State {
+    fn answer(&self, attempt: &Attempt<'_>) -> Result<(), StorageError> {
+        if self.away.load(SeqCst) {
+            return Err(StorageError::Unavailable("asked to be away".into()));
         }
-    }
-
-    fn answer_write(&self) -> Result<(), StorageError> {
-        self.answer()?;
-        match self.failures.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)) {
-            Ok(_) => Err(StorageError::Unavailable("asked to fail".into())),
-            Err(_) => Ok(()),
+        if attempt.call.purpose() == Purpose::Write
+            && self.failures.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+        {
+            return Err(StorageError::Unavailable("asked to fail".into()));
         }
-    }
-}
-
-#[async_trait]
-impl StorageBackend for Remote {
-    async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
-        self.answer_write()?;
-        self.headers.lock().unwrap().push(trace.flow_id.0.clone());
-        self.storage.store_trace(trace).await
-    }
-
-    async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        self.answer()?;
-        self.storage.get_trace(trace_id).await
-    }
-
-    async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        self.answer()?;
-        self.storage.query_traces(query).await
-    }
-
-    async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
-        self.store_events(vec![(trace_id, event)]).await
-    }
-
-    async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        self.answer()?;
-        self.storage.get_events(trace_id).await
-    }
-
-    async fn health_check(&self) -> Result<(), StorageError> {
-        self.answer()
-    }
-
-    async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
-        self.answer_write()?;
-        if events.iter().any(|(_, event)| event.actor_id == "refused") {
-            return Err(StorageError::Other { message: "not this one".into(), retryable: false });
+        if let Some(StoreTraces(traces)) = attempt.operation() {
+            self.headers.lock().unwrap().extend(traces.iter().map(|trace| trace.flow_id.0.clone()));
         }
-        self.batches.lock().unwrap().push(events.len());
-        self.storage.store_events(events).await
-    }
-
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
-        self.answer()?;
-        self.storage.delete_trace(trace_id).await
+        if let Some(StoreEvents(events)) = attempt.operation() {
+            if events.iter().any(|(_, event)| event.actor_id == "refused") {
+                return Err(StorageError::Other { message: "not this one".into(), retryable: false });
+            }
+            self.batches.lock().unwrap().push(events.len());
+        }
+        Ok(())
     }
 }
 
 struct Fixture {
     folder: TempDir,
-    remote: Arc<Remote>,
+    remote: Remote,
+    state: Arc<State>,
 }
 
 impl Fixture {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), remote: Arc::default() }
+        let state = Arc::new(State::default());
+        let asked = state.clone();
+        let remote = Faulty::around(MemoryStorage::new()).before(move |attempt| ready(asked.answer(attempt)));
+        Self { folder: tempfile::tempdir().unwrap(), remote: Arc::new(remote), state }
     }
 
     fn config(&self) -> SpoolConfig {
         SpoolConfig { max_size_mb: 1, ..SpoolConfig::new(self.folder.path().join("spool")) }
     }
 
-    async fn open(&self) -> Spool<Arc<Remote>> {
+    async fn open(&self) -> Spool<Remote> {
         self.try_open().await.unwrap()
     }
 
-    async fn try_open(&self) -> Result<Spool<Arc<Remote>>, StorageError> {
+    async fn try_open(&self) -> Result<Spool<Remote>, StorageError> {
         Spool::open(self.remote.clone(), "remote", &self.config()).await
     }
 
     fn is_away(&self, away: bool) {
-        self.remote.away.store(away, SeqCst);
+        self.state.away.store(away, SeqCst);
     }
 
     fn file(&self) -> rusqlite::Connection {
@@ -116,11 +89,11 @@ fn event_of(actor: &str) -> TraceEvent {
     TraceEvent { actor_id: actor.into(), ..TraceEvent::default() }
 }
 
-async fn metrics(spool: &Spool<Arc<Remote>>) -> SpoolMetrics {
+async fn metrics(spool: &Spool<Remote>) -> SpoolMetrics {
     spool.get_metrics().await.unwrap().spool.unwrap()
 }
 
-async fn until_empty(spool: &Spool<Arc<Remote>>) {
+async fn until_empty(spool: &Spool<Remote>) {
     for _ in 0..3_000 {
         if metrics(spool).await.is_empty() {
             return;
@@ -159,10 +132,10 @@ async fn what_is_written_while_the_backend_is_away_follows_in_order_in_large_bat
 
     fixture.is_away(false);
     until_empty(&spool).await;
-    let stored = fixture.remote.storage.get_trace(trace_id).await.unwrap().unwrap();
+    let stored = fixture.remote.inner().get_trace(trace_id).await.unwrap().unwrap();
     assert_eq!((stored.flow_id, stored.events.len()), (last.flow_id, 500));
-    assert_eq!(fixture.remote.headers.lock().unwrap().last().unwrap(), "after");
-    assert!(fixture.remote.batches.lock().unwrap().len() < 10, "{:?}", fixture.remote.batches);
+    assert_eq!(fixture.state.headers.lock().unwrap().last().unwrap(), "after");
+    assert!(fixture.state.batches.lock().unwrap().len() < 10, "{:?}", fixture.state.batches);
     assert_eq!(spool.get_trace(trace_id).await.unwrap().unwrap().events.len(), 500);
 }
 
@@ -184,7 +157,7 @@ async fn what_waits_survives_a_restart_also_while_the_backend_is_away() {
     assert_eq!(spool.get_headers(vec![header.trace_id]).await.unwrap(), [Some(header.clone())]);
     fixture.is_away(false);
     until_empty(&spool).await;
-    assert_eq!(fixture.remote.storage.get_events(header.trace_id).await.unwrap().len(), 1);
+    assert_eq!(fixture.remote.inner().get_events(header.trace_id).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,7 +165,7 @@ async fn a_read_waits_for_what_was_written_and_fails_with_what_waits_when_that_t
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     // The write fails, and what drains it fails twice.
-    fixture.remote.failures.store(3, SeqCst);
+    fixture.state.failures.store(3, SeqCst);
     let trace = FlowTrace { events: vec![event_of("a")], ..FlowTrace::default() };
     spool.store_trace(trace.clone()).await.unwrap();
     assert_eq!(spool.get_trace(trace.trace_id).await.unwrap(), Some(trace.clone()));
@@ -203,6 +176,8 @@ async fn a_read_waits_for_what_was_written_and_fails_with_what_waits_when_that_t
         spool.get_trace(trace.trace_id).await.map(drop),
         spool.count_traces(TraceQuery::default()).await.map(drop),
         spool.delete_trace(trace.trace_id).await.map(drop),
+        spool.headerless_traces(None, 1).await.map(drop),
+        spool.drop_oldest_partition(Utc::now()).await.map(drop),
         spool.health_check().await,
     ] {
         let error = answer.unwrap_err();
@@ -212,7 +187,7 @@ async fn a_read_waits_for_what_was_written_and_fails_with_what_waits_when_that_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_are_told_while_the_backend_is_away_if_anybody_here_knows_them() {
+async fn headers_are_known_while_the_backend_is_away_if_they_were_written_here() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     let (before, meanwhile) = (FlowTrace::default(), FlowTrace::default());
@@ -291,7 +266,7 @@ async fn a_full_spool_makes_writers_wait_and_loses_nothing() {
         written.unwrap().unwrap();
     }
     until_empty(&spool).await;
-    assert_eq!(fixture.remote.storage.get_events(trace_id).await.unwrap().len(), 40);
+    assert_eq!(fixture.remote.inner().get_events(trace_id).await.unwrap().len(), 40);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -378,7 +353,8 @@ async fn a_damaged_file_is_an_error_that_names_it_and_what_is_damaged() {
     for file in ["spool.db-wal", "spool.db-shm"] {
         let _ = std::fs::remove_file(fixture.config().dir.join(file));
     }
-    std::fs::write(&path, "this is no database, and long enough not to be taken for an empty one".repeat(100)).unwrap();
+    std::fs::write(&path, "this is not a database, and long enough not to be taken for an empty one".repeat(100))
+        .unwrap();
     let error = fixture.try_open().await.err().unwrap().to_string();
     assert!(error.contains("spool.db"), "{error}");
 }

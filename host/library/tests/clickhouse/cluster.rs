@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
-use reflow_tracing::storage::conformance::{Subject, Suite};
+use reflow_tracing_conformance::{Subject, Suite};
 use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, EventMetricsQuery, StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, TraceQuery};
 

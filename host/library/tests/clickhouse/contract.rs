@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reflow_tracing::storage::conformance::{self, Subject, Suite};
+use reflow_tracing_conformance as conformance;
+use reflow_tracing_conformance::{Subject, Suite};
 use reflow_tracing::storage::{ClickHouseStorage, StorageError};
 
 use super::config;

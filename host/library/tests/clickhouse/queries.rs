@@ -71,12 +71,12 @@ async fn a_page_costs_what_the_first_one_costs() {
     fill(&storage, 4_000).await;
     for order in [SortOrder::NewestFirst, SortOrder::OldestFirst] {
         let mut asked = TraceQuery { limit: Some(20), order, ..TraceQuery::default() };
-        let (page, first) = rows_read(&server, &config, storage.query_page(asked.clone())).await;
+        let (page, first) = rows_read(&server, &config, storage.query_page(asked.clone().into())).await;
         asked.page_token = page.unwrap().next_page_token;
         for _ in 0..100 {
-            asked.page_token = storage.query_page(asked.clone()).await.unwrap().next_page_token;
+            asked.page_token = storage.query_page(asked.clone().into()).await.unwrap().next_page_token;
         }
-        let (page, later) = rows_read(&server, &config, storage.query_page(asked)).await;
+        let (page, later) = rows_read(&server, &config, storage.query_page(asked.into())).await;
         assert_eq!(page.unwrap().traces.len(), 20);
         assert!(
             later < first * 2 + 10_000,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, StorageBackend, StorageError};
+use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, StorageBackend, StorageBackendExt, StorageError};
 use reflow_tracing::{FlowTrace, TraceQuery};
 
 use super::{config, event, query, storage, trace};

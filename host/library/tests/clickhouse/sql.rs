@@ -9,7 +9,7 @@ use super::{event, query, storage, trace};
 
 /// The examples of the page, in its order, on the database of a test.
 fn examples() -> Vec<String> {
-    let page = include_str!("../../../docs/clickhouse.md");
+    let page = include_str!("../../../../docs/clickhouse.md");
     let blocks = page.split("```sql\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
     blocks.map(|(sql, _)| sql.replace("FROM ", "FROM {}.")).collect()
 }
@@ -58,7 +58,7 @@ async fn the_examples_of_the_page_answer_what_they_say() {
 #[tokio::test]
 async fn the_tables_have_the_columns_of_the_page() {
     let (server, config, _storage) = storage().await;
-    let page = include_str!("../../../docs/clickhouse.md");
+    let page = include_str!("../../../../docs/clickhouse.md");
     for table in ["traces", "events", "event_metrics"] {
         let start = page.find(&format!("- `{table}`:")).expect("the page has a list") + table.len() + 5;
         let rest = &page[start..];

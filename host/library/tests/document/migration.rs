@@ -1,6 +1,6 @@
 //! Paths and URLs are those of a temporary folder and of the test's own server; otherwise they are the page's.
 
-use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageError};
+use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageBackendExt, StorageError};
 use reflow_tracing::{FlowTrace, TraceQuery};
 
 #[cfg(all(feature = "postgres", unix))]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reflow_tracing::storage::conformance::Oracle;
+use reflow_tracing_conformance::Oracle;
 use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, TraceEvent, TraceId, TraceQuery};
 

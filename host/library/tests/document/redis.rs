@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use async_trait::async_trait;
 use redis::{Client, Connection};
-use reflow_tracing::storage::conformance::{Ability, Subject, Suite};
+use reflow_tracing_conformance::{Ability, Subject, Suite};
 use reflow_tracing::storage::{StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery};
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
-use reflow_tracing::storage::{MemoryConfig, MemoryStorage, StorageBackend, StorageError, TracePart};
+use reflow_tracing::storage::{MemoryConfig, MemoryStorage, StorageBackend, StorageBackendExt, StorageError, StorageExtras, TracePart};
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, SortOrder, TraceEvent, TraceId, TraceQuery};
 
 fn start() -> DateTime<Utc> {
@@ -55,7 +55,7 @@ async fn everything(storage: &dyn StorageBackend) -> (Vec<FlowTrace>, Vec<(Trace
     let mut query = TraceQuery { limit: Some(1_000), order: SortOrder::OldestFirst, ..TraceQuery::default() };
     let mut traces = Vec::new();
     loop {
-        let page = storage.query_page(query.clone()).await.unwrap();
+        let page = storage.query_page(query.clone().into()).await.unwrap();
         traces.extend(page.traces);
         match page.next_page_token {
             Some(token) => query.page_token = Some(token),
@@ -137,15 +137,22 @@ impl StorageBackend for Failing {
         parts.map(|part| one_less(&self.parts_left).and(part)).boxed()
     }
 
+    async fn stats(&self) -> Result<reflow_tracing::storage::StorageStats, StorageError> {
+        self.storage.stats().await
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageExtras for Failing {
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         match self.lists_headerless {
             true => self.storage.headerless_traces(after, limit).await,
             false => Err(StorageError::Unsupported("asked not to".into())),
         }
-    }
-
-    async fn stats(&self) -> Result<reflow_tracing::storage::StorageStats, StorageError> {
-        self.storage.stats().await
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {

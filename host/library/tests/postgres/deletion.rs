@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::DateTime;
-use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend};
+use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageBackendExt};
 use reflow_tracing::{EventId, TraceId, TraceQuery};
 use tokio::task::JoinHandle;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use futures::StreamExt;
-use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend};
+use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageBackendExt};
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, SortOrder, TraceEvent, TraceEventKind, TraceQuery};
 
 use super::{config, event, query, storage, trace};
@@ -96,11 +96,11 @@ async fn plans_of_everything(server: &Postgres, config: PostgresConfig, traces: 
     let storage = PostgresStorage::with_config(config).await.unwrap();
     let mut pages = 0;
     for (name, question) in questions(traces) {
-        let page = storage.query_page(question.clone()).await.unwrap();
+        let page = storage.query_page(question.clone().into()).await.unwrap();
         assert_eq!(page.traces.is_empty(), name == "execution", "{name}: the question finds what it is meant to");
         pages += 1;
         if let Some(page_token) = page.next_page_token {
-            storage.query_page(TraceQuery { page_token: Some(page_token), ..question }).await.unwrap();
+            storage.query_page((TraceQuery { page_token: Some(page_token), ..question }).into()).await.unwrap();
             pages += 1;
         }
     }

@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 use futures::future::join_all;
-use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageError};
+use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageBackendExt, StorageError};
 
 use super::{config, query, quoted, trace};
 use crate::servers::Postgres;

@@ -9,7 +9,7 @@ use super::{event, query, storage, trace};
 
 /// The examples of the page, in its order.
 fn examples() -> Vec<String> {
-    let page = include_str!("../../../docs/postgresql.md");
+    let page = include_str!("../../../../docs/postgresql.md");
     let blocks = page.split("```sql\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
     blocks.map(|(sql, _)| sql.to_owned()).collect()
 }

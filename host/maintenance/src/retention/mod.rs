@@ -15,9 +15,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 
-use reflow_tracing_model::{ExecutionStatus, FlowTrace, SortOrder, TraceId, TraceQuery};
-use reflow_tracing_storage::{StorageBackend, StorageError};
 pub use policy::{RetentionPolicy, RetentionReport};
+use reflow_tracing_model::{ExecutionStatus, FlowTrace, SortOrder, TraceId, TraceQuery};
+use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError};
 pub use task::RetentionTask;
 
 /// Traces that are deleted between two pauses.
@@ -42,7 +42,7 @@ pub async fn retain(
     let run = Run { storage, now: Utc::now(), dry_run };
     if let Some(horizon) = policy.horizon(run.now) {
         if !dry_run {
-            while let Some(traces @ 1..) = storage.drop_oldest_part(horizon).await? {
+            while let Some(traces @ 1..) = storage.drop_oldest_partition(horizon).await? {
                 report.by_age += traces;
             }
         }
@@ -173,7 +173,7 @@ impl Run<'_> {
         }
         let (mut count, mut vain_bites) = (0, 0);
         while bytes > max {
-            match self.storage.drop_oldest_part(self.now).await? {
+            match self.storage.drop_oldest_partition(self.now).await? {
                 None => break,
                 Some(0) => {
                     tracing::warn!(bytes, max, "the newest partition alone is larger than the store is to be");

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::*;
-use crate::TraceEvent;
 use reflow_tracing_memory::{MemoryConfig, MemoryStorage};
-    use reflow_tracing_storage::StorageStats;
+use reflow_tracing_model::TraceEvent;
+use reflow_tracing_storage::{Deletion, StorageStats};
 
 const HOUR: u64 = 3_600;
 
@@ -122,10 +122,10 @@ impl StorageBackend for Told {
         Ok(())
     }
 
-    async fn delete_trace(&self, trace_id: TraceId) -> Result<bool, StorageError> {
+    async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
         match self.size {
             Some(0) => Err(StorageError::Unsupported("no deletion".into())),
-            _ => self.storage.delete_trace(trace_id).await,
+            _ => self.storage.delete(deletion).await,
         }
     }
 

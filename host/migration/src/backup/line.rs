@@ -5,19 +5,19 @@
 //! was changed.
 
 use chrono::{DateTime, Utc};
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::super::content::Content;
-use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
+use crate::digest::Digest;
 
 /// The version of the format. One that is newer is refused.
 pub(super) const VERSION: u32 = 1;
 
-/// The longest first line that is read: whatever is no export is not read into memory to find that out.
+/// The longest first line that is read: another file is not read into memory just to be refused.
 pub(super) const MAX_HEAD_BYTES: u64 = 64 << 10;
 
-/// The longest line that is read. A line is an event at most, and no event that was stored comes near.
+/// The longest line that is read. A line holds one event at most, and no stored event comes near this size.
 pub(super) const MAX_BYTES: u64 = 1 << 30;
 
 /// The first line.
@@ -32,7 +32,7 @@ pub(super) struct Head {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Manifest {
     #[serde(flatten)]
-    pub content: Content,
+    pub digest: Digest,
     /// Lines before this one.
     pub lines: u64,
 }
@@ -55,7 +55,7 @@ pub(super) enum Record<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant)] // There is one at a time.
-pub(super) enum Owned {
+pub(super) enum OwnedRecord {
     Export(Head),
     Trace(FlowTrace),
     Headerless(TraceId),
@@ -80,8 +80,8 @@ pub(super) fn write(out: &mut Vec<u8>, number: u64, record: &Record<'_>) -> serd
 }
 
 /// What a line says, without its line break; or what is wrong with it.
-pub(super) fn read(line: &[u8], number: u64) -> Result<Owned, String> {
-    let not_ours = || "it is no line of an export of this program".to_owned();
+pub(super) fn read(line: &[u8], number: u64) -> Result<OwnedRecord, String> {
+    let not_ours = || "it is not a line of an export of this program".to_owned();
     let (record, tail) = line.split_at_checked(line.len().saturating_sub(TAIL)).ok_or_else(not_ours)?;
     let sum = tail
         .strip_prefix(SUM)

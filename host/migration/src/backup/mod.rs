@@ -15,14 +15,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::batch::batches;
-use super::content::Content;
-use super::part::{Parts, beyond, everything};
-use super::report::{MigrationReport, Progress, Verification};
-use super::tally::Seen;
-use super::{CopyOptions, MigrationError, copy, verify, warn_of_expiry};
 use reflow_tracing_model::TraceQuery;
-use reflow_tracing_storage::StorageBackend;
+use reflow_tracing_storage::{StorageBackend, StorageBackendExt};
+
+use crate::batch::batches;
+use crate::counts::Counts;
+use crate::digest::Digest;
+use crate::report::{MigrationReport, Progress, Verification};
+use crate::store_stream::{resume_after, stream_store};
+use crate::{CopyOptions, MigrationError, copy, verify};
 use read::{Checked, Problem};
 
 /// Backup and restore, for every backend.
@@ -32,8 +33,8 @@ use read::{Checked, Problem};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("traces.jsonl.zst");
-/// use reflow_tracing::migration::Backup;
-/// use reflow_tracing::storage::MemoryStorage;
+/// use reflow_tracing_memory::MemoryStorage;
+/// use reflow_tracing_migration::Backup;
 ///
 /// let storage = MemoryStorage::new();
 /// let exported = storage.export_to_file(&path).await?;
@@ -103,14 +104,15 @@ pub struct ExportFile {
 impl ExportFile {
     /// Reads and checks a file, compressed or not.
     ///
-    /// Fails with [`MigrationError::Damaged`] when it is no export, was changed, is cut off, or was written by a newer version.
+    /// Fails with [`MigrationError::Damaged`] when it is not an export, was changed, is cut off, or was written by a
+    /// newer version.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, MigrationError> {
         let path = path.as_ref().to_owned();
         Self::check(path, |path| File::open(path)).await
     }
 
-    /// The same for what comes from `input`, which is called `name` in errors. It is put aside in a temporary file: nothing
-    /// can be stored before the last line was seen.
+    /// The same for what comes from `input`, which is called `name` in errors. It is written to a temporary file first:
+    /// nothing can be stored before the last line was read.
     pub async fn receive(
         mut input: impl Read + Send + 'static,
         name: impl AsRef<Path>,
@@ -142,9 +144,9 @@ impl ExportFile {
         checked.await.map_err(|error| problem(error.into()))?
     }
 
-    /// What the file holds.
-    pub fn content(&self) -> &Content {
-        &self.checked.content
+    /// The counts and the checksum of what the file holds.
+    pub fn digest(&self) -> &Digest {
+        &self.checked.digest
     }
 
     /// Stores everything that is in the file.
@@ -158,13 +160,14 @@ impl ExportFile {
             Some(journal) => journal.read(target).await?,
             None => None,
         };
-        let (place, before) = resumed.map_or((None, Seen::default()), |(place, seen)| (Some(place), seen));
-        options.tell(Progress::Started { traces: self.checked.content.traces, resumed: before.content });
-        let parts = beyond(read::parts(Arc::clone(&self.file)), place);
+        let (position, before) =
+            resumed.map_or((None, Counts::default()), |checkpoint| (Some(checkpoint.position), checkpoint.counts));
+        options.notify(Progress::Started { traces: self.checked.digest.traces, resumed: before.digest });
+        let parts = resume_after(read::parts(Arc::clone(&self.file)), position);
         let batches = batches(parts, options.batch_events.get(), options.horizon(target), before);
         let mut report =
             copy::store(batches, target, options, before).await.map_err(|error| self.named(error))?.report();
-        warn_of_expiry(&report, options.horizon(target));
+        report.warn_of_expiry(options.horizon(target));
         if options.verify {
             report.verification = Some(self.verify(target, options).await.map_err(|error| self.named(error))?);
         }
@@ -179,13 +182,13 @@ impl ExportFile {
         target: &B,
         options: &CopyOptions,
     ) -> Result<Verification, MigrationError> {
-        let lists_headerless = self.checked.content.headerless > 0 && target.headerless_traces(None, 1).await.is_ok();
+        let lists_headerless = self.checked.digest.headerless > 0 && target.headerless_traces(None, 1).await.is_ok();
         let of_file = TraceQuery { time_range: self.checked.range, ..TraceQuery::default() };
-        let everything: Parts<'_> = everything(target, of_file, lists_headerless, None);
-        verify::compare(read::parts(Arc::clone(&self.file)), everything, None::<&B>, target, options).await
+        let in_store = stream_store(target, of_file, lists_headerless, None);
+        verify::compare(read::parts(Arc::clone(&self.file)), in_store, None::<&B>, target, options).await
     }
 
-    /// The file is the source.
+    /// An error of the source names the file.
     fn named(&self, error: MigrationError) -> MigrationError {
         match error {
             MigrationError::Source(error) => {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
-use tokio::sync::mpsc;
-
-use super::super::content::Content;
-use super::super::part::{Part, Parts, Place};
-use super::super::tally::{Seen, Tally};
-use super::line::{self, Manifest, Owned};
 use reflow_tracing_model::{EventKey, FlowTrace, TraceEvent};
 use reflow_tracing_storage::StorageError;
 use reflow_tracing_storage::streaming::Room;
+use tokio::sync::mpsc;
+
+use super::line::{self, Manifest, OwnedRecord};
+use crate::counts::{Counter, Counts};
+use crate::digest::Digest;
+use crate::store_stream::{StorePart, StoreStream, StreamPosition};
 
 /// How a compressed file begins.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -31,7 +31,7 @@ pub(super) struct Problem {
 /// What a sound file holds.
 #[derive(Debug)]
 pub(super) struct Checked {
-    pub content: Content,
+    pub digest: Digest,
     /// The earliest and the latest start of a trace.
     pub range: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
@@ -41,16 +41,16 @@ pub(super) fn check(file: &Arc<File>) -> Result<Checked, Problem> {
     let mut reader = Reader::open(file)?;
     let mut range = None;
     while let Some(part) = reader.next()? {
-        if let Part::Header(FlowTrace { start_time, .. }) = part {
+        if let StorePart::Header(FlowTrace { start_time, .. }) = part {
             let (first, _) = *range.get_or_insert((start_time, start_time));
             range = Some((first, start_time));
         }
     }
-    Ok(Checked { content: reader.tally.seen().content, range })
+    Ok(Checked { digest: reader.counter.counts().digest, range })
 }
 
 /// The parts of a file that was checked.
-pub(super) fn parts(file: Arc<File>) -> Parts<'static> {
+pub(super) fn parts(file: Arc<File>) -> StoreStream<'static> {
     stream::once(async move {
         let (sender, receiver) = mpsc::channel(1);
         // Reading, decompressing and decoding have a thread of their own.
@@ -74,14 +74,14 @@ pub(super) fn parts(file: Arc<File>) -> Parts<'static> {
     .boxed()
 }
 
-/// Sends the parts in handfuls. Ends early when nobody takes them any more.
-fn send(file: &Arc<File>, sender: &mpsc::Sender<Result<Vec<Part>, StorageError>>) -> Result<(), Problem> {
+/// Sends the parts, many at a time. Ends early when nobody receives them any more.
+fn send(file: &Arc<File>, sender: &mpsc::Sender<Result<Vec<StorePart>, StorageError>>) -> Result<(), Problem> {
     let mut reader = Reader::open(file)?;
     let (mut parts, mut events) = (Vec::new(), 0);
     loop {
         let part = reader.next()?;
         let is_end = part.is_none();
-        if let Some(Part::Events(part)) = &part {
+        if let Some(StorePart::Events(part)) = &part {
             events += part.len();
         }
         parts.extend(part);
@@ -133,7 +133,7 @@ impl Lines {
     }
 
     /// The next line says this; `None` after the last.
-    fn next(&mut self) -> Result<Option<Owned>, Problem> {
+    fn next(&mut self) -> Result<Option<OwnedRecord>, Problem> {
         self.line.clear();
         self.number += 1;
         let most = if self.number == 1 { line::MAX_HEAD_BYTES } else { line::MAX_BYTES };
@@ -184,11 +184,11 @@ impl Lines {
 /// Reads parts, and checks that lines follow each other as they must.
 struct Reader {
     lines: Lines,
-    tally: Tally,
-    place: Option<Place>,
+    counter: Counter,
+    position: Option<StreamPosition>,
     last_event: Option<EventKey>,
     /// The line that ended the events before it.
-    next: Option<Part>,
+    next: Option<StorePart>,
     manifest: Option<Manifest>,
 }
 
@@ -197,7 +197,7 @@ struct Reader {
 enum Item {
     Event(TraceEvent),
     /// A trace begins.
-    Begin(Part),
+    Begin(StorePart),
 }
 
 impl Reader {
@@ -205,18 +205,18 @@ impl Reader {
         let problem = |problem: String| Problem { line: 1, problem };
         let mut lines = Lines::open(file).map_err(|error| problem(format!("the file can't be read: {error}")))?;
         match lines.next()? {
-            Some(Owned::Export(head)) if head.version == line::VERSION => {}
+            Some(OwnedRecord::Export(head)) if head.version == line::VERSION => {}
             Some(_) => {
                 return Err(problem("it is not the first line of an export: those before it are missing".into()));
             }
             None => return Err(problem("the file is empty".into())),
         }
-        let tally = Tally::new(Seen::default(), None);
-        Ok(Self { lines, tally, place: None, last_event: None, next: None, manifest: None })
+        let counter = Counter::new(Counts::default(), None);
+        Ok(Self { lines, counter, position: None, last_event: None, next: None, manifest: None })
     }
 
     /// The next part; `None` at the end, when that agrees with everything before it.
-    fn next(&mut self) -> Result<Option<Part>, Problem> {
+    fn next(&mut self) -> Result<Option<StorePart>, Problem> {
         let mut room = Room::new();
         let mut events = Vec::new();
         while self.manifest.is_none() && self.next.is_none() && room.is_left() {
@@ -229,12 +229,12 @@ impl Reader {
                 None => {}
             }
         }
-        let part = if events.is_empty() { self.next.take() } else { Some(Part::Events(events)) };
+        let part = if events.is_empty() { self.next.take() } else { Some(StorePart::Events(events)) };
         match &part {
-            Some(part) => self.tally.add(part),
+            Some(part) => self.counter.add(part),
             None => {
-                let content = self.tally.seen().content;
-                if self.manifest.as_ref().is_some_and(|manifest| manifest.content != content) {
+                let digest = self.counter.counts().digest;
+                if self.manifest.as_ref().is_some_and(|manifest| manifest.digest != digest) {
                     return Err(self.lines.problem("what it says of the file is not what the file holds"));
                 }
             }
@@ -249,31 +249,31 @@ impl Reader {
         };
         let wrong = |problem: String| Err(self.lines.problem(problem));
         match record {
-            Owned::Export(_) => wrong("another export begins".into()),
-            Owned::Trace(header) => {
+            OwnedRecord::Export(_) => wrong("another export begins".into()),
+            OwnedRecord::Trace(header) => {
                 if let Err(error) = header.validate_header() {
                     return wrong(format!("trace {}: {error}", header.trace_id));
                 }
                 let header = FlowTrace { events: Vec::new(), ..header };
-                self.begin(Place::of(&header))?;
-                Ok(Some(Item::Begin(Part::Header(header))))
+                self.begin(StreamPosition::of(&header))?;
+                Ok(Some(Item::Begin(StorePart::Header(header))))
             }
-            Owned::Headerless(trace_id) => {
-                self.begin(Place::Headerless { trace_id })?;
-                Ok(Some(Item::Begin(Part::Headerless(trace_id))))
+            OwnedRecord::Headerless(trace_id) => {
+                self.begin(StreamPosition::Headerless { trace_id })?;
+                Ok(Some(Item::Begin(StorePart::Headerless(trace_id))))
             }
-            Owned::Event(event) => {
+            OwnedRecord::Event(event) => {
                 if let Err(error) = event.validate() {
                     return wrong(error.to_string());
                 }
                 let key = event.key();
-                if self.place.is_none() || self.last_event.is_some_and(|last| last >= key) {
+                if self.position.is_none() || self.last_event.is_some_and(|last| last >= key) {
                     return wrong(format!("event {} is out of order", event.event_id));
                 }
                 self.last_event = Some(key);
                 Ok(Some(Item::Event(event)))
             }
-            Owned::End(manifest) => {
+            OwnedRecord::End(manifest) => {
                 let before = self.lines.number - 1;
                 if manifest.lines != before {
                     return wrong(format!("it says that {} lines come before it; there are {before}", manifest.lines));
@@ -287,11 +287,11 @@ impl Reader {
         }
     }
 
-    fn begin(&mut self, place: Place) -> Result<(), Problem> {
-        if self.place.is_some_and(|last| last >= place) {
-            return Err(self.lines.problem(format!("trace {} is out of order", place.trace_id())));
+    fn begin(&mut self, position: StreamPosition) -> Result<(), Problem> {
+        if self.position.is_some_and(|last| last >= position) {
+            return Err(self.lines.problem(format!("trace {} is out of order", position.trace_id())));
         }
-        (self.place, self.last_event) = (Some(place), None);
+        (self.position, self.last_event) = (Some(position), None);
         Ok(())
     }
 }

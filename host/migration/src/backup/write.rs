@@ -7,23 +7,24 @@ use std::time::Instant;
 
 use chrono::Utc;
 use futures::TryStreamExt;
+use reflow_tracing_model::TraceQuery;
+use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError};
 use tokio::sync::mpsc;
 
-use super::super::content::Content;
-use super::super::part::{Part, Parts, everything};
-use super::super::report::{MigrationReport, Progress};
-use super::super::tally::{Seen, Tally};
-use super::super::{CopyOptions, Listing, MigrationError, listing};
 use super::is_compressed_name;
 use super::line::{self, Head, Manifest, Record};
-use reflow_tracing_model::TraceQuery;
-use reflow_tracing_storage::{StorageBackend, StorageError};
+use crate::counts::{Counter, Counts};
+use crate::digest::Digest;
+use crate::listing::{Listing, listing};
+use crate::report::{MigrationReport, Progress};
+use crate::store_stream::{StorePart, StoreStream, stream_store};
+use crate::{CopyOptions, MigrationError};
 
-/// What is encoded before it is handed to the writer.
+/// Bytes that are encoded before they are handed to the writer.
 const CHUNK: usize = 256 << 10;
-/// Parts between two words on progress.
-const PARTS_A_WORD: usize = 100;
-/// Of zstd: as fast as most disks, and a tenth of the size.
+/// Parts between two reports of progress.
+const PARTS_PER_REPORT: usize = 100;
+/// The level of zstd: as fast as most disks, and a tenth of the size.
 const LEVEL: i32 = 3;
 
 /// Writes what matches `filter` to a file, which replaces one of that name when it is complete.
@@ -71,7 +72,7 @@ async fn write<B: StorageBackend + ?Sized, W: Write + Send + 'static>(
     filter.validate().map_err(|problem| MigrationError::Source(StorageError::InvalidArgument(problem)))?;
     let headerless = listing(source, &filter).await?;
     let total = source.count_traces(filter.clone()).await.map_err(MigrationError::Source)?;
-    options.tell(Progress::Started { traces: total, resumed: Content::default() });
+    options.notify(Progress::Started { traces: total, resumed: Digest::default() });
     let (chunks, mut received) = mpsc::channel::<Vec<u8>>(2);
     // Compression and the disk have a thread of their own.
     let writer = tokio::task::spawn_blocking(move || {
@@ -80,7 +81,7 @@ async fn write<B: StorageBackend + ?Sized, W: Write + Send + 'static>(
         }
         finish(out)
     });
-    let parts = everything(source, filter.clone(), headerless == Listing::Listed, None);
+    let parts = stream_store(source, filter.clone(), headerless == Listing::Listed, None);
     let encoded = encode(parts, chunks, options).await;
     let written = writer.await.unwrap_or_else(|error| Err(error.into()));
     // When the writer gave up, that is why.
@@ -97,46 +98,46 @@ async fn write<B: StorageBackend + ?Sized, W: Write + Send + 'static>(
     Ok(report)
 }
 
-/// Sends the lines in chunks. Ends early when nobody takes them any more.
+/// Sends the lines in chunks. Ends early when nobody receives them any more.
 async fn encode(
-    mut parts: Parts<'_>,
+    mut parts: StoreStream<'_>,
     chunks: mpsc::Sender<Vec<u8>>,
     options: &CopyOptions,
-) -> Result<Seen, MigrationError> {
+) -> Result<Counts, MigrationError> {
     let mut lines = Lines { chunk: Vec::new(), number: 0 };
-    let created_by = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned();
+    let created_by = concat!("reflow-tracing ", env!("CARGO_PKG_VERSION")).to_owned();
     lines.add(&Record::Export(&Head { version: line::VERSION, created_at: Utc::now(), created_by }))?;
-    let mut tally = Tally::new(Seen::default(), None);
-    let mut parts_untold = 0;
+    let mut counter = Counter::new(Counts::default(), None);
+    let mut unreported_parts = 0;
     while let Some(part) = parts.try_next().await.map_err(MigrationError::Source)? {
-        tally.add(&part);
+        counter.add(&part);
         match part {
-            Part::Header(header) => lines.add(&Record::Trace(&header))?,
-            Part::Headerless(trace_id) => lines.add(&Record::Headerless(trace_id))?,
-            Part::Events(events) => {
+            StorePart::Header(header) => lines.add(&Record::Trace(&header))?,
+            StorePart::Headerless(trace_id) => lines.add(&Record::Headerless(trace_id))?,
+            StorePart::Events(events) => {
                 for event in events {
                     lines.add(&Record::Event(&event))?;
                     if !lines.send_if_full(&chunks).await {
-                        return Ok(tally.seen());
+                        return Ok(counter.counts());
                     }
                 }
             }
-            Part::Unreadable(what) => options.tell(Progress::Unreadable(what)),
+            StorePart::Unreadable(what) => options.notify(Progress::Unreadable(what)),
         }
-        parts_untold += 1;
-        if parts_untold == PARTS_A_WORD {
-            parts_untold = 0;
-            options.tell(Progress::Copied(tally.seen().content));
+        unreported_parts += 1;
+        if unreported_parts == PARTS_PER_REPORT {
+            unreported_parts = 0;
+            options.notify(Progress::Copied(counter.counts().digest));
         }
         if !lines.send_if_full(&chunks).await {
-            return Ok(tally.seen());
+            return Ok(counter.counts());
         }
     }
-    let content = tally.seen().content;
-    lines.add(&Record::End(&Manifest { content, lines: lines.number }))?;
+    let digest = counter.counts().digest;
+    lines.add(&Record::End(&Manifest { digest, lines: lines.number }))?;
     let _ = chunks.send(lines.chunk).await;
-    options.tell(Progress::Copied(content));
-    Ok(tally.seen())
+    options.notify(Progress::Copied(digest));
+    Ok(counter.counts())
 }
 
 /// Lines on their way to the writer.
@@ -153,7 +154,7 @@ impl Lines {
         line::write(&mut self.chunk, self.number, record).map_err(|error| MigrationError::Source(error.into()))
     }
 
-    /// Whether there is someone who takes them.
+    /// Returns whether somebody still receives them.
     async fn send_if_full(&mut self, chunks: &mpsc::Sender<Vec<u8>>) -> bool {
         self.chunk.len() < CHUNK || chunks.send(std::mem::take(&mut self.chunk)).await.is_ok()
     }
@@ -181,7 +182,7 @@ impl Partial {
         Ok(Self { file, path: partial, becomes: path.to_owned() })
     }
 
-    /// From here on it is there, whole, whatever happens to the machine.
+    /// Gives the complete file its name; after that, a crash of the machine leaves it whole.
     fn finish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.path, &self.becomes)?;

@@ -1,11 +1,11 @@
 //! A row of `trace_events`.
 
 use chrono::{DateTime, Utc};
+use reflow_tracing_model::{EventId, TraceEvent};
 use rusqlite::Row;
 use serde::de::DeserializeOwned;
 
 use super::layout::Events;
-use reflow_tracing_model::{EventId, TraceEvent};
 
 /// What [`read`] reads, in its order, from the table `trace_events` called `row`.
 pub(super) fn columns(layout: Events) -> &'static str {
@@ -53,7 +53,7 @@ pub(super) fn text(row: &Row<'_>, column: usize, name: &str) -> Result<String, S
 pub(super) fn seconds(row: &Row<'_>, column: usize, name: &str) -> Result<Option<DateTime<Utc>>, String> {
     let seconds: Option<i64> = row.get(column).map_err(|error| format!("{name}: {error}"))?;
     seconds
-        .map(|seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(|| format!("{name}: {seconds} is no time")))
+        .map(|seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(|| format!("{name}: {seconds} is not a time")))
         .transpose()
 }
 

@@ -4,7 +4,7 @@
 //! - *whole traces*: `traces.data` is a trace as JSON, with zstd when it is long;
 //! - *columns*: a row of `trace_events` for each event, its times in whole seconds.
 //!
-//! What can't be decoded is told with its row, and what follows is read on.
+//! What can't be decoded is reported with its row, and reading goes on behind it.
 
 mod event;
 mod layout;
@@ -18,14 +18,14 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TracePage, TraceQuery};
+use reflow_tracing_sqlite::connection::describe;
+use reflow_tracing_sqlite::pool::blocking;
+use reflow_tracing_storage::{Detail, PageRequest, StorageBackend, StorageError, StorageExtras, TracePart};
 use rusqlite::ffi::SQLITE_READONLY_ROLLBACK;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 
-use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
-use reflow_tracing_sqlite::connection::describe;
-use reflow_tracing_sqlite::pool::blocking;
-use reflow_tracing_storage::{StorageBackend, StorageError, TracePart};
 use layout::Layout;
 use walk::Walk;
 
@@ -56,11 +56,11 @@ impl LegacySqlite {
 
     /// Opens the file.
     ///
-    /// Fails with [`StorageError::Configuration`] when it is not there or none of an older server's.
+    /// Fails with [`StorageError::Configuration`] when it is not there or not one of an older server's.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
         let file = path.as_ref().display();
         Self::detect(path.as_ref()).await?.ok_or_else(|| {
-            StorageError::Configuration(format!("{file} is no SQLite file of an older Reflow tracing server"))
+            StorageError::Configuration(format!("{file} is not a SQLite file of an older Reflow tracing server"))
         })
     }
 
@@ -80,7 +80,7 @@ impl LegacySqlite {
         blocking(move || work(&connect(&path)?, &layout).map_err(|error| describe(&path, &error))).await
     }
 
-    /// What `work` emits, one item after another, from a thread of its own. It is told when nobody wants more.
+    /// What `work` emits, one item after another, from a thread of its own. Its `emit` returns false when nobody wants more.
     fn emitted<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection, &Layout, &mut dyn FnMut(T) -> bool) -> rusqlite::Result<()> + Send + 'static,
@@ -105,7 +105,7 @@ impl LegacySqlite {
 
 /// A connection that reads.
 ///
-/// What a program that was killed has left half done is undone first, which takes writing.
+/// When a program was killed in the middle of a transaction, that is rolled back first, for which the file is written.
 fn connect(path: &Path) -> Result<Connection, StorageError> {
     let opened = |access| {
         let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -135,36 +135,7 @@ impl StorageBackend for LegacySqlite {
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
-        query.validate().map_err(StorageError::InvalidArgument)?;
-        let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
-        self.read(move |connection, layout| {
-            let offset = query.offset.unwrap_or(0);
-            let wanted = offset.saturating_add(limit);
-            let mut traces: Vec<FlowTrace> = Vec::new();
-            let mut count = 0;
-            Walk { connection, layout, query: &query }.run(&mut |part| {
-                match part {
-                    TracePart::Header(header) => {
-                        count += 1;
-                        if count > wanted {
-                            return false;
-                        }
-                        if count > offset {
-                            traces.push(header);
-                        }
-                    }
-                    TracePart::Events(events) => {
-                        if let Some(trace) = traces.last_mut() {
-                            trace.events.extend(events);
-                        }
-                    }
-                    TracePart::Unreadable(what) => tracing::warn!("left out: {what}"),
-                }
-                true
-            })?;
-            Ok(traces)
-        })
-        .await
+        Ok(self.query_page(query.into()).await?.traces)
     }
 
     async fn store_event(&self, _: TraceId, _: TraceEvent) -> Result<(), StorageError> {
@@ -191,19 +162,15 @@ impl StorageBackend for LegacySqlite {
         self.read(|connection, _| connection.query_row("SELECT count(*) FROM traces LIMIT 1", [], |_| Ok(()))).await
     }
 
-    async fn count_traces(&self, query: TraceQuery) -> Result<u64, StorageError> {
+    async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
+        let PageRequest { query, detail, total } = request;
         query.validate().map_err(StorageError::InvalidArgument)?;
+        let window = query.window().map_err(StorageError::InvalidArgument)?;
         self.read(move |connection, layout| {
-            let unbounded = TraceQuery { limit: None, offset: None, page_token: None, ..query };
-            if unbounded == (TraceQuery { order: unbounded.order, ..TraceQuery::default() }) {
-                return connection.query_row("SELECT count(*) FROM traces", [], |row| row.get(0));
-            }
-            let mut count = 0;
-            Walk { connection, layout, query: &unbounded }.run(&mut |part| {
-                count += u64::from(matches!(part, TracePart::Header(_)));
-                true
-            })?;
-            Ok(count)
+            let total = if total { Some(walk::count(connection, layout, &query)?) } else { None };
+            let walk = Walk { connection, layout, query: &query, detail, after: window.after };
+            let page = if window.limit == 0 { TracePage::default() } else { walk.page(window)? };
+            Ok(TracePage { total, ..page })
         })
         .await
     }
@@ -217,9 +184,18 @@ impl StorageBackend for LegacySqlite {
         if let Err(problem) = query.validate() {
             return stream::iter([Err(StorageError::InvalidArgument(problem))]).boxed();
         }
-        self.emitted(move |connection, layout, emit| Walk { connection, layout, query: &query }.run(emit))
+        self.emitted(move |connection, layout, emit| {
+            Walk { connection, layout, query: &query, detail: Detail::Traces, after: None }.run(emit)
+        })
     }
 
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageExtras for LegacySqlite {
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         self.read(move |connection, _| walk::headerless(connection, after, limit)).await
     }

@@ -1,12 +1,12 @@
 use chrono::DateTime;
+use reflow_tracing_memory::MemoryStorage;
+use reflow_tracing_model::{ExecutionStatus, FlowId, MessageSnapshot, SortOrder, TraceEventData, TraceEventType};
+use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SqliteStorage};
+use reflow_tracing_storage::StorageBackendExt;
 use rusqlite::{Connection, params};
 
 use super::*;
 use crate::{Progress, StorageMigrator};
-use reflow_tracing_model::{ExecutionStatus, FlowId, MessageSnapshot, SortOrder, TraceEventData, TraceEventType};
-use reflow_tracing_sqlite::tests::killed_while_writing;
-use reflow_tracing_memory::MemoryStorage;
-    use reflow_tracing_storage::{JournalMode, SqliteConfig, SqliteStorage};
 
 /// The tables of the first server.
 const COLUMNS: &str = "
@@ -152,11 +152,8 @@ impl Server {
                 told.lock().unwrap().push(what.clone());
             }
         };
-        let options = crate::CopyOptions {
-            verify: true,
-            on_progress: Some(Arc::new(on_progress)),
-            ..Default::default()
-        };
+        let options =
+            crate::CopyOptions { verify: true, on_progress: Some(Arc::new(on_progress)), ..Default::default() };
         let migrator = StorageMigrator::shared(Arc::new(self.open().await), target.clone()).options(options);
         let report = migrator.migrate_all_traces().await.unwrap();
         drop(migrator);
@@ -167,6 +164,22 @@ impl Server {
         assert_eq!((verification.differing, verification.source.checksum), (0, verification.target.checksum));
         (Arc::into_inner(target).unwrap(), left_out)
     }
+}
+
+/// Copies a file as a program leaves it that is killed in the middle of a transaction.
+fn killed_while_writing(connection: &Connection, from: &Path, to: &Path) {
+    // More than it keeps in memory: it writes into the file before it commits.
+    connection
+        .execute_batch(
+            "PRAGMA cache_size = 1; BEGIN; PRAGMA application_id = 7;
+             CREATE TABLE unfinished (x); INSERT INTO unfinished VALUES (zeroblob(1000000))",
+        )
+        .unwrap();
+    for end in ["", "-journal"] {
+        let part = |path: &Path| format!("{}{end}", path.display());
+        assert!(std::fs::copy(part(from), part(to)).unwrap() > 0);
+    }
+    connection.execute_batch("ROLLBACK").unwrap();
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -317,7 +330,7 @@ async fn a_file_is_queried_like_any_store_and_never_written() {
         let mut paged = Vec::new();
         let mut next = query(7);
         loop {
-            let page = storage.query_page(next.clone()).await.unwrap();
+            let page = storage.query_page(next.clone().into()).await.unwrap();
             paged.extend(page.traces);
             match page.next_page_token {
                 Some(token) => next.page_token = Some(token),
@@ -325,6 +338,25 @@ async fn a_file_is_queried_like_any_store_and_never_written() {
             }
         }
         assert_eq!(paged, traces);
+        let headers: Vec<_> = traces.iter().map(|trace| FlowTrace { events: Vec::new(), ..trace.clone() }).collect();
+        let actor = TraceQuery { actor_filter: Some("actor 1".into()), offset: Some(2), ..query(3) };
+        for (request, expected, more) in [
+            (query(7), &headers[..7], true),
+            (actor, &headers[2..5], true),
+            (query(100), &headers[..], false),
+            (query(0), &[], false),
+        ] {
+            let request = PageRequest { total: true, ..PageRequest::headers(request) };
+            let page = storage.query_page(request).await.unwrap();
+            assert_eq!((&page.traces[..], page.next_page_token.is_some(), page.total), (expected, more, Some(30)));
+        }
+        let newest_first = TraceQuery { limit: Some(17), ..TraceQuery::default() };
+        let page = storage.query_headers(newest_first.clone()).await.unwrap();
+        let rest = TraceQuery { page_token: page.next_page_token, ..newest_first };
+        let rest = storage.query_headers(rest).await.unwrap();
+        let mut expected = headers;
+        expected.sort_by_key(|trace| (std::cmp::Reverse(trace.start_time), trace.trace_id));
+        assert_eq!(([page.traces, rest.traces].concat(), rest.next_page_token), (expected, None));
         let of_flow = TraceQuery { flow_id: Some(FlowId::new("flow 1")), ..query(100) };
         let expected: Vec<_> = traces.iter().filter(|trace| trace.flow_id.0 == "flow 1").cloned().collect();
         assert!(!expected.is_empty());

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use chrono::TimeDelta;
+use reflow_tracing_model::{ExecutionId, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::event::{self, json, json_blob, seconds, text};
 use super::layout::{Events, Layout, Traces};
-use reflow_tracing_model::{ExecutionId, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId};
 
 /// What [`read`] reads, in its order.
 pub(super) fn columns(layout: Traces) -> &'static str {

@@ -2,18 +2,22 @@
 
 use std::collections::HashSet;
 
+use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
+use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::{Detail, TracePart};
 use rusqlite::{Connection, params};
 
 use super::layout::{Layout, Traces};
 use super::trace::{self, further_events};
-use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceId, TraceQuery, time};
-use reflow_tracing_storage::TracePart;
-use reflow_tracing_storage::streaming::Room;
 
 pub(super) struct Walk<'a> {
     pub connection: &'a Connection,
     pub layout: &'a Layout,
     pub query: &'a TraceQuery,
+    /// Whether events are emitted. Where only headers are, events are read for the predicates that are about them.
+    pub detail: Detail,
+    /// Where the walk begins: right after this trace.
+    pub after: Option<Position>,
 }
 
 type Emit<'a> = &'a mut dyn FnMut(TracePart) -> bool;
@@ -21,15 +25,12 @@ type Emit<'a> = &'a mut dyn FnMut(TracePart) -> bool;
 impl Walk<'_> {
     /// Emits what matches, whatever the query's window, until there is no more or `emit` says that it is enough.
     pub(super) fn run(&self, emit: Emit<'_>) -> rusqlite::Result<()> {
-        let (from, to) = self.query.time_range.map_or((i64::MIN, i64::MAX), |(from, to)| {
-            let second = |nanos: i64| nanos.div_euclid(1_000_000_000);
-            (second(time::nanos(from)), second(time::nanos(to)))
-        });
+        let (from, to) = self.seconds();
         let direction = match self.query.order {
             SortOrder::OldestFirst => "ASC",
             SortOrder::NewestFirst => "DESC",
         };
-        // The column holds the second in which a trace began. Rows where it holds none are read, and told of, too.
+        // The column holds the second in which a trace began. Rows where it holds something else are read, or reported, too.
         let sql = format!(
             "SELECT rowid, start_time FROM traces \
              WHERE typeof(start_time) <> 'integer' OR start_time BETWEEN ?1 AND ?2 ORDER BY start_time {direction}"
@@ -47,17 +48,56 @@ impl Walk<'_> {
             }
             same.push(number);
         }
-        if self.emit_second(&same, emit)?
-            && *self.query == (TraceQuery { order: self.query.order, ..Default::default() })
-        {
+        if self.emit_second(&same, emit)? && is_unfiltered(self.query) {
             self.emit_strays(emit)?;
         }
         Ok(())
     }
 
+    /// The first and the last second in which a trace may have begun.
+    fn seconds(&self) -> (i64, i64) {
+        let (mut from, mut to) =
+            self.query.time_range.map_or((i64::MIN, i64::MAX), |(from, to)| (time::nanos(from), time::nanos(to)));
+        match (self.after, self.query.order) {
+            (Some(after), SortOrder::OldestFirst) => from = from.max(after.start_time),
+            (Some(after), SortOrder::NewestFirst) => to = to.min(after.start_time),
+            (None, _) => {}
+        }
+        (from.div_euclid(1_000_000_000), to.div_euclid(1_000_000_000))
+    }
+
+    /// A page of what matches, not counted.
+    pub(super) fn page(&self, window: Window) -> rusqlite::Result<TracePage> {
+        let mut page = TracePage::default();
+        let (mut to_skip, mut is_skipped) = (window.offset, false);
+        self.run(&mut |part| {
+            match part {
+                TracePart::Header(_) if to_skip > 0 => (to_skip, is_skipped) = (to_skip - 1, true),
+                // There is another page.
+                TracePart::Header(_) if page.traces.len() == window.limit => {
+                    page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
+                    return false;
+                }
+                TracePart::Header(header) => {
+                    is_skipped = false;
+                    page.traces.push(header);
+                }
+                TracePart::Events(_) if is_skipped => {}
+                TracePart::Events(events) => {
+                    if let Some(trace) = page.traces.last_mut() {
+                        trace.events.extend(events);
+                    }
+                }
+                TracePart::Unreadable(what) => tracing::warn!("left out: {what}"),
+            }
+            true
+        })?;
+        Ok(page)
+    }
+
     /// Emits the traces in these rows, which began in the same second. Whether to go on.
     fn emit_second(&self, rows: &[i64], emit: Emit<'_>) -> rusqlite::Result<bool> {
-        // Which of them came first, the column does not say.
+        // The column does not say which of them came first.
         let mut places = Vec::with_capacity(rows.len());
         for number in rows {
             match trace::of_row(self.connection, self.layout, *number)? {
@@ -83,12 +123,17 @@ impl Walk<'_> {
 
     /// Emits a trace, if it matches. Whether to go on.
     fn emit_trace(&self, mut trace: FlowTrace, emit: Emit<'_>) -> rusqlite::Result<bool> {
-        if !self.query.matches_header(&trace) {
+        let order = self.query.order;
+        let is_before = self.after.is_some_and(|after| Position::of(&trace).sort_key(order) <= after.sort_key(order));
+        if is_before || !self.query.matches_header(&trace) {
             return Ok(true);
         }
         let (layout, trace_id) = (self.layout, trace.trace_id);
         let asks_for_events =
             self.query.actor_filter.is_some() || self.query.event_types.is_some() || self.query.has_error.is_some();
+        if self.detail == Detail::Headers && !asks_for_events {
+            return Ok(emit(TracePart::Header(FlowTrace { events: Vec::new(), ..trace })));
+        }
         if layout.traces == Traces::Columns && !asks_for_events {
             return self.emit_from_rows(trace, emit);
         }
@@ -102,12 +147,15 @@ impl Walk<'_> {
             }
             true
         })?;
-        events.sort_by_key(reflow_tracing_model::TraceEvent::key);
+        events.sort_by_key(TraceEvent::key);
         if !self.query.matches_events(&trace, || events.iter()) {
             return Ok(true);
         }
         if !emit(TracePart::Header(trace)) || !unreadable.into_iter().all(|what| emit(TracePart::Unreadable(what))) {
             return Ok(false);
+        }
+        if self.detail == Detail::Headers {
+            return Ok(true);
         }
         let mut events = events.into_iter().peekable();
         while events.peek().is_some() {
@@ -146,7 +194,7 @@ impl Walk<'_> {
         Ok(goes_on)
     }
 
-    /// Tells of the events that belong to a trace that can't be.
+    /// Reports the events whose trace id is not an id.
     fn emit_strays(&self, emit: Emit<'_>) -> rusqlite::Result<()> {
         let sql = "SELECT trace_id, count(*) FROM trace_events WHERE trace_id NOT IN (SELECT trace_id FROM traces) \
                    GROUP BY trace_id";
@@ -157,7 +205,7 @@ impl Walk<'_> {
             if id.as_ref().is_ok_and(|id| id.parse::<TraceId>().is_ok()) {
                 continue;
             }
-            let what = format!("trace_events, {} rows of trace {id:?}, which is no id", row.get::<_, i64>(1)?);
+            let what = format!("trace_events, {} rows of trace {id:?}, which is not an id", row.get::<_, i64>(1)?);
             if !emit(TracePart::Unreadable(what)) {
                 return Ok(());
             }
@@ -169,7 +217,26 @@ impl Walk<'_> {
 /// Events of a trace that was read as a whole, in one part.
 const PIECE: usize = 1_000;
 
-/// See [`headerless_traces`](reflow_tracing_storage::StorageBackend::headerless_traces). Ids have one spelling, whose order is theirs.
+/// Whether a query asks for every trace.
+fn is_unfiltered(query: &TraceQuery) -> bool {
+    *query == TraceQuery { order: query.order, ..TraceQuery::default() }
+}
+
+/// How many traces match, whatever the query's window.
+pub(super) fn count(connection: &Connection, layout: &Layout, query: &TraceQuery) -> rusqlite::Result<u64> {
+    let query = TraceQuery { limit: None, offset: None, page_token: None, ..query.clone() };
+    if is_unfiltered(&query) {
+        return connection.query_row("SELECT count(*) FROM traces", [], |row| row.get(0));
+    }
+    let mut count = 0;
+    Walk { connection, layout, query: &query, detail: Detail::Headers, after: None }.run(&mut |part| {
+        count += u64::from(matches!(part, TracePart::Header(_)));
+        true
+    })?;
+    Ok(count)
+}
+
+/// See [`headerless_traces`](reflow_tracing_storage::StorageExtras::headerless_traces). Ids have one spelling, whose order is theirs.
 pub(super) fn headerless(
     connection: &Connection,
     after: Option<TraceId>,

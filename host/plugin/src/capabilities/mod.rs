@@ -19,8 +19,9 @@ use std::sync::Arc;
 
 pub(crate) use connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
 
-use super::policy::PluginConfig;
 use reflow_tracing_storage::StorageError;
+
+use super::policy::PluginConfig;
 
 /// What a plugin was granted, ready for use. All of its instances share it.
 pub(crate) struct Granted {

@@ -7,11 +7,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use reflow_tracing_storage::StorageError;
+
 use super::log::PluginLog;
 use crate::bindings::reflow::capabilities::secrets::{Host, SecretError};
 use crate::instance::InstanceState;
 use crate::policy::Grants;
-use reflow_tracing_storage::StorageError;
 
 /// The largest secret, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;

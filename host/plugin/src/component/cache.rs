@@ -18,13 +18,13 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const DIGEST_BYTES: usize = 32;
 
-pub(in crate) struct CompiledCache {
+pub(crate) struct CompiledCache {
     folder: PathBuf,
 }
 
 impl CompiledCache {
     /// The cache in `folder`, which is made when it is missing. Fails when others than its owner may write there.
-    pub(in crate) fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         make_private(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }

@@ -26,12 +26,12 @@ pub(super) fn to_component(module: &[u8]) -> Result<Vec<u8>, Problem> {
              wasm-tools component embed wit/ --world reflow:capabilities/plugin",
         ));
     }
-    let mut encoder = ComponentEncoder::default();
+    let encoder = ComponentEncoder::default();
     // An adapter that nothing asks for is left out.
     let component = encoder
         .validate(true)
         .module(module)
         .and_then(|encoder| encoder.adapter(PREVIEW_1, ADAPTER))
-        .and_then(ComponentEncoder::encode);
+        .and_then(|mut encoder| encoder.encode());
     component.map_err(|error| failed(format!("{error:#}")))
 }

@@ -9,7 +9,7 @@ use super::core_module;
 use crate::inspect::{Kind, Problem};
 
 /// A plugin's file, read.
-pub(in crate) struct PluginFile {
+pub(crate) struct PluginFile {
     pub kind: Kind,
     /// The bytes of the component: those of the file, or what was made of them.
     pub component: Vec<u8>,
@@ -20,7 +20,7 @@ pub(in crate) struct PluginFile {
 }
 
 /// Reads `file`, and makes a component of it where it is a core module. Says what is wrong with it.
-pub(in crate) fn read(file: &Path) -> Result<PluginFile, Problem> {
+pub(crate) fn read(file: &Path) -> Result<PluginFile, Problem> {
     let metadata = fs::metadata(file)
         .map_err(|error| Problem::new(format!("it can't be read: {error}"), "give the file of a component"))?;
     if metadata.is_dir() {

@@ -7,6 +7,7 @@ pub(super) mod file;
 
 use std::path::Path;
 
+use reflow_tracing_storage::StorageError;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::bindings::{Plugin, PluginPre};
@@ -14,7 +15,6 @@ use super::engine::engine;
 use super::inspect;
 use super::instance::InstanceState;
 use super::policy::PluginConfig;
-use reflow_tracing_storage::StorageError;
 pub(super) use cache::CompiledCache;
 use file::PluginFile;
 

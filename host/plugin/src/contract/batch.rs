@@ -3,9 +3,9 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use reflow_tracing_model::{TraceEvent, TraceId, time};
 use wasmtime::component::Resource;
 
-use reflow_tracing_model::{TraceEvent, TraceId, time};
 use crate::bindings::reflow::storage::batch::{Blobs, Column, Host, HostEventBatch, Texts};
 use crate::bindings::reflow::storage::types::Event;
 use crate::body::{self, DecodeError};
@@ -27,13 +27,13 @@ pub(crate) struct Row {
 
 impl EventBatch {
     /// Events to be stored.
-    pub(in crate) fn new(events: Vec<(TraceId, TraceEvent)>) -> Self {
+    pub(crate) fn new(events: Vec<(TraceId, TraceEvent)>) -> Self {
         let rows = events.into_iter().map(|(trace_id, event)| Row { trace_id, event }).collect();
         Self { rows: Arc::new(rows), bytes: 0 }
     }
 
     /// Events that were read. Fails on a body that is none.
-    pub(in crate) fn from_bodies<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DecodeError> {
+    pub(crate) fn from_bodies<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DecodeError> {
         let of_no_trace = TraceId(uuid::Uuid::nil());
         let mut bytes = 0;
         let row = |body: &[u8]| {
@@ -44,12 +44,12 @@ impl EventBatch {
         Ok(Self { rows: Arc::new(rows), bytes })
     }
 
-    pub(in crate) fn rows(&self) -> &[Row] {
+    pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
     }
 
     /// The events, when no one else holds them; copies otherwise.
-    pub(in crate) fn into_events(self) -> Vec<TraceEvent> {
+    pub(crate) fn into_events(self) -> Vec<TraceEvent> {
         match Arc::try_unwrap(self.rows) {
             Ok(rows) => rows.into_iter().map(|row| row.event).collect(),
             Err(rows) => rows.iter().map(|row| row.event.clone()).collect(),
@@ -59,7 +59,7 @@ impl EventBatch {
 
 /// A field of an event, by the name that the contract gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate) enum Field {
+pub(crate) enum Field {
     TraceId,
     EventId,
     Timestamp,
@@ -77,7 +77,7 @@ pub(in crate) enum Field {
 
 impl Field {
     /// Whether its values are UUIDs.
-    pub(in crate) fn is_uuid(self) -> bool {
+    pub(crate) fn is_uuid(self) -> bool {
         matches!(self, Self::TraceId | Self::EventId | Self::ParentEventId)
     }
 }
@@ -106,7 +106,7 @@ impl FromStr for Field {
 }
 
 /// The value of a field.
-pub(in crate) enum FieldValue<'a> {
+pub(crate) enum FieldValue<'a> {
     Absent,
     Uuid(uuid::Uuid),
     Integer(i64),
@@ -116,11 +116,11 @@ pub(in crate) enum FieldValue<'a> {
 
 impl Row {
     /// The value of the field `body`, after what `bytes` holds.
-    pub(in crate) fn append_body(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn append_body(&self, bytes: &mut Vec<u8>) {
         body::append_event(&self.event, bytes);
     }
 
-    pub(in crate) fn value(&self, field: Field) -> FieldValue<'_> {
+    pub(crate) fn value(&self, field: Field) -> FieldValue<'_> {
         let event = &self.event;
         match field {
             Field::TraceId => FieldValue::Uuid(self.trace_id.0),
@@ -269,10 +269,7 @@ impl HostEventBatch for InstanceState {
 
 impl InstanceState {
     /// Hands a batch that a capability filled to the instance, or says that it holds too much.
-    pub(in crate) fn add_batch(
-        &mut self,
-        batch: EventBatch,
-    ) -> wasmtime::Result<Result<Resource<EventBatch>, String>> {
+    pub(crate) fn add_batch(&mut self, batch: EventBatch) -> wasmtime::Result<Result<Resource<EventBatch>, String>> {
         match self.make_room(&batch) {
             Ok(()) => Ok(Ok(self.table.push(batch)?)),
             Err(problem) => Ok(Err(problem)),
@@ -280,7 +277,7 @@ impl InstanceState {
     }
 
     /// Takes a batch from the instance.
-    pub(in crate) fn remove_batch(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<EventBatch> {
+    pub(crate) fn remove_batch(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<EventBatch> {
         let batch = self.table.delete(batch)?;
         self.batch_bytes -= batch.bytes;
         Ok(batch)

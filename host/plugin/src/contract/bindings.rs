@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 wasmtime::component::bindgen!({
-    path: ["../wit/storage", "../wit/capabilities"],
+    path: ["wit/storage", "wit/capabilities"],
     world: "reflow:capabilities/plugin",
     imports: {
         // Only what waits for a database is async: a plain call costs less.

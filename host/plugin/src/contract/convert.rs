@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use reflow_tracing_model::{
+    ExecutionStatus, FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery, clamped_nanos, time,
+};
+use reflow_tracing_storage::StorageError;
 use uuid::Uuid;
 
-use reflow_tracing_model::{ExecutionStatus, FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery, clamped_nanos, time};
 use crate::batch::Row;
 use crate::bindings::reflow::storage::types;
 use crate::body;
-use reflow_tracing_storage::StorageError;
 
-pub(in crate) fn uuid(uuid: Uuid) -> types::Uuid {
+pub(crate) fn uuid(uuid: Uuid) -> types::Uuid {
     let (high, low) = uuid.as_u64_pair();
     types::Uuid { high, low }
 }
@@ -26,7 +28,7 @@ fn status(status: &ExecutionStatus) -> types::Status {
 }
 
 /// A trace without its events, and these.
-pub(in crate) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, TraceEvent)>) {
+pub(crate) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, TraceEvent)>) {
     let trace_id = trace.trace_id;
     let events = std::mem::take(&mut trace.events).into_iter().map(|event| (trace_id, event)).collect();
     let header = types::Trace {
@@ -43,7 +45,7 @@ pub(in crate) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, Tr
     (header, events)
 }
 
-pub(in crate) fn event(row: &Row) -> types::Event {
+pub(crate) fn event(row: &Row) -> types::Event {
     let event = &row.event;
     types::Event {
         trace_id: uuid(row.trace_id.0),
@@ -57,7 +59,7 @@ pub(in crate) fn event(row: &Row) -> types::Event {
 }
 
 /// The predicates and the order of a query.
-pub(in crate) fn query(query: &TraceQuery) -> types::TraceQuery {
+pub(crate) fn query(query: &TraceQuery) -> types::TraceQuery {
     let nanos = |duration: Option<Duration>| duration.map(clamped_nanos);
     types::TraceQuery {
         flow_id: query.flow_id.as_ref().map(|flow| flow.0.clone()),
@@ -83,7 +85,7 @@ pub(in crate) fn query(query: &TraceQuery) -> types::TraceQuery {
 }
 
 /// What a plugin says went wrong.
-pub(in crate) fn error(plugin: &str, call: &'static str, error: types::StorageError) -> StorageError {
+pub(crate) fn error(plugin: &str, call: &'static str, error: types::StorageError) -> StorageError {
     use types::StorageError as Said;
     let of_plugin = |message: String| format!("plugin `{plugin}`: {message}");
     match error {

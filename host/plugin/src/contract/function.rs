@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A function of `reflow:storage/backend`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate) enum Function {
+pub(crate) enum Function {
     Open,
     StoreTraces,
     StoreEvents,
@@ -18,7 +18,7 @@ pub(in crate) enum Function {
 
 impl Function {
     /// In the order of their declaration.
-    pub(in crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Open,
         Self::StoreTraces,
         Self::StoreEvents,
@@ -31,7 +31,7 @@ impl Function {
     ];
 
     /// Its name in the contract.
-    pub(in crate) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::StoreTraces => "store-traces",
@@ -46,7 +46,7 @@ impl Function {
     }
 
     /// Whether a second call, after one that may or may not have done its work, answers what the first would have.
-    pub(in crate) fn is_idempotent(self) -> bool {
+    pub(crate) fn is_idempotent(self) -> bool {
         // The second finds nothing left to count.
         self != Self::DeleteTraces
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::host::{INTERFACES, Interface};
 use super::world::{Item, Signature, World};
-use super::{Problem, wasi, wit};
+use super::{Problem, wasi};
+use crate::wit;
 
 const BACKEND: &str = "reflow:storage/backend";
 const CAPABILITIES: &str = "reflow:capabilities/";

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use wit_parser::{Function, FunctionKind, Handle, Resolve, SourceMap, Type, TypeDefKind, TypeId};
 
-use super::wit;
 use super::world::Signature;
+use crate::wit;
 
 /// Interfaces by name, such as `reflow:storage/backend`.
 pub(super) static INTERFACES: LazyLock<BTreeMap<String, Interface>> = LazyLock::new(read);

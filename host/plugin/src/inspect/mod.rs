@@ -3,7 +3,6 @@
 mod contract;
 mod host;
 mod wasi;
-pub(crate) mod wit;
 mod world;
 
 use std::collections::BTreeMap;

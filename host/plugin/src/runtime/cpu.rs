@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::turns::{self, Turn};
 
 /// What the present call of an instance has taken of a processor. Only who polls the call changes it, so nothing is locked.
-pub(in crate) struct CpuTime {
+pub(crate) struct CpuTime {
     plugin: Arc<str>,
     limit: Duration,
     /// From when times are counted.
@@ -29,7 +29,7 @@ pub(in crate) struct CpuTime {
 const IDLE: u64 = u64::MAX;
 
 impl CpuTime {
-    pub(in crate) fn new(plugin: Arc<str>, limit: Duration) -> Self {
+    pub(crate) fn new(plugin: Arc<str>, limit: Duration) -> Self {
         Self {
             plugin,
             limit,
@@ -42,7 +42,7 @@ impl CpuTime {
     }
 
     /// Runs a call of the instance's, and measures it.
-    pub(in crate) async fn measure<T>(&self, call: impl Future<Output = T>) -> T {
+    pub(crate) async fn measure<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         self.spent.store(0, Relaxed);
         poll_fn(|context| {
@@ -58,12 +58,12 @@ impl CpuTime {
     }
 
     /// Whether the present call has had its share.
-    pub(in crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         Duration::from_nanos(self.taken()) > self.limit
     }
 
     /// Lets others run, then waits for a turn.
-    pub(in crate) async fn give_way(self: Arc<Self>) {
+    pub(crate) async fn give_way(self: Arc<Self>) {
         self.end_turn();
         // Through the runtime, which looks after sockets and timers before it comes back.
         tokio::task::yield_now().await;

@@ -9,7 +9,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::policy::{MOST_TABLE_ELEMENTS, PLACES};
 
 /// How often a running plugin is interrupted to let others run, and to find out whether its time is up.
-pub(in crate) const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// What host functions need of a call's stack, beyond the plugin's own.
 const HOST_STACK_BYTES: usize = 1024 * 1024;
@@ -22,7 +22,7 @@ const KEPT_BYTES: usize = 64 * 1024;
 
 /// The engine for plugins with a stack of `stack_kb` KiB, made when it is first asked for: the size of the stack is the only
 /// setting that plugins don't share.
-pub(in crate) fn engine(stack_kb: u32) -> wasmtime::Result<Engine> {
+pub(crate) fn engine(stack_kb: u32) -> wasmtime::Result<Engine> {
     static ENGINES: Mutex<BTreeMap<u32, Engine>> = Mutex::new(BTreeMap::new());
     let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(engine) = engines.get(&stack_kb) {

@@ -18,14 +18,14 @@ const MAX_RANDOM_BYTES: u64 = 1024 * 1024;
 
 /// What the host keeps for an instance.
 pub(crate) struct InstanceState {
-    pub(in crate) plugin: Arc<str>,
+    pub(crate) plugin: Arc<str>,
     /// What the instance's handles stand for.
-    pub(in crate) table: ResourceTable,
-    pub(in crate) granted: Arc<Granted>,
-    pub(in crate) limits: Arc<Limits>,
+    pub(crate) table: ResourceTable,
+    pub(crate) granted: Arc<Granted>,
+    pub(crate) limits: Arc<Limits>,
     /// Nothing is granted: no files, no sockets, no environment, no arguments.
     wasi: WasiCtx,
-    pub(in crate) http: Http,
+    pub(crate) http: Http,
     /// What the present call takes of a processor.
     cpu: Arc<CpuTime>,
     /// The bytes of all of its memories.
@@ -33,21 +33,18 @@ pub(crate) struct InstanceState {
     /// The same of all instances of the plugin.
     all_memory: Arc<AtomicUsize>,
     /// The bytes of the events in its batches.
-    pub(in crate) batch_bytes: usize,
+    pub(crate) batch_bytes: usize,
 }
 
 /// An instance, ready to be called.
-pub(in crate) struct Instance {
+pub(crate) struct Instance {
     pub store: Store<InstanceState>,
     pub exports: Plugin,
 }
 
 impl Instance {
     /// A new instance, which is not open yet.
-    pub(in crate) async fn new(
-        component: &PluginPre<InstanceState>,
-        state: InstanceState,
-    ) -> wasmtime::Result<Self> {
+    pub(crate) async fn new(component: &PluginPre<InstanceState>, state: InstanceState) -> wasmtime::Result<Self> {
         let cpu = Arc::clone(&state.cpu);
         let mut store = Store::new(component.engine(), state);
         store.limiter(|state| state);
@@ -73,13 +70,13 @@ impl Instance {
     }
 
     /// What measures its calls.
-    pub(in crate) fn cpu(&self) -> Arc<CpuTime> {
+    pub(crate) fn cpu(&self) -> Arc<CpuTime> {
         Arc::clone(&self.store.data().cpu)
     }
 }
 
 /// Why a call failed, where the engine knows less of it than the host does: the setting that it ran into.
-pub(in crate) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) -> Option<String> {
+pub(crate) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) -> Option<String> {
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         let most = limits.handles;
         return Some(format!("it holds {most} handles already, the most that plugins.{plugin}.limits.handles allows"));
@@ -94,7 +91,7 @@ pub(in crate) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits)
 }
 
 impl InstanceState {
-    pub(in crate) fn new(
+    pub(crate) fn new(
         plugin: Arc<str>,
         limits: Arc<Limits>,
         granted: Arc<Granted>,
@@ -117,7 +114,7 @@ impl InstanceState {
     }
 
     /// The bytes of its memories.
-    pub(in crate) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.memory
     }
 }

@@ -11,12 +11,12 @@ mod turns;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use reflow_tracing_storage::StorageError;
 use tokio::sync::Semaphore;
 
 use crate::backend::PluginBackend;
 use crate::component::{self, Compiled, CompiledCache};
 use crate::policy::PluginConfig;
-use reflow_tracing_storage::StorageError;
 
 /// Where plugins are compiled and run. Cheap to clone; clones are the same.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ impl Default for PluginRuntimeConfig {
 
 /// The component of a plugin, read, checked and compiled: what takes the time of loading one. Cheap to clone.
 #[derive(Clone)]
-pub struct PluginComponent(pub(in crate) Compiled);
+pub struct PluginComponent(pub(crate) Compiled);
 
 impl PluginComponent {
     /// Compiles the component in `file` for the plugin `name`, in a runtime that keeps no compiled code.
@@ -75,7 +75,7 @@ impl PluginRuntime {
     }
 
     /// The one that [`PluginBackend::load`] uses.
-    pub(in crate) fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: LazyLock<PluginRuntime> = LazyLock::new(|| PluginRuntime {
             cache: None,
             connections: Arc::new(Semaphore::new(PluginRuntimeConfig::default().max_connections)),
@@ -83,7 +83,7 @@ impl PluginRuntime {
         &SHARED
     }
 
-    pub(in crate) fn connections(&self) -> &Arc<Semaphore> {
+    pub(crate) fn connections(&self) -> &Arc<Semaphore> {
         &self.connections
     }
 

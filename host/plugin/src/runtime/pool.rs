@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use futures::poll;
+use reflow_tracing_storage::StorageError;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::Trap;
@@ -22,13 +23,12 @@ use crate::convert;
 use crate::function::Function;
 use crate::instance::{self, Instance, InstanceState};
 use crate::policy::Limits;
-use reflow_tracing_storage::StorageError;
 
 /// What a call into a plugin gives: a trap, an error of the plugin's own, or an answer.
-pub(in crate) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
+pub(crate) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
 
 /// The instances of one version.
-pub(in crate) struct Pool {
+pub(crate) struct Pool {
     pub plugin: Arc<str>,
     component: PluginPre<InstanceState>,
     /// What the plugin is given when it is opened: a JSON object.
@@ -42,13 +42,13 @@ pub(in crate) struct Pool {
 
 /// Why a call did not do its work.
 #[derive(Debug)]
-pub(in crate) struct Failure {
+pub(crate) struct Failure {
     pub kind: FailureKind,
     pub error: StorageError,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate) enum FailureKind {
+pub(crate) enum FailureKind {
     /// No instance came free in time; nothing was called.
     Busy,
     /// The instance broke down.
@@ -61,13 +61,13 @@ pub(in crate) enum FailureKind {
 
 impl FailureKind {
     /// Whether it says that the plugin itself is broken.
-    pub(in crate) fn is_breakdown(self) -> bool {
+    pub(crate) fn is_breakdown(self) -> bool {
         matches!(self, Self::Trapped | Self::TimedOut)
     }
 }
 
 impl Pool {
-    pub(in crate) fn new(
+    pub(crate) fn new(
         plugin: Arc<str>,
         component: PluginPre<InstanceState>,
         config: String,
@@ -80,7 +80,7 @@ impl Pool {
     }
 
     /// The same plugin in another version.
-    pub(in crate) fn successor(&self, component: PluginPre<InstanceState>) -> Self {
+    pub(crate) fn successor(&self, component: PluginPre<InstanceState>) -> Self {
         Self::new(
             Arc::clone(&self.plugin),
             component,
@@ -92,12 +92,12 @@ impl Pool {
     }
 
     /// When a call that begins at `begun` must be done.
-    pub(in crate) fn deadline(&self, begun: Instant) -> Instant {
+    pub(crate) fn deadline(&self, begun: Instant) -> Instant {
         begun + self.limits.call_timeout()
     }
 
     /// Calls `function` on an instance that no one else uses.
-    pub(in crate) async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         function: Function,
         deadline: Instant,
@@ -214,7 +214,7 @@ impl Pool {
     }
 
     /// Lets no call in any more, and ends the instances that are idle.
-    pub(in crate) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.permits.close();
         self.drain();
     }

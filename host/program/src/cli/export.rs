@@ -6,7 +6,7 @@ use super::migrate::judge;
 use super::output::print;
 use super::progress::{on_progress, summary};
 use super::store::{Store, open_source};
-use crate::migration::{Backup, CopyOptions};
+use reflow_tracing::migration::{Backup, CopyOptions};
 
 /// Write the traces of a store to a file, which can be imported into any other
 ///

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 
 use super::time::parse_time;
-use crate::{FlowId, TraceQuery};
+use reflow_tracing::{FlowId, TraceQuery};
 
 /// Which traces, by what their headers say.
 #[derive(clap::Args)]

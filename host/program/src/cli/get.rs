@@ -3,7 +3,7 @@ use anyhow::bail;
 use super::output::{Format, print, write_json_line};
 use super::store::Store;
 use super::table;
-use crate::TraceId;
+use reflow_tracing::TraceId;
 
 /// Show one trace with its events
 #[derive(clap::Args)]

@@ -4,7 +4,7 @@ use super::migrate::{Copying, judge};
 use super::output::print;
 use super::progress::{on_progress, summary};
 use super::store::{Store, open_target};
-use crate::migration::ExportFile;
+use reflow_tracing::migration::ExportFile;
 
 /// Store what was exported
 ///
@@ -29,7 +29,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     };
     let storage = open_target(&config, &url).await?;
     // The checksum says which file it is, wherever it lies.
-    let about = format!("the export {} into {url}", file.content().checksum);
+    let about = format!("the export {} into {url}", file.digest().checksum);
     let options = args.copying.options(about, &config, &url, on_progress());
     let outcome = file.import_into(&*storage, &options).await;
     // And with them the progress bar.

@@ -11,10 +11,10 @@ use super::filter::Filter;
 use super::output::print;
 use super::progress::{on_progress, summary};
 use super::store::{open_source, open_target};
-use crate::TraceQuery;
+use reflow_tracing::TraceQuery;
 use crate::config::{Config, StorageUrl};
-use crate::migration::{CopyOptions, Journal, MigrationReport, OnProgress, StorageMigrator};
-use crate::storage::{MemoryStorage, StorageBackend};
+use reflow_tracing::migration::{CopyOptions, Journal, MigrationReport, OnProgress, StorageMigrator};
+use reflow_tracing::storage::{MemoryStorage, StorageBackend};
 
 /// Copy traces from one store into another
 ///

@@ -1,6 +1,5 @@
 //! The command line of the program `reflow-tracing`.
 
-#[cfg(feature = "postgres")]
 mod doctor;
 mod export;
 mod filter;
@@ -8,14 +7,12 @@ mod get;
 mod import;
 mod migrate;
 mod output;
-#[cfg(feature = "plugins")]
 mod plugin;
 mod progress;
 mod query;
 mod recording;
 mod replay;
 mod retain;
-#[cfg(any(feature = "postgres", feature = "clickhouse"))]
 mod schema;
 mod serve;
 mod store;
@@ -52,11 +49,8 @@ enum Command {
     Migrate(migrate::Args),
     Export(export::Args),
     Import(import::Args),
-    #[cfg(any(feature = "postgres", feature = "clickhouse"))]
     Schema(schema::Args),
-    #[cfg(feature = "postgres")]
     Doctor(doctor::Args),
-    #[cfg(feature = "plugins")]
     Plugin(plugin::Args),
 }
 
@@ -115,11 +109,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Migrate(args) => migrate::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Import(args) => import::run(args).await,
-            #[cfg(any(feature = "postgres", feature = "clickhouse"))]
             Command::Schema(args) => schema::run(args),
-            #[cfg(feature = "postgres")]
             Command::Doctor(args) => return doctor::run(args).await,
-            #[cfg(feature = "plugins")]
             Command::Plugin(args) => plugin::run(args).await,
         };
         done.map(|()| ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
 
-use crate::FlowTrace;
+use reflow_tracing::FlowTrace;
 
 /// How traces are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

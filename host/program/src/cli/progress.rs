@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::migration::{Content, MigrationReport, OnProgress, Progress};
+use reflow_tracing::migration::{Digest, MigrationReport, OnProgress, Progress};
 
 /// The time between two lines.
 const EVERY: Duration = Duration::from_secs(5);
@@ -53,21 +53,22 @@ impl State {
                 self.total = *traces;
                 self.begin("copied", resumed);
             }
-            Progress::Copied(content) => self.show(content),
-            Progress::Compared(content) => {
+            Progress::Copied(digest) => self.show(digest),
+            Progress::Compared(digest) => {
                 if self.doing != "compared" {
-                    self.begin("compared", &Content::default());
+                    self.begin("compared", &Digest::default());
                 }
-                self.show(content);
+                self.show(digest);
             }
             Progress::Unreadable(what) => match &self.view {
                 View::Bar(bar) => bar.suspend(|| line(&format!("left out: {what}"))),
                 View::Lines { .. } => line(&format!("left out: {what}")),
             },
+            _ => {}
         }
     }
 
-    fn begin(&mut self, doing: &'static str, done: &Content) {
+    fn begin(&mut self, doing: &'static str, done: &Digest) {
         (self.doing, self.since, self.before) = (doing, Instant::now(), done.events);
         if let View::Bar(bar) = &self.view {
             if let Ok(style) = ProgressStyle::with_template(BAR) {
@@ -82,8 +83,8 @@ impl State {
         }
     }
 
-    fn show(&mut self, content: &Content) {
-        let Content { traces, events, .. } = content;
+    fn show(&mut self, digest: &Digest) {
+        let Digest { traces, events, .. } = digest;
         let seconds = self.since.elapsed().as_secs_f64().max(1e-3);
         let rate = events.saturating_sub(self.before) as f64 / seconds;
         match &mut self.view {
@@ -109,7 +110,7 @@ fn line(text: &str) {
 
 /// What came of it, a line a figure.
 pub(super) fn summary(report: &MigrationReport, done: &str) -> String {
-    let Content { traces, headerless, events, bytes, checksum } = report.copied;
+    let Digest { traces, headerless, events, bytes, checksum } = report.copied;
     let seconds = report.took.as_secs_f64();
     let mut lines = vec![("traces", traces.to_string()), ("events", events.to_string())];
     let mut add = |name, count: u64, what: &str| {

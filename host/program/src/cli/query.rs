@@ -7,7 +7,7 @@ use super::output::{Format, print, write_json_line};
 use super::store::Store;
 use super::table;
 use super::time::parse_duration;
-use crate::{ExecutionId, ExecutionStatus, SortOrder, TraceEventKind, TraceQuery};
+use reflow_tracing::{ExecutionId, ExecutionStatus, SortOrder, TraceEventKind, TraceQuery};
 
 /// Find traces in a store
 ///
@@ -98,7 +98,7 @@ fn parse_tag(text: &str) -> Result<(String, String), String> {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let storage = args.store.open().await?;
-    let page = storage.query_page(args.query()).await?;
+    let page = storage.query_page(args.query().into()).await?;
     storage.close().await?;
 
     let count = page.traces.len();
@@ -136,7 +136,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::FlowId;
+    use reflow_tracing::FlowId;
 
     #[derive(Parser)]
     struct Query {

@@ -6,7 +6,7 @@ use super::output;
 use super::store::{Store, open_source};
 use super::time::parse_duration;
 use crate::config::RetentionConfig;
-use crate::upkeep::retention;
+use reflow_tracing::maintenance::retention;
 
 /// Delete what is too old or too much, the oldest first
 ///

@@ -15,10 +15,8 @@ pub(super) struct Args {
 #[derive(Clone, Copy, ValueEnum)]
 enum Backend {
     /// A PostgreSQL database
-    #[cfg(feature = "postgres")]
     Postgres,
     /// A ClickHouse database, on one server or a cluster as configured
-    #[cfg(feature = "clickhouse")]
     #[value(name = "clickhouse")]
     ClickHouse,
 }
@@ -26,9 +24,7 @@ enum Backend {
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let sql = match args.backend {
-        #[cfg(feature = "postgres")]
         Backend::Postgres => config.storage.postgres.schema_sql(),
-        #[cfg(feature = "clickhouse")]
         Backend::ClickHouse => config.storage.clickhouse.schema_sql(),
     };
     Ok(output::print(|out| out.write_all(sql.as_bytes()))?)

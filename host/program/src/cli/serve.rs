@@ -3,7 +3,6 @@ use tokio::net::TcpListener;
 
 use super::{ConfigFile, output};
 use crate::config::open_host_storage;
-#[cfg(feature = "plugins")]
 use crate::config::plugin_file;
 use crate::server::{self, Upkeep};
 
@@ -22,7 +21,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     let storage = open_host_storage(&config).await?;
     tracing::info!(backend = storage.name, "the store is open");
-    #[cfg(feature = "plugins")]
     if let Some(plugin) = &storage.plugin
         && config.plugins.reload
     {

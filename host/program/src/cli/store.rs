@@ -7,9 +7,8 @@ use anyhow::bail;
 
 use super::ConfigFile;
 use crate::config::{Config, StorageUrl, open_storage};
-#[cfg(feature = "sqlite")]
-use crate::migration::LegacySqlite;
-use crate::storage::StorageBackend;
+use reflow_tracing::migration::LegacySqlite;
+use reflow_tracing::storage::StorageBackend;
 
 /// The configured store, or another one.
 #[derive(clap::Args)]
@@ -49,7 +48,6 @@ pub(super) async fn open_source(config: &Config, url: &StorageUrl) -> anyhow::Re
     match &url {
         StorageUrl::Memory => bail!(MEMORY),
         StorageUrl::Sqlite(Some(path)) if !Path::new(path).is_file() => bail!("there is no file {path}"),
-        #[cfg(feature = "sqlite")]
         StorageUrl::Sqlite(Some(path)) => {
             if let Some(legacy) = LegacySqlite::detect(path).await? {
                 tracing::info!("{path} was written by an older Reflow tracing server; it is read as it is");
@@ -68,7 +66,6 @@ pub(super) async fn open_target(config: &Config, url: &StorageUrl) -> anyhow::Re
         StorageUrl::Memory => {
             tracing::warn!("what is stored in `memory:` is gone when this command ends: a rehearsal, no copy");
         }
-        #[cfg(feature = "sqlite")]
         StorageUrl::Sqlite(Some(path)) if LegacySqlite::detect(path).await?.is_some() => bail!(
             "{path} was written by an older Reflow tracing server, and is only read: name another file to write into"
         ),

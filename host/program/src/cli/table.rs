@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{Table, presets};
 
 use super::time::display_nanos;
-use crate::{ExecutionStatus, FlowTrace, TraceEvent, TraceEventType};
+use reflow_tracing::{ExecutionStatus, FlowTrace, TraceEvent, TraceEventType};
 
 /// One line a trace.
 pub(super) fn of_traces(traces: &[FlowTrace]) -> String {
@@ -122,7 +122,7 @@ fn printable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FlowId, FlowVersion, MessageSnapshot, TraceEventData};
+    use reflow_tracing::{FlowId, FlowVersion, MessageSnapshot, TraceEventData};
 
     fn trace() -> FlowTrace {
         let start_time = DateTime::from_timestamp(1_000_000_000, 0).unwrap();

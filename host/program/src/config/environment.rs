@@ -40,7 +40,6 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
-    #[cfg(feature = "sqlite")]
     Variable {
         name: "REFLOW_TRACING_SQLITE_PATH",
         expected: NOT_EMPTY,
@@ -49,7 +48,6 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
-    #[cfg(feature = "postgres")]
     Variable {
         name: "REFLOW_TRACING_POSTGRES_URL",
         expected: NOT_EMPTY,
@@ -58,7 +56,6 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
-    #[cfg(feature = "clickhouse")]
     Variable {
         name: "REFLOW_TRACING_CLICKHOUSE_URL",
         expected: NOT_EMPTY,
@@ -67,7 +64,6 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
-    #[cfg(feature = "clickhouse")]
     Variable {
         name: "REFLOW_TRACING_CLICKHOUSE_PASSWORD",
         expected: NOT_EMPTY,
@@ -76,7 +72,6 @@ const VARIABLES: &[Variable] = &[
             Some(())
         },
     },
-    #[cfg(feature = "postgres")]
     Variable {
         name: "REFLOW_TRACING_POSTGRES_READ_REPLICA_URL",
         expected: NOT_EMPTY,
@@ -141,14 +136,12 @@ mod tests {
         assert_eq!(config.storage.backend, "memory");
     }
 
-    #[cfg(feature = "sqlite")]
     #[test]
     fn the_file_of_sqlite_has_a_variable() {
         let config = apply_to_default(&[("REFLOW_TRACING_SQLITE_PATH", "other.db")]).unwrap();
         assert_eq!(config.storage.sqlite.database_path, "other.db");
     }
 
-    #[cfg(feature = "postgres")]
     #[test]
     fn the_urls_of_postgres_have_variables() {
         let config = apply_to_default(&[("REFLOW_TRACING_POSTGRES_URL", "postgresql://other/db")]).unwrap();
@@ -159,7 +152,6 @@ mod tests {
         assert_eq!(config.storage.postgres.read_replica_url.as_deref(), Some("postgresql://replica/db"));
     }
 
-    #[cfg(feature = "clickhouse")]
     #[test]
     fn the_url_and_the_password_of_clickhouse_have_variables() {
         let config = apply_to_default(&[

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::{Config, OpenError, StorageConfig};
-use crate::storage::StorageBackend;
-use crate::storage::layers::retry::{RetryConfig, Retrying};
-#[cfg(feature = "spool")]
-use crate::storage::layers::spool::Spool;
-use crate::storage::layers::timeout::TimeLimited;
+use reflow_tracing::storage::StorageBackend;
+use reflow_tracing::storage::layers::retry::{RetryConfig, Retrying};
+use reflow_tracing::storage::layers::spool::Spool;
+use reflow_tracing::storage::layers::timeout::TimeLimited;
 
 /// The backends that can't be away.
 const LOCAL: [&str; 2] = ["memory", "sqlite"];
@@ -21,7 +20,6 @@ pub(super) async fn around(
     if !config.call_timeout.is_zero() {
         backend = Arc::new(TimeLimited::around(backend, config.call_timeout));
     }
-    #[cfg(feature = "spool")]
     if let Some(spool) = &config.spool {
         if config.retries.is_some_and(|retries| retries > 0) {
             return Err(OpenError::Unsuitable(
@@ -51,7 +49,6 @@ pub(super) async fn around(
 impl Config {
     /// Refuses a policy of retention that the backend can't keep, as far as that is known without opening it.
     pub fn check_retention(&self) -> Result<(), OpenError> {
-        #[cfg(feature = "postgres")]
         if self.storage.backend == "postgres"
             && self.storage.retention.max_size_mb.is_some()
             && !self.storage.postgres.enable_partitioning

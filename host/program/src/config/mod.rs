@@ -18,14 +18,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::storage::MemoryConfig;
+use reflow_tracing::storage::MemoryConfig;
 pub(crate) use duration::parse_duration;
-#[cfg(feature = "plugins")]
 pub(crate) use open::plugin_file;
 pub use open::{OpenError, OpenStorage, open_host_storage, open_storage};
 pub use plugins::{PluginConfig, PluginsConfig};
 pub use retention::RetentionConfig;
-pub use url::{Secret, StorageUrl};
+pub use url::StorageUrl;
 
 /// The file that is read from the working folder when no other is named.
 pub const FILE_NAME: &str = "reflow_tracing.toml";
@@ -87,21 +86,17 @@ pub struct StorageConfig {
     #[serde(deserialize_with = "duration::deserialize")]
     pub health_interval: Duration,
     /// Where the host keeps writes while the backend is away. Without it, they are refused then.
-    #[cfg(feature = "spool")]
-    pub spool: Option<crate::storage::layers::spool::SpoolConfig>,
+    pub spool: Option<reflow_tracing::storage::layers::spool::SpoolConfig>,
     /// What is kept.
     pub retention: RetentionConfig,
     /// For the backend `memory`.
     pub memory: MemoryConfig,
     /// For the backend `sqlite`.
-    #[cfg(feature = "sqlite")]
-    pub sqlite: crate::storage::SqliteConfig,
+    pub sqlite: reflow_tracing::storage::SqliteConfig,
     /// For the backend `postgres`.
-    #[cfg(feature = "postgres")]
-    pub postgres: crate::storage::PostgresConfig,
+    pub postgres: reflow_tracing::storage::PostgresConfig,
     /// For the backend `clickhouse`.
-    #[cfg(feature = "clickhouse")]
-    pub clickhouse: crate::storage::ClickHouseConfig,
+    pub clickhouse: reflow_tracing::storage::ClickHouseConfig,
 }
 
 impl Default for StorageConfig {
@@ -111,16 +106,12 @@ impl Default for StorageConfig {
             call_timeout: Duration::from_secs(60),
             retries: None,
             health_interval: Duration::from_secs(30),
-            #[cfg(feature = "spool")]
             spool: None,
             retention: RetentionConfig::default(),
             memory: MemoryConfig::default(),
-            #[cfg(feature = "sqlite")]
-            sqlite: crate::storage::SqliteConfig::default(),
-            #[cfg(feature = "postgres")]
-            postgres: crate::storage::PostgresConfig::default(),
-            #[cfg(feature = "clickhouse")]
-            clickhouse: crate::storage::ClickHouseConfig::default(),
+            sqlite: reflow_tracing::storage::SqliteConfig::default(),
+            postgres: reflow_tracing::storage::PostgresConfig::default(),
+            clickhouse: reflow_tracing::storage::ClickHouseConfig::default(),
         }
     }
 }
@@ -229,7 +220,6 @@ mod tests {
         assert_eq!(server.address(), "[::1]:1");
     }
 
-    #[cfg(feature = "plugins")]
     #[test]
     fn a_plugin_is_described_by_its_table() {
         let config = load(
@@ -283,7 +273,6 @@ mod tests {
         assert_refused("[storage.retention]\nmax_agee = \"30d\"", &["line 2", "`max_agee`", "`max_age`"]);
     }
 
-    #[cfg(feature = "spool")]
     #[test]
     fn a_spool_is_a_folder_or_a_table() {
         let spool = |text: &str| load(&format!("[storage]\n{text}")).unwrap().storage.spool.unwrap();
@@ -307,7 +296,6 @@ mod tests {
         assert_refused("[server]\nprot = 1", &["line 2", "prot = 1", "`host`", "`port`"]);
         assert_refused("[sever]\nport = 1", &["line 1", "sever", "`server`"]);
         assert_refused("[storage.memory]\nmax = 1", &["line 2", "`max`", "`max_traces`"]);
-        #[cfg(feature = "sqlite")]
         assert_refused("[storage.sqlite]\npath = 1", &["line 2", "`path`", "`database_path`"]);
     }
 
@@ -322,7 +310,6 @@ mod tests {
         assert_refused("[plugins]\ndri = \"x\"", &["line 2", "dri = \"x\"", "`[plugins.NAME]`", "`dir`"]);
     }
 
-    #[cfg(feature = "plugins")]
     #[test]
     fn an_unknown_key_of_a_plugin_is_named_with_its_line() {
         assert_refused("[plugins.redis]\nfiel = \"x\"", &["line 2", "fiel = \"x\"", "`file`"]);

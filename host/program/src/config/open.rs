@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::plugins::check_name;
 use super::{BUILT_IN, Config, layers};
-use crate::storage::{MemoryStorage, StorageBackend, StorageError};
-use crate::upkeep::retention;
+use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageError};
+use reflow_tracing::maintenance::retention;
 
 /// Why the configured store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +39,6 @@ pub enum OpenError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The program was built without what the backend needs.
-    #[error("the backend `{name}` is not in this build: it was built without the feature `{feature}`")]
-    NotInThisBuild {
-        /// The name that the configuration gives.
-        name: String,
-        /// The missing Cargo feature.
-        feature: &'static str,
-    },
     /// What is configured can't be had with this backend.
     #[error("{0}")]
     Unsuitable(String),
@@ -75,8 +67,7 @@ pub struct OpenStorage {
     /// The store.
     pub backend: Arc<dyn StorageBackend>,
     /// The plugin that it is, if it is one.
-    #[cfg(feature = "plugins")]
-    pub plugin: Option<Arc<crate::plugin::PluginBackend>>,
+    pub plugin: Option<Arc<reflow_tracing::plugin::PluginBackend>>,
 }
 
 impl OpenStorage {
@@ -85,7 +76,6 @@ impl OpenStorage {
         Self {
             name: name.to_owned(),
             backend,
-            #[cfg(feature = "plugins")]
             plugin: None,
         }
     }
@@ -95,7 +85,6 @@ impl OpenStorage {
 pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError> {
     config.check_retention()?;
     let opened = match open_storage(config).await {
-        #[cfg(feature = "spool")]
         Err(OpenError::Backend { name, error })
             if error.is_retryable() && config.storage.spool.is_some() && BUILT_IN.contains(&name.as_str()) =>
         {
@@ -115,9 +104,8 @@ pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError
 }
 
 /// The store that `config` names, opened by the first call that finds it there.
-#[cfg(feature = "spool")]
-fn when_it_is_there(config: Config) -> crate::storage::layers::late::Late {
-    crate::storage::layers::late::Late::new(move || {
+fn when_it_is_there(config: Config) -> reflow_tracing::storage::layers::lazy::Lazy<Arc<dyn StorageBackend>> {
+    reflow_tracing::storage::layers::lazy::Lazy::new(move || {
         let config = config.clone();
         Box::pin(async move {
             match open_storage(&config).await {
@@ -135,45 +123,29 @@ pub async fn open_storage(config: &Config) -> Result<OpenStorage, OpenError> {
         name @ "memory" => {
             Ok(OpenStorage::new(name, Arc::new(MemoryStorage::with_config(config.storage.memory.clone()))))
         }
-        #[cfg(feature = "sqlite")]
-        name @ "sqlite" => match crate::storage::SqliteStorage::with_config(config.storage.sqlite.clone()).await {
+        name @ "sqlite" => match reflow_tracing::storage::SqliteStorage::with_config(config.storage.sqlite.clone()).await {
             Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
             Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
         },
-        #[cfg(not(feature = "sqlite"))]
-        name @ "sqlite" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "sqlite" }),
-        #[cfg(feature = "postgres")]
         name @ "postgres" => {
-            match crate::storage::PostgresStorage::with_config(config.storage.postgres.clone()).await {
+            match reflow_tracing::storage::PostgresStorage::with_config(config.storage.postgres.clone()).await {
                 Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
                 Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
             }
         }
-        #[cfg(not(feature = "postgres"))]
-        name @ "postgres" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "postgres" }),
-        #[cfg(feature = "clickhouse")]
         name @ "clickhouse" => {
-            match crate::storage::ClickHouseStorage::with_config(config.storage.clickhouse.clone()).await {
+            match reflow_tracing::storage::ClickHouseStorage::with_config(config.storage.clickhouse.clone()).await {
                 Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
                 Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
             }
         }
-        #[cfg(not(feature = "clickhouse"))]
-        name @ "clickhouse" => Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "clickhouse" }),
         name => open_plugin(name, config).await,
     }
 }
 
-#[cfg(not(feature = "plugins"))]
 async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenError> {
-    plugin_file(name, config)?;
-    Err(OpenError::NotInThisBuild { name: name.to_owned(), feature: "plugins" })
-}
-
-#[cfg(feature = "plugins")]
-async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenError> {
-    use crate::plugin::{PluginRuntime, PluginRuntimeConfig};
-    use crate::storage::layers::metrics::Metered;
+    use reflow_tracing::plugin::{PluginRuntime, PluginRuntimeConfig};
+    use reflow_tracing::storage::layers::metrics::Metered;
 
     let file = plugin_file(name, config)?;
     let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
@@ -202,15 +174,8 @@ pub(crate) fn plugin_file(name: &str, config: &Config) -> Result<PathBuf, OpenEr
 }
 
 /// The file that the plugin's table names.
-#[cfg(feature = "plugins")]
 fn named_file(name: &str, config: &Config) -> Option<PathBuf> {
     config.plugins.named.get(name)?.file.clone()
-}
-
-/// A build without plugins does not read their tables.
-#[cfg(not(feature = "plugins"))]
-fn named_file(_name: &str, _config: &Config) -> Option<PathBuf> {
-    None
 }
 
 /// The names of the component files in `folder`, in order; none when it can't be read.
@@ -246,7 +211,6 @@ mod tests {
         storage.health_check().await.unwrap();
     }
 
-    #[cfg(feature = "sqlite")]
     #[tokio::test]
     async fn sqlite_is_opened_by_name() {
         let dir = tempfile::tempdir().unwrap();
@@ -257,7 +221,6 @@ mod tests {
         storage.close().await.unwrap();
     }
 
-    #[cfg(feature = "plugins")]
     #[tokio::test]
     async fn a_plugin_file_that_is_no_component_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
@@ -288,7 +251,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "plugins")]
     #[test]
     fn the_file_of_a_plugin_is_the_one_its_table_names() {
         let dir = tempfile::tempdir().unwrap();

@@ -8,11 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::BUILT_IN;
 
-#[cfg(feature = "plugins")]
-pub use crate::plugin::PluginConfig;
-/// What this build, which has no plugins, makes of a plugin's table: nothing.
-#[cfg(not(feature = "plugins"))]
-pub type PluginConfig = serde::de::IgnoredAny;
+pub use reflow_tracing::plugin::PluginConfig;
 
 /// The table `[plugins]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +32,6 @@ impl Default for PluginsConfig {
     }
 }
 
-#[cfg(feature = "plugins")]
 impl PluginsConfig {
     /// The folder for compiled code, if there is to be one.
     pub(super) fn cache_dir(&self) -> Option<PathBuf> {
@@ -49,7 +44,6 @@ impl PluginsConfig {
 }
 
 /// Where the programs of this user keep what can be made again.
-#[cfg(feature = "plugins")]
 fn user_caches() -> Option<PathBuf> {
     let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
     if cfg!(windows) {

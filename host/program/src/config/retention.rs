@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::duration;
-use crate::upkeep::retention::{DEFAULT_INTERVAL, RetentionPolicy};
+use reflow_tracing::maintenance::retention::{DEFAULT_INTERVAL, RetentionPolicy};
 
 /// The table `[storage.retention]`: what is kept. Without a bound, everything is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

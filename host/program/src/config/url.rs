@@ -55,7 +55,6 @@ const FORMS: &str = "a store is `sqlite:PATH`, `postgresql://USER@HOST/DATABASE`
                      `plugin:NAME` or `memory:`; all else about it is in the configuration";
 
 /// What a `clickhouse://` URL says, as the settings have it.
-#[cfg_attr(not(feature = "clickhouse"), allow(dead_code))] // Then it is only looked at.
 struct ClickHouseParts {
     url: String,
     username: Option<String>,
@@ -157,16 +156,10 @@ impl StorageUrl {
     #[must_use]
     pub fn complete(self, config: &Config) -> Self {
         match self {
-            #[cfg(feature = "sqlite")]
             Self::Sqlite(None) => Self::Sqlite(Some(config.storage.sqlite.database_path.clone())),
-            #[cfg(feature = "postgres")]
             Self::Postgres(None) => Self::Postgres(Some(Secret(config.storage.postgres.connection_url.clone()))),
-            #[cfg(feature = "clickhouse")]
             Self::ClickHouse(None) => Self::ClickHouse(url_of(&config.storage.clickhouse).map(Secret)),
-            other => {
-                let _ = config;
-                other
-            }
+            other => other,
         }
     }
 
@@ -176,25 +169,18 @@ impl StorageUrl {
         config.storage.backend = match self {
             Self::Memory => "memory",
             Self::Sqlite(path) => {
-                #[cfg(feature = "sqlite")]
                 if let Some(path) = path {
                     config.storage.sqlite.database_path.clone_from(path);
                 }
-                #[cfg(not(feature = "sqlite"))]
-                let _ = path;
                 "sqlite"
             }
             Self::Postgres(url) => {
-                #[cfg(feature = "postgres")]
                 if let Some(Secret(url)) = url {
                     config.storage.postgres.connection_url.clone_from(url);
                 }
-                #[cfg(not(feature = "postgres"))]
-                let _ = url;
                 "postgres"
             }
             Self::ClickHouse(url) => {
-                #[cfg(feature = "clickhouse")]
                 if let Some(parts) = url.as_ref().and_then(|Secret(url)| ClickHouseParts::of(url)) {
                     let chosen = &mut config.storage.clickhouse;
                     let own = url_of(chosen).and_then(|url| ClickHouseParts::of(&url));
@@ -204,8 +190,6 @@ impl StorageUrl {
                     chosen.password = parts.password.or(chosen.password.take().filter(|_| same));
                     (chosen.url, chosen.username, chosen.database) = (parts.url, parts.username, parts.database);
                 }
-                #[cfg(not(feature = "clickhouse"))]
-                let _ = url;
                 "clickhouse"
             }
             Self::Plugin(name) => name,
@@ -216,8 +200,7 @@ impl StorageUrl {
 }
 
 /// The URL of what the configuration says, without the password; `None` when it says nothing that can be one.
-#[cfg(feature = "clickhouse")]
-fn url_of(config: &crate::storage::ClickHouseConfig) -> Option<String> {
+fn url_of(config: &reflow_tracing::storage::ClickHouseConfig) -> Option<String> {
     let (scheme, rest) = config.url.split_once("://")?;
     let mut url = url::Url::parse(&format!("clickhouse://{}", rest.trim_end_matches('/'))).ok()?;
     if !url.path().is_empty() {
@@ -289,7 +272,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "clickhouse")]
     #[test]
     fn a_clickhouse_url_says_where_and_who() {
         for (text, url, who, database) in [
@@ -313,7 +295,6 @@ mod tests {
         assert_eq!(other.password, None);
     }
 
-    #[cfg(all(feature = "sqlite", feature = "postgres"))]
     #[test]
     fn a_store_is_chosen_with_the_other_settings_of_the_configuration() {
         let mut config = Config::default();

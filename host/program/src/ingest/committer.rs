@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::live::{Live, LiveEvent};
-use crate::storage::{StorageBackend, StorageError};
+use reflow_tracing::storage::{StorageBackend, StorageError};
 
 /// The most events of a batch. Larger ones gain nothing measurable and make everyone in them wait longer.
 const MAX_BATCH: usize = 1_000;
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
     use crate::ingest::gated::Gated;
-    use crate::{ExecutionStatus, TraceEvent, TraceId};
+    use reflow_tracing::{ExecutionStatus, TraceEvent, TraceId};
 
     fn event(trace_id: TraceId, actor: &str) -> LiveEvent {
         let event = TraceEvent { actor_id: actor.into(), ..Default::default() };
@@ -159,7 +159,7 @@ mod tests {
         let storage = Gated::new(0);
         let committer = Committer::start(storage.clone(), Live::new());
         let trace_id = TraceId::new();
-        let too_long = "x".repeat(crate::MAX_NAME_BYTES + 1);
+        let too_long = "x".repeat(reflow_tracing::MAX_NAME_BYTES + 1);
         let senders: Vec<_> = (0..21)
             .map(|i| {
                 let committer = committer.clone();
@@ -190,7 +190,7 @@ mod tests {
         let mut stream = live.subscribe(Default::default());
         let committer = Committer::start(Gated::new(Semaphore::MAX_PERMITS), live);
         let trace_id = TraceId::new();
-        committer.store(event(trace_id, &"x".repeat(crate::MAX_NAME_BYTES + 1))).await.unwrap_err();
+        committer.store(event(trace_id, &"x".repeat(reflow_tracing::MAX_NAME_BYTES + 1))).await.unwrap_err();
         committer.store(event(trace_id, "a")).await.unwrap();
         assert_eq!(stream.next().await.unwrap().event.actor_id, "a");
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::CommitError;
-use crate::storage::{FlowTrace, StorageBackend, StorageError, TraceId};
+use reflow_tracing::storage::{FlowTrace, StorageBackend, StorageError, TraceId};
 
 /// The most questions that one read answers.
 const MAX_QUESTIONS: usize = 1_000;
@@ -77,15 +77,16 @@ async fn answer(storage: &dyn StorageBackend, questions: Vec<Question>) {
     }
 }
 
-#[cfg(all(test, feature = "spool"))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::layers::late::Late;
-    use crate::storage::layers::spool::{Spool, SpoolConfig};
+    use reflow_tracing::storage::MemoryStorage;
+    use reflow_tracing::storage::layers::lazy::Lazy;
+    use reflow_tracing::storage::layers::spool::{Spool, SpoolConfig};
 
     #[tokio::test]
     async fn while_the_store_spools_what_waits_is_found_and_what_nobody_knows_is_not_there() {
-        let away = Late::new(|| Box::pin(async { Err(StorageError::Unavailable("asked to be away".into())) }));
+        let away = Lazy::<MemoryStorage>::new(|| Box::pin(async { Err(StorageError::Unavailable("asked to be away".into())) }));
         let folder = tempfile::tempdir().unwrap();
         let storage = Spool::open(away, "remote", &SpoolConfig::new(folder.path())).await.unwrap();
         let header = FlowTrace::default();

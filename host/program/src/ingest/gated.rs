@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use crate::storage::{FlowTrace, MemoryStorage, StorageBackend, StorageError, TraceQuery};
-use crate::{TraceEvent, TraceId};
+use reflow_tracing::storage::{FlowTrace, MemoryStorage, StorageBackend, StorageError, TraceQuery};
+use reflow_tracing::{TraceEvent, TraceId};
 
 /// Memory that stores a batch of events only when it has a permit, and panics when one is of the actor `panic`.
 pub(crate) struct Gated {

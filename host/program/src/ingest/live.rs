@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use crate::model::status_matches;
-use crate::{ExecutionStatus, FlowId, TraceEvent, TraceEventType, TraceId};
+use reflow_tracing_model::status_matches;
+use reflow_tracing::{ExecutionStatus, FlowId, TraceEvent, TraceEventType, TraceId};
 
 /// How many events a subscriber may be behind: several batches, which are published at once. They are kept only as long
 /// as a subscriber has not seen them.

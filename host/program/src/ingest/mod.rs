@@ -14,12 +14,12 @@ use std::sync::Arc;
 
 pub use committer::{CommitError, Committer};
 pub use live::{Lagged, Live, LiveEvent, Subscription, SubscriptionFilters};
-pub use session::{Session, UNKNOWN_FLOW};
+pub use session::Session;
 
 use directory::Directory;
 use futures::FutureExt;
 
-use crate::storage::{StorageBackend, StorageError};
+use reflow_tracing::storage::{StorageBackend, StorageError};
 
 /// What all senders share: the store, the queue of writes to it, and the live stream.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::live::LiveEvent;
 use super::{CommitError, Ingest};
-use crate::{ExecutionStatus, FlowTrace, TraceEvent, TraceEventType, TraceId};
+use reflow_tracing::{ExecutionStatus, FlowTrace, TraceEvent, TraceEventType, TraceId};
 
 /// A trace that a connection is sending: what has to be known to finish it when the connection ends.
 pub(super) struct OpenTrace {

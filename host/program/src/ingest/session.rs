@@ -16,8 +16,8 @@ use uuid::Uuid;
 use super::live::LiveEvent;
 use super::open_trace::OpenTrace;
 use super::{CommitError, Ingest};
-use crate::storage::StorageError;
-use crate::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceMetadata};
+use reflow_tracing::storage::StorageError;
+use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceMetadata};
 
 /// The flow of events whose sender never said which flow it runs.
 pub const UNKNOWN_FLOW: &str = "unknown";
@@ -176,8 +176,8 @@ mod tests {
 
     use super::*;
     use crate::ingest::gated::Gated;
-    use crate::storage::{MemoryStorage, StorageBackend};
-    use crate::{TraceEventData, TraceEventType, TraceQuery};
+    use reflow_tracing::storage::{MemoryStorage, StorageBackend};
+    use reflow_tracing::{TraceEventData, TraceEventType, TraceQuery};
 
     fn session() -> (Arc<MemoryStorage>, Session) {
         let storage = Arc::new(MemoryStorage::new());
@@ -273,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_without_events_leaves_nothing() {
         let (storage, mut session) = session();
-        let bad = TraceEvent { actor_id: "x".repeat(crate::MAX_NAME_BYTES + 1), ..event(1) };
+        let bad = TraceEvent { actor_id: "x".repeat(reflow_tracing::MAX_NAME_BYTES + 1), ..event(1) };
         session.record(TraceId::new(), bad).await.unwrap_err();
         session.finish().await;
         assert_eq!(storage.stats().await.unwrap().traces, 0);
@@ -300,7 +300,7 @@ mod tests {
         let (storage, mut session) = session();
         session.record(TraceId::new(), event(1)).await.unwrap();
         let (_, version) = flow("");
-        let too_long = FlowId::new("x".repeat(crate::MAX_NAME_BYTES + 1));
+        let too_long = FlowId::new("x".repeat(reflow_tracing::MAX_NAME_BYTES + 1));
         session.start_trace(too_long, version).await.unwrap_err();
         let trace_id = start(&mut session, "f").await;
         assert_eq!(storage.get_trace(trace_id).await.unwrap().unwrap().events.len(), 1);

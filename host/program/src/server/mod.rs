@@ -15,9 +15,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{OpenStorage, StorageConfig};
 use crate::ingest::Ingest;
-use crate::storage::StorageError;
-use crate::upkeep::health::{HealthConfig, HealthMonitor};
-use crate::upkeep::retention::{RetentionPolicy, RetentionTask};
+use reflow_tracing::storage::StorageError;
+use reflow_tracing::maintenance::health::{HealthConfig, HealthMonitor};
+use reflow_tracing::maintenance::retention::{RetentionPolicy, RetentionTask};
 
 /// How long a shutdown waits for connections to store what they sent and to say goodbye. Longer than a slow store needs,
 /// shorter than the patience of service managers (systemd: 90 s).

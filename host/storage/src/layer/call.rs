@@ -16,11 +16,11 @@ pub enum Purpose {
 /// Defines [`Call`] from the methods of the contract.
 macro_rules! calls {
     ($($call:ident $method:ident $purpose:ident,)+) => {
-        /// A method of the contract.
+        /// A method of the contract, or of [`StorageExtras`](crate::StorageExtras).
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Call {
             $(
-                #[doc = concat!("[`", stringify!($method), "`](crate::StorageBackend::", stringify!($method), ").")]
+                #[doc = concat!("`", stringify!($method), "`.")]
                 $call,
             )+
         }
@@ -59,7 +59,9 @@ calls! {
     QueryTraces query_traces Query,
     QueryPage query_page Query,
     FlowVersions flow_versions Query,
+    HeaderlessTraces headerless_traces Query,
     Delete delete Delete,
+    DropOldestPartition drop_oldest_partition Delete,
     Stats stats Maintenance,
     GetMetrics get_metrics Maintenance,
     HealthCheck health_check Maintenance,

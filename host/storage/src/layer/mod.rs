@@ -33,6 +33,7 @@ mod call;
 mod operation;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 
@@ -51,12 +52,18 @@ pub trait Layer: Send + Sync {
     /// Answers a call that gives a stream.
     fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>>;
 
-    /// What the store can do beyond the contract: usually that of the backend inside.
+    /// What the backend inside can do beyond the contract. Asked for what needs no waiting (warnings, the retention
+    /// horizon); the rest of it comes as a [`call`](Self::call).
     fn extras(&self) -> Option<&dyn StorageExtras>;
 
     /// How the store performs. A layer that counts something of its own adds it here.
     fn metrics(&self) -> impl Future<Output = Result<StorageMetrics, StorageError>> + Send {
         self.call(GetMetrics())
+    }
+
+    /// Ends the work. A layer with work of its own ends that here.
+    fn shut_down(&self) -> impl Future<Output = Result<(), StorageError>> + Send {
+        self.call(Close())
     }
 }
 
@@ -132,10 +139,30 @@ impl<L: Layer> StorageBackend for L {
     }
 
     async fn close(&self) -> Result<(), StorageError> {
-        self.call(Close()).await
+        self.shut_down().await
     }
 
     fn extras(&self) -> Option<&dyn StorageExtras> {
-        Layer::extras(self)
+        Some(self)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<L: Layer> StorageExtras for L {
+    fn warnings(&self) -> Vec<String> {
+        Layer::extras(self).map_or_else(Vec::new, |extras| extras.warnings())
+    }
+
+    fn retention_horizon(&self) -> Option<DateTime<Utc>> {
+        Layer::extras(self)?.retention_horizon()
+    }
+
+    async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
+        self.call(HeaderlessTraces(after, limit)).await
+    }
+
+    async fn drop_oldest_partition(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        self.call(DropOldestPartition(ended_by)).await
     }
 }

@@ -1,10 +1,13 @@
 //! The methods of the contract as values: what a [`Layer`](super::Layer) is handed.
 
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 
 use super::call::Call;
-use crate::{Deletion, PageRequest, StorageBackend, StorageError, StorageMetrics, StorageStats, TracePart};
+use crate::{
+    Deletion, PageRequest, StorageBackend, StorageBackendExt, StorageError, StorageMetrics, StorageStats, TracePart,
+};
 
 /// A call of the contract that gives one answer.
 pub trait Operation: Clone + Send + Sync + 'static {
@@ -25,6 +28,11 @@ pub trait Operation: Clone + Send + Sync + 'static {
     fn stores(&self) -> (usize, usize) {
         (0, 0)
     }
+
+    /// Whether it takes as long as there is much to do, so that no time limit fits all stores.
+    fn is_bulk(&self) -> bool {
+        false
+    }
 }
 
 /// A call of the contract that gives a stream.
@@ -43,8 +51,8 @@ pub trait StreamOperation: Clone + Send + Sync + 'static {
 /// Defines an [`Operation`] for each method.
 macro_rules! operations {
     ($($name:ident($($field:tt: $type:ty),*) -> $output:ty = $method:ident, repeatable $repeatable:literal
-        $(, stores |$this:ident| $stores:expr)?;)+) => {$(
-        #[doc = concat!("[`", stringify!($method), "`](StorageBackend::", stringify!($method), ").")]
+        $(, stores |$this:ident| $stores:expr)? $(, bulk |$that:ident| $bulk:expr)?;)+) => {$(
+        #[doc = concat!("The call of `", stringify!($method), "`.")]
         #[derive(Debug, Clone)]
         pub struct $name($(pub $type),*);
 
@@ -60,6 +68,11 @@ macro_rules! operations {
             $(fn stores(&self) -> (usize, usize) {
                 let $this = self;
                 $stores
+            })?
+
+            $(fn is_bulk(&self) -> bool {
+                let $that = self;
+                $bulk
             })?
         }
     )+};
@@ -77,12 +90,14 @@ operations! {
     QueryTraces(0: TraceQuery) -> Vec<FlowTrace> = query_traces, repeatable true;
     QueryPage(0: PageRequest) -> TracePage = query_page, repeatable true;
     FlowVersions(0: FlowId) -> Vec<FlowVersion> = flow_versions, repeatable true;
-    Delete(0: Deletion) -> u64 = delete, repeatable false;
+    HeaderlessTraces(0: Option<TraceId>, 1: usize) -> Vec<TraceId> = headerless_traces, repeatable true;
+    Delete(0: Deletion) -> u64 = delete, repeatable false, bulk |this| matches!(this.0, Deletion::StartedBefore(_));
+    DropOldestPartition(0: DateTime<Utc>) -> Option<u64> = drop_oldest_partition, repeatable false, bulk |_this| true;
     Stats() -> StorageStats = stats, repeatable true;
     GetMetrics() -> StorageMetrics = get_metrics, repeatable false;
     HealthCheck() -> () = health_check, repeatable false;
-    Flush() -> () = flush, repeatable true;
-    Close() -> () = close, repeatable false;
+    Flush() -> () = flush, repeatable true, bulk |_this| true;
+    Close() -> () = close, repeatable false, bulk |_this| true;
 }
 
 /// [`stream_events`](StorageBackend::stream_events).

@@ -3,6 +3,8 @@ mod readers;
 
 use serde_json::json;
 
+use reflow_tracing_storage::StorageBackendExt;
+
 use super::*;
 use reflow_tracing_model::{FlowVersion, TraceEventData};
 

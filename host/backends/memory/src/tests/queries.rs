@@ -2,6 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use chrono::{DateTime, Utc};
+use reflow_tracing_storage::StorageBackendExt;
+
 use super::*;
 use reflow_tracing_model::{ExecutionId, Position, SortOrder};
 
@@ -32,9 +35,9 @@ async fn filled() -> (MemoryStorage, Vec<FlowTrace>) {
 
 /// The page, and how many traces were looked at for it.
 async fn looked_at(storage: &MemoryStorage, query: &TraceQuery) -> (TracePage, usize) {
-    let looked_at = || storage.inner().read().looked_at.load(Relaxed);
+    let looked_at = || storage.0.inner().read().looked_at.load(Relaxed);
     let before = looked_at();
-    let page = storage.query_page(query.clone()).await.unwrap();
+    let page = storage.query_page(query.clone().into()).await.unwrap();
     (page, looked_at() - before)
 }
 

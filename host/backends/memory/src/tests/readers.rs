@@ -4,6 +4,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use chrono::DateTime;
+use reflow_tracing_storage::StorageBackendExt;
+
 use super::*;
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -27,7 +30,7 @@ fn a_reader_does_not_wait_for_another() {
     let storage = Arc::new(MemoryStorage::new());
     let trace = FlowTrace { events: vec![TraceEvent::default()], ..traces_of(1).remove(0) };
     block_on(storage.store_trace(trace.clone())).unwrap();
-    let reader = storage.inner().read();
+    let reader = storage.0.inner().read();
     let expected = trace.clone();
     finishes(&storage, async move |storage| {
         let query = TraceQuery::default();
@@ -45,7 +48,7 @@ fn what_a_reader_holds_stays_as_it_was_and_keeps_no_writer_waiting() {
     let mut trace = traces_of(1).remove(0);
     trace.events = vec![TraceEvent { timestamp: DateTime::from_timestamp_nanos(1), ..Default::default() }];
     block_on(storage.store_trace(trace.clone())).unwrap();
-    let snapshot = storage.inner().read().traces.get(trace.trace_id).and_then(Entry::snapshot).unwrap();
+    let snapshot = storage.0.inner().read().traces.get(trace.trace_id).and_then(Entry::snapshot).unwrap();
     let later = TraceEvent { timestamp: DateTime::from_timestamp_nanos(2), ..Default::default() };
     let (trace_id, event) = (trace.trace_id, later.clone());
     finishes(&storage, async move |storage| storage.store_event(trace_id, event).await).unwrap();

@@ -4,13 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
+use reflow_tracing_storage::StorageError;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use wasmtime_wasi_http::Error;
 
 use crate::capabilities::tls;
 use crate::policy::{Grants, HttpGrant};
-use reflow_tracing_storage::StorageError;
 
 /// What `plugins.NAME.grants.http` allows. Empty: nothing.
 pub(crate) struct Origins(Vec<Allowed>);

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::Utc;
+use reflow_tracing_sqlite::SqliteConfig;
+use reflow_tracing_sqlite::pool::Pool;
+use reflow_tracing_storage::StorageError;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, params_from_iter};
 use tokio::sync::{OnceCell, Semaphore};
@@ -14,9 +17,6 @@ use super::grants::Report;
 use super::store::{Filling, Page, Scan, Store, too_many_bytes};
 use super::{Change, KeyvalueError};
 use crate::capabilities::{ConnectionBudget, TooManyConnections};
-use reflow_tracing_storage::StorageError;
-use reflow_tracing_sqlite::SqliteConfig;
-use reflow_tracing_sqlite::pool::Pool;
 
 /// Page cache of a connection, in MiB.
 const CACHE_MB: u32 = 8;

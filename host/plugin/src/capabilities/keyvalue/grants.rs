@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use redis::{Client, TlsCertificates};
+use reflow_tracing_storage::StorageError;
 
 use super::file::File;
 use super::memory::Memory;
@@ -13,7 +14,6 @@ use super::{Bucket, KeyvalueError};
 use crate::capabilities::log::PluginLog;
 use crate::capabilities::{ConnectionBudget, tls};
 use crate::policy::PluginConfig;
-use reflow_tracing_storage::StorageError;
 
 /// What a bucket in memory may take, in MiB, unless its grant says otherwise.
 const MEMORY_MB: usize = 64;

@@ -17,9 +17,7 @@ use redis::{Cmd, Pipeline, Script, Value};
 use wasmtime::component::Resource;
 
 use crate::batch::EventBatch;
-use crate::bindings::reflow::capabilities::redis::{
-    Expectation, Host, HostConnection, Part, RedisError, Reply,
-};
+use crate::bindings::reflow::capabilities::redis::{Expectation, Host, HostConnection, Part, RedisError, Reply};
 use crate::instance::InstanceState;
 use prefix::{Answer, refused};
 pub(crate) use servers::Servers;

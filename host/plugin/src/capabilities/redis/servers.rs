@@ -12,6 +12,7 @@ use redis::{
     AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
     ProtocolVersion, RedisError as ClientError, Value,
 };
+use reflow_tracing_storage::StorageError;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -21,7 +22,6 @@ use super::stream::{Meter, Metered};
 use super::{RedisError, reply};
 use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections, tls};
 use crate::policy::{PluginConfig, RedisGrant};
-use reflow_tracing_storage::StorageError;
 
 /// How long a server may take to accept a connection, and to answer one that was idle.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -251,8 +251,9 @@ impl Iterator for Chunks<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use reflow_tracing_model::{TraceEvent, TraceId};
+
+    use super::*;
     use crate::batch::EventBatch;
 
     fn packed(arguments: Vec<Vec<Part>>) -> Result<String, RedisError> {

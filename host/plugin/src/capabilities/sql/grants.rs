@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use reflow_tracing_storage::StorageError;
+
 use super::Database;
 use super::server::{Server, ServerLimits};
 use super::sqlite::SqliteFile;
 use crate::capabilities::ConnectionBudget;
 use crate::policy::PluginConfig;
-use reflow_tracing_storage::StorageError;
 
 /// The databases of a plugin, by label. All of its instances share them.
 pub(crate) struct Databases {

@@ -1,14 +1,14 @@
 use chrono::DateTime;
 use proptest::prelude::*;
-use serde_json::json;
-use uuid::Uuid;
-
-use super::*;
+use reflow_tracing_conformance::generate;
 use reflow_tracing_model::{
     CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowVersion, MessageSnapshot, PerformanceMetrics,
     StateDiff, StateDiffType, TraceEventData, TraceEventType, TraceId, TraceMetadata,
 };
-use reflow_tracing_conformance::generate;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
 
 proptest! {
     #[test]

@@ -6,32 +6,32 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+pub use reflow_tracing_storage::metrics::LatencyBucket;
+use reflow_tracing_storage::metrics::{Durations, buckets, histogram};
 use serde::{Deserialize, Serialize};
 
 use crate::function::Function;
 use crate::runtime::pool::FailureKind;
-pub use reflow_tracing_storage::metrics::LatencyBucket;
-use reflow_tracing_storage::metrics::{Durations, buckets, histogram};
 
 /// Figures of a plugin since the process started. All of its versions and instances add to the same.
 #[derive(Default)]
-pub(in crate) struct Figures {
+pub(crate) struct Figures {
     trapped: AtomicU64,
     timed_out: AtomicU64,
     busy: AtomicU64,
     refused: AtomicU64,
     paused: AtomicU64,
-    pub(in crate) retries: AtomicU64,
+    pub(crate) retries: AtomicU64,
     making: Durations,
     opening: Durations,
-    pub(in crate) instances_discarded: AtomicU64,
-    pub(in crate) instances_recycled: AtomicU64,
-    pub(in crate) instances_busy: AtomicUsize,
-    pub(in crate) instances_idle: AtomicUsize,
+    pub(crate) instances_discarded: AtomicU64,
+    pub(crate) instances_recycled: AtomicU64,
+    pub(crate) instances_busy: AtomicUsize,
+    pub(crate) instances_idle: AtomicUsize,
     /// Linear memory of all instances. Shared, since each of them counts its own.
-    pub(in crate) memory_bytes: Arc<AtomicUsize>,
-    pub(in crate) reloads: AtomicU64,
-    pub(in crate) failed_reloads: AtomicU64,
+    pub(crate) memory_bytes: Arc<AtomicUsize>,
+    pub(crate) reloads: AtomicU64,
+    pub(crate) failed_reloads: AtomicU64,
     durations: [Durations; Function::ALL.len()],
 }
 
@@ -41,12 +41,12 @@ impl Figures {
     }
 
     /// An instance was made.
-    pub(in crate) fn made(&self, took: Duration) {
+    pub(crate) fn made(&self, took: Duration) {
         self.making.record(took);
     }
 
     /// An instance was opened.
-    pub(in crate) fn opened(&self, took: Duration) {
+    pub(crate) fn opened(&self, took: Duration) {
         self.opening.record(took);
     }
 

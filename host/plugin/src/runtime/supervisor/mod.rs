@@ -10,6 +10,7 @@ mod reload;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use reflow_tracing_storage::StorageError;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -18,13 +19,12 @@ use crate::component::Compiled;
 use crate::function::Function;
 use crate::instance::Instance;
 use crate::runtime::pool::{Called, Failure, FailureKind, Pool};
-use reflow_tracing_storage::StorageError;
 use breaker::Breaker;
-pub(in crate) use figures::Figures;
+pub(crate) use figures::Figures;
 pub use figures::{LatencyBucket, PluginCalls, PluginErrors};
-pub(in crate) use reload::Watch;
+pub(crate) use reload::Watch;
 
-pub(in crate) struct Supervisor {
+pub(crate) struct Supervisor {
     name: Arc<str>,
     pool: RwLock<Arc<Pool>>,
     breaker: Breaker,
@@ -86,7 +86,7 @@ pub struct PluginReport {
 }
 
 impl Supervisor {
-    pub(in crate) fn new(pool: Pool, figures: Arc<Figures>, compiled: &Compiled) -> Self {
+    pub(crate) fn new(pool: Pool, figures: Arc<Figures>, compiled: &Compiled) -> Self {
         Self {
             name: Arc::clone(&pool.plugin),
             pool: RwLock::new(Arc::new(pool)),
@@ -96,17 +96,13 @@ impl Supervisor {
         }
     }
 
-    pub(in crate) fn plugin(&self) -> &str {
+    pub(crate) fn plugin(&self) -> &str {
         &self.name
     }
 
     /// Calls `function`: on an idle instance or a new one, within the time that a call may take. `call` gives what to run,
     /// and gives it once more when that breaks its instance.
-    pub(in crate) async fn call<T, R>(
-        &self,
-        function: Function,
-        call: impl Fn() -> R,
-    ) -> Result<T, StorageError>
+    pub(crate) async fn call<T, R>(&self, function: Function, call: impl Fn() -> R) -> Result<T, StorageError>
     where
         R: AsyncFnOnce(&mut Instance) -> Called<T>,
     {
@@ -146,7 +142,7 @@ impl Supervisor {
         }
     }
 
-    pub(in crate) fn report(&self) -> PluginReport {
+    pub(crate) fn report(&self) -> PluginReport {
         let figures = &self.figures;
         let version = self.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let problem = self.breaker.problem();
@@ -198,7 +194,7 @@ impl Supervisor {
     }
 
     /// Lets no call in any more.
-    pub(in crate) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.pool().close();
     }
 }

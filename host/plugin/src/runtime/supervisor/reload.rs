@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
+use reflow_tracing_storage::StorageError;
 use tokio::task::JoinHandle;
 
 use super::Supervisor;
 use crate::policy::PluginConfig;
 use crate::runtime::PluginRuntime;
-use reflow_tracing_storage::StorageError;
 
 /// How often the file is looked at. Looking works on every file system, network ones and mounted volumes included.
 const POLL: Duration = Duration::from_millis(250);
@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(250);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Follows a file until it is dropped.
-pub(in crate) struct Watch(JoinHandle<()>);
+pub(crate) struct Watch(JoinHandle<()>);
 
 impl Drop for Watch {
     fn drop(&mut self) {
@@ -28,7 +28,7 @@ impl Drop for Watch {
 
 impl Watch {
     /// Lets what is in `file` take over whenever it has changed.
-    pub(in crate) fn start(
+    pub(crate) fn start(
         supervisor: &Arc<Supervisor>,
         runtime: PluginRuntime,
         file: PathBuf,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{example_grants, install, summary, without_problems, write_problems};
 use crate::cli::{ConfigFile, output};
-use crate::plugin::{Inspection, inspect};
+use reflow_tracing::plugin::{Inspection, inspect};
 
 /// Compile the plugin in a folder, check it, and put it into the plugins folder
 #[derive(clap::Args)]

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use super::{example_grants, name_of, summary, without_problems, write_problems};
 use crate::cli::output;
 use crate::config::Config;
-use crate::plugin::{Inspection, inspect};
+use reflow_tracing::plugin::{Inspection, inspect};
 
 /// Hold a plugin's file against the contract: what it imports, what it has to be granted, and every problem with its fix
 ///

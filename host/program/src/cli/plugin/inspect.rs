@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use super::{size, write_problems};
 use crate::cli::output;
-use crate::plugin::{Inspection, inspect, world_of};
+use reflow_tracing::plugin::{Inspection, inspect, world_of};
 
 /// Show everything that a plugin's file says of itself
 #[derive(clap::Args)]

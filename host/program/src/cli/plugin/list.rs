@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::{name_of, size};
 use crate::cli::{ConfigFile, output, table};
 use crate::config::Config;
-use crate::plugin::{PluginErrors, PluginReport, inspect};
+use reflow_tracing::plugin::{PluginErrors, PluginReport, inspect};
 
 /// How long a host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);

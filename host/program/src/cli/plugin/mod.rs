@@ -14,7 +14,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use crate::plugin::Inspection;
+use reflow_tracing::plugin::Inspection;
 
 /// Write, check, test and list plugins
 #[derive(clap::Args)]

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::template::{self, File};
 use crate::cli::output;
 use crate::config::BUILT_IN;
-use crate::plugin::inspect::wit;
+use reflow_tracing::plugin::wit;
 
 /// Make the folder of a new plugin, which works as it is: traces in a SQLite database
 #[derive(clap::Args)]

@@ -1,7 +1,7 @@
 //! What `plugin new` writes: the template, and with it the SDK, the contract and the guide, all as they were when this
 //! program was built. So a plugin is built without this program's sources.
 
-use crate::plugin::inspect::wit;
+use reflow_tracing::plugin::wit;
 
 /// A file, with its path in the new folder.
 pub(super) struct File {
@@ -11,7 +11,7 @@ pub(super) struct File {
 
 macro_rules! files {
     ($($path:literal from $source:literal),+ $(,)?) => {
-        &[$(File { path: $path, text: include_str!(concat!("../../../../", $source)) }),+]
+        &[$(File { path: $path, text: include_str!(concat!("../../../../../", $source)) }),+]
     };
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn root() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
     }
 
     fn files_in(folder: &str) -> BTreeSet<String> {

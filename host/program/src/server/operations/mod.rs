@@ -18,7 +18,8 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use crate::config::OpenStorage;
-use crate::upkeep::health::HealthMonitor;
+use reflow_tracing::maintenance::health::HealthMonitor;
+use reflow_tracing::storage::StorageBackendExt;
 
 #[derive(Clone)]
 struct Host {
@@ -52,16 +53,9 @@ async fn health(State(Host { storage, health }): State<Host>) -> Response {
 }
 
 /// Whether writes are taken although the backend is away: a host that is taken out of service then would refuse them.
-#[cfg(feature = "spool")]
 async fn is_spooling(storage: &OpenStorage) -> bool {
     let metrics = storage.backend.get_metrics().await;
     metrics.ok().and_then(|metrics| metrics.spool).is_some_and(|spool| !spool.is_full())
-}
-
-/// This build has no spool.
-#[cfg(not(feature = "spool"))]
-async fn is_spooling(_storage: &OpenStorage) -> bool {
-    false
 }
 
 async fn metrics(State(Host { storage, health }): State<Host>) -> Response {
@@ -75,13 +69,6 @@ async fn metrics(State(Host { storage, health }): State<Host>) -> Response {
     }
 }
 
-#[cfg(feature = "plugins")]
 async fn plugins(State(Host { storage, .. }): State<Host>) -> Response {
     Json(storage.plugin.iter().map(|plugin| plugin.report()).collect::<Vec<_>>()).into_response()
-}
-
-/// This build has none.
-#[cfg(not(feature = "plugins"))]
-async fn plugins() -> Response {
-    Json(json!([])).into_response()
 }

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ingest::{CommitError, SubscriptionFilters};
-use crate::storage::StorageError;
-use crate::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing::storage::StorageError;
+use reflow_tracing::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceQuery};
 
 /// A request of either family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -174,7 +174,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{ExecutionStatus, TraceEventType};
+    use reflow_tracing::{ExecutionStatus, TraceEventType};
 
     /// Checks that each side reads what the other wrote, and writes the same again.
     #[track_caller]

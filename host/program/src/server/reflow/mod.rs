@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::Stopped;
 use crate::ingest::Ingest;
-pub use message::{ErrorCode, TraceResponse, TracingRequest, TracingResponse};
+pub use message::{TraceResponse, TracingRequest, TracingResponse};
 
 /// The longest message that is accepted, in bytes. Reflow's messages carry snapshots of messages and states, at four
 /// bytes of JSON a byte; one event must not take the memory of thousands.

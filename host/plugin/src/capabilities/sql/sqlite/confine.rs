@@ -1,11 +1,11 @@
 //! What a plugin may do with a SQLite connection, and what SQLite's errors mean.
 
+use reflow_tracing_storage::StorageError;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode};
 
 use super::super::{MAX_VALUE_BYTES, SqlError, database_error, refused};
-use reflow_tracing_storage::StorageError;
 
 /// Pragmas that stay within the database and leave its durability to the operator.
 const PRAGMAS: &[&str] = &[

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
+use reflow_tracing_sqlite::SqliteConfig;
+use reflow_tracing_sqlite::pool::{Pool, Pooled};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -15,8 +17,6 @@ use super::statement::{self, atomically};
 use super::work::{Hold, Work, work};
 use crate::batch::EventBatch;
 use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections};
-use reflow_tracing_sqlite::SqliteConfig;
-use reflow_tracing_sqlite::pool::{Pool, Pooled};
 
 /// A file. Each call takes a connection of the pool.
 pub(in super::super) struct SqliteFile {

@@ -3,13 +3,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use reflow_tracing_sqlite::pool::Pooled;
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
 use super::super::{SqlError, refused};
 use super::confine::describe_open;
-use reflow_tracing_sqlite::pool::Pooled;
 
 /// Runs `run` with a connection, and waits for it.
 pub(super) async fn work<T: Send + 'static>(

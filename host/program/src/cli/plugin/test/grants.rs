@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::plugin::Grants;
+use reflow_tracing::plugin::Grants;
 
 /// Stands for a new temporary folder in every case.
 const DIR: &str = "{dir}";
@@ -90,7 +90,7 @@ fn read(value: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::HttpGrant;
+    use reflow_tracing::plugin::HttpGrant;
 
     #[test]
     fn grants_are_read_as_in_the_configuration() {

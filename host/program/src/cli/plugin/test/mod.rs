@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use super::{name_of, without_problems, write_problems};
 use crate::cli::output;
-use crate::plugin::{PluginComponent, PluginConfig, inspect};
-use crate::storage::conformance::{Ability, Suite};
+use reflow_tracing::plugin::{PluginComponent, PluginConfig, inspect};
+use reflow_tracing::storage::conformance::{Ability, Suite};
 use grants::Grant;
 use stores::Stores;
 

@@ -6,10 +6,10 @@ use tempfile::TempDir;
 
 use super::grants::{self, Grant};
 use super::written::{Remembering, Written};
-use crate::TraceId;
-use crate::plugin::{Limits, PluginBackend, PluginComponent, PluginConfig};
-use crate::storage::conformance::Subject;
-use crate::storage::{StorageBackend, StorageError};
+use reflow_tracing::TraceId;
+use reflow_tracing::plugin::{Limits, PluginBackend, PluginComponent, PluginConfig};
+use reflow_tracing::storage::conformance::Subject;
+use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 
 pub(super) struct Stores {
     pub name: String,

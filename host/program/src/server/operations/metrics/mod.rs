@@ -1,6 +1,5 @@
 //! The host's figures in the OpenMetrics text format.
 
-#[cfg(feature = "plugins")]
 mod plugins;
 mod store;
 
@@ -11,8 +10,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::config::OpenStorage;
-use crate::storage::StorageMetrics;
-use crate::upkeep::health::Health;
+use reflow_tracing::storage::StorageMetrics;
+use reflow_tracing::maintenance::health::Health;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -29,7 +28,6 @@ pub(super) fn encode(
     registry.register("build", "The host's version and its backend", Info::new(build.to_vec()));
     let healthy = health.map(Health::is_ok);
     registry.register_collector(Box::new(store::Store { figures: figures.clone(), healthy }));
-    #[cfg(feature = "plugins")]
     if let Some(plugin) = &storage.plugin {
         let report = plugin.report();
         let own = plugins::Own { plugin: report.name.clone(), figures: plugin.metrics() };

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::each_alone;
-use crate::plugin::{Figure, PluginCalls, PluginReport};
+use reflow_tracing::plugin::{Figure, PluginCalls, PluginReport};
 
 /// The plugins at work.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::plugin::{LatencyBucket, PluginErrors};
+    use reflow_tracing::plugin::{LatencyBucket, PluginErrors};
 
     #[test]
     fn a_report_becomes_figures_that_prometheus_reads() {

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::each_alone;
-use crate::storage::StorageMetrics;
+use reflow_tracing::storage::StorageMetrics;
 
 /// The store at work.
 #[derive(Debug)]
@@ -35,7 +35,6 @@ impl Collector for Store {
         if let Some(healthy) = self.healthy {
             gauge("storage_healthy", "1 when the store could do its work when it was last asked", healthy.into())?;
         }
-        #[cfg(feature = "spool")]
         if let Some(spool) = &self.figures.spool {
             gauge("spool_pending_events", "Events that wait in the spool", spool.pending_events)?;
             gauge("spool_pending_traces", "Headers of traces that wait in the spool", spool.pending_traces)?;

@@ -21,8 +21,8 @@ use crate::config::OpenStorage;
 use crate::ingest::SubscriptionFilters;
 use crate::ingest::gated::Gated;
 use crate::server::{ServeError, Upkeep, serve};
-use crate::storage::StorageBackend;
-use crate::{
+use reflow_tracing::storage::StorageBackend;
+use reflow_tracing::{
     ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceEventData, TraceEventType, TraceId, TraceQuery,
 };
 
@@ -127,7 +127,7 @@ const STORED: TracingResponse = TracingResponse::DONE;
 
 /// The frames that Reflow's engine sent on its one connection.
 fn recorded_frames() -> Vec<String> {
-    include_str!("../../../../../tests/fixtures/reflow-session.jsonl")
+    include_str!("../../../../../../tests/fixtures/reflow-session.jsonl")
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["frame"].to_string())
         .collect()

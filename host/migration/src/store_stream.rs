@@ -1,20 +1,21 @@
 //! Everything that a store holds, as one stream.
+//!
+//! It is the stream of the contract ([`StorageBackend::stream_traces`]) and, after it, the traces that have no header.
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
-
 use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TraceQuery};
 use reflow_tracing_storage::streaming::pieces;
-use reflow_tracing_storage::{StorageBackend, StorageError, TracePart};
+use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError, TracePart};
+use serde::{Deserialize, Serialize};
 
 /// Ids of traces without a header that are read at a time.
 const IDS: usize = 1_000;
 
-/// A piece of the stream.
+/// A piece of what a store holds.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // Few are in memory, and none is copied.
-pub(super) enum Part {
+pub(crate) enum StorePart {
     /// A trace begins.
     Header(FlowTrace),
     /// A trace begins that has no header.
@@ -25,54 +26,56 @@ pub(super) enum Part {
     Unreadable(String),
 }
 
-/// A place in the stream: right after this trace. Traces with a header come first, the earliest start before the others.
+/// A position in the stream: right after this trace. It is part of a journal, whose names must not change.
+///
+/// Traces with a header come first, the earliest start before the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) enum Place {
+pub(crate) enum StreamPosition {
     Trace { start_time: i64, trace_id: TraceId },
     Headerless { trace_id: TraceId },
 }
 
-impl Place {
-    pub(super) fn of(header: &FlowTrace) -> Self {
+impl StreamPosition {
+    pub(crate) fn of(header: &FlowTrace) -> Self {
         let Position { start_time, trace_id } = Position::of(header);
         Self::Trace { start_time, trace_id }
     }
 
-    pub(super) fn trace_id(self) -> TraceId {
+    pub(crate) fn trace_id(self) -> TraceId {
         match self {
             Self::Trace { trace_id, .. } | Self::Headerless { trace_id } => trace_id,
         }
     }
 }
 
-pub(super) type Parts<'a> = BoxStream<'a, Result<Part, StorageError>>;
+pub(crate) type StoreStream<'a> = BoxStream<'a, Result<StorePart, StorageError>>;
 
 /// What matches, whatever the query's window and order, after `after`; with `headerless`, the traces without a header too.
-pub(super) fn everything<B: StorageBackend + ?Sized>(
+pub(crate) fn stream_store<B: StorageBackend + ?Sized>(
     source: &B,
     query: TraceQuery,
     headerless: bool,
-    after: Option<Place>,
-) -> Parts<'_> {
+    after: Option<StreamPosition>,
+) -> StoreStream<'_> {
     let traces = match after {
         None => Some((query, None)),
-        Some(Place::Trace { start_time, .. }) => from_start(query, start_time).map(|query| (query, after)),
-        Some(Place::Headerless { .. }) => None,
+        Some(StreamPosition::Trace { start_time, .. }) => from_start(query, start_time).map(|query| (query, after)),
+        Some(StreamPosition::Headerless { .. }) => None,
     };
     let after_id = match after {
-        Some(Place::Headerless { trace_id }) => Some(trace_id),
+        Some(StreamPosition::Headerless { trace_id }) => Some(trace_id),
         _ => None,
     };
     let traces = traces.map(|(query, after)| {
         let query = TraceQuery { order: SortOrder::OldestFirst, limit: None, offset: None, page_token: None, ..query };
         let parts = source.stream_traces(query).map_ok(|part| match part {
-            TracePart::Header(header) => Part::Header(header),
-            TracePart::Events(events) => Part::Events(events),
-            TracePart::Unreadable(what) => Part::Unreadable(what),
+            TracePart::Header(header) => StorePart::Header(header),
+            TracePart::Events(events) => StorePart::Events(events),
+            TracePart::Unreadable(what) => StorePart::Unreadable(what),
         });
-        beyond(parts.boxed(), after)
+        resume_after(parts.boxed(), after)
     });
-    let without = headerless.then(|| traces_without_header(source, after_id));
+    let without = headerless.then(|| headerless_traces_of(source, after_id));
     stream::iter(traces.into_iter().chain(without)).flatten().boxed()
 }
 
@@ -85,25 +88,25 @@ fn from_start(mut query: TraceQuery, start: i64) -> Option<TraceQuery> {
     (from <= to).then_some(query)
 }
 
-/// The parts of traces that come after a place.
-pub(super) fn beyond(parts: Parts<'_>, after: Option<Place>) -> Parts<'_> {
+/// The parts of traces that come after a position: where a copy goes on that was interrupted.
+pub(crate) fn resume_after(parts: StoreStream<'_>, after: Option<StreamPosition>) -> StoreStream<'_> {
     let Some(after) = after else { return parts };
     let mut reached = false;
     parts
         .try_filter(move |part| {
             match part {
-                Part::Header(header) => reached = Place::of(header) > after,
-                Part::Headerless(trace_id) => reached = Place::Headerless { trace_id: *trace_id } > after,
-                Part::Events(_) => {}
-                // Told before the place was reached, in the run that reached it.
-                Part::Unreadable(_) => {}
+                StorePart::Header(header) => reached = StreamPosition::of(header) > after,
+                StorePart::Headerless(trace_id) => reached = StreamPosition::Headerless { trace_id: *trace_id } > after,
+                StorePart::Events(_) => {}
+                // Reported before the position was reached, by the run that reached it.
+                StorePart::Unreadable(_) => {}
             }
             std::future::ready(reached)
         })
         .boxed()
 }
 
-fn traces_without_header<B: StorageBackend + ?Sized>(source: &B, after: Option<TraceId>) -> Parts<'_> {
+fn headerless_traces_of<B: StorageBackend + ?Sized>(source: &B, after: Option<TraceId>) -> StoreStream<'_> {
     stream::try_unfold(Some(after), move |after| async move {
         let Some(after) = after else { return Ok::<_, StorageError>(None) };
         let ids = source.headerless_traces(after, IDS).await?;
@@ -112,8 +115,8 @@ fn traces_without_header<B: StorageBackend + ?Sized>(source: &B, after: Option<T
     })
     .try_flatten()
     .map_ok(move |trace_id| {
-        let events = pieces(source.stream_events(trace_id)).map_ok(Part::Events);
-        stream::once(async move { Ok::<_, StorageError>(Part::Headerless(trace_id)) }).chain(events)
+        let events = pieces(source.stream_events(trace_id)).map_ok(StorePart::Events);
+        stream::once(async move { Ok::<_, StorageError>(StorePart::Headerless(trace_id)) }).chain(events)
     })
     .try_flatten()
     .boxed()

@@ -4,14 +4,13 @@ use std::fmt;
 use std::ops::{Add, AddAssign};
 use std::str::FromStr;
 
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
 use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_128;
 
-use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
-
 /// Counts of traces and events, and a checksum of all of it that does not depend on the order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Content {
+pub struct Digest {
     /// Traces with a header.
     pub traces: u64,
     /// Traces of which there are events only.
@@ -24,7 +23,7 @@ pub struct Content {
     pub checksum: Checksum,
 }
 
-impl Add for Content {
+impl Add for Digest {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -38,7 +37,7 @@ impl Add for Content {
     }
 }
 
-impl AddAssign for Content {
+impl AddAssign for Digest {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }
@@ -66,7 +65,7 @@ impl FromStr for Checksum {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match u128::from_str_radix(text, 16) {
             Ok(sum) if text.len() == 32 => Ok(Self(sum)),
-            _ => Err(format!("{text:?} is no checksum: it has 32 hexadecimal digits")),
+            _ => Err(format!("{text:?} is not a checksum: one has 32 hexadecimal digits")),
         }
     }
 }
@@ -83,30 +82,30 @@ impl<'de> Deserialize<'de> for Checksum {
     }
 }
 
-/// Adds up what comes by.
+/// Computes a [`Digest`], from one header or event after another.
 #[derive(Default)]
-pub(super) struct Measure {
-    pub content: Content,
-    /// Of the value that is measured: kept, because it is as long as the next one.
+pub(crate) struct Digester {
+    pub digest: Digest,
+    /// The buffer for encoded values, which is used again.
     encoded: Vec<u8>,
 }
 
-impl Measure {
-    pub(super) fn header(&mut self, header: &FlowTrace) {
+impl Digester {
+    pub(crate) fn header(&mut self, header: &FlowTrace) {
         self.add(b'h', header.trace_id, header);
-        self.content.traces += 1;
+        self.digest.traces += 1;
     }
 
-    pub(super) fn headerless(&mut self, trace_id: TraceId) {
+    pub(crate) fn headerless(&mut self, trace_id: TraceId) {
         self.add(b'-', trace_id, &());
-        self.content.headerless += 1;
+        self.digest.headerless += 1;
     }
 
-    pub(super) fn events(&mut self, trace_id: TraceId, events: &[TraceEvent]) {
+    pub(crate) fn events(&mut self, trace_id: TraceId, events: &[TraceEvent]) {
         for event in events {
             self.add(b'e', trace_id, event);
         }
-        self.content.events += events.len() as u64;
+        self.digest.events += events.len() as u64;
     }
 
     fn add(&mut self, kind: u8, trace_id: TraceId, value: &impl Serialize) {
@@ -117,8 +116,8 @@ impl Measure {
         let before = encoded.len();
         let encoded =
             postcard::to_extend(value, encoded).expect("a Vec grows, and every type of the model knows its length");
-        self.content.bytes += (encoded.len() - before) as u64;
-        self.content.checksum.0 = self.content.checksum.0.wrapping_add(xxh3_128(&encoded));
+        self.digest.bytes += (encoded.len() - before) as u64;
+        self.digest.checksum.0 = self.digest.checksum.0.wrapping_add(xxh3_128(&encoded));
         self.encoded = encoded;
     }
 }
@@ -132,13 +131,13 @@ mod tests {
         FlowTrace::new(FlowId::new(flow), FlowVersion::default())
     }
 
-    fn measured(traces: &[(&FlowTrace, &[TraceEvent])]) -> Content {
-        let mut measure = Measure::default();
+    fn measured(traces: &[(&FlowTrace, &[TraceEvent])]) -> Digest {
+        let mut digester = Digester::default();
         for (header, events) in traces {
-            measure.header(header);
-            measure.events(header.trace_id, events);
+            digester.header(header);
+            digester.events(header.trace_id, events);
         }
-        measure.content
+        digester.digest
     }
 
     #[test]
@@ -146,9 +145,9 @@ mod tests {
         let (a, b) = (trace("a"), trace("b"));
         let events = [TraceEvent::default(), TraceEvent::default()];
         let swapped = [events[1].clone(), events[0].clone()];
-        let content = measured(&[(&a, &events), (&b, &[])]);
-        assert_eq!(content, measured(&[(&b, &[]), (&a, &swapped)]));
-        assert_eq!((content.traces, content.events), (2, 2));
+        let digest = measured(&[(&a, &events), (&b, &[])]);
+        assert_eq!(digest, measured(&[(&b, &[]), (&a, &swapped)]));
+        assert_eq!((digest.traces, digest.events), (2, 2));
         for other in [
             measured(&[(&a, &events)]),
             measured(&[(&a, &events), (&b, &[]), (&b, &[])]),
@@ -156,15 +155,15 @@ mod tests {
             measured(&[(&a, &[events[0].clone(), events[0].clone()]), (&b, &[])]),
             measured(&[(&trace("c"), &events), (&b, &[])]),
         ] {
-            assert_ne!(content.checksum, other.checksum);
+            assert_ne!(digest.checksum, other.checksum);
         }
     }
 
     #[test]
     fn a_checksum_is_written_as_it_is_read() {
-        let content = measured(&[(&trace("a"), &[TraceEvent::default()])]);
-        let json = serde_json::to_string(&content).unwrap();
-        assert_eq!(serde_json::from_str::<Content>(&json).unwrap(), content);
+        let digest = measured(&[(&trace("a"), &[TraceEvent::default()])]);
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
         assert!("12".parse::<Checksum>().is_err());
     }
 }

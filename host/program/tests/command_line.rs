@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const SESSION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reflow-session.jsonl");
+const SESSION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/reflow-session.jsonl");
 
 fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reflow-tracing"));

@@ -1,8 +1,10 @@
 //! The contract as this program was built with it: the files of `wit/`.
 
-/// A package's folder in `wit/`, and its files.
-pub(crate) struct Package {
+/// A package of the contract.
+pub struct Package {
+    /// Its folder in `wit/`.
     pub folder: &'static str,
+    /// The names of its files, and their texts.
     pub files: &'static [(&'static str, &'static str)],
 }
 
@@ -10,13 +12,13 @@ macro_rules! package {
     ($folder:literal: $($file:literal),+ $(,)?) => {
         Package {
             folder: $folder,
-            files: &[$(($file, include_str!(concat!("../../../../wit/", $folder, "/", $file)))),+],
+            files: &[$(($file, include_str!(concat!("../wit/", $folder, "/", $file)))),+],
         }
     };
 }
 
 /// Each after those that it uses.
-pub(crate) const PACKAGES: &[Package] = &[
+pub const PACKAGES: &[Package] = &[
     package!("storage": "backend.wit", "batch.wit", "types.wit"),
     package!("capabilities":
         "config.wit",
@@ -31,7 +33,7 @@ pub(crate) const PACKAGES: &[Package] = &[
 ];
 
 /// The version of the contract.
-pub(crate) fn version() -> &'static str {
+pub fn version() -> &'static str {
     let first = PACKAGES[0].files[0].1.lines().next().unwrap_or_default();
     first.split_once('@').map_or("", |(_, version)| version.trim_end_matches(';'))
 }
@@ -45,7 +47,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_contract_is_here() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("wit");
         assert_eq!(version(), "0.1.0");
         for Package { folder, files } in PACKAGES {
             let mut found: Vec<String> = fs::read_dir(root.join(folder))

@@ -1,0 +1,37 @@
+use reflow_tracing_model::TraceQuery;
+use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError};
+
+use crate::MigrationError;
+
+/// Whether the traces of a store that have no header are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// They are.
+    Listed,
+    /// The store can't list them.
+    Unlisted,
+    /// They were not asked for.
+    Filtered,
+}
+
+/// Whether the traces without a header of `source` are read for this filter.
+pub(crate) async fn listing<B: StorageBackend + ?Sized>(
+    source: &B,
+    filter: &TraceQuery,
+) -> Result<Listing, MigrationError> {
+    let of_window = TraceQuery {
+        limit: filter.limit,
+        offset: filter.offset,
+        order: filter.order,
+        page_token: filter.page_token.clone(),
+        ..TraceQuery::default()
+    };
+    if *filter != of_window {
+        return Ok(Listing::Filtered);
+    }
+    match source.headerless_traces(None, 1).await {
+        Ok(_) => Ok(Listing::Listed),
+        Err(StorageError::Unsupported(_)) => Ok(Listing::Unlisted),
+        Err(error) => Err(MigrationError::Source(error)),
+    }
+}

@@ -1,0 +1,66 @@
+//! Streams that a task of its own reads, so that reading goes on while what was read is written.
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::sync::mpsc;
+
+/// The most items in a message.
+const READY_ITEMS: usize = 100;
+
+/// A stream that a task reads ahead by one item. The task ends with the stream.
+pub(crate) fn read_ahead<T, Fut>(read: impl FnOnce(mpsc::Sender<T>) -> Fut + Send + 'static) -> BoxStream<'static, T>
+where
+    T: Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    stream::once(async move {
+        let (sender, receiver) = mpsc::channel(1);
+        let task = tokio::spawn(read(sender));
+        stream::unfold((receiver, Some(task)), |(mut receiver, mut task)| async move {
+            match receiver.recv().await {
+                Some(item) => Some((item, (receiver, task))),
+                None => {
+                    // A stream that ends because its task panicked would look complete.
+                    if let Some(Err(error)) = futures::future::OptionFuture::from(task.take()).await
+                        && let Ok(panic) = error.try_into_panic()
+                    {
+                        std::panic::resume_unwind(panic);
+                    }
+                    None
+                }
+            }
+        })
+    })
+    .flatten()
+    .boxed()
+}
+
+/// Sends the items until nobody receives them any more.
+pub(crate) async fn forward<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender<T>) {
+    while let Some(item) = items.next().await {
+        if sender.send(item).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends items that are ready together as one message: a message costs more than most parts do.
+///
+/// The items are polled while the receiver has no room: a call on a store may hold what the receiver needs to go on.
+pub(crate) async fn forward_ready<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender<Vec<T>>) {
+    let mut ready = Vec::new();
+    let mut ended = false;
+    while !(ended && ready.is_empty()) {
+        tokio::select! {
+            biased;
+            item = items.next(), if !ended && ready.len() < READY_ITEMS => match item {
+                Some(item) => ready.push(item),
+                None => ended = true,
+            },
+            room = sender.reserve(), if !ready.is_empty() => match room {
+                Ok(room) => room.send(std::mem::take(&mut ready)),
+                Err(_) => return,
+            },
+        }
+    }
+}
