@@ -18,7 +18,7 @@
 //! # }
 //! ```
 //!
-//! Rooms, each using only those before it: [`model`](crate#reexports) (pure data), [`storage`] (the contract and the
+//! Rooms, each using only those before it: [`model`](crate#reexports) (pure data), [`task`] (background tasks that survive a panic), [`storage`] (the contract and the
 //! built-in backends), `plugin` (backends that are WebAssembly components), `migration` (from store to store), `upkeep` (health and retention), `config`, `ingest` (sessions of senders),
 //! `server` and `cli`.
 //!
@@ -38,6 +38,7 @@ pub mod plugin;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod storage;
+pub mod task;
 pub mod upkeep;
 
 pub use model::{

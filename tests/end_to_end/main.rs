@@ -10,6 +10,8 @@ mod conformance;
 mod crash;
 #[cfg(unix)]
 mod doctor;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod golden;
 mod hostile;
 mod http;
@@ -17,6 +19,7 @@ mod keyvalue;
 mod life_cycle;
 #[cfg(unix)]
 mod migration;
+mod log_that_cannot_be_written;
 mod mistakes;
 #[cfg(unix)]
 mod postgres;
@@ -33,3 +36,4 @@ mod sqlite_crash;
 #[cfg(unix)]
 mod tls;
 mod two_hosts;
+mod wire;

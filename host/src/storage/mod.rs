@@ -16,6 +16,8 @@ mod paging;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis_error;
+#[cfg(any(feature = "postgres", feature = "clickhouse", feature = "plugins"))]
+pub(crate) mod refusals;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 pub(crate) mod streaming;

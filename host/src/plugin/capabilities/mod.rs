@@ -15,12 +15,15 @@ mod secrets;
 pub mod sql;
 mod tls;
 
+use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
 
 use super::policy::PluginConfig;
 use crate::storage::StorageError;
+use crate::storage::sqlite::disk::check_room;
+use crate::storage::sqlite::pool::blocking;
 
 /// What a plugin was granted, ready for use. All of its instances share it.
 pub(crate) struct Granted {
@@ -54,5 +57,14 @@ impl Granted {
             log,
             connections: connections.clone(),
         })
+    }
+
+    /// Whether the disks of the files that were granted have room for a write.
+    pub(crate) async fn check_room(&self) -> Result<(), StorageError> {
+        let files: Vec<_> = self.sql.files().chain(self.keyvalue.files()).map(Path::to_owned).collect();
+        if files.is_empty() {
+            return Ok(());
+        }
+        blocking(move || files.iter().try_for_each(|file| check_room(file))).await
     }
 }

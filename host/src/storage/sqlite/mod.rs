@@ -6,6 +6,7 @@
 mod column;
 mod config;
 pub(crate) mod connection;
+pub(crate) mod disk;
 mod event;
 mod header;
 pub(crate) mod pool;
@@ -196,7 +197,8 @@ impl StorageBackend for SqliteBackend {
     async fn health_check(&self) -> Result<(), StorageError> {
         self.readers.run(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await?;
         self.writer.write(Write::Check).await?;
-        Ok(())
+        let path = self.readers.path().to_owned();
+        blocking(move || disk::check_room(&path)).await
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {

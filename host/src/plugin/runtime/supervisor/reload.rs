@@ -5,12 +5,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use tokio::task::JoinHandle;
-
 use super::Supervisor;
 use crate::plugin::policy::PluginConfig;
 use crate::plugin::runtime::PluginRuntime;
 use crate::storage::StorageError;
+use crate::task::{Supervised, TaskHealth};
 
 /// How often the file is looked at. Looking works on every file system, network ones and mounted volumes included.
 const POLL: Duration = Duration::from_millis(250);
@@ -18,13 +17,7 @@ const POLL: Duration = Duration::from_millis(250);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Follows a file until it is dropped.
-pub(in crate::plugin) struct Watch(JoinHandle<()>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+pub(in crate::plugin) struct Watch(Supervised);
 
 impl Watch {
     /// Lets what is in `file` take over whenever it has changed.
@@ -35,7 +28,16 @@ impl Watch {
         config: PluginConfig,
     ) -> Self {
         let supervisor = Arc::downgrade(supervisor);
-        Self(tokio::spawn(async move { follow(&supervisor, &runtime, &file, &config).await }))
+        Self(Supervised::start("following the plugin's file", move || {
+            let (supervisor, runtime) = (supervisor.clone(), runtime.clone());
+            let (file, config) = (file.clone(), config.clone());
+            async move { follow(&supervisor, &runtime, &file, &config).await }
+        }))
+    }
+
+    /// How the task is.
+    pub(in crate::plugin) fn health(&self) -> TaskHealth {
+        self.0.health()
     }
 }
 

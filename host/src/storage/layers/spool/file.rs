@@ -11,6 +11,7 @@ use super::record::{Encoded, decode_traces, kib};
 use crate::model::TraceId;
 use crate::storage::StorageError;
 use crate::storage::sqlite::connection::{describe, open};
+use crate::storage::sqlite::disk::check_room;
 use crate::storage::{JournalMode, SqliteConfig, SynchronousMode};
 
 /// Marks our files in SQLite's header ("RFSP").
@@ -94,6 +95,11 @@ impl SpoolFile {
         let found = file.check()?;
         file.direct_to(backend, found.records)?;
         Ok((file, found))
+    }
+
+    /// Whether the disk has room for an append.
+    pub(super) fn check_room(&self) -> Result<(), StorageError> {
+        check_room(&self.path)
     }
 
     pub(super) fn describe(&self, error: &rusqlite::Error) -> StorageError {
