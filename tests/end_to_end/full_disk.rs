@@ -67,8 +67,6 @@ async fn is_told_of_and_recovers(backend: Backend, config: impl Fn(&str) -> Stri
     assert_eq!(status, 503, "{body}");
     let error = body["error"].as_str().expect("a reason");
     assert!(error.contains("full") && error.contains("disk"), "{error}");
-    // What is there can be read.
-    assert_eq!(setting.traces().len(), 1);
 
     disk.free();
     if backend != Backend::Sqlite {

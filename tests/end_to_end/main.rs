@@ -17,9 +17,9 @@ mod hostile;
 mod http;
 mod keyvalue;
 mod life_cycle;
+mod log_that_cannot_be_written;
 #[cfg(unix)]
 mod migration;
-mod log_that_cannot_be_written;
 mod mistakes;
 #[cfg(unix)]
 mod postgres;

@@ -30,7 +30,10 @@ impl Connection {
 
     /// What is answered when a trace of this flow is started.
     pub async fn try_start_trace(&mut self, flow: &str) -> Value {
-        let (flow_id, version) = (FlowId::new(flow), FlowVersion { major: 1, minor: 0, patch: 0, git_hash: None, timestamp: Default::default() });
+        let (flow_id, version) = (
+            FlowId::new(flow),
+            FlowVersion { major: 1, minor: 0, patch: 0, git_hash: None, timestamp: Default::default() },
+        );
         self.ask(&TracingRequest::StartTrace { flow_id, version }).await
     }
 

@@ -127,12 +127,8 @@ impl Host {
     /// The same, with its log elsewhere.
     pub fn start_with_stderr(setting: &Setting, stderr: Stdio) -> Self {
         let log: PathBuf = setting.path().join("host.log");
-        let mut process = setting
-            .command(&["serve"])
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .expect("the program starts");
+        let mut process =
+            setting.command(&["serve"]).stdout(Stdio::piped()).stderr(stderr).spawn().expect("the program starts");
         let stdout = process.stdout.take().expect("it is piped");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("the host prints UTF-8");
