@@ -10,11 +10,14 @@ mod conformance;
 mod crash;
 #[cfg(unix)]
 mod doctor;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod golden;
 mod hostile;
 mod http;
 mod keyvalue;
 mod life_cycle;
+mod log_that_cannot_be_written;
 #[cfg(unix)]
 mod migration;
 mod mistakes;
@@ -33,3 +36,4 @@ mod sqlite_crash;
 #[cfg(unix)]
 mod tls;
 mod two_hosts;
+mod wire;

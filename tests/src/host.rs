@@ -120,13 +120,15 @@ pub struct Host {
 impl Host {
     /// Starts a host and waits until it listens.
     pub fn start(setting: &Setting) -> Self {
+        let log = fs::File::create(setting.path().join("host.log")).expect("a file of our own");
+        Self::start_with_stderr(setting, log.into())
+    }
+
+    /// The same, with its log elsewhere.
+    pub fn start_with_stderr(setting: &Setting, stderr: Stdio) -> Self {
         let log: PathBuf = setting.path().join("host.log");
-        let mut process = setting
-            .command(&["serve"])
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(&log).expect("a file of our own"))
-            .spawn()
-            .expect("the program starts");
+        let mut process =
+            setting.command(&["serve"]).stdout(Stdio::piped()).stderr(stderr).spawn().expect("the program starts");
         let stdout = process.stdout.take().expect("it is piped");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("the host prints UTF-8");

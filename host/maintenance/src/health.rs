@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use reflow_tracing_storage::{StorageBackend, StorageError};
+use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
 /// How the health of a store is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ impl Default for HealthConfig {
 pub struct Health {
     /// What is wrong; `None` when nothing is.
     pub error: Option<String>,
+    /// Whether writes are refused for it, rather than late: a spool takes none for it either.
+    pub refuses: bool,
     /// Since when it is well, or not.
     pub since: DateTime<Utc>,
     /// When that was found.
@@ -58,11 +60,12 @@ impl Health {
 /// Watches over a store until it is dropped.
 pub struct HealthMonitor {
     watch: Arc<Watch>,
-    task: JoinHandle<()>,
+    task: Supervised,
 }
 
 struct Watch {
     storage: Arc<dyn StorageBackend>,
+    tasks: Vec<TaskHealth>,
     time_limit: Duration,
     /// Held while somebody looks; when the last look ended.
     looking: tokio::sync::Mutex<Option<Instant>>,
@@ -72,14 +75,21 @@ struct Watch {
 impl HealthMonitor {
     /// Looks now and then at every interval. Must be called within a Tokio runtime.
     pub fn start(storage: Arc<dyn StorageBackend>, config: HealthConfig) -> Self {
+        Self::with_tasks(storage, Vec::new(), config)
+    }
+
+    /// The same for a store and the background tasks that work on it: while one of them is down, all is not well.
+    pub fn with_tasks(storage: Arc<dyn StorageBackend>, tasks: Vec<TaskHealth>, config: HealthConfig) -> Self {
         let watch = Arc::new(Watch {
             storage,
+            tasks,
             time_limit: config.time_limit,
             looking: tokio::sync::Mutex::default(),
             health: Mutex::default(),
         });
-        let task = tokio::spawn({
-            let watch = watch.clone();
+        let looking = watch.clone();
+        let task = Supervised::start("watching the health of the store", move || {
+            let watch = looking.clone();
             async move {
                 let mut turns = tokio::time::interval(config.interval.max(Duration::from_millis(1)));
                 turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -101,12 +111,17 @@ impl HealthMonitor {
     pub async fn check(&self) -> Health {
         self.watch.look().await
     }
+
+    /// What an operator should know of the background tasks.
+    pub fn warnings(&self) -> Vec<String> {
+        self.watch.tasks.iter().chain([&self.task.health()]).filter_map(TaskHealth::warning).collect()
+    }
 }
 
-impl Drop for HealthMonitor {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// What is wrong.
+struct Problem {
+    message: String,
+    refuses: bool,
 }
 
 impl Watch {
@@ -123,27 +138,38 @@ impl Watch {
             return health;
         }
         *looking = Some(Instant::now());
-        let error = self.ask().await;
-        self.note(error)
+        let problem = self.task_problem().or(self.ask().await);
+        self.note(problem)
+    }
+
+    /// What is wrong with the tasks.
+    fn task_problem(&self) -> Option<Problem> {
+        let message = self.tasks.iter().find_map(TaskHealth::problem)?;
+        Some(Problem { message, refuses: true })
     }
 
     /// What is wrong with the store. A panic or a hang of the store is.
-    async fn ask(&self) -> Option<String> {
+    async fn ask(&self) -> Option<Problem> {
+        let late = |message: String| Some(Problem { message, refuses: false });
         let storage = self.storage.clone();
         // A task of its own: a store that blocks its thread blocks no watch.
         let mut asked = tokio::spawn(async move { storage.health_check().await });
         match tokio::time::timeout(self.time_limit, &mut asked).await {
-            Ok(Ok(answer)) => answer.err().map(|error: StorageError| error.to_string()),
-            Ok(Err(_)) => Some("the backend panicked when it was asked for its health; its log says why".into()),
+            Ok(Ok(answer)) => answer
+                .err()
+                .map(|error: StorageError| Problem { message: error.to_string(), refuses: !error.is_retryable() }),
+            Ok(Err(_)) => late("the backend panicked when it was asked for its health; its log says why".into()),
             Err(_) => {
                 asked.abort();
-                Some(format!("the backend does not answer; it was asked for its health {:?} ago", self.time_limit))
+                late(format!("the backend does not answer; it was asked for its health {:?} ago", self.time_limit))
             }
         }
     }
 
     /// Notes what was found, and logs it if that is a change.
-    fn note(&self, error: Option<String>) -> Health {
+    fn note(&self, problem: Option<Problem>) -> Health {
+        let refuses = problem.as_ref().is_some_and(|problem| problem.refuses);
+        let error = problem.map(|problem| problem.message);
         let now = Utc::now();
         let mut known = self.health();
         let changed = known.as_ref().is_none_or(|known| known.is_ok() != error.is_none());
@@ -156,7 +182,7 @@ impl Watch {
             }
             _ => {}
         }
-        known.insert(Health { error, since, checked_at: now }).clone()
+        known.insert(Health { error, refuses, since, checked_at: now }).clone()
     }
 }
 

@@ -23,6 +23,7 @@ use super::runtime::pool::{Called, Pool};
 use super::runtime::supervisor::{Figures, PluginReport, Supervisor, Watch};
 use super::runtime::{PluginComponent, PluginRuntime};
 use super::{body, convert};
+use reflow_tracing_storage::refusals::Refusals;
 
 /// Traces that one call looks through or answers with: their headers, which are small.
 const HEADERS_A_CALL: u32 = 1_000;
@@ -40,6 +41,8 @@ pub struct PluginBackend {
     runtime: PluginRuntime,
     config: PluginConfig,
     watch: Mutex<Option<Watch>>,
+    granted: Arc<Granted>,
+    refusals: Refusals,
 }
 
 impl PluginBackend {
@@ -71,15 +74,18 @@ impl PluginBackend {
         let figures = Arc::new(Figures::default());
         let metrics = Arc::clone(&granted.metrics);
         let component = PluginPre::clone(&compiled.component);
-        let pool = Pool::new(name.into(), component, settings, limits, granted, Arc::clone(&figures));
+        let pool = Pool::new(name.into(), component, settings, limits, Arc::clone(&granted), Arc::clone(&figures));
         let backend = Self {
             supervisor: Arc::new(Supervisor::new(pool, figures, &compiled)),
             metrics,
             runtime: runtime.clone(),
             config: config.clone(),
             watch: Mutex::default(),
+            granted,
+            refusals: Refusals::default(),
         };
-        backend.health_check().await?;
+        // On a full disk it can still be read.
+        backend.ask_health().await?;
         Ok(backend)
     }
 
@@ -100,6 +106,17 @@ impl PluginBackend {
     /// The plugin's own figures, by name.
     pub fn metrics(&self) -> Vec<(String, Figure)> {
         self.metrics.list()
+    }
+
+    /// Asks the plugin alone.
+    async fn ask_health(&self) -> Result<(), StorageError> {
+        self.supervisor
+            .call(Function::HealthCheck, || {
+                async |Instance { store, exports }: &mut Instance| {
+                    exports.reflow_storage_backend().call_health_check(store).await
+                }
+            })
+            .await
     }
 
     async fn store_headers(&self, headers: Vec<types::Trace>) -> Result<(), StorageError> {
@@ -321,26 +338,30 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {
-        self.supervisor
-            .call(Function::HealthCheck, || {
-                async |Instance { store, exports }: &mut Instance| {
-                    exports.reflow_storage_backend().call_health_check(store).await
-                }
-            })
-            .await
+        self.granted.check_room().await?;
+        self.ask_health().await?;
+        self.refusals.check()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.as_ref().and_then(|watch| watch.health().warning()).into_iter().collect()
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         traces.iter().try_for_each(FlowTrace::validate)?;
         let (headers, events): (Vec<_>, Vec<_>) = traces.into_iter().map(convert::header).unzip();
-        // The events first: whoever sees a trace then sees all of it.
-        self.store_batch(events.into_iter().flatten().collect()).await?;
-        self.store_headers(headers).await
+        let stored = async {
+            // The events first: whoever sees a trace then sees all of it.
+            self.store_batch(events.into_iter().flatten().collect()).await?;
+            self.store_headers(headers).await
+        };
+        self.refusals.note(stored.await)
     }
 
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         events.iter().try_for_each(|(_, event)| event.validate())?;
-        self.store_batch(events).await
+        self.refusals.note(self.store_batch(events).await)
     }
 
     async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {

@@ -56,7 +56,8 @@ pub trait StorageBackend: Send + Sync {
     /// The events of a trace, also when no header is stored for it; none when the trace is unknown.
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError>;
 
-    /// Whether the store can do its work now. MUST reach what a write would need; MUST NOT change anything.
+    /// Whether the store can do its work now: read, and take a write. MUST reach what a write would need, the room on a disk
+    /// and the backend's own tasks included; MUST NOT change anything that is stored.
     async fn health_check(&self) -> Result<(), StorageError>;
 
     /// Stores several traces, like [`store_trace`](Self::store_trace) for each.

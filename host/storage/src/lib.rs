@@ -12,8 +12,10 @@ pub mod metrics;
 pub mod paging;
 #[cfg(feature = "redis")]
 mod redis_error;
+pub mod refusals;
 mod shared;
 pub mod streaming;
+pub mod task;
 
 pub use backend::{Deletion, Detail, PageRequest, StorageBackend, StorageStats, TracePart};
 pub use error::StorageError;

@@ -225,7 +225,11 @@ impl StorageBackend for ClickHouseBackend {
             let sql = format!("INSERT INTO {table} (trace_id) SELECT generateUUIDv4() FROM numbers(0)");
             self.server.execute(&sql).await?;
         }
-        Ok(())
+        self.writer.check()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.writer.warning().into_iter().collect()
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {

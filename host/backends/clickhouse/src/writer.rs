@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
 use reflow_tracing_storage::StorageError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::ClickHouseConfig;
 use super::batch::{MOST_BYTES, Store};
 use super::connection::Server;
+use reflow_tracing_storage::refusals::Refusals;
+use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
 /// Writes that may wait to be gathered; further ones wait to be let in.
 const QUEUE: usize = 256;
@@ -38,21 +40,23 @@ enum Message {
 /// The way to the task that gathers, which ends when this is dropped.
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
+    task: TaskHealth,
+    refusals: Refusals,
 }
 
 impl Writer {
     pub(super) fn start(server: Arc<Server>, config: &ClickHouseConfig) -> Self {
         let (queue, messages) = mpsc::channel(QUEUE);
         let gatherer = Gatherer {
-            messages,
+            messages: Arc::new(Mutex::new(messages)),
             store: Arc::new(Store::new(server, config.batch_size)),
             batch_size: config.batch_size,
             flush_interval: config.flush_interval(),
             under_way: Arc::new(Semaphore::new(AT_ONCE as usize)),
             small: Arc::new(Semaphore::new(1)),
         };
-        tokio::spawn(gatherer.work());
-        Self { queue }
+        let task = Supervised::start("writing to ClickHouse", move || gatherer.clone().work()).detached();
+        Self { queue, task, refusals: Refusals::default() }
     }
 
     /// Stores rows; `Ok` once the server has them.
@@ -63,14 +67,27 @@ impl Writer {
     ) -> Result<(), StorageError> {
         let (answer, answered) = oneshot::channel();
         self.queue.send(Message::Write(Job { headers, events, answer })).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        self.refusals.note(answered.await.unwrap_or_else(|_| Err(given_up_on())))
+    }
+
+    /// Fails when the task is dead, or the server was full for the last write.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        match self.task.problem() {
+            Some(problem) => Err(StorageError::Unavailable(problem)),
+            None => self.refusals.check(),
+        }
+    }
+
+    /// What an operator should know.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.task.warning()
     }
 
     /// Waits until everything that was given to [`write`](Self::write) before is answered.
     pub(super) async fn flush(&self) -> Result<(), StorageError> {
         let (answer, answered) = oneshot::channel();
         self.queue.send(Message::Barrier(answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())
+        answered.await.map_err(|_| given_up_on())
     }
 }
 
@@ -78,8 +95,14 @@ fn gone() -> StorageError {
     StorageError::Unavailable("the ClickHouse writer has ended".into())
 }
 
+fn given_up_on() -> StorageError {
+    let message = "the ClickHouse writer failed in this batch, and the log says why; to write again is safe";
+    StorageError::Other { message: message.into(), retryable: true }
+}
+
+#[derive(Clone)]
 struct Gatherer {
-    messages: mpsc::Receiver<Message>,
+    messages: Arc<Mutex<mpsc::Receiver<Message>>>,
     store: Arc<Store>,
     batch_size: usize,
     flush_interval: Duration,
@@ -89,12 +112,13 @@ struct Gatherer {
 }
 
 impl Gatherer {
-    async fn work(mut self) {
-        while let Some(message) = self.messages.recv().await {
+    async fn work(self) {
+        let mut messages = self.messages.lock().await;
+        while let Some(message) = messages.recv().await {
             let barrier = match message {
                 Message::Barrier(answer) => Some(answer),
                 Message::Write(first) => {
-                    let Gathered { jobs, turn, barrier } = self.gather(first).await;
+                    let Gathered { jobs, turn, barrier } = self.gather(&mut messages, first).await;
                     self.send(jobs, turn).await;
                     barrier
                 }
@@ -108,7 +132,7 @@ impl Gatherer {
     }
 
     /// Adds what waits to the first job until the batch is to be sent.
-    async fn gather(&mut self, first: Job) -> Gathered {
+    async fn gather(&self, messages: &mut mpsc::Receiver<Message>, first: Job) -> Gathered {
         let deadline = Instant::now() + self.flush_interval;
         let mut size = Size::default();
         size.add(&first);
@@ -119,7 +143,7 @@ impl Gatherer {
             }
             tokio::select! {
                 biased;
-                message = self.messages.recv() => match message {
+                message = messages.recv() => match message {
                     Some(Message::Write(job)) => {
                         size.add(&job);
                         jobs.push(job);

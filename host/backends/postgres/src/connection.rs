@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions, Connection, Error, PgConnection, PgPool, Postgres};
 
 use super::PostgresConfig;
 use super::replica::Replica;
+use reflow_tracing_storage::task::Supervised;
 
 /// A server's database and the schema in it.
 pub(super) struct Server {
@@ -68,15 +69,20 @@ impl Resting {
     fn new(longest: Duration) -> Arc<Self> {
         let resting = Arc::new(Self { session: Mutex::default(), longest, waiting: AtomicUsize::new(0) });
         let weak = Arc::downgrade(&resting);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(longest).await;
-                match weak.upgrade() {
-                    Some(resting) => resting.give_back(),
-                    None => return,
+        // Returns by itself.
+        Supervised::start("giving back a resting connection", move || {
+            let weak = weak.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(longest).await;
+                    match weak.upgrade() {
+                        Some(resting) => resting.give_back(),
+                        None => return,
+                    }
                 }
             }
-        });
+        })
+        .detached();
         resting
     }
 

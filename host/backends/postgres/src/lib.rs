@@ -240,7 +240,10 @@ impl StorageBackend for PostgresBackend {
             // Without reads it would not be noticed whether it is there.
             replica.server.rest(session);
         }
-        problem.map_or(Ok(()), |problem| Err(StorageError::Unavailable(problem)))
+        match problem {
+            Some(problem) => Err(StorageError::Unavailable(problem)),
+            None => self.writer.check(),
+        }
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
@@ -382,7 +385,9 @@ impl StorageBackend for PostgresBackend {
 #[async_trait]
 impl StorageExtras for PostgresBackend {
     fn warnings(&self) -> Vec<String> {
-        self.server.replica.iter().filter_map(|replica| replica.warning()).collect()
+        let replica = self.server.replica.iter().filter_map(|replica| replica.warning());
+        let maintenance = self.partitioned.iter().filter_map(|partitioned| partitioned.maintenance.warning());
+        replica.chain(maintenance).chain(self.writer.warnings()).collect()
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {

@@ -9,38 +9,41 @@ use tokio::task::JoinHandle;
 
 use super::connection::{Server, retried};
 use super::partition::{self, Dropped, Partitions};
+use reflow_tracing_storage::task::Supervised;
 
 /// The next partition is there at least half an hour before its time, even with hourly ones.
 const EVERY: Duration = Duration::from_secs(600);
 
 /// Ends when it is dropped.
-pub(super) struct Maintenance(JoinHandle<()>);
+pub(super) struct Maintenance(Supervised);
 
 impl Maintenance {
     /// Starts with a look at once.
     pub(super) fn start(server: Arc<Server>, partitions: Arc<Partitions>, retention_days: u32) -> Self {
-        Self(tokio::spawn(async move {
-            let mut turns = tokio::time::interval(EVERY);
-            loop {
-                turns.tick().await;
-                match maintain(&server, &partitions, retention_days).await {
-                    Ok(0) => {}
-                    Ok(dropped) => tracing::info!("dropped {dropped} expired partitions"),
-                    // The next turn, or the write that needs the partition, tries again.
-                    Err(error) => tracing::warn!("maintenance of the partitions failed: {error}"),
+        Self(Supervised::start("partition maintenance", move || {
+            let (server, partitions) = (server.clone(), partitions.clone());
+            async move {
+                let mut turns = tokio::time::interval(EVERY);
+                loop {
+                    turns.tick().await;
+                    match maintain(&server, &partitions, retention_days).await {
+                        Ok(0) => {}
+                        Ok(dropped) => tracing::info!("dropped {dropped} expired partitions"),
+                        // The next turn, or the write that needs the partition, tries again.
+                        Err(error) => tracing::warn!("maintenance of the partitions failed: {error}"),
+                    }
                 }
             }
         }))
     }
 
     pub(super) fn stop(&self) {
-        self.0.abort();
+        self.0.stop();
     }
-}
 
-impl Drop for Maintenance {
-    fn drop(&mut self) {
-        self.stop();
+    /// What an operator should know.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.0.health().warning()
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::PostgresConfig;
 use super::connection::{Server, Session};
+use reflow_tracing_storage::task::Supervised;
 
 /// How long a read waits between looks whether the replica has come far enough.
 const LOOKS: [Duration; 5] = [
@@ -204,19 +205,24 @@ impl Replica {
         *away = Some(now);
         drop(away);
         let replica = Arc::downgrade(self);
-        tokio::spawn(async move {
-            loop {
-                sleep(LOOK_AGAIN).await;
-                match replica.upgrade() {
-                    Some(replica) if !replica.server.pool.is_closed() => {
-                        if replica.is_back().await {
-                            return;
+        // Returns by itself.
+        Supervised::start("looking for the replica", move || {
+            let replica = replica.clone();
+            async move {
+                loop {
+                    sleep(LOOK_AGAIN).await;
+                    match replica.upgrade() {
+                        Some(replica) if !replica.server.pool.is_closed() => {
+                            if replica.is_back().await {
+                                return;
+                            }
                         }
+                        _ => return,
                     }
-                    _ => return,
                 }
             }
-        });
+        })
+        .detached();
     }
 
     async fn is_back(&self) -> bool {

@@ -22,6 +22,8 @@ use super::header::{self, HeaderRow, Place};
 use super::kept::Kept;
 use super::partition::{Missing, Partitions, use_catalog};
 use super::{copy, deletion};
+use reflow_tracing_storage::refusals::Refusals;
+use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
 /// Writes that may wait; further ones wait to be let in.
 const QUEUE: usize = 256;
@@ -59,6 +61,8 @@ type Queue = AsyncMutex<mpsc::Receiver<Job>>;
 /// The way to the writers, which end when it is dropped.
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
+    tasks: Vec<TaskHealth>,
+    refusals: Refusals,
 }
 
 impl Writer {
@@ -66,20 +70,41 @@ impl Writer {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let queue = Arc::new(Queue::new(queue));
         let known = Arc::new(Mutex::new(LruCache::new(KNOWN_TRACES)));
+        let mut tasks = Vec::new();
         for _ in 0..WRITERS.min(server.pool.options().get_max_connections()) {
             let task = Task { server: server.clone(), partitions: partitions.cloned(), known: known.clone() };
-            tokio::spawn(task.work(queue.clone()));
+            let queue = queue.clone();
+            let work = move || task.clone().work(queue.clone());
+            tasks.push(Supervised::start("writing to PostgreSQL", work).detached());
         }
-        Self { jobs }
+        Self { jobs, tasks, refusals: Refusals::default() }
     }
 
     /// Stores rows; `Ok` once they are committed.
     pub(super) async fn write(&self, headers: Vec<HeaderRow>, events: Vec<EventRow>) -> Result<(), StorageError> {
-        let gone = || StorageError::Unavailable("the PostgreSQL writer has ended".into());
+        let gone = |_| StorageError::Unavailable("the PostgreSQL writer has ended".into());
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { headers, events, answer }).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        self.jobs.send(Job { headers, events, answer }).await.map_err(gone)?;
+        self.refusals.note(answered.await.unwrap_or_else(|_| Err(given_up_on())))
     }
+
+    /// Fails when a writer is dead, or the server was full for the last write.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        match self.tasks.iter().find_map(TaskHealth::problem) {
+            Some(problem) => Err(StorageError::Unavailable(problem)),
+            None => self.refusals.check(),
+        }
+    }
+
+    /// What an operator should know.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.tasks.iter().filter_map(TaskHealth::warning)
+    }
+}
+
+fn given_up_on() -> StorageError {
+    let message = "the PostgreSQL writer failed in this group of writes, and the log says why; to write again is safe";
+    StorageError::Other { message: message.into(), retryable: true }
 }
 
 /// Why a group was not stored.
@@ -105,6 +130,7 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+#[derive(Clone)]
 struct Task {
     server: Arc<Server>,
     partitions: Option<Arc<Partitions>>,

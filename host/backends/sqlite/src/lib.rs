@@ -7,6 +7,8 @@ mod column;
 mod config;
 /// Connections to a SQLite file, for the packages of this workspace that keep files of their own.
 pub mod connection;
+/// Room on the disk of a file.
+pub mod disk;
 mod event;
 mod header;
 /// A pool of such connections.
@@ -228,7 +230,8 @@ impl StorageBackend for SqliteBackend {
     async fn health_check(&self) -> Result<(), StorageError> {
         self.readers.run(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await?;
         self.writer.write(Write::Check).await?;
-        Ok(())
+        let path = self.readers.path().to_owned();
+        blocking(move || disk::check_room(&path)).await
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {

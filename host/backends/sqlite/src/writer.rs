@@ -4,6 +4,7 @@
 //! queue to one thread, which puts all that waits into one transaction and answers everyone once it is committed. While
 //! it commits, the next group gathers; a lone write is committed at once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use hashlink::LruCache;
@@ -15,6 +16,7 @@ use super::event::EventRow;
 use super::header::HeaderRow;
 use reflow_tracing_model::TraceId;
 use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::task::panic_message;
 
 /// Writes that may wait; further ones wait to be let in.
 const QUEUE: usize = 256;
@@ -73,11 +75,16 @@ impl Writer {
 
     /// Does `write`; `Ok` once it is committed, with the number of traces that it deleted.
     pub(super) async fn write(&self, write: Write) -> Result<u64, StorageError> {
-        let gone = || StorageError::Unavailable("the SQLite writer has ended".into());
+        let gone = |_| StorageError::Unavailable("the SQLite writer has ended".into());
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { write, answer }).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        self.jobs.send(Job { write, answer }).await.map_err(gone)?;
+        answered.await.map_err(|_| given_up_on())?
     }
+}
+
+fn given_up_on() -> StorageError {
+    let message = "the SQLite writer failed in this group of writes, and the log says why; to write again is safe";
+    StorageError::Other { message: message.into(), retryable: true }
 }
 
 struct Thread {
@@ -99,7 +106,14 @@ impl Thread {
                 rows += job.write.rows();
                 group.push(job);
             }
-            self.commit(&mut connection, group);
+            // A panic costs its own group, which was rolled back and is answered as it is dropped.
+            let commit = AssertUnwindSafe(|| self.commit(&mut connection, group));
+            if let Err(panic) = catch_unwind(commit) {
+                self.sequences.clear();
+                let reason = panic_message(&*panic);
+                // Logging may be what panicked.
+                let _ = catch_unwind(|| tracing::error!("the SQLite writer gave up on a group of writes: {reason}"));
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use reflow_tracing_model::TraceId;
 use reflow_tracing_sqlite::connection::{describe, open};
 use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SynchronousMode};
 use reflow_tracing_storage::StorageError;
+use reflow_tracing_sqlite::disk::check_room;
 
 /// Marks our files in SQLite's header ("RFSP").
 const APPLICATION_ID: i32 = 0x5246_5350;
@@ -94,6 +95,11 @@ impl SpoolFile {
         let found = file.check()?;
         file.direct_to(backend, found.records)?;
         Ok((file, found))
+    }
+
+    /// Whether the disk has room for an append.
+    pub(super) fn check_room(&self) -> Result<(), StorageError> {
+        check_room(&self.path)
     }
 
     pub(super) fn describe(&self, error: &rusqlite::Error) -> StorageError {

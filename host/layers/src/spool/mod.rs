@@ -60,8 +60,8 @@ use reflow_tracing_storage::{
     StorageMetrics, StorageStats, TracePart, async_trait,
 };
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
+use reflow_tracing_storage::task::{Supervised, TaskHealth};
 pub use config::SpoolConfig;
 use queue::Queue;
 use record::Encoded;
@@ -80,7 +80,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// The layer. See the [module](self).
 pub struct Spool<B> {
     core: Arc<Core<B>>,
-    drain: Mutex<Option<JoinHandle<()>>>,
+    drain: Mutex<Option<Supervised>>,
+    drain_health: TaskHealth,
 }
 
 struct Core<B> {
@@ -95,6 +96,8 @@ struct Core<B> {
     /// The backend went away or came back, or it is time to end.
     news: Notify,
     recent: Mutex<LruCache<TraceId, FlowTrace>>,
+    /// Why an append would find no room on the disk, as of the last look.
+    no_room: Mutex<Option<String>>,
 }
 
 struct Away {
@@ -120,22 +123,16 @@ impl<B: StorageBackend + 'static> Spool<B> {
             work: Notify::new(),
             news: Notify::new(),
             recent: Mutex::new(LruCache::new(RECENT)),
+            no_room: Mutex::default(),
         });
         let waiting = core.metrics();
         if !waiting.is_empty() {
             let SpoolMetrics { pending_events, pending_traces, .. } = waiting;
             tracing::info!(pending_events, pending_traces, "writes from before wait in the spool");
         }
-        let drain = Mutex::new(Some(tokio::spawn(drain::run(core.clone()))));
-        Ok(Self { core, drain })
-    }
-}
-
-impl<B> Drop for Spool<B> {
-    fn drop(&mut self) {
-        if let Some(drain) = self.drain.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            drain.abort();
-        }
+        let drained = core.clone();
+        let drain = Supervised::start("storing what is spooled", move || drain::run(drained.clone()));
+        Ok(Self { core, drain_health: drain.health(), drain: Mutex::new(Some(drain)) })
     }
 }
 
@@ -395,15 +392,29 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
     }
 
     /// Whether the backend is there and has everything, for which it waits like a read. While it is not, writes are taken
-    /// nevertheless.
+    /// nevertheless, and this fails as [`StorageError::Pending`]; without room on the disk of the spool they are not, and it fails
+    /// as [`StorageError::Exhausted`].
     async fn health_check(&self) -> Result<(), StorageError> {
-        match self.core.inner.health_check().await {
+        let core = &self.core;
+        if let Some(problem) = self.drain_health.problem() {
+            return Err(StorageError::Other { message: problem, retryable: false });
+        }
+        let has_room = core.queue.check().await;
+        *core.no_room.lock().unwrap_or_else(PoisonError::into_inner) =
+            has_room.as_ref().err().map(|error| format!("the spool could take no write: {error}"));
+        let answer = match core.inner.health_check().await {
+            Ok(()) => core.ready().await,
             Err(error) if error.is_retryable() => {
-                self.core.is_away(&error);
-                Err(self.core.pending())
+                core.is_away(&error);
+                Err(core.pending())
             }
-            Ok(()) => self.core.ready().await,
+            // Writes go to the queue, whatever the backend says of them.
+            Err(_) if !core.is_through() => Err(core.pending()),
             refused => refused,
+        };
+        match answer {
+            Err(StorageError::Pending(_)) if !core.is_through() => has_room.and(answer),
+            answer => answer,
         }
     }
 
@@ -525,10 +536,8 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
         self.core.work.notify_one();
         self.core.news.notify_waiters();
         let drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut drain) = drain
-            && tokio::time::timeout(CLOSE_PATIENCE, &mut drain).await.is_err()
-        {
-            drain.abort();
+        if let Some(drain) = drain {
+            drain.end_within(CLOSE_PATIENCE).await;
         }
         let waiting = self.core.metrics();
         self.core.queue.close().await;
@@ -551,7 +560,10 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
 #[async_trait]
 impl<B: StorageBackend + 'static> StorageExtras for Spool<B> {
     fn warnings(&self) -> Vec<String> {
-        self.core.inner.warnings()
+        let no_room = self.core.no_room.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut warnings = self.core.inner.warnings();
+        warnings.extend(no_room.into_iter().chain(self.drain_health.warning()));
+        warnings
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {

@@ -4,6 +4,7 @@
 //! finds none waits, in the order of arrival.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use super::record::{Encoded, kib};
 use reflow_tracing_model::TraceId;
 use reflow_tracing_sqlite::pool::blocking;
 use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::task::panic_message;
 
 /// Jobs that may wait for the thread.
 const JOBS: usize = 256;
@@ -24,10 +26,25 @@ const GROUP: usize = 64;
 
 enum Job {
     Append(Append),
-    Next { answer: oneshot::Sender<Result<Vec<Row>, StorageError>> },
-    Read { seq: i64, answer: oneshot::Sender<Result<Option<Row>, StorageError>> },
-    Remove { rows: Removed, refused: Vec<Refused>, answer: oneshot::Sender<Result<(), StorageError>> },
-    Close { answer: oneshot::Sender<()> },
+    Next {
+        answer: oneshot::Sender<Result<Vec<Row>, StorageError>>,
+    },
+    Read {
+        seq: i64,
+        answer: oneshot::Sender<Result<Option<Row>, StorageError>>,
+    },
+    Remove {
+        rows: Removed,
+        refused: Vec<Refused>,
+        answer: oneshot::Sender<Result<(), StorageError>>,
+    },
+    /// Finds out whether an append would find room on the disk.
+    Check {
+        answer: oneshot::Sender<Result<(), StorageError>>,
+    },
+    Close {
+        answer: oneshot::Sender<()>,
+    },
 }
 
 struct Append {
@@ -227,6 +244,11 @@ impl Queue {
         self.ask(|answer| Job::Remove { rows, refused, answer }).await
     }
 
+    /// Whether the disk has room for an append.
+    pub(super) async fn check(&self) -> Result<(), StorageError> {
+        self.ask(|answer| Job::Check { answer }).await
+    }
+
     /// Closes the file. Whoever waits for room is told.
     pub(super) async fn close(&self) {
         self.depth.room.close();
@@ -242,8 +264,13 @@ impl Queue {
     ) -> Result<T, StorageError> {
         let (answer, answered) = oneshot::channel();
         self.jobs.send(job(answer)).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        answered.await.map_err(|_| given_up_on())?
     }
+}
+
+fn given_up_on() -> StorageError {
+    let message = "the spool failed, and the log says why; to write again is safe";
+    StorageError::Other { message: message.into(), retryable: true }
 }
 
 pub(super) fn closed() -> StorageError {
@@ -259,37 +286,53 @@ impl Thread {
     fn work(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut next = None;
         while let Some(job) = next.take().or_else(|| queue.blocking_recv()) {
-            match job {
-                Job::Append(first) => {
-                    let mut group = vec![first];
-                    while group.len() < GROUP
-                        && let Ok(job) = queue.try_recv()
-                    {
-                        match job {
-                            Job::Append(append) => group.push(append),
-                            other => {
-                                next = Some(other);
-                                break;
-                            }
+            if let Job::Close { answer } = job {
+                drop(self);
+                let _ = answer.send(());
+                return;
+            }
+            // A panic costs its own job, which is answered as it is dropped.
+            let work = AssertUnwindSafe(|| self.work_on(job, &mut queue, &mut next));
+            if let Err(panic) = catch_unwind(work) {
+                let reason = panic_message(&*panic);
+                // Logging may be what panicked.
+                let _ = catch_unwind(|| tracing::error!("the spool gave up on a write or a read: {reason}"));
+            }
+        }
+    }
+
+    /// `next` is the job that was taken from the queue and is not part of this one.
+    fn work_on(&mut self, job: Job, queue: &mut mpsc::Receiver<Job>, next: &mut Option<Job>) {
+        match job {
+            Job::Append(first) => {
+                let mut group = vec![first];
+                while group.len() < GROUP
+                    && let Ok(job) = queue.try_recv()
+                {
+                    match job {
+                        Job::Append(append) => group.push(append),
+                        other => {
+                            *next = Some(other);
+                            break;
                         }
                     }
-                    self.append(group);
                 }
-                Job::Next { answer } => {
-                    let _ = answer.send(self.file.next().map_err(|error| self.file.describe(&error)));
-                }
-                Job::Read { seq, answer } => {
-                    let _ = answer.send(self.file.read(seq).map_err(|error| self.file.describe(&error)));
-                }
-                Job::Remove { rows, refused, answer } => {
-                    let _ = answer.send(self.remove(&rows, &refused));
-                }
-                Job::Close { answer } => {
-                    drop(self);
-                    let _ = answer.send(());
-                    return;
-                }
+                self.append(group);
             }
+            Job::Next { answer } => {
+                let _ = answer.send(self.file.next().map_err(|error| self.file.describe(&error)));
+            }
+            Job::Read { seq, answer } => {
+                let _ = answer.send(self.file.read(seq).map_err(|error| self.file.describe(&error)));
+            }
+            Job::Remove { rows, refused, answer } => {
+                let _ = answer.send(self.remove(&rows, &refused));
+            }
+            Job::Check { answer } => {
+                let _ = answer.send(self.file.check_room());
+            }
+            // Seen to before.
+            Job::Close { answer } => drop(answer),
         }
     }
 

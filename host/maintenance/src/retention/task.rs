@@ -3,37 +3,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::{RetentionPolicy, retain};
 use reflow_tracing_storage::StorageBackend;
+use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
 /// Keeps a store to a policy until it is dropped.
-pub struct RetentionTask(JoinHandle<()>);
+pub struct RetentionTask(Supervised);
 
 impl RetentionTask {
     /// Applies the policy now and then at every interval. What fails is logged, and tried again at the next. Must be called
     /// within a Tokio runtime.
     pub fn start(storage: Arc<dyn StorageBackend>, policy: RetentionPolicy, interval: Duration) -> Self {
-        Self(tokio::spawn(async move {
-            let mut turns = tokio::time::interval(interval.max(Duration::from_millis(1)));
-            turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                turns.tick().await;
-                match AssertUnwindSafe(retain(&*storage, &policy, false)).catch_unwind().await {
-                    Ok(Ok(report)) if report.deleted() > 0 => tracing::info!("retention deleted {report}"),
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => tracing::warn!("retention could not be applied: {error}"),
-                    Err(_) => tracing::error!("the backend panicked while retention was applied; its log says why"),
+        Self(Supervised::start("retention", move || {
+            let storage = storage.clone();
+            async move {
+                let mut turns = tokio::time::interval(interval.max(Duration::from_millis(1)));
+                turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    turns.tick().await;
+                    match AssertUnwindSafe(retain(&*storage, &policy, false)).catch_unwind().await {
+                        Ok(Ok(report)) if report.deleted() > 0 => tracing::info!("retention deleted {report}"),
+                        Ok(Ok(_)) => {}
+                        Ok(Err(error)) => tracing::warn!("retention could not be applied: {error}"),
+                        Err(_) => tracing::error!("the backend panicked while retention was applied; its log says why"),
+                    }
                 }
             }
         }))
     }
-}
 
-impl Drop for RetentionTask {
-    fn drop(&mut self) {
-        self.0.abort();
+    /// How the task is.
+    pub fn health(&self) -> TaskHealth {
+        self.0.health()
     }
 }

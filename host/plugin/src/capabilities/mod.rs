@@ -15,6 +15,7 @@ mod secrets;
 pub mod sql;
 mod tls;
 
+use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
@@ -22,6 +23,7 @@ pub(crate) use connections::{ConnectionBudget, ConnectionPermit, TooManyConnecti
 use reflow_tracing_storage::StorageError;
 
 use super::policy::PluginConfig;
+use reflow_tracing_sqlite::disk::check_room;
 
 /// What a plugin was granted, ready for use. All of its instances share it.
 pub(crate) struct Granted {
@@ -55,5 +57,14 @@ impl Granted {
             log,
             connections: connections.clone(),
         })
+    }
+
+    /// Whether the disks of the files that were granted have room for a write.
+    pub(crate) async fn check_room(&self) -> Result<(), StorageError> {
+        let files: Vec<_> = self.sql.files().chain(self.keyvalue.files()).map(Path::to_owned).collect();
+        if files.is_empty() {
+            return Ok(());
+        }
+        blocking(move || files.iter().try_for_each(|file| check_room(file))).await
     }
 }

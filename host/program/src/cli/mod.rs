@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{Directive, LevelFilter};
 
 use crate::config::Config;
 
@@ -71,11 +71,17 @@ impl ConfigFile {
 /// when the arguments make no sense; `doctor` has one more.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let (filter, ignored) = log_filter(&std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default());
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy())
+        .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // What can't be written is lost. Reporting that on stderr would panic in whoever logs.
+        .log_internal_errors(false)
         .init();
+    for directive in ignored {
+        tracing::warn!("{} holds {directive}; it is ignored", EnvFilter::DEFAULT_ENV);
+    }
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -84,6 +90,21 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is logged, and the directives that make no sense, each with the reason. `from_env_lossy` would print them, and panic
+/// where stderr takes nothing.
+fn log_filter(directives: &str) -> (EnvFilter, Vec<String>) {
+    let mut ignored = Vec::new();
+    let mut sound = Vec::new();
+    for directive in directives.split(',').filter(|directive| !directive.trim().is_empty()) {
+        match directive.parse::<Directive>() {
+            Ok(_) => sound.push(directive),
+            Err(error) => ignored.push(format!("{directive:?}: {error}")),
+        }
+    }
+    let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    (builder.parse_lossy(sound.join(",")), ignored)
 }
 
 /// The error and what caused it, one a line; a cause that the line before repeats is left out.

@@ -3,12 +3,15 @@
 //! One batch is in flight at a time. An idle store therefore stores a lone event at once, and a busy one gets batches as
 //! large as the load needs, without a timer.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use futures::FutureExt;
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::live::{Live, LiveEvent};
 use reflow_tracing::storage::{StorageBackend, StorageError};
+use reflow_tracing_storage::task::{Supervised, TaskHealth, panic_message};
 
 /// The most events of a batch. Larger ones gain nothing measurable and make everyone in them wait longer.
 const MAX_BATCH: usize = 1_000;
@@ -23,6 +26,7 @@ pub type CommitError = Arc<StorageError>;
 #[derive(Clone)]
 pub struct Committer {
     queue: mpsc::Sender<Write>,
+    task: TaskHealth,
 }
 
 struct Write {
@@ -33,14 +37,28 @@ struct Write {
 impl Committer {
     /// Starts to store what is submitted in `storage`, and to publish to `live` what is stored.
     pub fn start(storage: Arc<dyn StorageBackend>, live: Live) -> Self {
-        let (queue, mut waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
-            let mut batch = Vec::new();
-            while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
-                commit(&*storage, &live, std::mem::take(&mut batch)).await;
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let task = Supervised::start("storing events", move || {
+            let (storage, live, waiting) = (storage.clone(), live.clone(), waiting.clone());
+            async move {
+                let mut waiting = waiting.lock().await;
+                let mut batch = Vec::new();
+                while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
+                    // A panic costs its own batch: dropped, each event of it is answered.
+                    let commit = commit(&*storage, &live, std::mem::take(&mut batch));
+                    if let Err(panic) = AssertUnwindSafe(commit).catch_unwind().await {
+                        tracing::error!("a batch of events was given up on: {}", panic_message(&*panic));
+                    }
+                }
             }
         });
-        Self { queue }
+        Self { queue, task: task.detached() }
+    }
+
+    /// How the task that stores is.
+    pub(super) fn health(&self) -> TaskHealth {
+        self.task.clone()
     }
 
     /// Stores an event: waits for room in the queue, then until the store has acknowledged it.
@@ -48,10 +66,15 @@ impl Committer {
     /// An event whose caller stops waiting may be stored nevertheless.
     pub async fn store(&self, event: LiveEvent) -> Result<(), CommitError> {
         let (done, stored) = oneshot::channel();
-        let stopped = || StorageError::Other { message: "the writer has stopped".into(), retryable: false };
-        self.queue.send(Write { event, done }).await.map_err(|_| stopped())?;
-        stored.await.map_err(|_| stopped())?
+        let stopped = |_| StorageError::Other { message: "the writer has stopped".into(), retryable: false };
+        self.queue.send(Write { event, done }).await.map_err(stopped)?;
+        stored.await.map_err(|_| given_up_on())?
     }
+}
+
+fn given_up_on() -> StorageError {
+    let message = "the host failed while it stored the event, and its log says why; to store it again is safe";
+    StorageError::Other { message: message.into(), retryable: true }
 }
 
 /// Stores a batch. When it is refused it is halved until the events that are to blame stand alone, so that they fail

@@ -8,10 +8,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::CommitError;
 use reflow_tracing::storage::{FlowTrace, StorageBackend, StorageError, TraceId};
+use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
 /// The most questions that one read answers.
 const MAX_QUESTIONS: usize = 1_000;
@@ -20,6 +21,7 @@ const MAX_QUESTIONS: usize = 1_000;
 #[derive(Clone)]
 pub(super) struct Directory {
     queue: mpsc::Sender<Question>,
+    task: TaskHealth,
 }
 
 struct Question {
@@ -29,22 +31,33 @@ struct Question {
 
 impl Directory {
     pub(super) fn start(storage: Arc<dyn StorageBackend>) -> Self {
-        let (queue, mut waiting) = mpsc::channel(MAX_QUESTIONS);
-        tokio::spawn(async move {
-            let mut questions = Vec::new();
-            while waiting.recv_many(&mut questions, MAX_QUESTIONS).await > 0 {
-                answer(&*storage, std::mem::take(&mut questions)).await;
+        let (queue, waiting) = mpsc::channel(MAX_QUESTIONS);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let task = Supervised::start("finding traces", move || {
+            let (storage, waiting) = (storage.clone(), waiting.clone());
+            async move {
+                let mut waiting = waiting.lock().await;
+                let mut questions = Vec::new();
+                while waiting.recv_many(&mut questions, MAX_QUESTIONS).await > 0 {
+                    answer(&*storage, std::mem::take(&mut questions)).await;
+                }
             }
         });
-        Self { queue }
+        Self { queue, task: task.detached() }
+    }
+
+    /// How the task that asks the store is.
+    pub(super) fn health(&self) -> TaskHealth {
+        self.task.clone()
     }
 
     /// The header of a trace, if the store has one.
     pub(super) async fn find(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, CommitError> {
-        let stopped = || StorageError::Other { message: "the reader has stopped".into(), retryable: false };
+        let stopped = |retryable| StorageError::Other { message: "the reader has stopped".into(), retryable };
         let (answer, answered) = oneshot::channel();
-        self.queue.send(Question { trace_id, answer }).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        self.queue.send(Question { trace_id, answer }).await.map_err(|_| stopped(false))?;
+        // It is started again.
+        answered.await.map_err(|_| stopped(true))?
     }
 }
 

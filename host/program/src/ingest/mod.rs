@@ -20,6 +20,7 @@ use directory::Directory;
 use futures::FutureExt;
 
 use reflow_tracing::storage::{StorageBackend, StorageError};
+use reflow_tracing_storage::task::TaskHealth;
 
 /// What all senders share: the store, the queue of writes to it, and the live stream.
 #[derive(Clone)]
@@ -46,6 +47,11 @@ impl Ingest {
     /// The queue of writes to the store.
     pub fn committer(&self) -> &Committer {
         &self.committer
+    }
+
+    /// How the tasks are that everyone shares.
+    pub fn tasks(&self) -> [TaskHealth; 2] {
+        [self.committer.health(), self.directory.health()]
     }
 
     /// The events as they are stored.

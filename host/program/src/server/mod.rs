@@ -68,9 +68,10 @@ pub async fn serve(
     let (alive, mut all_ended) = mpsc::channel::<Infallible>(1);
     let backend = Arc::clone(&storage.backend);
     let ingest = Ingest::new(Arc::clone(&backend));
-    let health = HealthMonitor::start(Arc::clone(&backend), upkeep.health);
     let retention =
         upkeep.retention.map(|(policy, interval)| RetentionTask::start(Arc::clone(&backend), policy, interval));
+    let tasks = ingest.tasks().into_iter().chain(retention.as_ref().map(RetentionTask::health)).collect();
+    let health = HealthMonitor::with_tasks(Arc::clone(&backend), tasks, upkeep.health);
     let app = operations::router(storage, health).merge(reflow::router(ingest, Stopped(stopped.clone()), alive));
 
     // Answers are small and somebody waits for each, so they must not wait for more to fill a packet.

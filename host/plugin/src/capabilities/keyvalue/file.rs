@@ -1,6 +1,7 @@
 //! `file:PATH`: a bucket in a SQLite file of its own. What is acknowledged survives any death of the process.
 
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,6 +156,10 @@ fn delete(connection: &Connection, key: &[u8], now: i64) -> rusqlite::Result<boo
 
 #[async_trait]
 impl Store for File {
+    fn file(&self) -> Option<&Path> {
+        Some(self.pool.path())
+    }
+
     async fn get(&self, keys: Vec<Vec<u8>>, max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, KeyvalueError> {
         self.read(move |connection| {
             let now = now_ms();

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redis::{Client, TlsCertificates};
@@ -44,6 +44,11 @@ impl Buckets {
             }
         };
         Ok(Self { by_label: config.grants.keyvalue.iter().map(bucket).collect::<Result<_, _>>()? })
+    }
+
+    /// Those that are files of the host's.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.by_label.values().filter_map(|bucket| bucket.store.file())
     }
 
     pub(super) fn get(&self, label: &str) -> Option<Bucket> {

@@ -1,6 +1,7 @@
 //! What a bucket can lie in.
 
 use std::ops::Bound;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +12,10 @@ use super::{Change, KeyvalueError};
 /// in `wit/capabilities/keyvalue.wit`.
 #[async_trait]
 pub(super) trait Store: Send + Sync {
+    /// Where it is, if it is a file of the host's.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
     /// The values of `keys`, in their order. Fails when they have more than `max_bytes` in all.
     async fn get(&self, keys: Vec<Vec<u8>>, max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, KeyvalueError>;
     /// Whether there was such a key.

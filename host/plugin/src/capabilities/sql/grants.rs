@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use reflow_tracing_storage::StorageError;
@@ -29,6 +30,11 @@ impl Databases {
             Ok((label.clone(), database))
         };
         Ok(Self { by_label: config.grants.sql.iter().map(database).collect::<Result<_, StorageError>>()? })
+    }
+
+    /// Those that are files of the host's.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.by_label.values().filter_map(|database| database.file())
     }
 
     pub(super) fn get(&self, label: &str) -> Option<Arc<dyn Database>> {

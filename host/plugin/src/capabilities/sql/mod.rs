@@ -16,6 +16,7 @@ mod repeated;
 mod server;
 mod sqlite;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -59,6 +60,10 @@ trait Statements: Send + Sync {
 trait Database: Statements {
     /// As the interface names it.
     fn dialect(&self) -> &'static str;
+    /// Where it is, if it is a file of the host's.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
     async fn begin(&self) -> Result<Box<dyn OpenTransaction>, SqlError>;
 }
 

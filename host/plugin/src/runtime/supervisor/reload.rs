@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::Supervisor;
 use crate::policy::PluginConfig;
 use crate::runtime::PluginRuntime;
+use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
 /// How often the file is looked at. Looking works on every file system, network ones and mounted volumes included.
 const POLL: Duration = Duration::from_millis(250);
@@ -18,13 +19,7 @@ const POLL: Duration = Duration::from_millis(250);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Follows a file until it is dropped.
-pub(crate) struct Watch(JoinHandle<()>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+pub(crate) struct Watch(Supervised);
 
 impl Watch {
     /// Lets what is in `file` take over whenever it has changed.
@@ -35,7 +30,16 @@ impl Watch {
         config: PluginConfig,
     ) -> Self {
         let supervisor = Arc::downgrade(supervisor);
-        Self(tokio::spawn(async move { follow(&supervisor, &runtime, &file, &config).await }))
+        Self(Supervised::start("following the plugin's file", move || {
+            let (supervisor, runtime) = (supervisor.clone(), runtime.clone());
+            let (file, config) = (file.clone(), config.clone());
+            async move { follow(&supervisor, &runtime, &file, &config).await }
+        }))
+    }
+
+    /// How the task is.
+    pub(crate) fn health(&self) -> TaskHealth {
+        self.0.health()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/health` | 200 when the store can do its work now, with what an operator should know, or spools writes; 503 when not, with the reason; since when, as JSON |
+//! | `/health` | 200 when the store can take a write now and every background task is at work, with what an operator should know, or spools writes; 503 when not, with the reason; since when, as JSON |
 //! | `/metrics` | figures for Prometheus, in the OpenMetrics text format |
 //! | `/api/v1/plugins` | the plugins at work and their figures, as a JSON array |
 
@@ -36,12 +36,14 @@ pub(super) fn router(storage: OpenStorage, monitor: HealthMonitor) -> Router {
 }
 
 async fn health(State(Host { storage, health }): State<Host>) -> Response {
-    let health = health.check().await;
-    let (backend, warnings) = (&storage.name, storage.backend.warnings());
+    let (backend, monitor) = (&storage.name, health);
+    let health = monitor.check().await;
+    let mut warnings = storage.backend.warnings();
+    warnings.extend(monitor.warnings());
     match health.error {
         None => Json(json!({ "status": "ok", "backend": backend, "since": health.since, "warnings": warnings }))
             .into_response(),
-        Some(error) if is_spooling(&storage).await => {
+        Some(error) if !health.refuses && is_spooling(&storage).await => {
             Json(json!({ "status": "spooling", "backend": backend, "since": health.since, "error": error }))
                 .into_response()
         }

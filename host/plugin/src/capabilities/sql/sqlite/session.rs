@@ -1,5 +1,6 @@
 //! A file and its transactions: what runs on which connection.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -182,6 +183,10 @@ impl SqliteFile {
 impl Database for SqliteFile {
     fn dialect(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(self.pool.path())
     }
 
     async fn begin(&self) -> Result<Box<dyn OpenTransaction>, SqlError> {
