@@ -7,6 +7,7 @@
 pub(crate) mod encoding;
 mod event;
 mod id;
+mod json_length;
 mod query;
 pub(crate) mod time;
 mod trace;
@@ -18,6 +19,7 @@ pub use event::{
     TraceEventKind, TraceEventType,
 };
 pub use id::{EventId, ExecutionId, FlowId, TraceId};
+pub(crate) use json_length::json_bytes;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "clickhouse"))]
 pub(crate) use query::clamped_nanos;
 #[cfg(feature = "server")]
