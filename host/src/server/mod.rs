@@ -1,5 +1,6 @@
 //! The host's network side.
 
+mod listener;
 mod operations;
 pub mod reflow;
 
@@ -18,10 +19,15 @@ use crate::ingest::Ingest;
 use crate::storage::StorageError;
 use crate::upkeep::health::{HealthConfig, HealthMonitor};
 use crate::upkeep::retention::{RetentionPolicy, RetentionTask};
+use listener::ImpatientListener;
 
 /// How long a shutdown waits for connections to store what they sent and to say goodbye. Longer than a slow store needs,
 /// shorter than the patience of service managers (systemd: 90 s).
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+
+/// How long a peer may take nothing of what is sent to it before its connection ends. Its traces end with it, so it has time for
+/// a pause; what waits for it is bounded meanwhile.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a server did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +78,9 @@ pub async fn serve(
     let retention =
         upkeep.retention.map(|(policy, interval)| RetentionTask::start(Arc::clone(&backend), policy, interval));
     let app = operations::router(storage, health).merge(reflow::router(ingest, Stopped(stopped.clone()), alive));
-
     // Answers are small and somebody waits for each, so they must not wait for more to fill a packet.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
+    let listener = ImpatientListener::new(listener, SEND_TIMEOUT).tap_io(|stream| {
+        if let Err(error) = stream.get_ref().set_nodelay(true) {
             tracing::debug!("can't set TCP_NODELAY: {error}");
         }
     });
