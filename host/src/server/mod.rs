@@ -1,5 +1,6 @@
 //! The host's network side.
 
+mod access;
 mod listener;
 mod operations;
 pub mod reflow;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -19,6 +21,7 @@ use crate::ingest::Ingest;
 use crate::storage::StorageError;
 use crate::upkeep::health::{HealthConfig, HealthMonitor};
 use crate::upkeep::retention::{RetentionPolicy, RetentionTask};
+pub use access::Access;
 use listener::ImpatientListener;
 
 /// How long a shutdown waits for connections to store what they sent and to say goodbye. Longer than a slow store needs,
@@ -61,11 +64,12 @@ impl Upkeep {
     }
 }
 
-/// Serves `listener` from `storage` until `shutdown` ends. Then it accepts no more connections, ends those that there
+/// Serves `listener` from `storage` until `shutdown` ends, to those whom `access` admits. Then it accepts no more connections, ends those that there
 /// are, stores what they sent, ends their traces, and closes `storage`.
 pub async fn serve(
     listener: TcpListener,
     storage: OpenStorage,
+    access: Access,
     upkeep: Upkeep,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
@@ -77,7 +81,10 @@ pub async fn serve(
     let health = HealthMonitor::start(Arc::clone(&backend), upkeep.health);
     let retention =
         upkeep.retention.map(|(policy, interval)| RetentionTask::start(Arc::clone(&backend), policy, interval));
-    let app = operations::router(storage, health).merge(reflow::router(ingest, Stopped(stopped.clone()), alive));
+    let app = operations::router(storage, health)
+        .merge(reflow::router(ingest, Stopped(stopped.clone()), alive))
+        .layer(middleware::from_fn_with_state(Arc::new(access), access::enforce));
+
     // Answers are small and somebody waits for each, so they must not wait for more to fill a packet.
     let listener = ImpatientListener::new(listener, SEND_TIMEOUT).tap_io(|stream| {
         if let Err(error) = stream.get_ref().set_nodelay(true) {
