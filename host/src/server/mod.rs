@@ -64,8 +64,8 @@ impl Upkeep {
     }
 }
 
-/// Serves `listener` from `storage` until `shutdown` ends, to those whom `access` admits. Then it accepts no more connections, ends those that there
-/// are, stores what they sent, ends their traces, and closes `storage`.
+/// Serves `listener` from `storage` until `shutdown` ends, to those whom `access` admits. Then it accepts no more
+/// connections, ends those that there are, stores what they sent, ends their traces, and closes `storage`.
 pub async fn serve(
     listener: TcpListener,
     storage: OpenStorage,
