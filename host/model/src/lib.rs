@@ -7,6 +7,7 @@
 mod encoding;
 mod event;
 mod id;
+mod json_length;
 mod query;
 pub mod time;
 mod trace;
@@ -18,6 +19,7 @@ pub use event::{
     TraceEventKind, TraceEventType,
 };
 pub use id::{EventId, ExecutionId, FlowId, TraceId};
+pub use json_length::json_bytes;
 pub use query::{Position, SortOrder, TracePage, TraceQuery, Window, clamped_nanos, status_matches};
 pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, TraceMetadata};
 pub use validate::{InvalidValue, MAX_NAME_BYTES};

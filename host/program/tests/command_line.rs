@@ -32,19 +32,19 @@ fn failure(output: Output) -> String {
 }
 
 /// A folder whose configuration takes any free port and keeps traces in a file.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("reflow_tracing.toml"), "[server]\nport = 0\n").unwrap();
     folder
 }
 
-struct Host {
-    process: Child,
-    url: String,
+pub(crate) struct Host {
+    pub(crate) process: Child,
+    pub(crate) url: String,
 }
 
 impl Host {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let mut process = program(folder, &["serve"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

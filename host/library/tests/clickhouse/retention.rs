@@ -41,11 +41,12 @@ async fn a_store_is_kept_to_a_size() {
     let full = storage.stats().await.unwrap().bytes.unwrap();
     let policy = RetentionPolicy { max_bytes: Some(full * 6 / 10), ..RetentionPolicy::default() };
     let report = retain(&storage, &policy, false).await.unwrap();
-    // In bites of 200, of 600.
-    assert_eq!((report.by_size, report.deleted()), (400, 400));
+    // Four in ten of 600 traces alike are too many.
+    assert!((230..=300).contains(&report.by_size), "{report:?}");
     let stats = storage.stats().await.unwrap();
     assert!(stats.bytes.unwrap() <= full * 6 / 10, "{full} bytes became {stats:?}");
-    assert_eq!((stats.traces, stats.events), (200, 200));
+    let left = (DAYS * TRACES_A_DAY) as u64 - report.deleted();
+    assert_eq!((stats.traces, stats.events), (left, left));
     // The oldest went.
     assert!(starts(&storage).await.iter().all(|start| *start > noon(3)));
     assert_eq!(retain(&storage, &policy, false).await.unwrap().deleted(), 0);

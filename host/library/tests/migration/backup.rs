@@ -185,7 +185,7 @@ async fn what_is_received_is_checked_before_it_is_stored() {
     let source = filled(50).await;
     source.export_to_file(&path).await.unwrap();
     let received = ExportFile::receive(fs::File::open(&path).unwrap(), "stdin").await.unwrap();
-    assert_eq!(received.content().traces, 50);
+    assert_eq!(received.digest().traces, 50);
     let target = memory();
     received.import_into(&target, &CopyOptions::default()).await.unwrap();
     assert!(everything(&target).await == everything(&source).await);

@@ -73,7 +73,7 @@ async fn a_journal_of_something_else_is_refused() {
     std::fs::write(folder.path().join("journal"), "{").unwrap();
     let error = migrate("a to b", true).await.unwrap_err();
     assert!(matches!(StorageError::from(error.clone()), StorageError::Other { .. }), "{error:?}");
-    assert!(error.to_string().contains("no journal"), "{error}");
+    assert!(error.to_string().contains("not a journal"), "{error}");
     assert!(migrate("a to b", false).await.unwrap().is_complete());
 }
 

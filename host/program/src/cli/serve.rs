@@ -4,7 +4,7 @@ use tokio::net::TcpListener;
 use super::{ConfigFile, output};
 use crate::config::open_host_storage;
 use crate::config::plugin_file;
-use crate::server::{self, Upkeep};
+use crate::server::{self, Access, Upkeep};
 
 /// Take traces over Reflow's WebSocket protocol and store them, until SIGINT or SIGTERM
 #[derive(clap::Args)]
@@ -30,7 +30,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = Signals::install()?;
     let url = format!("ws://{}", listener.local_addr().context("the listener has no address")?);
     output::print(|out| writeln!(out, "listening on {url}"))?;
-    server::serve(listener, storage, Upkeep::of(&config.storage), shutdown.received()).await?;
+    let (access, upkeep) = (Access::of(&config.server), Upkeep::of(&config.storage));
+    server::serve(listener, storage, access, upkeep, shutdown.received()).await?;
     tracing::info!("everything is stored and closed");
     Ok(())
 }

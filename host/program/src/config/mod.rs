@@ -9,6 +9,7 @@ mod layers;
 mod open;
 mod plugins;
 mod retention;
+mod server;
 mod url;
 
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ pub(crate) use open::plugin_file;
 pub use open::{OpenError, OpenStorage, open_host_storage, open_storage};
 pub use plugins::{PluginConfig, PluginsConfig};
 pub use retention::RetentionConfig;
+pub use server::{AllowedHost, AllowedOrigin, HostName, ServerConfig};
 pub use url::StorageUrl;
 
 /// The file that is read from the working folder when no other is named.
@@ -44,30 +46,6 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Custom backends.
     pub plugins: PluginsConfig,
-}
-
-/// The table `[server]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServerConfig {
-    /// The name or address to listen on.
-    pub host: String,
-    /// The TCP port; 0 takes any free one.
-    pub port: u16,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self { host: "127.0.0.1".into(), port: 8080 }
-    }
-}
-
-impl ServerConfig {
-    /// `HOST:PORT`, an IPv6 address in brackets.
-    pub fn address(&self) -> String {
-        let Self { host, port } = self;
-        if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-    }
 }
 
 /// The table `[storage]`.
@@ -216,8 +194,27 @@ mod tests {
 
     #[test]
     fn an_ipv6_address_is_bracketed() {
-        let server = ServerConfig { host: "::1".into(), port: 1 };
+        let server = ServerConfig { host: "::1".into(), port: 1, ..ServerConfig::default() };
         assert_eq!(server.address(), "[::1]:1");
+    }
+
+    #[test]
+    fn the_server_names_the_origins_and_hosts_that_it_trusts() {
+        let server = load(
+            r#"
+            [server]
+            allowed_origins = ["https://dash.example"]
+            allowed_hosts = ["traces.example", "traces.example:8080"]
+            "#,
+        )
+        .unwrap()
+        .server;
+        assert_eq!(server.allowed_origins, [AllowedOrigin::parse("https://dash.example:443").unwrap()]);
+        assert_eq!(server.allowed_hosts[1], AllowedHost::parse("traces.example:8080").unwrap());
+        let message = ["line 2", "`x` is not a valid origin", "scheme://host[:port]"];
+        assert_refused("[server]\nallowed_origins = [\"https://dash.example\", \"x\"]", &message);
+        let message = ["line 2", "`http://a` is not a valid host", "name[:port]"];
+        assert_refused("[server]\nallowed_hosts = [\"http://a\"]", &message);
     }
 
     #[test]

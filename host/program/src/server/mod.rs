@@ -1,5 +1,7 @@
 //! The host's network side.
 
+mod access;
+mod listener;
 mod operations;
 pub mod reflow;
 
@@ -9,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -18,10 +21,16 @@ use crate::ingest::Ingest;
 use reflow_tracing::storage::StorageError;
 use reflow_tracing::maintenance::health::{HealthConfig, HealthMonitor};
 use reflow_tracing::maintenance::retention::{RetentionPolicy, RetentionTask};
+pub use access::Access;
+use listener::ImpatientListener;
 
 /// How long a shutdown waits for connections to store what they sent and to say goodbye. Longer than a slow store needs,
 /// shorter than the patience of service managers (systemd: 90 s).
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+
+/// How long a peer may take nothing of what is sent to it before its connection ends. Its traces end with it, so it has time for
+/// a pause; what waits for it is bounded meanwhile.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a server did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -55,11 +64,12 @@ impl Upkeep {
     }
 }
 
-/// Serves `listener` from `storage` until `shutdown` ends. Then it accepts no more connections, ends those that there
-/// are, stores what they sent, ends their traces, and closes `storage`.
+/// Serves `listener` from `storage` until `shutdown` ends, to those whom `access` admits. Then it accepts no more
+/// connections, ends those that there are, stores what they sent, ends their traces, and closes `storage`.
 pub async fn serve(
     listener: TcpListener,
     storage: OpenStorage,
+    access: Access,
     upkeep: Upkeep,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
@@ -72,11 +82,13 @@ pub async fn serve(
         upkeep.retention.map(|(policy, interval)| RetentionTask::start(Arc::clone(&backend), policy, interval));
     let tasks = ingest.tasks().into_iter().chain(retention.as_ref().map(RetentionTask::health)).collect();
     let health = HealthMonitor::with_tasks(Arc::clone(&backend), tasks, upkeep.health);
-    let app = operations::router(storage, health).merge(reflow::router(ingest, Stopped(stopped.clone()), alive));
+    let app = operations::router(storage, health)
+        .merge(reflow::router(ingest, Stopped(stopped.clone()), alive))
+        .layer(middleware::from_fn_with_state(Arc::new(access), access::enforce));
 
     // Answers are small and somebody waits for each, so they must not wait for more to fill a packet.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
+    let listener = ImpatientListener::new(listener, SEND_TIMEOUT).tap_io(|stream| {
+        if let Err(error) = stream.get_ref().set_nodelay(true) {
             tracing::debug!("can't set TCP_NODELAY: {error}");
         }
     });

@@ -3,6 +3,10 @@
 //! Requests are answered in the order in which they came. Events are many and each waits for its commit, so up to
 //! [`MAX_IN_FLIGHT`] of them are under way at a time; any other request waits until those before it are stored and
 //! therefore sees them.
+//!
+//! Nothing is read while the peer does not take what is sent: each answer, notification and pong is waited for until the system
+//! has taken it. So what waits to be written is one message of ours and what fits into the buffer of the WebSocket, and a peer
+//! that takes nothing is ended by the [listener](super::super::listener).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -159,8 +163,9 @@ impl Connection {
         let bytes = match &message {
             Message::Text(text) => text.as_bytes(),
             Message::Binary(bytes) => bytes,
-            // The library answers pings.
-            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+            // The library has queued the answer; a next ping would queue another one.
+            Message::Ping(_) => return self.flush().await,
+            Message::Pong(_) => return Ok(()),
             Message::Close(_) => return Err(End::Closed),
         };
         let answer = match frame::decode(bytes) {

@@ -20,7 +20,7 @@ use super::{MAX_MESSAGE_BYTES, TracingRequest, TracingResponse};
 use crate::config::OpenStorage;
 use crate::ingest::SubscriptionFilters;
 use crate::ingest::gated::Gated;
-use crate::server::{ServeError, Upkeep, serve};
+use crate::server::{Access, ServeError, Upkeep, serve};
 use reflow_tracing::storage::StorageBackend;
 use reflow_tracing::{
     ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceEventData, TraceEventType, TraceId, TraceQuery,
@@ -47,7 +47,7 @@ impl Server {
             let _ = stopped.await;
         };
         let opened = OpenStorage::new("gated", storage.clone());
-        let ended = tokio::spawn(serve(listener, opened, Upkeep::default(), shutdown));
+        let ended = tokio::spawn(serve(listener, opened, Access::default(), Upkeep::default(), shutdown));
         Self { url, storage, stop: Some(stop), ended }
     }
 

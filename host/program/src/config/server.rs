@@ -1,0 +1,227 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use serde::Deserialize;
+use url::Url;
+
+/// The table `[server]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The name or address to listen on.
+    pub host: String,
+    /// The TCP port; 0 takes any free one.
+    pub port: u16,
+    /// The origins of web pages that may connect, besides those of the machine itself.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// The names under which browsers may reach the host, besides its own.
+    pub allowed_hosts: Vec<AllowedHost>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".into(), port: 8080, allowed_origins: Vec::new(), allowed_hosts: Vec::new() }
+    }
+}
+
+impl ServerConfig {
+    /// `HOST:PORT`, an IPv6 address in brackets.
+    pub fn address(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+/// The origin of a web page: `scheme://host[:port]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AllowedOrigin {
+    scheme: String,
+    host: HostName,
+    port: Option<u16>,
+}
+
+impl AllowedOrigin {
+    /// The origin that `text` writes, as in the header `Origin`; `None` when it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (_, authority) = text.split_once("://")?;
+        if authority.is_empty() || authority.contains(['/', '?', '#', '@', '*', ',', ' ']) {
+            return None;
+        }
+        let url = Url::parse(text).ok()?;
+        let host = HostName::parse(url.host_str()?)?;
+        Some(Self { scheme: url.scheme().to_owned(), host, port: url.port_or_known_default() })
+    }
+
+    /// The host that served the page.
+    pub fn host(&self) -> &HostName {
+        &self.host
+    }
+
+    /// The port that served the page; `None` when neither the text nor the scheme says it.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The port that a host has that is named without one.
+    pub fn default_port(&self) -> Option<u16> {
+        match self.scheme.as_str() {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        }
+    }
+}
+
+impl TryFrom<String> for AllowedOrigin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| {
+            format!("`{text}` is not a valid origin: expected scheme://host[:port], for example https://dash.example")
+        })
+    }
+}
+
+/// A name for a host, with the port or for any port: `host[:port]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AllowedHost {
+    name: HostName,
+    port: Option<u16>,
+}
+
+impl AllowedHost {
+    /// The host that `text` writes, as in the header `Host`; `None` when it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, port) = match text.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => {
+                let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+                (name, Some(if is_number { port.parse().ok()? } else { return None }))
+            }
+            _ => (text, None),
+        };
+        Some(Self { name: HostName::parse(name)?, port })
+    }
+
+    /// Without the port.
+    pub fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    /// The port; `None` when the text does not say it.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Whether this entry of a list covers `host`.
+    pub fn covers(&self, host: &Self) -> bool {
+        self.name == host.name && (self.port.is_none() || self.port == host.port)
+    }
+}
+
+impl TryFrom<String> for AllowedHost {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| {
+            format!(
+                "`{text}` is not a valid host: expected name[:port], for example traces.example or traces.example:8080"
+            )
+        })
+    }
+}
+
+/// A host in the one form in which it is compared: an address, or a name in lower case without a dot at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostName {
+    /// An IP address.
+    Address(IpAddr),
+    /// A name.
+    Name(String),
+}
+
+impl HostName {
+    /// The host that `text` names, an IPv6 address in brackets; `None` when it is neither a name nor an address.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+            return Some(Self::Address(address.parse::<Ipv6Addr>().ok()?.to_canonical()));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return address.is_ipv4().then_some(Self::Address(address));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        name.split('.').all(is_label).then(|| Self::Name(name.to_ascii_lowercase()))
+    }
+
+    /// Whether it is always the machine of whoever names it.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Address(address) => address.is_loopback(),
+            Self::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+        }
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Name(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_compared_in_one_form() {
+        let same = |a, b| assert_eq!(AllowedOrigin::parse(a).unwrap(), AllowedOrigin::parse(b).unwrap());
+        same("https://dash.example", "HTTPS://Dash.Example:443");
+        same("http://dash.example.", "http://dash.example:80");
+        same("http://127.0.0.1", "http://127.1:80");
+        assert_ne!(AllowedOrigin::parse("http://a.example"), AllowedOrigin::parse("https://a.example"));
+        assert_ne!(AllowedOrigin::parse("http://a.example"), AllowedOrigin::parse("http://a.example:8080"));
+        let app = AllowedOrigin::parse("tauri://localhost").unwrap();
+        assert_eq!((app.host().is_loopback(), app.port()), (true, None));
+    }
+
+    #[test]
+    fn what_is_not_an_origin_or_a_host_is_refused() {
+        for text in [
+            "x",
+            "",
+            "null",
+            "*",
+            "dash.example",
+            "https://",
+            "https://a/",
+            "https://*.a",
+            "https://u@a",
+            "https://a:x",
+        ] {
+            assert_eq!(AllowedOrigin::parse(text), None, "{text:?}");
+        }
+        for text in ["", "a b", "http://a", "a:", "a:x", "a:70000", "a:+1", "::1", "[::1", "*.a", "a/b", "u@a", "a..b"]
+        {
+            assert_eq!(AllowedHost::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_port_covers_every_port() {
+        let covers = |entry, host| AllowedHost::parse(entry).unwrap().covers(&AllowedHost::parse(host).unwrap());
+        assert!(covers("traces.example", "Traces.Example:8080"));
+        assert!(covers("traces.example:8080", "traces.example:8080"));
+        assert!(!covers("traces.example:8080", "traces.example"));
+        assert!(!covers("traces.example:8080", "traces.example:80"));
+        assert!(!covers("traces.example", "a.traces.example"));
+        assert!(covers("[::1]:80", "[0:0::1]:80"));
+    }
+}
