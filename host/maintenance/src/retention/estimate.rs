@@ -1,7 +1,7 @@
 use futures::TryStreamExt;
 
 use reflow_tracing_model::{FlowTrace, SortOrder, TraceQuery, json_bytes};
-use reflow_tracing_storage::{StorageBackend, StorageError};
+use reflow_tracing_storage::{PageRequest, StorageBackend, StorageError};
 
 /// The traces that are weighed to learn what the whole store weighs: of a larger store, half of them from each end.
 const SAMPLE: u64 = 256;
@@ -36,7 +36,7 @@ impl Estimate {
 /// The number of the first traces in an order, at most so many, and what they weigh together.
 async fn weigh_first(storage: &dyn StorageBackend, order: SortOrder, most: u64) -> Result<(u64, f64), StorageError> {
     let query = TraceQuery { order, limit: Some(most as usize), ..TraceQuery::default() };
-    let headers = storage.query_headers(query).await?.traces;
+    let headers = storage.query_page(PageRequest::headers(query)).await?.traces;
     let mut weight = 0;
     for header in &headers {
         weight += weigh(storage, header).await?;
