@@ -18,14 +18,19 @@ pub use reflow_tracing_postgres::{
 #[cfg(feature = "sqlite")]
 pub use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SqliteStorage, SynchronousMode, TempStore};
 pub use reflow_tracing_storage::{
-    CallMetrics, Deletion, Detail, Layer, PageRequest, SpoolMetrics, StorageBackend, StorageBackendExt, StorageError,
-    StorageExtras, StorageMetrics, StorageStats, TracePart, async_trait, paging,
+    CallMetrics, Deletion, Detail, PageRequest, SpoolMetrics, StorageBackend, StorageBackendExt, StorageError,
+    StorageMetrics, StorageStats, TracePart, async_trait, paging,
 };
 
 // What callers and implementations of the contract name, so that one `use` of everything here is enough for them.
 pub use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
 #[doc(no_inline)]
 pub use std::time::Duration;
+
+/// What only some stores can do: for authors of backends.
+pub mod extras {
+    pub use reflow_tracing_storage::StorageExtras;
+}
 
 /// Layers: wrappers that add one concern to any backend, each a backend itself.
 pub mod layers {

@@ -3,10 +3,10 @@
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use reflow_tracing::storage::{Deletion, MemoryStorage, StorageBackend, StorageError, paging};
+use reflow_tracing::{FlowTrace, TraceEvent, TraceId, TraceQuery};
 use reflow_tracing_conformance as conformance;
 use reflow_tracing_conformance::{Ability, Oracle, Subject, Suite};
-use reflow_tracing::storage::{MemoryStorage, Deletion, StorageBackend, paging, StorageError};
-use reflow_tracing::{FlowTrace, TraceEvent, TraceId, TraceQuery};
 
 async fn memory() -> Result<Subject, StorageError> {
     Ok(Subject::new(MemoryStorage::new()))

@@ -4,9 +4,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reflow_tracing_conformance::{Ability, Oracle, Report, Subject, Suite};
-use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
+use reflow_tracing::storage::{StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing_conformance::{Ability, Oracle, Report, Subject, Suite};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {

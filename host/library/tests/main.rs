@@ -17,7 +17,6 @@ mod redis_server;
 mod reflow_json;
 #[cfg(all(any(feature = "postgres", feature = "clickhouse"), unix))]
 mod servers;
-mod strangers;
 
 /// Counts for each thread by itself, so that tests beside one another don't disturb it.
 #[global_allocator]

@@ -1,8 +1,8 @@
 //! The model's JSON is Reflow's: what either program writes, the other reads to an equal value.
 
 use proptest::prelude::*;
-use reflow_tracing_conformance::generate;
 use reflow_tracing::{FlowTrace, TraceEvent, TraceEventKind, TraceQuery};
+use reflow_tracing_conformance::generate;
 use reflow_tracing_protocol as reflow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use tokio::time::MissedTickBehavior;
 
-use reflow_tracing_storage::{StorageBackend, StorageError};
 use reflow_tracing_storage::task::{Supervised, TaskHealth};
+use reflow_tracing_storage::{StorageBackend, StorageError};
 
 /// How the health of a store is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

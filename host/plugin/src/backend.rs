@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
-use reflow_tracing_storage::{Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageStats};
+use reflow_tracing_storage::{
+    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageStats,
+};
 use wasmtime::component::Resource;
 
 use super::batch::EventBatch;
@@ -343,11 +345,6 @@ impl StorageBackend for PluginBackend {
         self.refusals.check()
     }
 
-    fn warnings(&self) -> Vec<String> {
-        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.as_ref().and_then(|watch| watch.health().warning()).into_iter().collect()
-    }
-
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         traces.iter().try_for_each(FlowTrace::validate)?;
         let (headers, events): (Vec<_>, Vec<_>) = traces.into_iter().map(convert::header).unzip();
@@ -441,6 +438,18 @@ impl StorageBackend for PluginBackend {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.supervisor.close();
         Ok(())
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StorageExtras for PluginBackend {
+    fn warnings(&self) -> Vec<String> {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.as_ref().and_then(|watch| watch.health().warning()).into_iter().collect()
     }
 }
 

@@ -85,14 +85,12 @@ impl Supervised {
     }
 
     /// Lets it run until it returns by itself.
-    #[cfg(any(feature = "server", feature = "postgres", feature = "clickhouse"))]
     pub fn detached(mut self) -> TaskHealth {
         self.task = None;
         self.health.clone()
     }
 
     /// Waits until it returns, but no longer than `patience`; then ends it.
-    #[cfg(feature = "spool")]
     pub async fn end_within(mut self, patience: Duration) {
         if let Some(task) = &mut self.task {
             // Out of time: dropping this ends it.

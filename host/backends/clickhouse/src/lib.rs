@@ -228,10 +228,6 @@ impl StorageBackend for ClickHouseBackend {
         self.writer.check()
     }
 
-    fn warnings(&self) -> Vec<String> {
-        self.writer.warning().into_iter().collect()
-    }
-
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         traces.iter().try_for_each(FlowTrace::validate)?;
         let mut events = Vec::new();
@@ -343,6 +339,10 @@ impl StorageBackend for ClickHouseBackend {
 
 #[async_trait]
 impl StorageExtras for ClickHouseBackend {
+    fn warnings(&self) -> Vec<String> {
+        self.writer.warning().into_iter().collect()
+    }
+
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         (self.retention_days > 0).then(|| Utc::now() - TimeDelta::days(self.retention_days.into()))
     }

@@ -1,6 +1,5 @@
 //! What the lock of a memory store guards.
 
-use reflow_tracing_storage::{StorageError, StorageStats};
 use super::MemoryConfig;
 use super::entry::{Entry, Facts, Header};
 use super::events::Events;
@@ -9,6 +8,7 @@ use super::names::Names;
 use super::recency::Traces;
 use super::size::pack_header;
 use reflow_tracing_model::{EventKey, ExecutionId, FlowTrace, Position, TraceEvent, TraceId};
+use reflow_tracing_storage::{StorageError, StorageStats};
 
 pub(super) struct State {
     config: MemoryConfig,

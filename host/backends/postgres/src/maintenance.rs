@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reflow_tracing_storage::StorageError;
-use tokio::task::JoinHandle;
 
 use super::connection::{Server, retried};
 use super::partition::{self, Dropped, Partitions};

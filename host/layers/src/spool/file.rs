@@ -10,9 +10,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::record::{Encoded, decode_traces, kib};
 use reflow_tracing_model::TraceId;
 use reflow_tracing_sqlite::connection::{describe, open};
+use reflow_tracing_sqlite::disk::check_room;
 use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SynchronousMode};
 use reflow_tracing_storage::StorageError;
-use reflow_tracing_sqlite::disk::check_room;
 
 /// Marks our files in SQLite's header ("RFSP").
 const APPLICATION_ID: i32 = 0x5246_5350;

@@ -61,10 +61,10 @@ use reflow_tracing_storage::{
 };
 use tokio::sync::Notify;
 
-use reflow_tracing_storage::task::{Supervised, TaskHealth};
 pub use config::SpoolConfig;
 use queue::Queue;
 use record::Encoded;
+use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
 /// How long a read waits for what was written before it.
 const READ_PATIENCE: Duration = Duration::from_secs(5);

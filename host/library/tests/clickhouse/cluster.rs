@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
-use reflow_tracing_conformance::{Subject, Suite};
 use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, EventMetricsQuery, StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, TraceQuery};
+use reflow_tracing_conformance::{Subject, Suite};
 
 use super::contract::{OfCase, PATIENCE};
 use super::proxy::Proxy;

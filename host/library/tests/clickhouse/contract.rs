@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use reflow_tracing::storage::{ClickHouseStorage, StorageError};
 use reflow_tracing_conformance as conformance;
 use reflow_tracing_conformance::{Subject, Suite};
-use reflow_tracing::storage::{ClickHouseStorage, StorageError};
 
 use super::config;
 use crate::servers::ClickHouse;

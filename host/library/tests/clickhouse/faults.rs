@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, EventMetricsQuery, StorageBackend, StorageBackendExt, StorageError};
+use reflow_tracing::storage::{
+    ClickHouseConfig, ClickHouseStorage, EventMetricsQuery, StorageBackend, StorageBackendExt, StorageError,
+};
 use reflow_tracing::{EventId, FlowTrace, TraceEvent, TraceId, TraceQuery};
 
 use super::proxy::Proxy;

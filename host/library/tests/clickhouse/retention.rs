@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
-use reflow_tracing::storage::{ClickHouseStorage, StorageBackend, StorageBackendExt};
 use reflow_tracing::maintenance::retention::{RetentionPolicy, retain};
+use reflow_tracing::storage::{ClickHouseStorage, StorageBackend, StorageBackendExt};
 use reflow_tracing::{ExecutionStatus, FlowTrace, TraceId, TraceQuery};
 
 use super::{storage, trace};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reflow_tracing_conformance::Oracle;
 use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing_conformance::Oracle;
 
 use super::works;
 

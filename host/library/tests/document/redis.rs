@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 
 use async_trait::async_trait;
 use redis::{Client, Connection};
-use reflow_tracing_conformance::{Ability, Subject, Suite};
 use reflow_tracing::storage::{StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing_conformance::{Ability, Subject, Suite};
 
 use super::works;
 use crate::redis_server::RedisServer;

@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
-use reflow_tracing::storage::{MemoryConfig, MemoryStorage, StorageBackend, StorageBackendExt, StorageError, StorageExtras, TracePart};
+use reflow_tracing::storage::extras::StorageExtras;
+use reflow_tracing::storage::{
+    MemoryConfig, MemoryStorage, StorageBackend, StorageBackendExt, StorageError, TracePart,
+};
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, SortOrder, TraceEvent, TraceId, TraceQuery};
 
 fn start() -> DateTime<Utc> {
@@ -150,7 +153,7 @@ impl StorageBackend for Failing {
 impl StorageExtras for Failing {
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         match self.lists_headerless {
-            true => self.storage.headerless_traces(after, limit).await,
+            true => StorageBackendExt::headerless_traces(&self.storage, after, limit).await,
             false => Err(StorageError::Unsupported("asked not to".into())),
         }
     }

@@ -1,10 +1,10 @@
 //! The suite, without partitions and with them.
 
 use chrono::{DateTime, TimeDelta};
-use reflow_tracing_conformance as conformance;
-use reflow_tracing_conformance::Subject;
 use reflow_tracing::storage::{PartitionInterval, PostgresConfig, PostgresStorage, StorageBackend, StorageError};
 use reflow_tracing::{FlowTrace, MessageSnapshot, TraceEvent};
+use reflow_tracing_conformance as conformance;
+use reflow_tracing_conformance::Subject;
 
 use super::{config, event, storage, trace};
 use crate::servers::Postgres;

@@ -4,7 +4,9 @@ use std::thread::ScopedJoinHandle;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use reflow_tracing::storage::{PartitionInterval, PostgresConfig, PostgresStorage, StorageBackend, StorageBackendExt, StorageError};
+use reflow_tracing::storage::{
+    PartitionInterval, PostgresConfig, PostgresStorage, StorageBackend, StorageBackendExt, StorageError,
+};
 use reflow_tracing::{FlowTrace, TraceEvent, TraceId};
 use tokio::runtime::Handle;
 use uuid::Uuid;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta};
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt};
-use reflow_tracing_conformance as conformance;
-use reflow_tracing_conformance::Subject;
 use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageBackendExt, StorageError};
 use reflow_tracing::{FlowTrace, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing_conformance as conformance;
+use reflow_tracing_conformance::Subject;
 
 use super::{config, event, trace};
 use crate::servers::Postgres;

@@ -1,7 +1,7 @@
 use futures::TryStreamExt;
 
 use reflow_tracing_model::{FlowTrace, SortOrder, TraceQuery, json_bytes};
-use reflow_tracing_storage::{PageRequest, StorageBackend, StorageError};
+use reflow_tracing_storage::{PageRequest, StorageBackend, StorageBackendExt, StorageError};
 
 /// The traces that are weighed to learn what the whole store weighs: of a larger store, half of them from each end.
 const SAMPLE: u64 = 256;

@@ -21,7 +21,7 @@ use chrono::{DateTime, Utc};
 
 use estimate::Estimate;
 pub use policy::{RetentionPolicy, RetentionReport};
-use reflow_tracing_model::{ExecutionStatus, FlowTrace, SortOrder, TraceId, TraceQuery};
+use reflow_tracing_model::{TraceId, TraceQuery};
 use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError};
 pub use task::RetentionTask;
 use walk::Walk;

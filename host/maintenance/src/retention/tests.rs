@@ -108,7 +108,7 @@ async fn no_more_is_deleted_for_size_than_is_needed() {
 #[tokio::test]
 async fn no_more_is_deleted_for_size_than_is_needed_in_sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    let storage = reflow_tracing_storage::SqliteStorage::new(folder.path().join("traces.db")).await.unwrap();
+    let storage = reflow_tracing_sqlite::SqliteStorage::new(folder.path().join("traces.db")).await.unwrap();
     let (report, max, after) = ten_of_150(&storage).await;
     assert!((10..=11).contains(&report.by_size) && after <= max, "{report:?}: {after} bytes of {max}");
 }
@@ -194,7 +194,7 @@ fn a_dry_run_says_what_a_run_does_in_sqlite() {
     let check = |(traces, bounds)| {
         runtime.block_on(async {
             let folder = tempfile::tempdir().unwrap();
-            let storage = reflow_tracing_storage::SqliteStorage::new(folder.path().join("traces.db")).await.unwrap();
+            let storage = reflow_tracing_sqlite::SqliteStorage::new(folder.path().join("traces.db")).await.unwrap();
             assert_planned(&storage, traces, bounds).await;
         });
         Ok(())

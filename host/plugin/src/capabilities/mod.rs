@@ -24,6 +24,7 @@ use reflow_tracing_storage::StorageError;
 
 use super::policy::PluginConfig;
 use reflow_tracing_sqlite::disk::check_room;
+use reflow_tracing_sqlite::pool::blocking;
 
 /// What a plugin was granted, ready for use. All of its instances share it.
 pub(crate) struct Granted {

@@ -11,8 +11,8 @@ use super::filter::Filter;
 use super::output::print;
 use super::progress::{on_progress, summary};
 use super::store::{open_source, open_target};
-use reflow_tracing::TraceQuery;
 use crate::config::{Config, StorageUrl};
+use reflow_tracing::TraceQuery;
 use reflow_tracing::migration::{CopyOptions, Journal, MigrationReport, OnProgress, StorageMigrator};
 use reflow_tracing::storage::{MemoryStorage, StorageBackend};
 

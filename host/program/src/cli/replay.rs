@@ -8,8 +8,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::recording::{self, Frame, Recorded};
 use super::{ConfigFile, output};
-use reflow_tracing::TraceId;
 use crate::server::reflow::{TraceResponse, TracingResponse};
+use reflow_tracing::TraceId;
 
 /// The frames of a connection that may wait for their answer: enough to hide the way there and back, and no more than
 /// the server takes in at once.

@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use reflow_tracing::storage::MemoryConfig;
 pub(crate) use duration::parse_duration;
 pub(crate) use open::plugin_file;
 pub use open::{OpenError, OpenStorage, open_host_storage, open_storage};
 pub use plugins::{PluginConfig, PluginsConfig};
+use reflow_tracing::storage::MemoryConfig;
 pub use retention::RetentionConfig;
 pub use server::{AllowedHost, AllowedOrigin, HostName, ServerConfig};
 pub use url::StorageUrl;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::plugins::check_name;
 use super::{BUILT_IN, Config, layers};
-use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageError};
 use reflow_tracing::maintenance::retention;
+use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageError};
 
 /// Why the configured store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +73,7 @@ pub struct OpenStorage {
 impl OpenStorage {
     /// A store that is no plugin.
     pub fn new(name: &str, backend: Arc<dyn StorageBackend>) -> Self {
-        Self {
-            name: name.to_owned(),
-            backend,
-            plugin: None,
-        }
+        Self { name: name.to_owned(), backend, plugin: None }
     }
 }
 
@@ -123,10 +119,12 @@ pub async fn open_storage(config: &Config) -> Result<OpenStorage, OpenError> {
         name @ "memory" => {
             Ok(OpenStorage::new(name, Arc::new(MemoryStorage::with_config(config.storage.memory.clone()))))
         }
-        name @ "sqlite" => match reflow_tracing::storage::SqliteStorage::with_config(config.storage.sqlite.clone()).await {
-            Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
-            Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
-        },
+        name @ "sqlite" => {
+            match reflow_tracing::storage::SqliteStorage::with_config(config.storage.sqlite.clone()).await {
+                Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
+                Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
+            }
+        }
         name @ "postgres" => {
             match reflow_tracing::storage::PostgresStorage::with_config(config.storage.postgres.clone()).await {
                 Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),

@@ -99,7 +99,9 @@ mod tests {
 
     #[tokio::test]
     async fn while_the_store_spools_what_waits_is_found_and_what_nobody_knows_is_not_there() {
-        let away = Lazy::<MemoryStorage>::new(|| Box::pin(async { Err(StorageError::Unavailable("asked to be away".into())) }));
+        let away = Lazy::<MemoryStorage>::new(|| {
+            Box::pin(async { Err(StorageError::Unavailable("asked to be away".into())) })
+        });
         let folder = tempfile::tempdir().unwrap();
         let storage = Spool::open(away, "remote", &SpoolConfig::new(folder.path())).await.unwrap();
         let header = FlowTrace::default();

@@ -18,11 +18,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{OpenStorage, StorageConfig};
 use crate::ingest::Ingest;
-use reflow_tracing::storage::StorageError;
-use reflow_tracing::maintenance::health::{HealthConfig, HealthMonitor};
-use reflow_tracing::maintenance::retention::{RetentionPolicy, RetentionTask};
 pub use access::Access;
 use listener::ImpatientListener;
+use reflow_tracing::maintenance::health::{HealthConfig, HealthMonitor};
+use reflow_tracing::maintenance::retention::{RetentionPolicy, RetentionTask};
+use reflow_tracing::storage::StorageError;
 
 /// How long a shutdown waits for connections to store what they sent and to say goodbye. Longer than a slow store needs,
 /// shorter than the patience of service managers (systemd: 90 s).

@@ -6,7 +6,6 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use reflow_tracing_storage::StorageError;
-use tokio::task::JoinHandle;
 
 use super::Supervisor;
 use crate::policy::PluginConfig;

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::frame::encode;
 use super::message::{TraceResponse, TracingRequest, TracingResponse};
-use reflow_tracing::TraceQuery;
 use crate::ingest::{Ingest, Session, Subscription};
+use reflow_tracing::TraceQuery;
 use reflow_tracing::storage::{FlowTrace, StorageBackendExt, StorageError};
 
 /// Does what the request asks for. Every event that was recorded before must be stored.

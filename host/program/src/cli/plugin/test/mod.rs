@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 
 use super::{name_of, without_problems, write_problems};
 use crate::cli::output;
+use grants::Grant;
 use reflow_tracing::plugin::{PluginComponent, PluginConfig, inspect};
 use reflow_tracing::storage::conformance::{Ability, Suite};
-use grants::Grant;
 use stores::Stores;
 
 /// Run the suite that every backend passes on a plugin: a line a case

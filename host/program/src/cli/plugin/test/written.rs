@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::stream::BoxStream;
 use reflow_tracing::TraceId;
 use reflow_tracing::plugin::PluginBackend;
+use reflow_tracing::storage::extras::StorageExtras;
 use reflow_tracing::storage::layers::layer::{
     Layer, Operation, StoreEvent, StoreEvents, StoreTrace, StoreTraces, StreamOperation,
 };
-use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError, StorageExtras};
+use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 
 /// The traces that were written, over all stores of a run.
 #[derive(Clone, Default)]

@@ -10,8 +10,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::config::OpenStorage;
-use reflow_tracing::storage::StorageMetrics;
 use reflow_tracing::maintenance::health::Health;
+use reflow_tracing::storage::StorageMetrics;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
