@@ -22,7 +22,7 @@ use serde::Deserialize;
 pub(crate) use duration::parse_duration;
 pub(crate) use open::plugin_file;
 pub use open::{OpenError, OpenStorage, open_host_storage, open_storage};
-pub use plugins::{PluginConfig, PluginsConfig};
+pub use plugins::PluginsConfig;
 use reflow_tracing::storage::MemoryConfig;
 pub use retention::RetentionConfig;
 pub use server::{AllowedHost, AllowedOrigin, HostName, ServerConfig};

@@ -255,7 +255,7 @@ mod tests {
         let file = dir.path().join("other.wasm");
         std::fs::write(&file, "").unwrap();
         let mut config = config("ledger", dir.path());
-        let plugin = super::super::PluginConfig { file: Some(file.clone()), ..Default::default() };
+        let plugin = reflow_tracing::plugin::PluginConfig { file: Some(file.clone()), ..Default::default() };
         config.plugins.named.insert("ledger".into(), plugin);
         assert_eq!(plugin_file("ledger", &config).unwrap(), file);
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::BUILT_IN;
 
-pub use reflow_tracing::plugin::PluginConfig;
+use reflow_tracing::plugin::PluginConfig;
 
 /// The table `[plugins]`.
 #[derive(Debug, Clone, PartialEq)]
