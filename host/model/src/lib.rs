@@ -23,3 +23,8 @@ pub use json_length::json_bytes;
 pub use query::{Position, SortOrder, TracePage, TraceQuery, Window, clamped_nanos, status_matches};
 pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, TraceMetadata};
 pub use validate::{InvalidValue, MAX_NAME_BYTES};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

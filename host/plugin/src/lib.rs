@@ -21,3 +21,8 @@ pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
 pub use policy::{Grants, HttpGrant, Limits, PluginConfig, RedisGrant};
 pub use runtime::supervisor::{LatencyBucket, PluginCalls, PluginErrors, PluginReport};
 pub use runtime::{PluginComponent, PluginRuntime, PluginRuntimeConfig};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

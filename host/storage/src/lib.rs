@@ -26,3 +26,8 @@ pub use metrics::{CallMetrics, SpoolMetrics, StorageMetrics};
 // What an implementation of the contract names.
 pub use async_trait::async_trait;
 pub use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -107,7 +107,12 @@ pub mod __private {
     pub use crate::export::opened;
 }
 
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// The examples of the guide, compiled.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/writing-a-plugin.md")]
+#[doc = include_str!("../docs/writing-a-plugin.md")]
 struct Guide;

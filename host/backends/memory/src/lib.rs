@@ -298,3 +298,8 @@ impl StorageExtras for MemoryBackend {
         Ok(ids)
     }
 }
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

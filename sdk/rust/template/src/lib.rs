@@ -1,6 +1,6 @@
 //! A storage plugin for reflow-tracing: traces in a SQLite database that the operator grants under the label `default`.
 //!
-//! `wit/storage/backend.wit` says what each function owes. The host owns the encoding: a `body` is stored and given back
+//! `sdk/rust/wit/storage/backend.wit` says what each function owes. The host owns the encoding: a `body` is stored and given back
 //! untouched, and the columns beside it are what this plugin searches by.
 
 mod query;

@@ -124,7 +124,7 @@ fn golden_header() -> FlowTrace {
 
 #[test]
 fn the_bodies_of_recorded_events_take_a_quarter_of_their_json() {
-    let recording = include_str!("../../../../../tests/fixtures/reflow-session.jsonl");
+    let recording = include_str!("../../../fixtures/reflow-session.jsonl");
     let (mut json, mut bodies) = (0, 0);
     for line in recording.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();

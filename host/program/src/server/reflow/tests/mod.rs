@@ -127,7 +127,7 @@ const STORED: TracingResponse = TracingResponse::DONE;
 
 /// The frames that Reflow's engine sent on its one connection.
 fn recorded_frames() -> Vec<String> {
-    include_str!("../../../../../../tests/fixtures/reflow-session.jsonl")
+    include_str!("../../../../fixtures/reflow-session.jsonl")
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["frame"].to_string())
         .collect()
