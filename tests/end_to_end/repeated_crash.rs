@@ -13,7 +13,7 @@ use reflow_tracing::plugin::{Grants, PluginBackend, PluginConfig};
 use reflow_tracing::storage::{SqliteStorage, StorageBackend};
 use reflow_tracing::{FlowTrace, FlowVersion, SortOrder, TraceEvent, TraceId, TraceQuery};
 use reflow_tracing_protocol::TracingResponse;
-use reflow_tracing_tests::{Backend, Host, Setting, event_of_id, plugin};
+use reflow_tracing_tests::{Backend, Host, Setting, event_of_id, plugin, soak};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
@@ -54,6 +54,7 @@ pub async fn is_killed_again_and_again<S: StorageBackend>(setting: &Setting, rou
     // Shown when the test fails.
     println!("the kills are those of CRASH_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
+    let rounds = rounds * soak();
     let mut all_sent = Vec::new();
     for round in 1..=rounds {
         let life = LONGEST_LIFE.mul_f64(rng.f64());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reflow_tracing::storage::{JournalMode, SqliteConfig, SqliteStorage, StorageBackend};
 use reflow_tracing::{EventId, TraceId};
-use reflow_tracing_tests::event_of_id;
+use reflow_tracing_tests::{event_of_id, soak};
 
 const ROUNDS: usize = 6;
 
@@ -30,7 +30,7 @@ async fn is_killed_again_and_again(journal_mode: JournalMode) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("traces.db");
     let mut acknowledged = Acknowledged::new();
-    for round in 1..=ROUNDS {
+    for round in 1..=ROUNDS * soak() as usize {
         let earlier = acknowledged.len();
         acknowledged.extend(killed_while_writing(&file, journal_mode));
         assert!(acknowledged.len() > earlier, "round {round} stored nothing");

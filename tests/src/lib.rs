@@ -8,6 +8,11 @@ mod peak_memory;
 #[cfg(unix)]
 pub mod servers;
 
+/// How many times as much a random test does: `REFLOW_SOAK`, which `cargo xtask soak` sets, or once.
+pub fn soak() -> u32 {
+    std::env::var("REFLOW_SOAK").map_or(1, |times| times.parse().expect("REFLOW_SOAK is a number"))
+}
+
 pub use built::{fixture, host_program, plugin, root, test_plugin};
 pub use event::event_of_id;
 pub use host::{Backend, Host, Setting};

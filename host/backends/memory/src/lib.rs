@@ -21,7 +21,6 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
@@ -29,6 +28,7 @@ use reflow_tracing_storage::layer::{self, Operation, StreamOperation};
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
     Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats,
+    async_trait,
 };
 
 pub use config::{EvictionPolicy, MemoryConfig};
