@@ -21,8 +21,8 @@ use super::capabilities::{ConnectionBudget, Granted};
 use super::function::Function;
 use super::instance::Instance;
 use super::policy::PluginConfig;
-use super::runtime::pool::{Called, Pool};
 use super::runtime::call_metrics::CallMetrics;
+use super::runtime::pool::{Called, Pool};
 use super::runtime::supervisor::{PluginReport, Supervisor, Watch};
 use super::runtime::{PluginComponent, PluginRuntime};
 use super::{body, convert};
@@ -487,6 +487,8 @@ fn decode_token(token: &str) -> Result<Vec<u8>, StorageError> {
         Some(digits) if digits.len() % 2 == 0 => {
             Ok(digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
         }
-        _ => Err(StorageError::InvalidArgument(format!("page_token {token:?} is not valid: it must come from a page of this store"))),
+        _ => Err(StorageError::InvalidArgument(format!(
+            "page_token {token:?} is not valid: it must come from a page of this store"
+        ))),
     }
 }

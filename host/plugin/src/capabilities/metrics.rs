@@ -130,7 +130,9 @@ impl PluginMetrics {
             return;
         };
         if !std::mem::replace(&mut state.warned, true) {
-            self.log.warn(&format!("the metric `{name}` is ignored; later ones may be ignored without a warning: {problem}"));
+            self.log.warn(&format!(
+                "the metric `{name}` is ignored; later ones may be ignored without a warning: {problem}"
+            ));
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::host::{INTERFACES, Interface};
-use super::world::{Item, Signature, World};
 use super::problem::Problem;
 use super::wasi;
+use super::world::{Item, Signature, World};
 use crate::wit;
 
 const BACKEND: &str = "reflow:storage/backend";
@@ -156,11 +156,7 @@ impl Check {
         }
         self.problem(
             format!("it imports `{name}`, which this host does not have"),
-            format!(
-                "use a newer host, or build it without that import; {} has {}",
-                named.package,
-                known.join(", ")
-            ),
+            format!("use a newer host, or build it without that import; {} has {}", named.package, known.join(", ")),
         );
     }
 

@@ -39,7 +39,9 @@ impl CodeCache {
                 // is what this program wrote.
                 match unsafe { Component::deserialize(engine, code) } {
                     Ok(component) => return Ok((component, true)),
-                    Err(error) => tracing::warn!("can't load compiled code from {}: {error:#}; compiling again", file.display()),
+                    Err(error) => {
+                        tracing::warn!("can't load compiled code from {}: {error:#}; compiling again", file.display())
+                    }
                 }
             }
             Ok(None) => {}

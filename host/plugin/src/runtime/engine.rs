@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::policy::{MAX_TABLE_ELEMENTS, INSTANCE_SLOTS};
+use crate::policy::{INSTANCE_SLOTS, MAX_TABLE_ELEMENTS};
 
 /// How often a running plugin is interrupted, to let others run and to check its processor time.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -68,8 +68,7 @@ fn instance_pool() -> PoolingAllocationConfig {
     // Language runtimes consist of many modules.
     pool.max_core_instances_per_component(100).max_tables_per_component(100).max_tables_per_module(10);
     pool.table_elements(MAX_TABLE_ELEMENTS);
-    pool
-        .linear_memory_keep_resident(RESIDENT_BYTES)
+    pool.linear_memory_keep_resident(RESIDENT_BYTES)
         .table_keep_resident(RESIDENT_BYTES)
         .async_stack_keep_resident(RESIDENT_BYTES);
     pool

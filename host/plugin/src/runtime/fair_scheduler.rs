@@ -119,7 +119,9 @@ mod tests {
         let names = ["many", "many", "many", "many", "single", "single"];
         let mut waits: Vec<(&str, Waiting<'_>)> = names
             .into_iter()
-            .map(|name| (name, Box::pin(scheduler.acquire(if name == "many" { &many } else { &single })) as Waiting<'_>))
+            .map(|name| {
+                (name, Box::pin(scheduler.acquire(if name == "many" { &many } else { &single })) as Waiting<'_>)
+            })
             .collect();
         for (_, wait) in &mut waits {
             assert!(poll_now(wait).is_none());

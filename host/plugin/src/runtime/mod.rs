@@ -71,7 +71,10 @@ impl PluginRuntime {
         let cache = config.cache_dir.as_deref().and_then(|folder| match CodeCache::open(folder) {
             Ok(cache) => Some(Arc::new(cache)),
             Err(error) => {
-                tracing::warn!("can't use the code cache in {}, so plugins compile at every start: {error}", folder.display());
+                tracing::warn!(
+                    "can't use the code cache in {}, so plugins compile at every start: {error}",
+                    folder.display()
+                );
                 None
             }
         });

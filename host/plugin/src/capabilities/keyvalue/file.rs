@@ -61,7 +61,8 @@ impl File {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, KeyvalueError> {
-        let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.reporter.too_many_connections())?;
+        let permit =
+            self.connections.acquire().await.map_err(|TooManyConnections| self.reporter.too_many_connections())?;
         self.create_once().await?;
         let run = self.pool.run(move |connection| {
             // Held until the work is done, even if the caller stops waiting.
@@ -78,7 +79,8 @@ impl File {
     ) -> Result<T, KeyvalueError> {
         let closed = |_| KeyvalueError::Unavailable("the bucket is closed".into());
         let writing = Arc::clone(&self.writing).acquire_owned().await.map_err(closed)?;
-        let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.reporter.too_many_connections())?;
+        let permit =
+            self.connections.acquire().await.map_err(|TooManyConnections| self.reporter.too_many_connections())?;
         self.create_once().await?;
         let run = self.pool.run(move |connection| {
             let _permits = (writing, permit);
@@ -94,9 +96,9 @@ impl File {
 
     fn describe(&self, error: &StorageError) -> KeyvalueError {
         match error {
-            StorageError::Exhausted(_) => {
-                self.reporter.report(error, KeyvalueError::LimitExceeded("the disk of the bucket's file is full".into()))
-            }
+            StorageError::Exhausted(_) => self
+                .reporter
+                .report(error, KeyvalueError::LimitExceeded("the disk of the bucket's file is full".into())),
             StorageError::Unavailable(_) => {
                 let message = "the bucket's file is temporarily unavailable; the host's log says why";
                 self.reporter.report(error, KeyvalueError::Unavailable(message.into()))

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use redis::{Client, TlsCertificates};
 use reflow_tracing_storage::StorageError;
 
+use super::Bucket;
 use super::error_reporter::ErrorReporter;
 use super::file::File;
 use super::memory::Memory;
 use super::redis::Redis;
 use super::store::Store;
-use super::Bucket;
 use crate::capabilities::log::PluginLog;
 use crate::capabilities::{ConnectionBudget, tls};
 use crate::policy::PluginConfig;

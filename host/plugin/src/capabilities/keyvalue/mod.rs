@@ -115,7 +115,10 @@ impl Bucket {
 
     fn check_key(&self, key: &[u8]) -> Result<(), KeyvalueError> {
         if key.len() > MAX_KEY {
-            return Err(KeyvalueError::LimitExceeded(format!("the key has {} bytes; the maximum is {MAX_KEY}", key.len())));
+            return Err(KeyvalueError::LimitExceeded(format!(
+                "the key has {} bytes; the maximum is {MAX_KEY}",
+                key.len()
+            )));
         }
         Ok(())
     }
@@ -124,7 +127,10 @@ impl Bucket {
         // A larger value could not be read again.
         let most = MAX_VALUE.min(self.result_bytes);
         if value.len() > most {
-            return Err(KeyvalueError::LimitExceeded(format!("the value has {} bytes; the maximum is {most}", value.len())));
+            return Err(KeyvalueError::LimitExceeded(format!(
+                "the value has {} bytes; the maximum is {most}",
+                value.len()
+            )));
         }
         Ok(())
     }

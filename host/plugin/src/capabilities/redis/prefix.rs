@@ -43,8 +43,9 @@ impl Prefix {
         let escaped = self.escaped();
         match command.iter().skip(2).step_by(2).position(|option| option.eq_ignore_ascii_case(b"MATCH")) {
             Some(option) => {
-                let pattern =
-                    command.get_mut(2 + 2 * option + 1).ok_or_else(|| refused("SCAN", "the pattern after MATCH is missing"))?;
+                let pattern = command
+                    .get_mut(2 + 2 * option + 1)
+                    .ok_or_else(|| refused("SCAN", "the pattern after MATCH is missing"))?;
                 pattern.splice(0..0, escaped);
             }
             None => command.extend([b"MATCH".to_vec(), [escaped, b"*".to_vec()].concat()]),

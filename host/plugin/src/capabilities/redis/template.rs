@@ -77,8 +77,9 @@ impl Template {
             for piece in pieces {
                 piece.write(row, bytes);
                 if bytes.len() > max_bytes {
-                    let message =
-                        format!("the command has more than {max_bytes} bytes: use fewer fields, or raise limits.result_mb");
+                    let message = format!(
+                        "the command has more than {max_bytes} bytes: use fewer fields, or raise limits.result_mb"
+                    );
                     return Err(RedisError::LimitExceeded(message));
                 }
             }

@@ -76,7 +76,10 @@ impl<'a> InputRows<'a> {
     pub(super) fn of_values(rows: &'a [Vec<Value>]) -> Result<Self, SqlError> {
         let width = rows.first().map_or(0, Vec::len);
         if let Some(row) = rows.iter().find(|row| row.len() != width) {
-            return Err(refused(format!("all rows need the same number of values, but one has {width} and another {}", row.len())));
+            return Err(refused(format!(
+                "all rows need the same number of values, but one has {width} and another {}",
+                row.len()
+            )));
         }
         Ok(Self {
             values: rows.iter().flatten().map(Input::from).collect(),

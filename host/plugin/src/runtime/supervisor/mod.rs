@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::bindings::PluginPre;
-use crate::runtime::component::Compiled;
 use crate::function::Function;
 use crate::instance::Instance;
 use crate::runtime::call_metrics::{CallMetrics, PluginCalls, PluginErrors};
+use crate::runtime::component::Compiled;
 use crate::runtime::failure::{Failure, FailureKind};
 use crate::runtime::pool::{Called, Pool};
 use breaker::Breaker;
@@ -134,7 +134,10 @@ impl Supervisor {
                         admission.succeeded();
                     }
                 } else if let Some(pause) = admission.failed(&error.to_string()) {
-                    tracing::warn!(plugin = &*self.name, "it keeps failing, so it is not called for {pause:?}: {error}");
+                    tracing::warn!(
+                        plugin = &*self.name,
+                        "it keeps failing, so it is not called for {pause:?}: {error}"
+                    );
                 }
                 Err(error)
             }

@@ -65,7 +65,8 @@ impl Redis {
 
     async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, KeyvalueError> {
         let connected = self.connection.get_or_try_init(|| async {
-            let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.reporter.too_many_connections())?;
+            let permit =
+                self.connections.acquire().await.map_err(|TooManyConnections| self.reporter.too_many_connections())?;
             let config = ConnectionManagerConfig::new()
                 .set_connection_timeout(Some(CONNECT_TIMEOUT))
                 .set_response_timeout(Some(self.response_timeout))

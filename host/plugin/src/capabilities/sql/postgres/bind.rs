@@ -96,7 +96,8 @@ fn write(bytes: &mut Vec<u8>, of: &PgTypeInfo, value: &Input<'_>, index: usize) 
         PgTypeKind::Simple | PgTypeKind::Pseudo => of.name(),
         _ => return Err(unusable(of, index)),
     };
-    let out_of_range = |number: &i64| SqlError::Conversion(format!("parameter {}: {number} is out of range for {of}", index + 1));
+    let out_of_range =
+        |number: &i64| SqlError::Conversion(format!("parameter {}: {number} is out of range for {of}", index + 1));
     match (of, value) {
         (_, Input::Null) => return Ok(false),
         ("BOOL", Input::Boolean(truth)) => bytes.push((*truth).into()),

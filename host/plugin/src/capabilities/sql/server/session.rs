@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::super::cursor::{FetchRequests, Cursor, Fetched, OpenCursor, RunningQuery, check_no_cursor};
+use super::super::cursor::{Cursor, FetchRequests, Fetched, OpenCursor, RunningQuery, check_no_cursor};
 use super::super::input::InputRows;
 use super::super::{Binding, Database, OpenTransaction, Rows, SqlError, Statements, Value, events_of, refused};
 use super::lease::{Lease, Pool, is_lost};
@@ -182,7 +182,12 @@ impl Drop for AbortOnDrop {
 }
 
 /// Runs a query. Sends the first rows immediately and the others on request; until then they stay in the server.
-async fn serve<D: Dialect>(mut session: Session<D>, query: Query<D>, started: oneshot::Sender<Fetched>, mut requests: FetchRequests) {
+async fn serve<D: Dialect>(
+    mut session: Session<D>,
+    query: Query<D>,
+    started: oneshot::Sender<Fetched>,
+    mut requests: FetchRequests,
+) {
     // In a transaction, the next statement skips the remaining rows. Elsewhere, closing the connection is cheaper.
     let skippable = session.in_transaction();
     let mut answer = started;

@@ -10,7 +10,7 @@ use reflow_tracing_sqlite::pool::{Pool, Pooled};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::super::cursor::{FetchRequests, Cursor, FETCH_ROWS, Fetched, OpenCursor, RunningQuery, check_no_cursor};
+use super::super::cursor::{Cursor, FETCH_ROWS, FetchRequests, Fetched, OpenCursor, RunningQuery, check_no_cursor};
 use super::super::input::InputRows;
 use super::super::{Binding, Database, OpenTransaction, Rows, SqlError, Statements, Value, refused};
 use super::confine::{self, describe, describe_open};

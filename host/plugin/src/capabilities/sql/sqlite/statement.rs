@@ -88,7 +88,9 @@ pub(super) fn query_events(
             ValueRef::Blob(stored) => bodies.push(stored.to_vec()),
             other => {
                 let kind = other.data_type();
-                return Err(SqlError::Conversion(format!("column {body} has the type {kind}, so it can't hold the body of an event")));
+                return Err(SqlError::Conversion(format!(
+                    "column {body} has the type {kind}, so it can't hold the body of an event"
+                )));
             }
         }
         bytes += bodies.last().map_or(0, Vec::len);
