@@ -12,7 +12,7 @@ mod runtime;
 pub mod wit;
 
 use contract::{batch, bindings, body, convert, function};
-use runtime::{engine, instance};
+use runtime::instance;
 
 pub use backend::PluginBackend;
 pub use capabilities::metrics::{Histogram, Metric};

@@ -148,7 +148,7 @@ fn make_private(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::engine;
+    use crate::runtime::engine::engine;
 
     /// The smallest component.
     const EMPTY: &[u8] = &[0, b'a', b's', b'm', 0x0d, 0, 1, 0];

@@ -165,8 +165,8 @@ mod tests {
 
     use super::*;
     use crate::capabilities::ConnectionBudget;
-    use crate::engine::engine;
     use crate::policy::PluginConfig;
+    use crate::runtime::engine::engine;
 
     /// `(module (table 1 funcref) (func (export "grow") (result i32) (table.grow (ref.null func) (i32.const 1000000))))`:
     /// no toolchain emits code that grows a table.

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{fail_on_problems, name_of, write_problems};
 use crate::cli::output;
 use grants::Grant;
+use recording::WrittenTraces;
 use reflow_tracing::plugin::{PluginComponent, PluginConfig, inspect};
 use reflow_tracing::storage::conformance::{Ability, Suite};
 use stores::Stores;
