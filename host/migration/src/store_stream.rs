@@ -26,6 +26,17 @@ pub(crate) enum StorePart {
     Unreadable(String),
 }
 
+impl StorePart {
+    /// About how many bytes it takes up in memory; headers count little.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        const HEADER: usize = 500;
+        match self {
+            Self::Events(events) => events.iter().map(TraceEvent::approximate_bytes).sum(),
+            _ => HEADER,
+        }
+    }
+}
+
 /// A position in the stream: right after this trace. It is part of a journal, whose names must not change.
 ///
 /// Traces with a header come first, the earliest start before the others.
