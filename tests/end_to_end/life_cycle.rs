@@ -51,7 +51,7 @@ async fn a_plugin_that_keeps_failing_is_left_alone_and_tried_again() {
     }
     let made = plugin.report().instances_made;
     let error = plugin.health_check().await.expect_err("it is left alone");
-    for part in ["`hostile`", "failed 5 times in a row", "called again in", "stopped itself"] {
+    for part in ["`hostile`", "failed 5 times in a row", "the next call is possible in", "stopped itself"] {
         assert!(error.to_string().contains(part), "no `{part}` in: {error}");
     }
     assert!(error.is_retryable());
@@ -198,12 +198,12 @@ async fn a_file_that_does_not_work_leaves_the_version_before_at_work() {
     let first = backend.report().sha256;
     let hostile = fs::read(test_plugin("hostile")).expect("it was built");
     let tries: [(&[u8], &str); 2] =
-        [(b"no component", "no WebAssembly component"), (&hostile[..hostile.len() / 2], "")];
+        [(b"no component", "not a WebAssembly component"), (&hostile[..hostile.len() / 2], "")];
     for (number, (content, reason)) in (1..).zip(tries) {
         replace(&file, content);
         until("the refusal", async || backend.report().failed_reloads >= number).await;
         let report = backend.report();
-        assert!(report.health.contains("the version before stays") && report.health.contains(reason), "{report:?}");
+        assert!(report.health.contains("the running version stays") && report.health.contains(reason), "{report:?}");
         assert_eq!((report.sha256.as_str(), report.reloads, report.called), (first.as_str(), 0, true));
         backend.store_trace(trace("old")).await.expect("the old version works");
     }
@@ -251,12 +251,12 @@ fn the_list_shows_what_the_plugin_at_work_has_done() {
     let port = host.url.rsplit(':').next().expect("a port");
     setting.write(&format!("[server]\nport = {port}\n[storage]\nbackend = \"hostile\"\n[plugins.hostile]\n"));
     let list = setting.stdout(&["plugin", "list"]);
-    let figures = list.split_once("at work in the host").expect("it answers").1;
+    let figures = list.split_once("loaded by the host").expect("it answers").1;
     let row = figures.lines().find(|line| line.starts_with("hostile")).expect("it is at work");
     let columns: Vec<_> = row.split_whitespace().collect();
     let calls: u64 = columns[1].parse().expect("a number");
     assert!(calls >= 1, "{row}");
     assert_eq!(columns[2..7], ["0", "0", "0", "0", "1"], "errors, traps, restarts, busy, idle: {row}");
-    assert!(["compiled", "kept"].iter().any(|code| row.contains(code)) && row.ends_with("ok"), "{row}");
+    assert!(["compiled", "cached"].iter().any(|code| row.contains(code)) && row.ends_with("ok"), "{row}");
     host.stop();
 }

@@ -71,10 +71,10 @@ fn a_file_that_has_another_digest_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_component_is_refused() {
+fn a_file_that_is_not_a_component_is_refused() {
     let setting = Setting::new(Backend::Relational);
     std::fs::write(setting.path().join("plugins/relational.wasm"), "#!/bin/sh\n").expect("a file of ours");
-    assert_names(&setting.failure(&["serve"]), &["relational.wasm", "no WebAssembly component"]);
+    assert_names(&setting.failure(&["serve"]), &["relational.wasm", "not a WebAssembly component"]);
 }
 
 #[test]

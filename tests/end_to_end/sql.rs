@@ -413,7 +413,7 @@ async fn what_postgresql_can_not_keep_is_refused_with_a_way_out() {
         .expect_start(
             "execute-with-nul",
             "INSERT INTO t (a) VALUES ($1)",
-            "conversion: parameter 1: PostgreSQL keeps no text",
+            "conversion: parameter 1: PostgreSQL can't store",
         )
         .await;
     probe.expect("execute-with-nul", "INSERT INTO t (b) VALUES ($1)", "1").await;
@@ -426,7 +426,11 @@ async fn what_postgresql_can_not_keep_is_refused_with_a_way_out() {
         )
         .await;
     probe
-        .expect_start("execute-with-values", "SELECT $1::int", "other: the statement has 1 parameters, 6 were given")
+        .expect_start(
+            "execute-with-values",
+            "SELECT $1::int",
+            "other: the statement has 1 parameters, but 6 were passed",
+        )
         .await;
 }
 
@@ -450,7 +454,7 @@ async fn a_server_that_was_restarted_is_used_again() {
             Database::MariaDb(server) => server.stop(),
             Database::Sqlite(_) => unreachable!("it has no server"),
         }
-        probe.expect_start("query", "SELECT 1", "connection-lost: cannot connect").await;
+        probe.expect_start("query", "SELECT 1", "connection-lost: can't connect").await;
         match &probe.database {
             Database::Postgres(server) => server.launch(),
             Database::MariaDb(server) => server.launch(),
@@ -468,8 +472,8 @@ async fn no_message_shows_a_password() {
         (postgres.url("locked:wrongword"), "wrongword", "access-denied: password authentication failed"),
         (mariadb.url("locked:secret", "mysql"), "secret", "1"),
         (mariadb.url("locked:wrongword", "mysql"), "wrongword", "access-denied: Access denied for user 'locked'"),
-        ("postgresql://me:wrongword@localhost/db?host=/nowhere".into(), "wrongword", "connection-lost: cannot connect"),
-        ("mysql://me:wrongword@localhost/db?socket=/nowhere".into(), "wrongword", "connection-lost: cannot connect"),
+        ("postgresql://me:wrongword@localhost/db?host=/nowhere".into(), "wrongword", "connection-lost: can't connect"),
+        ("mysql://me:wrongword@localhost/db?socket=/nowhere".into(), "wrongword", "connection-lost: can't connect"),
     ] {
         let backend = open(&url, limits()).await.expect("nothing is connected yet");
         let told = tell(&backend, "query", "SELECT 1", "").await;

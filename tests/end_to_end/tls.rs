@@ -60,9 +60,9 @@ async fn an_authority_that_is_of_no_use_is_named() {
     let (missing, empty) = (folder.path().join("missing.pem"), folder.path().join("empty.pem"));
     std::fs::write(&empty, "").expect("a file of ours");
     for (url, ca, reason) in [
-        ("rediss://127.0.0.1:1", &missing, "missing.pem: it can't be read"),
-        ("rediss://127.0.0.1:1", &empty, "no certificate in it"),
-        ("redis://127.0.0.1:1", &empty, "of no use without TLS"),
+        ("rediss://127.0.0.1:1", &missing, "missing.pem: can't read it"),
+        ("rediss://127.0.0.1:1", &empty, "it has no certificate"),
+        ("redis://127.0.0.1:1", &empty, "`ca` needs TLS"),
     ] {
         let error = redis(url.into(), Some(ca)).await.err().expect("it does not open");
         let message = error.to_string();

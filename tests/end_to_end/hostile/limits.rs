@@ -46,7 +46,7 @@ async fn the_same_bytes_handed_over_again_and_again_are_counted_each_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_without_end_end_at_the_limit() {
     let limits = Limits { handles: 50, ..limits() };
-    within(limits, "batches", "50 handles already, the most that plugins.hostile.limits.handles allows").await;
+    within(limits, "batches", "already holds 50 handles, the maximum of plugins.hostile.limits.handles").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +111,7 @@ fn a_flood_of_messages_is_bounded_and_counted() {
     let written = log.lines().filter(|line| line.contains("flood")).count();
     // A hundred a second, in the one second that its call may take and the one in which it began.
     assert!((100..=300).contains(&written), "{written}\n{log}");
-    assert!(log.contains("the others are left out") && log.contains("messages were left out at the end"), "{log}");
+    assert!(log.contains("the others are dropped") && log.contains("messages were dropped at the end"), "{log}");
     // The host is none the worse.
     let _host = Host::start(&setting);
 }

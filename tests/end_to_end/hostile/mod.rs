@@ -98,7 +98,7 @@ async fn an_answer_that_is_none_is_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_larger_than_asked_for_is_an_error() {
-    costs_its_own_call_only("flood", "it answered with 101 traces; 100 were asked for").await;
+    costs_its_own_call_only("flood", "it returned 101 traces, but 100 were requested").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +114,7 @@ async fn an_endless_query_is_stopped_when_its_time_is_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_plugin_stays_within_its_file() {
     for how in ["attach", "copy-out", "weaken"] {
-        costs_its_own_call_only(how, "plugins may not do this").await;
+        costs_its_own_call_only(how, "plugins are not allowed to do this").await;
     }
     assert!(!Path::new("stolen.db").exists());
 }

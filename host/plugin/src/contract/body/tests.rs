@@ -30,13 +30,13 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_are_no_body_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn bytes_that_are_not_a_body_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         bytes.insert(0, VERSION);
         let _ = (decode_header(&bytes), decode_event(&bytes));
     }
 
     #[test]
-    fn a_damaged_body_does_no_harm(event in generate::any_event(), place: prop::sample::Index, byte: u8) {
+    fn a_damaged_body_causes_no_panic(event in generate::any_event(), place: prop::sample::Index, byte: u8) {
         let mut body = encode_event(&event);
         let place = place.index(body.len());
         body[place] = byte;

@@ -5,20 +5,20 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
-use super::{example_grants, install, summary, without_problems, write_problems};
+use super::{example_grants, fail_on_problems, install, summary, write_problems};
 use crate::cli::{ConfigFile, output};
 use reflow_tracing::plugin::{Inspection, inspect};
 
 /// Compile the plugin in a folder, check it, and put it into the plugins folder
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The folder of the plugin, with its Cargo.toml
+    /// The plugin's folder, with its Cargo.toml
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// Where to put the component [default: NAME.wasm in the plugins folder of the configuration]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The target to compile for; core modules with an embedded world, as from wasm32-wasip1, are fine too
+    /// The target to compile for. Core modules with an embedded world, as from wasm32-wasip1, work too
     #[arg(long, default_value = "wasm32-wasip2")]
     target: String,
     #[command(flatten)]
@@ -29,24 +29,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let manifest = args.dir.join("Cargo.toml");
     ensure!(
         manifest.is_file(),
-        "there is no {}: name the folder of a plugin, or make one with `reflow-tracing plugin new`",
+        "there is no {}: pass the folder of a plugin, or create one with `reflow-tracing plugin new`",
         manifest.display()
     );
     let folder = args.config.load()?.plugins.dir;
-    has_target(&args.dir, &args.target)?;
+    check_target(&args.dir, &args.target)?;
     let built = cargo_build(&args.dir, &args.target)?;
     let inspection = inspect(&built.file)?;
     write_problems(&mut io::stderr(), &inspection)?;
-    without_problems(&inspection)?;
-    let wanted = args.output.clone().unwrap_or_else(|| folder.join(format!("{}.wasm", built.name)));
-    install::install(&built.file, &wanted)?;
+    fail_on_problems(&inspection)?;
+    let target = args.output.clone().unwrap_or_else(|| folder.join(format!("{}.wasm", built.name)));
+    install::install(&built.file, &target)?;
 
-    let installed = Inspection { file: wanted, ..inspection };
+    let installed = Inspection { file: target, ..inspection };
     output::print(|out| {
         writeln!(out, "{}", summary(&installed))?;
         let needs: Vec<_> = installed.needs_grants().collect();
         if !needs.is_empty() {
-            writeln!(out, "to use it, write into the configuration:\n  [plugins.{}]", built.name)?;
+            writeln!(out, "to use it, add to the configuration:\n  [plugins.{}]", built.name)?;
             writeln!(out, "  {}", example_grants(&needs, &built.name))?;
         }
         Ok(())
@@ -54,8 +54,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fails, with the command that installs it, when the compiler that is used in `folder` has no such target.
-fn has_target(folder: &Path, target: &str) -> anyhow::Result<()> {
+/// Fails when the compiler for `folder` lacks the target, with the command that installs it.
+fn check_target(folder: &Path, target: &str) -> anyhow::Result<()> {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--print", "target-libdir", "--target", target]).current_dir(folder).stdin(Stdio::null());
     let output = rustc.output().context("can't start rustc: install Rust, https://rustup.rs")?;
@@ -63,7 +63,7 @@ fn has_target(folder: &Path, target: &str) -> anyhow::Result<()> {
     let libraries = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     ensure!(
         Path::new(&libraries).is_dir(),
-        "the compiler has no target {target}: install it with\n  rustup target add {target}"
+        "the target {target} is not installed: install it with\n  rustup target add {target}"
     );
     Ok(())
 }
@@ -73,14 +73,14 @@ struct Built {
     file: PathBuf,
 }
 
-/// What cargo says of something that it built, as far as it matters.
+/// A JSON message of cargo, reduced to the fields used here.
 #[derive(Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 enum Message {
     CompilerArtifact {
         manifest_path: PathBuf,
         filenames: Vec<PathBuf>,
-        /// `path+file:///..#NAME@VERSION`, or without the name when the folder is named so.
+        /// `path+file:///..#NAME@VERSION`, without the name when it is also the name of the folder.
         package_id: String,
     },
     #[serde(other)]
@@ -96,14 +96,16 @@ fn cargo_build(folder: &Path, target: &str) -> anyhow::Result<Built> {
         .stdout(Stdio::piped())
         .spawn()
         .context("can't start cargo: install Rust, https://rustup.rs")?;
-    let stdout = child.stdout.take().context("cargo has no stdout")?;
-    let manifest =
-        folder.join("Cargo.toml").canonicalize().with_context(|| format!("can't find {}", folder.display()))?;
+    let stdout = child.stdout.take().context("can't read the output of cargo")?;
+    let manifest = folder
+        .join("Cargo.toml")
+        .canonicalize()
+        .with_context(|| format!("can't find the folder {}", folder.display()))?;
     let mut built = None;
     for line in BufReader::new(stdout).lines() {
         // A build script may print anything.
         let Ok(Message::CompilerArtifact { manifest_path, filenames, package_id }) =
-            serde_json::from_str(&line.context("can't read what cargo says")?)
+            serde_json::from_str(&line.context("can't read the output of cargo")?)
         else {
             continue;
         };
@@ -115,18 +117,18 @@ fn cargo_build(folder: &Path, target: &str) -> anyhow::Result<Built> {
             built = Some(Built { name: package_name(&package_id, folder), file });
         }
     }
-    let status = child.wait().context("cargo got lost")?;
-    ensure!(status.success(), "the plugin in {} was not built: cargo ended with {status}", folder.display());
+    let status = child.wait().context("can't wait for cargo")?;
+    ensure!(status.success(), "can't build the plugin in {}: cargo failed with {status}", folder.display());
     match built {
         Some(built) => Ok(built),
         None => bail!(
-            "cargo built no WebAssembly of {}: its `[lib]` must say crate-type = [\"cdylib\"]",
+            "cargo built no WebAssembly for {}: set crate-type = [\"cdylib\"] in its `[lib]`",
             folder.join("Cargo.toml").display()
         ),
     }
 }
 
-/// Cargo's identifier of a package ends in `#NAME@VERSION`, or in `/NAME#VERSION` where its folder has its name.
+/// The name in cargo's package id, which ends in `#NAME@VERSION`, or in `/NAME#VERSION` when the folder has the same name.
 fn package_name(id: &str, folder: &Path) -> String {
     let (path, end) = id.rsplit_once('#').unwrap_or((id, ""));
     let name = end.split_once('@').map(|(name, _)| name).or_else(|| path.rsplit('/').next());

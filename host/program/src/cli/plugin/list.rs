@@ -11,11 +11,10 @@ use crate::cli::{ConfigFile, output, table};
 use crate::config::Config;
 use reflow_tracing::plugin::{PluginErrors, PluginReport, inspect};
 
-/// How long a host may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit for the host's answer.
+const HOST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// List the plugins: those in the plugins folder, those that the configuration describes, and what the one at work in a
-/// running host has done
+/// List the plugins in the plugins folder and in the configuration, and the metrics of those that a running host has loaded
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -28,7 +27,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if files.is_empty() {
         let folder = config.plugins.dir.display();
         return Ok(output::print(|out| {
-            writeln!(out, "no plugins: the folder {folder} holds no .wasm file, and the configuration describes none")
+            writeln!(
+                out,
+                "no plugins: the folder {folder} has no .wasm file, and the configuration has no table [plugins.NAME]"
+            )
         })?);
     }
     let mut table = table::new_table(["NAME", "FILE", "SIZE", "SHA256", "CONTRACT", "CAPABILITIES", "STATE"]);
@@ -38,24 +40,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let text = table.trim_fmt();
     output::print(|out| writeln!(out, "{text}"))?;
     let address = config.server.address();
-    let Ok(at_work) = at_work(&address) else {
-        output::print(|out| writeln!(out, "\nno host answers at {address}, so nothing is known of plugins at work"))?;
+    let Ok(loaded) = loaded_plugins(&address) else {
+        output::print(|out| writeln!(out, "\nno host answers at {address}, so there are no metrics to show"))?;
         return Ok(());
     };
-    if !at_work.is_empty() {
-        let text = figures(&at_work);
-        output::print(|out| writeln!(out, "\nat work in the host at {address}:\n{text}"))?;
+    if !loaded.is_empty() {
+        let text = metrics(&loaded);
+        output::print(|out| writeln!(out, "\nloaded by the host at {address}:\n{text}"))?;
     }
     Ok(())
 }
 
-/// The plugins at work in the host that listens at `address`.
-fn at_work(address: &str) -> Result<Vec<PluginReport>, ureq::Error> {
-    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().new_agent();
+/// The plugins that the host at `address` has loaded.
+fn loaded_plugins(address: &str) -> Result<Vec<PluginReport>, ureq::Error> {
+    let agent = ureq::Agent::config_builder().timeout_global(Some(HOST_TIMEOUT)).build().new_agent();
     agent.get(format!("http://{address}/api/v1/plugins")).call()?.body_mut().read_json()
 }
 
-fn figures(plugins: &[PluginReport]) -> String {
+fn metrics(plugins: &[PluginReport]) -> String {
     let columns =
         ["NAME", "CALLS", "ERRORS", "TRAPS", "RESTARTS", "BUSY", "IDLE", "MEMORY", "P50", "P99", "CODE", "HEALTH"];
     let mut table = table::new_table(columns);
@@ -72,14 +74,14 @@ fn figures(plugins: &[PluginReport]) -> String {
             size(plugin.memory_bytes as u64),
             format!("{:.3} ms", plugin.all.p50 * 1e3),
             format!("{:.3} ms", plugin.all.p99 * 1e3),
-            if plugin.compiled_code_from_cache { "kept" } else { "compiled" }.into(),
+            if plugin.compiled_code_from_cache { "cached" } else { "compiled" }.into(),
             plugin.health.clone(),
         ]);
     }
     table.trim_fmt()
 }
 
-/// The file of each plugin, whether it is there or not.
+/// The file of each plugin, whether or not it exists.
 fn files(config: &Config) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let folder = &config.plugins.dir;
     let mut files = BTreeMap::new();
@@ -95,7 +97,7 @@ fn files(config: &Config) -> anyhow::Result<BTreeMap<String, PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("can't read the folder {}", folder.display())),
     }
-    // What a table names counts more than what lies in the folder, as it does for the host.
+    // A table's `file` takes precedence over the folder, as in the host.
     for (name, plugin) in &config.plugins.named {
         let file = plugin.file.clone().unwrap_or_else(|| folder.join(format!("{name}.wasm")));
         files.insert(name.clone(), file);
@@ -122,12 +124,14 @@ fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
                 row[3] = inspection.sha256.chars().take(12).collect();
                 row[4] = inspection.contract.clone().unwrap_or_else(|| "-".into());
                 row[5] = inspection.capabilities.join(", ");
-                let missing: BTreeSet<_> =
-                    table.map(|table| inspection.not_in(&table.grants)).unwrap_or_default().into_iter().collect();
-                states.extend(missing.into_iter().map(|capability| format!("nothing of `{capability}` is granted")));
+                let missing: BTreeSet<_> = table
+                    .map(|table| inspection.missing_grants(&table.grants))
+                    .unwrap_or_default()
+                    .into_iter()
+                    .collect();
+                states.extend(missing.into_iter().map(|capability| format!("`{capability}` is not granted")));
                 if !inspection.problems.is_empty() {
-                    states
-                        .push(format!("can't work with this host, see reflow-tracing plugin check {}", file.display()));
+                    states.push(format!("can't run on this host, see reflow-tracing plugin check {}", file.display()));
                 }
             }
             Err(error) => states.push(error.problem.what),

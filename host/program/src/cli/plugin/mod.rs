@@ -1,4 +1,4 @@
-//! What authors of plugins and who installs them need: `reflow-tracing plugin ..`.
+//! The subcommands for authors and operators of plugins: `reflow-tracing plugin ..`.
 
 mod build;
 mod check;
@@ -44,16 +44,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// The name that a file gives a plugin: `plugins/ledger.wasm` is `ledger`.
+/// The plugin's name according to its file: `ledger` for `plugins/ledger.wasm`.
 fn name_of(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// One line: what the file is.
+/// A one-line summary of the file.
 fn summary(inspection: &Inspection) -> String {
     let contract = match &inspection.contract {
         Some(version) => format!("for contract {version}"),
-        None => "no storage plugin".into(),
+        None => "not a storage plugin".into(),
     };
     format!("{}: {}, {contract}, {}", inspection.file.display(), inspection.kind, size(inspection.bytes))
 }
@@ -70,17 +70,17 @@ fn write_problems(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()
     Ok(())
 }
 
-/// For the exit code: an error when there are problems, which were told already.
-fn without_problems(inspection: &Inspection) -> anyhow::Result<()> {
+/// Fails when there are problems, for the exit code. They were printed already.
+fn fail_on_problems(inspection: &Inspection) -> anyhow::Result<()> {
     let count = match inspection.problems.len() {
         0 => return Ok(()),
         1 => "1 problem".to_owned(),
         count => format!("{count} problems"),
     };
-    anyhow::bail!("{} can't work with this host: {count}", inspection.file.display())
+    anyhow::bail!("{} can't run on this host: {count}", inspection.file.display())
 }
 
-/// A grant as it could stand in the table of the plugin `name`.
+/// An example of a grant in the table of the plugin `name`.
 fn example_grant(capability: &str, name: &str) -> String {
     let value = match capability {
         "sql" => format!("{{ default = \"sqlite:{name}.db\" }}"),
@@ -93,7 +93,7 @@ fn example_grant(capability: &str, name: &str) -> String {
     format!("{capability} = {value}")
 }
 
-/// The line of the configuration that grants all of `capabilities`.
+/// An example of a line that grants all `capabilities`.
 fn example_grants(capabilities: &[&str], name: &str) -> String {
     let grants: Vec<_> = capabilities.iter().map(|capability| example_grant(capability, name)).collect();
     format!("grants = {{ {} }}", grants.join(", "))

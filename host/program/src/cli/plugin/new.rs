@@ -10,7 +10,7 @@ use crate::cli::output;
 use crate::config::BUILT_IN;
 use reflow_tracing::plugin::wit;
 
-/// Make the folder of a new plugin, which works as it is: traces in a SQLite database
+/// Create a new plugin that works as it is: it stores traces in a SQLite database
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The name of the plugin: lower-case letters, digits, `-` and `_`
@@ -19,7 +19,7 @@ pub(super) struct Args {
     /// The language to write it in
     #[arg(long, value_enum)]
     lang: Language,
-    /// The folder to make [default: the name]
+    /// The folder to create [default: the name]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
 }
@@ -63,7 +63,7 @@ fn write(folder: &Path, path: &str, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("can't write {}", file.display()))
 }
 
-/// What is there already is not written over.
+/// Fails when the folder is not empty, to overwrite nothing.
 fn refuse_used(folder: &Path) -> anyhow::Result<()> {
     match fs::read_dir(folder) {
         Ok(mut entries) => match entries.next() {
@@ -71,13 +71,13 @@ fn refuse_used(folder: &Path) -> anyhow::Result<()> {
             Some(_) => bail!("the folder {} is not empty; name another one with --path", folder.display()),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("can't make the folder {}", folder.display())),
+        Err(error) => Err(error).with_context(|| format!("can't read the folder {}", folder.display())),
     }
 }
 
-/// The name becomes that of a crate, of a file and of a backend.
+/// The name must be valid for a crate, a file and a backend.
 fn parse_name(name: &str) -> Result<String, String> {
-    // What rustc refuses as the name of a crate, or cargo as that of a package, among names of this form.
+    // Names of a valid form that rustc refuses for a crate, or cargo for a package.
     const TAKEN: &[&str] = &[
         "abstract",
         "as",
@@ -142,13 +142,13 @@ fn parse_name(name: &str) -> Result<String, String> {
     ];
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(allowed) || name.len() > 64 {
-        Err("it begins with a lower-case letter and has at most 64 of a-z, 0-9, `-` and `_`".into())
+        Err("a name begins with a lower-case letter and has at most 64 characters: a-z, 0-9, `-` and `_`".into())
     } else if BUILT_IN.contains(&name) {
-        Err("that is a built-in backend".into())
+        Err("this is the name of a built-in backend; choose another".into())
     } else if ["dir", "cache_dir", "reload", "max_connections"].contains(&name) {
-        Err("that is a setting of [plugins] in the configuration".into())
+        Err("this is the name of a setting in [plugins]; choose another".into())
     } else if TAKEN.contains(&name) {
-        Err("that name is taken: a crate can't be named so, or the plugin uses the crate of that name".into())
+        Err("Rust or cargo reserves this name, or the plugin depends on a crate of this name; choose another".into())
     } else {
         Ok(name.into())
     }
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_no_crate_can_have_are_refused() {
+    fn names_that_are_not_valid_for_a_crate_are_refused() {
         for name in
             ["", "9lives", "Ledger", "a/b", "..", "a b", "memory", "sqlite", "dir", "test", "async", "l\u{e4}dger"]
         {

@@ -1,6 +1,5 @@
-//! What `plugin new` writes: the template, and with it the SDK, the contract and the guide, all as they were when this
-//! program was built. So a plugin is built without this program's sources. They are links in the folder `new/`, so that the
-//! package of this program holds them.
+//! The files that `plugin new` writes: the template, the SDK, the contract and the guide, as of the build of this program. So a
+//! plugin builds without this program's sources. The folder `new/` links to them, so that the package of this program holds them.
 
 use reflow_tracing::plugin::wit;
 
@@ -16,7 +15,7 @@ macro_rules! files {
     };
 }
 
-/// Files in which names stand between `{{` and `}}`.
+/// Files with placeholders between `{{` and `}}`.
 pub(super) const TEMPLATE: &[File] = files! {
     "Cargo.toml" from "template/plugin.toml",
     "README.md" from "template/README.md",
@@ -24,7 +23,7 @@ pub(super) const TEMPLATE: &[File] = files! {
     "sdk/rust/Cargo.toml" from "template/sdk.toml",
 };
 
-/// Files as they are. The folders lie to one another as in the repository.
+/// Files that are copied unchanged. Their relative paths are those of the repository.
 pub(super) const COPIES: &[File] = files! {
     "src/lib.rs" from "template/src/lib.rs",
     "src/query.rs" from "template/src/query.rs",

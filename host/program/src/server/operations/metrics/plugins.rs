@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::each_alone;
-use reflow_tracing::plugin::{Figure, PluginCalls, PluginReport};
+use reflow_tracing::plugin::{Metric as PluginMetric, PluginCalls, PluginReport};
 
 /// The plugins at work.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Collector for Plugins {
 #[derive(Debug)]
 pub struct Own {
     pub plugin: String,
-    pub figures: Vec<(String, Figure)>,
+    pub figures: Vec<(String, PluginMetric)>,
 }
 
 impl Collector for Own {
@@ -80,16 +80,16 @@ impl Collector for Own {
             // Beside the host's figures of the plugin, whatever it calls its own.
             let name = format!("plugin_custom_{name}");
             let kind = match figure {
-                Figure::Count(_) => MetricType::Counter,
-                Figure::Gauge(_) => MetricType::Gauge,
-                Figure::Distribution(_) => MetricType::Histogram,
+                PluginMetric::Counter(_) => MetricType::Counter,
+                PluginMetric::Gauge(_) => MetricType::Gauge,
+                PluginMetric::Histogram(_) => MetricType::Histogram,
             };
             let mut family = encoder.encode_descriptor(&name, "Told by the plugin itself", None, kind)?;
             let mut metric = family.encode_family(&labels)?;
             match figure {
-                Figure::Count(count) => metric.encode_counter::<NoLabelSet, _, f64>(count, None)?,
-                Figure::Gauge(value) => metric.encode_gauge(value)?,
-                Figure::Distribution(observed) => {
+                PluginMetric::Counter(count) => metric.encode_counter::<NoLabelSet, _, f64>(count, None)?,
+                PluginMetric::Gauge(value) => metric.encode_gauge(value)?,
+                PluginMetric::Histogram(observed) => {
                     let buckets = each_alone(observed.buckets(), observed.count);
                     metric.encode_histogram::<NoLabelSet>(observed.sum, observed.count, &buckets, None)?;
                 }

@@ -1,4 +1,4 @@
-//! A store that remembers what was written to it, so that it can be emptied after a case.
+//! Records the traces that a case writes, so that they can be deleted after it.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -13,29 +13,29 @@ use reflow_tracing::storage::layers::layer::{
 };
 use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 
-/// The traces that were written, over all stores of a run.
+/// The ids of written traces, over all stores of a run.
 #[derive(Clone, Default)]
-pub(super) struct Written(Arc<Mutex<HashSet<TraceId>>>);
+pub(super) struct WrittenTraces(Arc<Mutex<HashSet<TraceId>>>);
 
-impl Written {
+impl WrittenTraces {
     fn add(&self, ids: impl IntoIterator<Item = TraceId>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
     }
 
-    /// Deletes all of them, and nothing else.
+    /// Deletes these traces, and nothing else.
     pub(super) async fn delete_from(&self, store: &PluginBackend) -> Result<(), StorageError> {
         let ids = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         store.delete_traces(ids.into_iter().collect()).await.map(drop)
     }
 }
 
-/// A layer that remembers which traces are written.
-pub(super) struct Remembering {
+/// A layer that records which traces are written.
+pub(super) struct RecordingLayer {
     pub store: PluginBackend,
-    pub written: Written,
+    pub written: WrittenTraces,
 }
 
-impl Layer for Remembering {
+impl Layer for RecordingLayer {
     async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
         let any: &dyn Any = &operation;
         if let Some(StoreTrace(trace)) = any.downcast_ref() {
