@@ -192,7 +192,7 @@ fn the_list_shows_files_without_a_table_and_tables_without_a_file() {
         |name: &str| list.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {list}"));
     for (name, part) in [
         ("relational", "the configured backend"),
-        ("relational", "nothing of `sql` is granted"),
+        ("relational", "`sql` is not granted"),
         ("hostile", "no table [plugins.hostile]"),
         ("elsewhere", "gone.wasm"),
         ("elsewhere", "no such file"),

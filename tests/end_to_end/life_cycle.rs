@@ -244,19 +244,19 @@ fn a_host_tells_what_its_plugin_does() {
 }
 
 #[test]
-fn the_list_shows_what_the_plugin_at_work_has_done() {
+fn the_list_shows_the_activity_of_the_active_plugin() {
     let setting = Setting::new(Backend::Hostile);
     let host = Host::start(&setting);
-    // Where it listens, for who asks it.
+    // The address of the host, for `plugin list`.
     let port = host.url.rsplit(':').next().expect("a port");
     setting.write(&format!("[server]\nport = {port}\n[storage]\nbackend = \"hostile\"\n[plugins.hostile]\n"));
     let list = setting.stdout(&["plugin", "list"]);
-    let figures = list.split_once("at work in the host").expect("it answers").1;
-    let row = figures.lines().find(|line| line.starts_with("hostile")).expect("it is at work");
+    let figures = list.split_once("active in the host").expect("it answers").1;
+    let row = figures.lines().find(|line| line.starts_with("hostile")).expect("it is active");
     let columns: Vec<_> = row.split_whitespace().collect();
     let calls: u64 = columns[1].parse().expect("a number");
     assert!(calls >= 1, "{row}");
     assert_eq!(columns[2..7], ["0", "0", "0", "0", "1"], "errors, traps, restarts, busy, idle: {row}");
-    assert!(["compiled", "kept"].iter().any(|code| row.contains(code)) && row.ends_with("ok"), "{row}");
+    assert!(["compiled", "cached"].iter().any(|code| row.contains(code)) && row.ends_with("ok"), "{row}");
     host.stop();
 }

@@ -1,5 +1,5 @@
-//! What `plugin new` writes: the template, and with it the SDK, the contract and the guide, all as they were when this
-//! program was built. So a plugin is built without this program's sources.
+//! The files that `plugin new` writes: the template, the SDK, the contract and the guide, as of the build of this program. A
+//! plugin needs nothing else of this repository.
 
 use reflow_tracing::plugin::wit;
 
@@ -15,7 +15,7 @@ macro_rules! files {
     };
 }
 
-/// Files in which names stand between `{{` and `}}`.
+/// Files with placeholders between `{{` and `}}`.
 pub(super) const TEMPLATE: &[File] = files! {
     "Cargo.toml" from "sdk/rust/template/Cargo.toml",
     "README.md" from "sdk/rust/template/README.md",
@@ -23,7 +23,7 @@ pub(super) const TEMPLATE: &[File] = files! {
     "sdk/rust/Cargo.toml" from "sdk/rust/template/sdk.toml",
 };
 
-/// Files as they are. The folders lie to one another as in the repository.
+/// Files without placeholders. Their relative paths are those of the repository.
 pub(super) const COPIES: &[File] = files! {
     "src/lib.rs" from "sdk/rust/template/src/lib.rs",
     "src/query.rs" from "sdk/rust/template/src/query.rs",
