@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_kept_as_they_are_by_connection_in_order() {
+    fn frames_are_unchanged_and_in_order_per_connection() {
         let text = r#"{"connection": "b", "at_ms": 1.5, "frame": "Ping"}
 
 {"connection": "a", "frame": {"GetFlowVersions":  {"flow_id": "x", "other": 1.50}}}

@@ -1,24 +1,20 @@
 //! The backends, by name.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use serde::Deserialize;
 
 /// A backend that needs no plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuiltIn {
-    /// In the memory of the host process
+    /// In the memory of the host process.
     Memory,
-    /// A SQLite file
+    /// A SQLite file.
     Sqlite,
-    /// A PostgreSQL database
+    /// A PostgreSQL database.
     Postgres,
-    /// A ClickHouse database, on one server or a cluster as configured
-    #[value(name = "clickhouse")]
+    /// A ClickHouse database, on one server or a cluster.
     ClickHouse,
 }
 
@@ -98,14 +94,6 @@ impl From<String> for Backend {
     }
 }
 
-impl FromStr for Backend {
-    type Err = Infallible;
-
-    fn from_str(name: &str) -> Result<Self, Infallible> {
-        Ok(name.into())
-    }
-}
-
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -117,10 +105,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configuration_and_the_command_line_use_the_same_names() {
+    fn a_name_that_is_not_built_in_is_a_plugin() {
         for backend in BuiltIn::ALL {
             assert_eq!(BuiltIn::from_name(backend.name()), Some(backend));
-            assert_eq!(BuiltIn::from_str(backend.name(), false), Ok(backend));
             assert_eq!(Backend::from(backend.name()), Backend::BuiltIn(backend));
         }
         assert_eq!(Backend::from("ledger"), Backend::Plugin("ledger".into()));

@@ -163,3 +163,38 @@ fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
     let [name, file, size, sha256, contract, capabilities] = row;
     [name, file, size, sha256, contract, capabilities, if states.is_empty() { "ok".into() } else { states.join("; ") }]
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The address of a host with this router, which runs until the test ends.
+    async fn host(router: Router) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    #[tokio::test]
+    async fn the_active_plugins_of_a_host_are_read() {
+        let report = PluginReport { name: "ledger".into(), restarts: 3, ..PluginReport::default() };
+        let plugins = move || async move { Json([report]) };
+        let address = host(Router::new().route("/api/v1/plugins", get(plugins))).await;
+        let active = active_plugins(&address).await.unwrap();
+        assert_eq!((active[0].name.as_str(), active[0].restarts), ("ledger", 3));
+    }
+
+    #[tokio::test]
+    async fn another_server_at_the_address_is_an_error() {
+        let error = active_plugins(&host(Router::new()).await).await.unwrap_err();
+        assert!(error.to_string().contains("404"), "{error}");
+        let large = Router::new().route("/api/v1/plugins", get(|| async { vec![b' '; MAX_ANSWER_BYTES + 1] }));
+        let error = active_plugins(&host(large).await).await.unwrap_err();
+        assert!(error.to_string().contains("can't read the answer"), "{error}");
+    }
+}
