@@ -1,4 +1,4 @@
-//! What lies in the plugins folder: components of other versions, core modules, and what is no plugin at all.
+//! Files in the plugins folder: components of other versions, core modules, and files that are not plugins.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ fn file(name: &str, content: &[u8]) -> (PathBuf, TempDir) {
     (file, folder)
 }
 
-/// A real component in which one text stands for another of the same length: names of interfaces and functions are texts.
+/// A real component in which one text is replaced with another of the same length, such as the name of an interface.
 fn renamed(from: &str, to: &str) -> (PathBuf, TempDir) {
     renamed_in(plugin("relational"), from, to)
 }
@@ -41,7 +41,7 @@ fn config(folder: &TempDir) -> PluginConfig {
     let database = format!("sqlite:{}", folder.path().join("traces.db").display());
     PluginConfig {
         grants: Grants { sql: [("default".into(), database)].into(), ..Grants::default() },
-        // What is tested is not how busy the machine is.
+        // Generous: a busy machine must not fail the test.
         limits: Limits { call_timeout_ms: 60_000, cpu_ms: 60_000, ..Limits::default() },
         ..PluginConfig::default()
     }
@@ -54,7 +54,7 @@ async fn a_core_module_with_cyclic_packages_is_refused() {
     refused(&cyclic, &["can't be converted to a component", "depends on itself through other packages"]).await;
 }
 
-/// That the host refuses to load the file, and why.
+/// Checks that the host refuses to load the file, and why.
 async fn refused(file: &(PathBuf, TempDir), parts: &[&str]) {
     let error = PluginComponent::load("candidate", &file.0, &config(&file.1)).await.err().expect("it does not load");
     let message = error.to_string();
@@ -118,7 +118,7 @@ async fn a_component_for_another_contract_is_refused_with_both_versions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_a_host_can_not_give_is_named() {
+async fn every_import_that_the_host_cannot_satisfy_is_named() {
     let unknown = renamed("reflow:capabilities/sql", "reflow:capabilities/sqk");
     refused(&unknown, &["`reflow:capabilities/sqk@0.1.0`", "reflow:capabilities has", "sql"]).await;
     let function = renamed("]connection.dialect", "]connection.dialekt");
@@ -132,7 +132,7 @@ async fn all_that_a_host_can_not_give_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_a_component_is_refused_with_what_to_do() {
+async fn a_file_that_is_not_a_component_is_refused_with_a_remedy() {
     let component = fs::read(plugin("relational")).expect("it is built");
     let cases: [(&str, &[u8], &[&str]); 8] = [
         ("p.wasm", &component[..component.len() / 2], &["truncated"]),
@@ -163,7 +163,7 @@ fn a_damaged_component_crashes_nothing() {
             damaged[place] = random.u8(..);
         }
         let (file, _folder) = file("damaged.wasm", &damaged);
-        // It may be as good as before; what counts is that it comes back.
+        // The result may be a valid component; the check only must return.
         let _ = inspect(&file);
     }
 }

@@ -24,11 +24,11 @@ type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Connections that send at the same time.
 const CONNECTIONS: u32 = 4;
-/// No host gets through so many before it is killed.
+/// More events than a host can store before it is killed.
 const EVENTS: u32 = 5_000;
 /// The most that passes between the first acknowledgement and the kill.
 const LONGEST_LIFE: Duration = Duration::from_millis(150);
-/// Rounds between two looks into the store, which a look tidies up as an orderly end of the host would.
+/// Rounds between two checks of the store. Opening the store for a check recovers it, like an orderly shutdown.
 const ROUNDS_UNSEEN: u32 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,13 +68,13 @@ pub async fn is_killed_again_and_again<S: StorageBackend>(setting: &Setting, rou
     assert!(acknowledged >= rounds, "the hosts were killed before they did anything");
 }
 
-/// What a connection sent and was told.
+/// The requests and answers of a connection.
 struct Sent {
     round: u32,
     connection: u32,
     /// The trace, if its start was acknowledged.
     trace_id: Option<TraceId>,
-    /// So many events, from the first on: answers come in the order of the requests.
+    /// The number of acknowledged events, from the first on: answers come in the order of the requests.
     acknowledged: u32,
 }
 
@@ -160,7 +160,7 @@ async fn assert_kept(storage: &impl StorageBackend, all_sent: &[Sent]) {
             assert!(found == event(*round, *connection, number), "damaged: {found:?}");
             numbers.push(number);
         }
-        // They come in the order of their times, which is that of their numbers.
+        // They are sorted by time, which is the order of their numbers.
         assert!(numbers.is_sorted_by(|one, next| one < next), "{name} holds an event twice: {numbers:?}");
         let kept = numbers.iter().zip(0..*acknowledged).filter(|(found, sent)| **found == *sent).count();
         assert_eq!(kept, *acknowledged as usize, "of {acknowledged} acknowledged events of {name}");

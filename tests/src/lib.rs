@@ -1,4 +1,4 @@
-//! What end-to-end tests need: what was built, a host at work, and servers for it.
+//! Fixtures of the end-to-end tests: build products, a running host, and servers.
 
 mod built;
 mod event;

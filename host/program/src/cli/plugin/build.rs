@@ -5,20 +5,23 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
-use super::{example_grants, fail_on_problems, install, summary, write_problems};
-use crate::cli::{ConfigFile, output};
+use super::grants::example_grants;
+use super::install;
+use super::report::{summary, without_problems, write_problems};
+use crate::cli::config_file::ConfigFile;
+use crate::cli::output;
 use reflow_tracing::plugin::{Inspection, inspect};
 
-/// Compile the plugin in a folder, check it, and put it into the plugins folder
+/// Compile the plugin in a folder, check it, and install it in the plugins folder
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The plugin's folder, with its Cargo.toml
+    /// The folder of the plugin, with its Cargo.toml
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Where to put the component [default: NAME.wasm in the plugins folder of the configuration]
+    /// The file to write [default: NAME.wasm in the configured plugins folder]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The target to compile for. Core modules with an embedded world, as from wasm32-wasip1, work too
+    /// The target to compile for; one that yields core modules with an embedded world, such as wasm32-wasip1, works too
     #[arg(long, default_value = "wasm32-wasip2")]
     target: String,
     #[command(flatten)]
@@ -29,19 +32,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let manifest = args.dir.join("Cargo.toml");
     ensure!(
         manifest.is_file(),
-        "there is no {}: pass the folder of a plugin, or create one with `reflow-tracing plugin new`",
+        "{} does not exist: give the folder of a plugin, or create one with `reflow-tracing plugin new`",
         manifest.display()
     );
     let folder = args.config.load()?.plugins.dir;
-    check_target(&args.dir, &args.target)?;
+    has_target(&args.dir, &args.target)?;
     let built = cargo_build(&args.dir, &args.target)?;
     let inspection = inspect(&built.file)?;
     write_problems(&mut io::stderr(), &inspection)?;
-    fail_on_problems(&inspection)?;
-    let target = args.output.clone().unwrap_or_else(|| folder.join(format!("{}.wasm", built.name)));
-    install::install(&built.file, &target)?;
+    without_problems(&inspection)?;
+    let wanted = args.output.clone().unwrap_or_else(|| folder.join(format!("{}.wasm", built.name)));
+    install::install(&built.file, &wanted)?;
 
-    let installed = Inspection { file: target, ..inspection };
+    let installed = Inspection { file: wanted, ..inspection };
     output::print(|out| {
         writeln!(out, "{}", summary(&installed))?;
         let needs: Vec<_> = installed.needs_grants().collect();
@@ -54,16 +57,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fails when the compiler for `folder` lacks the target, with the command that installs it.
-fn check_target(folder: &Path, target: &str) -> anyhow::Result<()> {
+/// Fails when the compiler for `folder` does not have the target. The error gives the command that installs it.
+fn has_target(folder: &Path, target: &str) -> anyhow::Result<()> {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--print", "target-libdir", "--target", target]).current_dir(folder).stdin(Stdio::null());
-    let output = rustc.output().context("can't start rustc: install Rust, https://rustup.rs")?;
+    let output = rustc.output().context("can't start rustc: is Rust installed? See https://rustup.rs")?;
     ensure!(output.status.success(), "rustc: {}", String::from_utf8_lossy(&output.stderr).trim());
     let libraries = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     ensure!(
         Path::new(&libraries).is_dir(),
-        "the target {target} is not installed: install it with\n  rustup target add {target}"
+        "the compiler has no target {target}: install it with\n  rustup target add {target}"
     );
     Ok(())
 }
@@ -73,14 +76,14 @@ struct Built {
     file: PathBuf,
 }
 
-/// A JSON message of cargo, reduced to the fields used here.
+/// A message of cargo, as far as this program needs it.
 #[derive(Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 enum Message {
     CompilerArtifact {
         manifest_path: PathBuf,
         filenames: Vec<PathBuf>,
-        /// `path+file:///..#NAME@VERSION`, without the name when it is also the name of the folder.
+        /// `path+file:///..#NAME@VERSION`, or without the name when the folder has the same name.
         package_id: String,
     },
     #[serde(other)]
@@ -95,15 +98,13 @@ fn cargo_build(folder: &Path, target: &str) -> anyhow::Result<Built> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context("can't start cargo: install Rust, https://rustup.rs")?;
-    let stdout = child.stdout.take().context("can't read the output of cargo")?;
-    let manifest = folder
-        .join("Cargo.toml")
-        .canonicalize()
-        .with_context(|| format!("can't find the folder {}", folder.display()))?;
+        .context("can't start cargo: is Rust installed? See https://rustup.rs")?;
+    let stdout = child.stdout.take().context("cargo has no stdout")?;
+    let manifest =
+        folder.join("Cargo.toml").canonicalize().with_context(|| format!("can't find {}", folder.display()))?;
     let mut built = None;
     for line in BufReader::new(stdout).lines() {
-        // A build script may print anything.
+        // A build script may print other lines.
         let Ok(Message::CompilerArtifact { manifest_path, filenames, package_id }) =
             serde_json::from_str(&line.context("can't read the output of cargo")?)
         else {
@@ -117,18 +118,18 @@ fn cargo_build(folder: &Path, target: &str) -> anyhow::Result<Built> {
             built = Some(Built { name: package_name(&package_id, folder), file });
         }
     }
-    let status = child.wait().context("can't wait for cargo")?;
-    ensure!(status.success(), "can't build the plugin in {}: cargo failed with {status}", folder.display());
+    let status = child.wait().context("can't wait for cargo to end")?;
+    ensure!(status.success(), "can't build the plugin in {}: cargo ended with {status}", folder.display());
     match built {
         Some(built) => Ok(built),
         None => bail!(
-            "cargo built no WebAssembly for {}: set crate-type = [\"cdylib\"] in its `[lib]`",
+            "cargo built no WebAssembly file from {}: set crate-type = [\"cdylib\"] in its `[lib]`",
             folder.join("Cargo.toml").display()
         ),
     }
 }
 
-/// The name in cargo's package id, which ends in `#NAME@VERSION`, or in `/NAME#VERSION` when the folder has the same name.
+/// Cargo's identifier of a package ends in `#NAME@VERSION`, or in `/NAME#VERSION` when its folder has the same name.
 fn package_name(id: &str, folder: &Path) -> String {
     let (path, end) = id.rsplit_once('#').unwrap_or((id, ""));
     let name = end.split_once('@').map(|(name, _)| name).or_else(|| path.rsplit('/').next());

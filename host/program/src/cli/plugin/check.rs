@@ -3,14 +3,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 
-use super::{example_grants, fail_on_problems, name_of, summary, write_problems};
+use super::grants::example_grants;
+use super::report::{name_of, summary, without_problems, write_problems};
 use crate::cli::output;
 use crate::config::Config;
 use reflow_tracing::plugin::{Inspection, inspect};
 
-/// Check a plugin's file against the contract: imports, required grants, and every problem with its fix
+/// Check a plugin file against the contract: its imports, the grants it needs, and every problem with its fix
 ///
-/// Does not compile or run the plugin. The exit code is 1 when there are problems.
+/// The plugin is neither compiled nor run. The exit code is 1 when there are problems.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The component, or a core module with an embedded world
@@ -24,11 +25,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let inspection = inspect(&args.file)?;
     let configured = args.config.as_deref().map(|file| Config::load(Some(file))).transpose()?;
     output::print(|out| write(out, &inspection))?;
-    fail_on_problems(&inspection)?;
+    without_problems(&inspection)?;
     if let Some(config) = configured {
         let name = configured_name(&config, &args.file);
         let missing = match config.plugins.named.get(&name) {
-            Some(plugin) => inspection.missing_grants(&plugin.grants),
+            Some(plugin) => inspection.not_in(&plugin.grants),
             None => inspection.needs_grants().collect(),
         };
         ensure!(
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The name of the plugin whose table names this file, or else the name of the file.
+/// The plugin whose table names this file, else the plugin with the file's name.
 fn configured_name(config: &Config, file: &Path) -> String {
     let same = |other: &Path| other == file || other.canonicalize().ok() == file.canonicalize().ok();
     let named = config.plugins.named.iter().find(|(_, plugin)| plugin.file.as_deref().is_some_and(same));

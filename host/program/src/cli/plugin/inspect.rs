@@ -3,11 +3,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{size, write_problems};
+use super::report::{size, write_problems};
 use crate::cli::output;
 use reflow_tracing::plugin::{Inspection, inspect, world_of};
 
-/// Show all details of a plugin's file
+/// Show all properties of a plugin file
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The component, or a core module with an embedded world
@@ -27,7 +27,7 @@ enum Format {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let inspection = inspect(&args.file)?;
-    // A world that this host does not support may not be printable either.
+    // The world of a file with problems may have no text form.
     let wit = if inspection.problems.is_empty() { Some(world_of(&args.file)?) } else { None };
     output::print(|out| match args.format {
         Format::Text => write(out, &inspection, wit.as_deref()),

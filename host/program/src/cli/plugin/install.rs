@@ -1,30 +1,29 @@
-//! Installs a component into the plugins folder.
+//! Installing a component in the plugins folder.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
 
-/// Copies `built` to `target` atomically, so that a host never sees half a file. Leaves an identical target unchanged, so that
-/// a host does not reload without need.
-pub(super) fn install(built: &Path, target: &Path) -> anyhow::Result<()> {
-    let bytes = fs::read(built).with_context(|| format!("can't read {}", built.display()))?;
-    if fs::read(target).is_ok_and(|present| present == bytes) {
+/// Copies `built` to `wanted`, atomically: a host never sees a partial file. A file with the same content is not touched, so a
+/// host that watches it does not reload it.
+pub(super) fn install(built: &Path, wanted: &Path) -> anyhow::Result<()> {
+    let content = fs::read(built).with_context(|| format!("can't read {}", built.display()))?;
+    if fs::read(wanted).is_ok_and(|present| present == content) {
         return Ok(());
     }
-    let failed = || format!("can't write {}", target.display());
-    let name = target.file_name().with_context(|| format!("{} is not the path of a file", target.display()))?;
-    let name = name.to_string_lossy();
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = || format!("can't write {}", wanted.display());
+    let folder = wanted.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).with_context(failed)?;
-    // In the same folder, because a rename is atomic only within a file system.
-    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let replaced = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, target));
-    if replaced.is_err() {
-        // It may not even exist; the first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    replaced.with_context(failed)
+    let mut options = tempfile::Builder::new();
+    #[cfg(unix)]
+    options.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // In the same folder: a rename is atomic only within a file system.
+    let mut temporary = options.prefix(".").suffix(".tmp").tempfile_in(folder).with_context(failed)?;
+    temporary.write_all(&content).with_context(failed)?;
+    temporary.persist(wanted).with_context(failed)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -32,18 +31,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_atomically_and_only_when_it_changed() {
+    fn a_file_is_replaced_as_a_whole_and_only_when_its_content_changed() {
         let folder = tempfile::tempdir().unwrap();
-        let (built, target) = (folder.path().join("built"), folder.path().join("plugins/wanted.wasm"));
+        let (built, wanted) = (folder.path().join("built"), folder.path().join("plugins/wanted.wasm"));
         fs::write(&built, "one").unwrap();
-        install(&built, &target).unwrap();
-        let modified = || fs::metadata(&target).unwrap().modified().unwrap();
+        install(&built, &wanted).unwrap();
+        let modified = || fs::metadata(&wanted).unwrap().modified().unwrap();
         let first = modified();
-        install(&built, &target).unwrap();
+        install(&built, &wanted).unwrap();
         assert_eq!(modified(), first);
         fs::write(&built, "two").unwrap();
-        install(&built, &target).unwrap();
-        assert_eq!(fs::read_to_string(&target).unwrap(), "two");
-        assert_eq!(fs::read_dir(target.parent().unwrap()).unwrap().count(), 1, "a temporary file was left behind");
+        install(&built, &wanted).unwrap();
+        assert_eq!(fs::read_to_string(&wanted).unwrap(), "two");
+        assert_eq!(fs::read_dir(wanted.parent().unwrap()).unwrap().count(), 1, "a temporary file was left behind");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode(&wanted), mode(&built), "the file is as readable as any other");
+        }
     }
 }

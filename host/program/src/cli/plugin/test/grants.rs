@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use reflow_tracing::plugin::Grants;
 
-/// Placeholder for a temporary folder, a new one for each case.
+/// Replaced with a new temporary folder in every case.
 const DIR: &str = "{dir}";
-/// Placeholder for a random text, a new one for each case.
+/// Replaced with a unique text in every case.
 const RANDOM: &str = "{random}";
 
 /// `CAPABILITY.LABEL=VALUE`, or `http=ORIGIN`.
@@ -20,9 +20,9 @@ pub(super) struct Grant {
     value: String,
 }
 
-/// Parses a grant.
+/// Parses one grant.
 pub(super) fn parse(text: &str) -> Result<Grant, String> {
-    let form = "write CAPABILITY.LABEL=VALUE, for example sql.default=sqlite:{dir}/traces.db, or http=ORIGIN";
+    let form = "expected CAPABILITY.LABEL=VALUE, for example sql.default=sqlite:{dir}/traces.db, or http=ORIGIN";
     let (target, value) = text.split_once('=').ok_or(form)?;
     let (capability, label) = match target.split_once('.') {
         Some((capability, label)) if !label.is_empty() => (capability, Some(label.to_owned())),
@@ -30,18 +30,18 @@ pub(super) fn parse(text: &str) -> Result<Grant, String> {
         _ => return Err(form.into()),
     };
     let grant = Grant { capability: capability.into(), label, value: value.into() };
-    // Refuses unknown capabilities here rather than in every case.
+    // Refuses an unknown capability once, not in every case.
     to_grants(std::slice::from_ref(&grant), |value| value.to_owned()).map_err(|error| format!("{error:#}"))?;
     Ok(grant)
 }
 
-/// The default grant of a plugin that needs SQL.
+/// The default grant for a plugin that imports `sql`.
 pub(super) fn temporary_sqlite() -> Grant {
     Grant { capability: "sql".into(), label: Some("default".into()), value: format!("sqlite:{DIR}/default.db") }
 }
 
-/// Whether these grants give each case its own store.
-pub(super) fn are_isolated(grants: &[Grant]) -> bool {
+/// Whether each case has its own store with these grants.
+pub(super) fn are_fresh(grants: &[Grant]) -> bool {
     let keeps = |grant: &&Grant| ["sql", "redis", "keyvalue"].contains(&grant.capability.as_str());
     grants
         .iter()
@@ -49,7 +49,7 @@ pub(super) fn are_isolated(grants: &[Grant]) -> bool {
         .all(|grant| grant.value.contains(DIR) || grant.value.contains(RANDOM) || grant.value == "memory:")
 }
 
-/// The grants of one case, with their temporary folder.
+/// The grants of one case, and their temporary folder.
 pub(super) fn of_case(grants: &[Grant]) -> anyhow::Result<(Grants, TempDir)> {
     let folder = tempfile::tempdir().context("can't create a temporary folder")?;
     let dir = folder.path().to_str().context("the path of the temporary folder is not UTF-8")?.to_owned();
@@ -58,7 +58,7 @@ pub(super) fn of_case(grants: &[Grant]) -> anyhow::Result<(Grants, TempDir)> {
     Ok((grants, folder))
 }
 
-/// Deserializes the grants as in the configuration.
+/// Parses the grants like those in the configuration.
 fn to_grants(grants: &[Grant], fill: impl Fn(&str) -> String) -> anyhow::Result<Grants> {
     let mut all = Map::new();
     for Grant { capability, label, value } in grants {
@@ -68,19 +68,19 @@ fn to_grants(grants: &[Grant], fill: impl Fn(&str) -> String) -> anyhow::Result<
                 let labels = all.entry(capability).or_insert_with(|| Value::Object(Map::new()));
                 let labels = labels
                     .as_object_mut()
-                    .with_context(|| format!("`{capability}` needs a label: write {capability}.LABEL=VALUE"))?;
+                    .with_context(|| format!("a grant of `{capability}` needs a label: {capability}.LABEL=VALUE"))?;
                 labels.insert(label.clone(), value);
             }
             None => {
                 let origins = all.entry(capability).or_insert_with(|| Value::Array(Vec::new()));
                 origins
                     .as_array_mut()
-                    .with_context(|| format!("`{capability}` takes no label: write {capability}=VALUE"))?
+                    .with_context(|| format!("a grant of `{capability}` has no label: {capability}=VALUE"))?
                     .push(value);
             }
         }
     }
-    serde_json::from_value(Value::Object(all)).context("the grant is not valid")
+    serde_json::from_value(Value::Object(all)).context("invalid grant")
 }
 
 /// Parses a table such as `{ url = "redis://127.0.0.1", prefix = "{random}:" }`, or a text.
@@ -105,7 +105,7 @@ mod tests {
             "http=https://api.example.com",
         ];
         let grants: Vec<_> = texts.iter().map(|text| parse(text).unwrap()).collect();
-        assert!(are_isolated(&grants));
+        assert!(are_fresh(&grants));
         let (read, folder) = of_case(&grants).unwrap();
         assert_eq!(read.sql["default"], format!("sqlite:{}/a.db", folder.path().display()));
         assert_eq!(read.redis["default"].url, "redis://127.0.0.1");
@@ -114,9 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn a_store_without_a_placeholder_is_shared() {
-        assert!(!are_isolated(&[parse("sql.default=postgres://localhost/test").unwrap()]));
-        assert!(are_isolated(&[parse("secrets.token=env:TOKEN").unwrap()]));
+    fn a_store_without_a_placeholder_is_not_fresh() {
+        assert!(!are_fresh(&[parse("sql.default=postgres://localhost/test").unwrap()]));
+        assert!(are_fresh(&[parse("secrets.token=env:TOKEN").unwrap()]));
     }
 
     #[test]

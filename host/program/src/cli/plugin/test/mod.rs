@@ -1,8 +1,6 @@
-//! `reflow-tracing plugin test`.
-
 mod grants;
-mod recording;
 mod stores;
+mod written;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -10,19 +8,19 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value};
 
-use super::{fail_on_problems, name_of, write_problems};
+use super::report::{name_of, without_problems, write_problems};
 use crate::cli::output;
 use grants::Grant;
-use recording::WrittenTraces;
 use reflow_tracing::plugin::{PluginComponent, PluginConfig, inspect};
 use reflow_tracing::storage::conformance::{Ability, Suite};
 use stores::Stores;
 
-/// Run the conformance suite of storage backends on a plugin
+/// Run the conformance suite of all backends on a plugin, and print one line per case
 ///
-/// Each case begins with an empty store. In the values of --grant, {dir} becomes a new temporary folder for each case, and
-/// {random} a new text. A store whose value has neither is shared: it must be empty, and each case deletes what it wrote.
-/// Without --grant, a plugin that imports `sql` gets a SQLite file for each case under the label `default`.
+/// Each case starts with an empty store. In the values of --grant, {dir} is replaced with a new temporary folder and
+/// {random} with a new text, in every case. A store whose value has neither is shared: it must be empty, and the traces of a
+/// case are deleted after it. Without --grant, a plugin that imports `sql` gets a SQLite file per case, with the label
+/// `default`.
 ///
 /// The exit code is 0 when every case passed.
 #[derive(clap::Args)]
@@ -32,10 +30,10 @@ pub(super) struct Args {
     /// A grant, as in [plugins.NAME.grants]: sql.default=sqlite:{dir}/traces.db
     #[arg(long = "grant", value_name = "CAPABILITY.LABEL=VALUE", value_parser = grants::parse)]
     grants: Vec<Grant>,
-    /// The plugin's settings, as in [plugins.NAME.config]: a JSON object
+    /// The plugin's configuration, as in [plugins.NAME.config]: a JSON object
     #[arg(long, value_name = "JSON", value_parser = parse_config, default_value = "{}")]
     config_json: JsonObject,
-    /// Run only cases with this text in their name
+    /// Run only cases with this text in their names
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
 }
@@ -43,13 +41,13 @@ pub(super) struct Args {
 type JsonObject = Map<String, Value>;
 
 fn parse_config(text: &str) -> Result<JsonObject, String> {
-    serde_json::from_str(text).map_err(|error| format!("it must be a JSON object: {error}"))
+    serde_json::from_str(text).map_err(|error| format!("expected a JSON object: {error}"))
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let inspection = inspect(&args.file)?;
     write_problems(&mut std::io::stderr(), &inspection)?;
-    fail_on_problems(&inspection)?;
+    without_problems(&inspection)?;
     let mut grants = args.grants;
     if grants.is_empty() && inspection.needs_grants().any(|capability| capability == "sql") {
         grants.push(grants::temporary_sqlite());
@@ -57,7 +55,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let name = name_of(&args.file);
     let config = PluginConfig { limits: Stores::limits(), ..PluginConfig::default() };
     let component = PluginComponent::load(&name, &args.file, &config).await?;
-    let stores = Stores { name, component, grants, config: args.config_json, written: WrittenTraces::default() };
+    let stores = Stores { name, component, grants, config: args.config_json, written: Default::default() };
 
     let mut all = Suite::new();
     if let Some(filter) = &args.filter {
@@ -68,10 +66,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let run: HashSet<_> = suite.cases().map(|case| case.name).collect();
     let skipped: Vec<_> = all.cases().filter(|case| !run.contains(case.name)).collect();
     if run.is_empty() {
-        bail!("no case has {:?} in its name", args.filter.unwrap_or_default());
+        bail!("no case matches --filter {:?}", args.filter.unwrap_or_default());
     }
-    let (isolated, shared) = ("each case has its own store", "the cases share a store, which is emptied after each");
-    output::print(|out| writeln!(out, "{}", if stores.are_isolated() { isolated } else { shared }))?;
+    let (separate, shared) =
+        ("each case has its own store", "the cases share a store, which is emptied after each case");
+    output::print(|out| writeln!(out, "{}", if stores.are_fresh() { separate } else { shared }))?;
 
     let mut failed_to_print = None;
     let report = suite
@@ -86,7 +85,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         .await;
     stores.clean().await?;
     if let Some(error) = failed_to_print {
-        return Err(error).context("can't print");
+        return Err(error).context("can't write to stdout");
     }
     let (passed, failed) = (run.len() - report.failed().count(), report.failed().count());
     output::print(|out| {

@@ -1,4 +1,4 @@
-//! Records the traces that a case writes, so that they can be deleted after it.
+//! A store that records which traces were written, so that it can be emptied after a case.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -13,16 +13,16 @@ use reflow_tracing::storage::layers::layer::{
 };
 use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 
-/// The ids of written traces, over all stores of a run.
+/// The traces that were written to any store of a run.
 #[derive(Clone, Default)]
-pub(super) struct WrittenTraces(Arc<Mutex<HashSet<TraceId>>>);
+pub(super) struct Written(Arc<Mutex<HashSet<TraceId>>>);
 
-impl WrittenTraces {
+impl Written {
     fn add(&self, ids: impl IntoIterator<Item = TraceId>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
     }
 
-    /// Deletes these traces, and nothing else.
+    /// Deletes these traces, and no others.
     pub(super) async fn delete_from(&self, store: &PluginBackend) -> Result<(), StorageError> {
         let ids = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         store.delete_traces(ids.into_iter().collect()).await.map(drop)
@@ -30,12 +30,12 @@ impl WrittenTraces {
 }
 
 /// A layer that records which traces are written.
-pub(super) struct RecordingLayer {
+pub(super) struct Recording {
     pub store: PluginBackend,
-    pub written: WrittenTraces,
+    pub written: Written,
 }
 
-impl Layer for RecordingLayer {
+impl Layer for Recording {
     async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
         let any: &dyn Any = &operation;
         if let Some(StoreTrace(trace)) = any.downcast_ref() {
