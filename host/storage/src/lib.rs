@@ -3,6 +3,7 @@
 //! [`StorageBackend`] is the product; a backend implements it, a [`Layer`] wraps it, [`metrics::Metered`] measures it.
 //! Programs import the facade `reflow_tracing`; this package is for those who write a backend or a layer of their own.
 
+mod arc;
 mod backend;
 mod error;
 mod extension;
@@ -13,7 +14,7 @@ pub mod paging;
 #[cfg(feature = "redis")]
 mod redis_error;
 pub mod refusals;
-mod shared;
+pub mod sql;
 pub mod streaming;
 pub mod task;
 
@@ -25,4 +26,5 @@ pub use layer::Layer;
 pub use metrics::{CallMetrics, SpoolMetrics, StorageMetrics};
 // What an implementation of the contract names.
 pub use async_trait::async_trait;
+pub use futures::stream::BoxStream;
 pub use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TraceQuery};

@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use reflow_tracing_storage::layer::{Layer, Operation, StreamOperation};
+use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
     Deletion, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
@@ -47,7 +47,7 @@ use writer::Writer;
 /// What was acknowledged, the server has stored: when it reaches the disk, `fsync_after_insert` and its like of the server say.
 pub struct ClickHouseStorage(Metered<ClickHouseBackend>);
 
-/// What [`ClickHouseStorage`] measures.
+/// The backend without its measurements.
 struct ClickHouseBackend {
     server: Arc<Server>,
     writer: Writer,
@@ -90,23 +90,7 @@ impl ClickHouseStorage {
     }
 }
 
-impl Layer for ClickHouseStorage {
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
-        operation.run(&self.0).await
-    }
-
-    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
-        operation.run(&self.0)
-    }
-
-    fn extras(&self) -> Option<&dyn StorageExtras> {
-        StorageBackend::extras(&self.0)
-    }
-
-    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
-        self.0.get_metrics().await
-    }
-}
+metered!(ClickHouseStorage);
 
 impl ClickHouseBackend {
     /// The spans of a trace; `None` when nothing is stored of it.

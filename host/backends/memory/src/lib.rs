@@ -25,10 +25,10 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
-use reflow_tracing_storage::layer::{self, Operation, StreamOperation};
+use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
-    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats,
+    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageStats,
 };
 
 pub use config::{EvictionPolicy, MemoryConfig};
@@ -43,7 +43,7 @@ const STEP: usize = 256;
 /// Keeps traces in memory. What it holds is gone when the process ends.
 pub struct MemoryStorage(Metered<MemoryBackend>);
 
-/// What [`MemoryStorage`] measures.
+/// The backend without its measurements.
 pub struct MemoryBackend {
     state: RwLock<State>,
 }
@@ -66,23 +66,7 @@ impl MemoryStorage {
     }
 }
 
-impl layer::Layer for MemoryStorage {
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
-        operation.run(&self.0).await
-    }
-
-    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
-        operation.run(&self.0)
-    }
-
-    fn extras(&self) -> Option<&dyn StorageExtras> {
-        StorageBackend::extras(&self.0)
-    }
-
-    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
-        self.0.get_metrics().await
-    }
-}
+metered!(MemoryStorage);
 
 impl MemoryBackend {
     fn read(&self) -> RwLockReadGuard<'_, State> {

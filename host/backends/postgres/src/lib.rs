@@ -32,7 +32,7 @@ use futures::stream::BoxStream;
 use reflow_tracing_model::{
     FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window,
 };
-use reflow_tracing_storage::layer::{Layer, Operation, StreamOperation};
+use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
     Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
@@ -56,7 +56,7 @@ use writer::Writer;
 /// What was acknowledged is committed: how durable that is, `synchronous_commit` and `fsync` of the server say.
 pub struct PostgresStorage(Metered<PostgresBackend>);
 
-/// What [`PostgresStorage`] measures.
+/// The backend without its measurements.
 struct PostgresBackend {
     server: Arc<Server>,
     writer: Writer,
@@ -110,23 +110,7 @@ impl PostgresStorage {
     }
 }
 
-impl Layer for PostgresStorage {
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
-        operation.run(&self.0).await
-    }
-
-    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
-        operation.run(&self.0)
-    }
-
-    fn extras(&self) -> Option<&dyn StorageExtras> {
-        StorageBackend::extras(&self.0)
-    }
-
-    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
-        self.0.get_metrics().await
-    }
-}
+metered!(PostgresStorage);
 
 /// The events at a place, in order.
 async fn events_at(connection: &mut PgConnection, place: Place) -> sqlx::Result<Vec<TraceEvent>> {

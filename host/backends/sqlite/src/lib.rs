@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use futures::stream::BoxStream;
 use reflow_tracing_model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
-use reflow_tracing_storage::layer::{self, Operation, StreamOperation};
+use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
     Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
@@ -46,7 +46,7 @@ use writer::{Write, Writer};
 /// [`SynchronousMode`] risks when the machine loses power stands there.
 pub struct SqliteStorage(Metered<SqliteBackend>);
 
-/// What [`SqliteStorage`] measures.
+/// The backend without its measurements.
 pub struct SqliteBackend {
     readers: Pool,
     writer: Writer,
@@ -105,23 +105,7 @@ impl SqliteStorage {
     }
 }
 
-impl layer::Layer for SqliteStorage {
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
-        operation.run(&self.0).await
-    }
-
-    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
-        operation.run(&self.0)
-    }
-
-    fn extras(&self) -> Option<&dyn StorageExtras> {
-        StorageBackend::extras(&self.0)
-    }
-
-    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
-        self.0.get_metrics().await
-    }
-}
+metered!(SqliteStorage);
 
 impl SqliteBackend {
     /// Runs `work` in a read transaction: on one state of the store, whatever is written meanwhile.

@@ -112,3 +112,27 @@ impl<B: StorageBackend> Layer for Metered<B> {
         Ok(self.recorder.report(own.ok().and_then(Result::ok).and_then(|own| own.storage_bytes)))
     }
 }
+
+/// Makes a tuple struct around a [`Metered`] backend a [`StorageBackend`] itself, so that its methods can be documented and its
+/// backend stays private: `metered!(MyStorage);` for `pub struct MyStorage(Metered<MyBackend>);`.
+#[macro_export]
+macro_rules! metered {
+    ($storage:ty) => {
+        impl $crate::layer::Layer for $storage {
+            async fn call<O: $crate::layer::Operation>(&self, operation: O) -> Result<O::Output, $crate::StorageError> {
+                operation.run(&self.0).await
+            }
+
+            fn stream<O: $crate::layer::StreamOperation>(
+                &self,
+                operation: O,
+            ) -> $crate::BoxStream<'_, Result<O::Item, $crate::StorageError>> {
+                operation.run(&self.0)
+            }
+
+            fn extras(&self) -> Option<&dyn $crate::StorageExtras> {
+                $crate::StorageBackend::extras(&self.0)
+            }
+        }
+    };
+}
