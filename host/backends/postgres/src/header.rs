@@ -75,13 +75,13 @@ pub(super) fn bind<'q>(
     )
 }
 
-/// A header, and where the events of its trace are.
+/// A header, and the location of its events.
 pub(super) struct Found {
     pub header: FlowTrace,
     pub place: Place,
 }
 
-/// Where the events of a trace are.
+/// The location of the events of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub sequence: i64,
@@ -89,14 +89,14 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// From a row whose first columns are `seq` and `placed_at`.
+    /// Reads a row whose first columns are `seq` and `placed_at`.
     pub(super) fn read(row: &PgRow) -> sqlx::Result<Self> {
         Ok(Self { sequence: row.try_get(0)?, placed_at: row.try_get(1)? })
     }
 }
 
 impl Found {
-    /// From a row whose columns are [`COLUMNS`].
+    /// Reads a row with the columns [`COLUMNS`].
     pub(super) fn read(row: &PgRow) -> sqlx::Result<Self> {
         let status = ExecutionStatus::from_columns(row.try_get(7)?, optional_text(row, 8)?).map_err(invalid)?;
         let header = FlowTrace {
