@@ -5,7 +5,7 @@
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TraceQuery};
-use reflow_tracing_storage::streaming::batches;
+use reflow_tracing_storage::streaming::event_batches;
 use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError, TracePart};
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +115,7 @@ fn headerless_traces_of<B: StorageBackend + ?Sized>(source: &B, after: Option<Tr
     })
     .try_flatten()
     .map_ok(move |trace_id| {
-        let events = batches(source.stream_events(trace_id)).map_ok(StorePart::Events);
+        let events = event_batches(source.stream_events(trace_id)).map_ok(StorePart::Events);
         stream::once(async move { Ok::<_, StorageError>(StorePart::Headerless(trace_id)) }).chain(events)
     })
     .try_flatten()

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{TraceId, time};
-use reflow_tracing_storage::streaming::batches;
+use reflow_tracing_storage::streaming::event_batches;
 use reflow_tracing_storage::{StorageBackend, StorageError};
 
 use crate::MigrationError;
@@ -99,7 +99,7 @@ fn one_trace<B: StorageBackend + ?Sized>(store: &B, trace_id: TraceId) -> StoreS
         let header = store.get_headers(vec![trace_id]).await?.pop().flatten();
         Ok(header.map_or(StorePart::Headerless(trace_id), StorePart::Header))
     });
-    first.chain(batches(store.stream_events(trace_id)).map_ok(StorePart::Events)).boxed()
+    first.chain(event_batches(store.stream_events(trace_id)).map_ok(StorePart::Events)).boxed()
 }
 
 /// Compares what `target` gives with what the source gives. `source` is where a trace that differs is copied from once more.

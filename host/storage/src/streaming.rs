@@ -46,7 +46,7 @@ impl BatchBudget {
 }
 
 /// Groups events into batches.
-pub fn batches<'a>(
+pub fn event_batches<'a>(
     events: BoxStream<'a, Result<TraceEvent, StorageError>>,
 ) -> BoxStream<'a, Result<Vec<TraceEvent>, StorageError>> {
     stream::try_unfold(events, |mut events| async move {
@@ -70,7 +70,7 @@ pub(super) fn trace_by_trace<B: StorageBackend + ?Sized>(
 ) -> BoxStream<'_, Result<TracePart, StorageError>> {
     headers(backend, query)
         .map_ok(move |header| {
-            let events = batches(backend.stream_events(header.trace_id)).map_ok(TracePart::Events);
+            let events = event_batches(backend.stream_events(header.trace_id)).map_ok(TracePart::Events);
             stream::once(async { Ok(TracePart::Header(header)) }).chain(events)
         })
         .try_flatten()

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use reflow_tracing_model::{EventKey, FlowTrace, TraceEvent};
 use reflow_tracing_storage::StorageError;
-use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::streaming::BatchBudget;
 use tokio::sync::mpsc;
 
 use super::line::{self, Manifest, OwnedRecord};
@@ -217,12 +217,12 @@ impl Reader {
 
     /// The next part; `None` at the end, when that agrees with everything before it.
     fn next(&mut self) -> Result<Option<StorePart>, Problem> {
-        let mut room = Room::new();
+        let mut budget = BatchBudget::new();
         let mut events = Vec::new();
-        while self.manifest.is_none() && self.next.is_none() && room.is_left() {
+        while self.manifest.is_none() && self.next.is_none() && budget.is_left() {
             match self.item()? {
                 Some(Item::Event(event)) => {
-                    room.take(&event);
+                    budget.take(&event);
                     events.push(event);
                 }
                 Some(Item::Begin(part)) => self.next = Some(part),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
-use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::streaming::BatchBudget;
 use reflow_tracing_storage::{Detail, TracePart};
 use rusqlite::{Connection, params};
 
@@ -173,14 +173,14 @@ impl Walk<'_> {
         if !emit(TracePart::Header(trace)) {
             return Ok(false);
         }
-        let (mut room, mut piece, mut goes_on) = (Room::new(), Vec::new(), true);
+        let (mut budget, mut piece, mut goes_on) = (BatchBudget::new(), Vec::new(), true);
         further_events(self.connection, self.layout, trace_id, &HashSet::new(), &mut |event| {
             match event {
                 Ok(event) => {
-                    room.take(&event);
+                    budget.take(&event);
                     piece.push(event);
-                    if !room.is_left() {
-                        room = Room::new();
+                    if !budget.is_left() {
+                        budget = BatchBudget::new();
                         goes_on = emit(TracePart::Events(std::mem::take(&mut piece)));
                     }
                 }
