@@ -226,7 +226,7 @@ mod tests {
     async fn restarts_of_a_task_that_always_panics_become_rarer() {
         let task = Supervised::start("dying", || async { panic!("again") });
         tokio::time::sleep(Duration::from_secs(600)).await;
-        let restarts = task.health().deaths().restarts;
+        let restarts = task.health().crashes().restarts;
         assert!((20..40).contains(&restarts), "{restarts} restarts in ten minutes");
     }
 

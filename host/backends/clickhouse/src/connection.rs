@@ -11,7 +11,7 @@ use reflow_tracing_storage::StorageError;
 
 use super::ClickHouseConfig;
 use super::config::CompressionMethod;
-use super::schema::Tables;
+use super::tables::Tables;
 
 /// How long to wait beyond the server's own time limit.
 const GRACE: Duration = Duration::from_secs(15);

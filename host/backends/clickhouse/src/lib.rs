@@ -19,6 +19,7 @@ mod schema;
 mod search;
 mod select;
 mod stream;
+mod tables;
 mod writer;
 
 use std::collections::{BTreeSet, HashMap};

@@ -4,6 +4,7 @@ use reflow_tracing_storage::StorageError;
 
 use super::ClickHouseConfig;
 use super::connection::Server;
+use super::tables::Tables;
 
 /// The migrations: the first one creates version 1. A published migration never changes. Every statement can run again, because
 /// hosts may start at the same time or stop in between. Migrations only add, so that hosts of the version before can continue.
@@ -29,55 +30,7 @@ const EXPIRING: [(&str, &str); 4] = [
     ("event_metrics", "toUnixTimestamp64Second(minute)"),
 ];
 
-/// The quoted names of the tables.
-pub(super) struct Tables {
-    pub database_name: String,
-    database: String,
-    pub traces: String,
-    pub events: String,
-    pub lookup: String,
-    pub metrics: String,
-    schema_version: String,
-    cluster: Option<String>,
-}
-
 impl Tables {
-    pub(super) fn new(config: &ClickHouseConfig) -> Self {
-        let database = quoted(&config.database);
-        let table = |name: &str| format!("{database}.{name}");
-        Self {
-            traces: table("traces"),
-            events: table("events"),
-            lookup: table("trace_lookup"),
-            metrics: table("event_metrics"),
-            schema_version: table("schema_version"),
-            cluster: config.cluster.as_deref().map(quoted),
-            database_name: config.database.clone(),
-            database,
-        }
-    }
-
-    /// The table that stores the rows, for statements that run on the whole cluster: `TABLE ON CLUSTER CLUSTER`.
-    pub(super) fn stored(&self, name: &str) -> String {
-        format!("{}.{name}{}{}", self.database, self.local(), self.on_cluster())
-    }
-
-    /// The system table `name` of all servers that store rows.
-    pub(super) fn system(&self, name: &str) -> String {
-        match &self.cluster {
-            Some(cluster) => format!("cluster({cluster}, system.{name})"),
-            None => format!("system.{name}"),
-        }
-    }
-
-    fn local(&self) -> &'static str {
-        if self.cluster.is_some() { "_local" } else { "" }
-    }
-
-    fn on_cluster(&self) -> String {
-        self.cluster.as_ref().map_or_else(String::new, |cluster| format!(" ON CLUSTER {cluster}"))
-    }
-
     fn create_database(&self) -> String {
         format!("CREATE DATABASE IF NOT EXISTS {}{}", self.database, self.on_cluster())
     }
@@ -217,9 +170,4 @@ async fn change_retention(server: &Server, retention_days: u32) -> Result<(), St
         server.execute(&sql).await?;
     }
     server.execute(&server.tables.note(VERSION, retention_days)).await
-}
-
-/// `name` as a quoted SQL identifier.
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }

@@ -13,9 +13,9 @@ use reflow_tracing_storage::StorageError;
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
+use super::catalog::use_catalog;
 use super::connection::{Server, retried};
 use super::header::Place;
-use super::partition::use_catalog;
 
 /// Traces deleted per transaction, so that writers don't wait long.
 pub(super) const AT_ONCE: usize = 500;

@@ -4,6 +4,7 @@
 //! A few writers commit what waits in groups (`writer.rs`); events may live in partitions by time (`partition.rs`). The layout
 //! is in `sql/schema.sql`, what people see is in `sql/views.sql`.
 
+mod catalog;
 mod column;
 mod config;
 mod connection;

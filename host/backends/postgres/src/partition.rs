@@ -1,11 +1,4 @@
 //! The partitions of the table `event`: creates missing ones and drops expired ones.
-//!
-//! A PostgreSQL session builds a list of a table's partitions when it first needs it, and rebuilds it when it is notified of a
-//! change. It loses notifications that arrive while it builds the list; then its statements miss rows in partitions attached
-//! meanwhile. A session processes notifications when it locks a table for the first time in a transaction, and the only table
-//! that it locks while it builds the list is `pg_class`. So each statement on `event` uses `pg_class` itself, with
-//! [`CATALOG_IN_USE`], or runs in a transaction that did, with [`use_catalog`] (see
-//! `docs/decisions/0019-what-a-session-knows-of-partitions.md`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,6 +8,7 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use reflow_tracing_model::time;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
+pub(super) use super::catalog::use_catalog;
 use super::{PartitionInterval, deletion};
 
 const HOUR: i128 = 3_600_000_000_000;
@@ -22,17 +16,6 @@ const DAY: i128 = 24 * HOUR;
 
 /// The comment on a partition that is about to be dropped, so that the next run finishes an interrupted drop.
 const EXPIRED: &str = "expired";
-
-/// A statement for the start of a transaction that returns no rows. See above.
-macro_rules! use_catalog {
-    () => {
-        "SELECT oid FROM pg_class WHERE oid = 0"
-    };
-}
-pub(super) use use_catalog;
-
-/// A condition that is always true. See above.
-pub(super) const CATALOG_IN_USE: &str = concat!("(", use_catalog!(), ") IS NULL");
 
 /// Nanoseconds since 1970, excluding the end. Wider than a time can be, for the first and the last partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 use uuid::Uuid;
 
+use super::catalog::CATALOG_IN_USE;
 use super::escape::escape;
 use super::header::{COLUMNS, tags_json};
-use super::partition;
 
 enum Value {
     Text(String),
@@ -103,7 +103,7 @@ fn has_event(condition: &str) -> String {
     format!(
         "(SELECT true FROM event WHERE event.trace = trace.seq AND event.placed_at = trace.placed_at AND {condition} \
          AND {} LIMIT 1) IS TRUE",
-        partition::CATALOG_IN_USE
+        CATALOG_IN_USE
     )
 }
 
