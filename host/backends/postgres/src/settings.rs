@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_endangers_the_acknowledged_is_told() {
+    fn settings_that_endanger_acknowledged_writes_are_reported() {
         let advice = settings(&[
             ("fsync", "off", None),
             ("full_page_writes", "on", None),

@@ -290,7 +290,7 @@ async fn a_store_that_never_gets_smaller_is_not_emptied() {
 }
 
 #[tokio::test]
-async fn a_policy_that_can_not_be_kept_is_refused_before_anything_is_deleted() {
+async fn an_unsupported_policy_is_rejected_before_anything_is_deleted() {
     let by_size = RetentionPolicy { max_bytes: Some(1), ..RetentionPolicy::default() };
     let untold = Told { storage: MemoryStorage::new(), size: None };
     let error = check(&untold, &by_size).await.unwrap_err();
