@@ -94,7 +94,7 @@ async fn a_host_whose_replica_dies_says_so_once_and_goes_on() {
     until("it is read again", async || health().contains("\"warnings\":[]")).await;
     let log = host.log();
     assert_eq!(log.matches("reads use the primary").count(), 1, "{log}");
-    assert_eq!(log.matches("reads go there again").count(), 1, "{log}");
+    assert_eq!(log.matches("reads use it again").count(), 1, "{log}");
     host.stop();
 }
 

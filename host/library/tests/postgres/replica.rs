@@ -227,7 +227,7 @@ async fn a_replica_that_became_a_primary_is_read_no_more() {
     storage.store_trace(next.clone()).await.unwrap();
     assert_eq!(storage.get_trace(next.trace_id).await.unwrap(), Some(next));
     let warnings = storage.warnings();
-    assert!(matches!(&warnings[..], [warning] if warning.contains("no replica")), "{warnings:?}");
+    assert!(matches!(&warnings[..], [warning] if warning.contains("not a replica")), "{warnings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
