@@ -31,9 +31,9 @@ fn the_printed_statements_leave_nothing_to_change() {
     for part in [
         "1.0 GB of memory: as given by `--memory`",
         "ALTER SYSTEM SET shared_buffers = '256MB';",
-        "is 128MB; takes effect when the server is restarted",
+        "is 128MB; takes effect when the server restarts",
         "ALTER SYSTEM SET effective_cache_size = '768MB';",
-        "is 4GB; takes effect at once",
+        "is 4GB; takes effect immediately",
         "SELECT pg_reload_conf();",
     ] {
         assert!(lines.contains(part), "{part:?} is missing in:\n{lines}");
@@ -52,7 +52,7 @@ fn the_printed_statements_leave_nothing_to_change() {
             break waiting;
         }
     };
-    assert!(waiting.contains("the server has to be restarted"), "{waiting}");
+    assert!(waiting.contains("restart the server to apply it"), "{waiting}");
     assert!(!waiting.contains("ALTER SYSTEM") && !waiting.contains("effective_cache_size"), "{waiting}");
 
     server.stop();
@@ -70,9 +70,9 @@ fn settings_that_alter_system_cannot_change_are_marked() {
     // The memory of this machine.
     assert!(lines.contains("this machine's") && lines.contains("--memory"), "{lines}");
     for part in [
-        "-- fsync is off, better: on; given where the server is started",
+        "-- fsync is off, better: on; set on the server's command line",
         "-- synchronous_commit is off",
-        "-- default_statistics_target is 10, better: 100; given by ALTER ROLE or ALTER DATABASE",
+        "-- default_statistics_target is 10, better: 100; set by ALTER ROLE or ALTER DATABASE",
     ] {
         assert!(lines.contains(part), "{part:?} is missing in:\n{lines}");
     }

@@ -1,10 +1,10 @@
-//! Streams that a task of its own reads, so that reading goes on while what was read is written.
+//! Reads streams in a separate task, so that reading continues during writes.
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
-/// The most items in a message.
+/// The maximum number of items per message.
 const READY_ITEMS: usize = 100;
 /// A message that weighs this much takes no further item: whatever the sizes of the items, little is in memory.
 const READY_BYTES: usize = 4 << 20;
@@ -22,7 +22,7 @@ where
             match receiver.recv().await {
                 Some(item) => Some((item, (receiver, task))),
                 None => {
-                    // A stream that ends because its task panicked would look complete.
+                    // Without this, a stream whose task panicked would look complete.
                     if let Some(Err(error)) = futures::future::OptionFuture::from(task.take()).await
                         && let Ok(panic) = error.try_into_panic()
                     {
@@ -37,7 +37,7 @@ where
     .boxed()
 }
 
-/// Sends the items until nobody receives them any more.
+/// Sends the items until the receiver is gone.
 pub(crate) async fn forward<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender<T>) {
     while let Some(item) = items.next().await {
         if sender.send(item).await.is_err() {
@@ -46,9 +46,9 @@ pub(crate) async fn forward<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender
     }
 }
 
-/// Sends items that are ready together as one message: a message costs more than most parts do.
+/// Sends items that are ready together as one message, because a message costs more than most parts do.
 ///
-/// The items are polled while the receiver has no room: a call on a store may hold what the receiver needs to go on. What is
+/// The items are polled even while the channel is full: a call to a store may hold what the receiver needs to continue. What is
 /// ready meanwhile is bounded in bytes, by what `bytes_of` says of an item.
 pub(crate) async fn forward_ready<T>(
     mut items: BoxStream<'_, T>,

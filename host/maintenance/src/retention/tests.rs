@@ -295,11 +295,11 @@ async fn a_store_that_never_gets_smaller_is_not_emptied() {
 }
 
 #[tokio::test]
-async fn a_policy_that_can_not_be_kept_is_refused_before_anything_is_deleted() {
+async fn an_unsupported_policy_is_rejected_before_anything_is_deleted() {
     let by_size = RetentionPolicy { max_bytes: Some(1), ..RetentionPolicy::default() };
     let untold = Told { storage: MemoryStorage::new(), size: None };
     let error = check(&untold, &by_size).await.unwrap_err();
-    assert!(error.to_string().contains("does not tell its size"), "{error}");
+    assert!(error.to_string().contains("does not report its size"), "{error}");
     let keeps_all = Told { storage: MemoryStorage::new(), size: Some(0) };
     let by_count = RetentionPolicy { max_traces: Some(1), ..RetentionPolicy::default() };
     assert!(matches!(check(&keeps_all, &by_count).await, Err(StorageError::Unsupported(_))));

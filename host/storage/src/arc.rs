@@ -1,4 +1,4 @@
-//! A backend that several own is a backend.
+//! A shared backend is a backend.
 
 use std::sync::Arc;
 
