@@ -19,6 +19,12 @@ pub trait StorageExtras: Send + Sync {
         None
     }
 
+    /// How many writes the store does at the same time, each with its own transaction or statement. A sender that groups
+    /// writes keeps as many batches under way. MUST NOT wait.
+    fn concurrent_writes(&self) -> usize {
+        1
+    }
+
     /// The ids of the traces of which events are stored and no header, ascending: at most `limit`, those that come after
     /// `after`.
     ///

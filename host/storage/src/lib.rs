@@ -16,6 +16,7 @@ pub mod refusals;
 mod shared;
 pub mod streaming;
 pub mod task;
+pub mod write_queue;
 
 pub use backend::{Deletion, Detail, PageRequest, StorageBackend, StorageStats, TracePart};
 pub use error::StorageError;
