@@ -80,6 +80,11 @@ impl<E: Entry> Batches<E> {
         })
     }
 
+    /// Changes how many batches may be in flight.
+    pub fn allow_at_once(&self, batches: usize) {
+        self.worker.shared.allow_at_once(batches);
+    }
+
     fn batch(&self, taken: Taken<E>) -> Batch<E> {
         let Taken { entries: queued, traces, is_small } = taken;
         let in_flight = InFlight { worker: self.worker.clone(), traces, is_small };

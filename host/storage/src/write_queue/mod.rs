@@ -168,16 +168,11 @@ impl<E: Entry> WriteQueue<E> {
         self.push(0, entry).await?.answer().await
     }
 
-    /// Waits until everything that was given to the queue before is answered.
-    pub async fn drained(&self) {
+    /// Waits until everything that was given to the queue before is answered. Fails when the workers have ended.
+    pub async fn drained(&self) -> Result<(), StorageError> {
         // Room is given in the order in which it was asked for, so all of it comes after everything before.
         let rows = u32::try_from(self.limits().total.rows).unwrap_or(u32::MAX);
-        drop(self.sender.rows.acquire_many(rows).await);
-    }
-
-    /// Changes how many batches may be in flight.
-    pub fn allow_at_once(&self, batches: usize) {
-        self.sender.shared.allow_at_once(batches);
+        self.sender.rows.acquire_many(rows).await.map(drop).map_err(|_| self.limits().ended())
     }
 
     fn limits(&self) -> &Limits {

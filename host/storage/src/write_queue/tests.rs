@@ -277,7 +277,7 @@ async fn draining_waits_for_what_came_before() {
     let batch = batches.next().await.unwrap();
     let drained = tokio::spawn({
         let queue = queue.clone();
-        async move { queue.drained().await }
+        async move { queue.drained().await.unwrap() }
     });
     tokio::task::yield_now().await;
     assert!(!drained.is_finished());
