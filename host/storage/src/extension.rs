@@ -46,6 +46,11 @@ pub trait StorageBackendExt: StorageBackend {
         self.extras()?.retention_horizon()
     }
 
+    /// How many writes the store does at the same time.
+    fn concurrent_writes(&self) -> usize {
+        self.extras().map_or(1, |extras| extras.concurrent_writes())
+    }
+
     /// The ids of traces that have events but no header, ascending: at most `limit` ids, all greater than `after`.
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         match self.extras() {

@@ -19,6 +19,12 @@ pub trait StorageExtras: Send + Sync {
         None
     }
 
+    /// How many writes the store does at the same time, each with its own transaction or statement. A sender that groups
+    /// writes keeps as many batches under way. MUST NOT wait.
+    fn concurrent_writes(&self) -> usize {
+        1
+    }
+
     /// The ids of traces that have events but no header, ascending: at most `limit` ids, all greater than `after`.
     ///
     /// A backend that can't list them MUST return [`StorageError::Unsupported`].

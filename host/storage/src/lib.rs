@@ -17,6 +17,7 @@ pub mod refusals;
 pub mod sql;
 pub mod streaming;
 pub mod task;
+pub mod write_queue;
 
 pub use backend::{Deletion, Detail, PageRequest, StorageBackend, StorageStats, TracePart};
 pub use error::StorageError;

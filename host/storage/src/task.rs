@@ -164,6 +164,26 @@ fn times(restarts: u64) -> String {
     }
 }
 
+/// Works on one of many things for the task `name`. A panic costs this one, and is logged; the task goes on.
+pub async fn contain(name: &str, work: impl Future<Output = ()>) {
+    if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+        gave_up(name, &*panic);
+    }
+}
+
+/// The same for a thread.
+pub fn contain_blocking(name: &str, work: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+        gave_up(name, &*panic);
+    }
+}
+
+fn gave_up(name: &str, panic: &(dyn Any + Send)) {
+    let reason = panic_message(panic);
+    // Logging may be what panicked.
+    let _ = catch_unwind(|| tracing::error!("{name} gave up on a batch of its work: {reason}"));
+}
+
 /// The message of a panic.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -326,7 +326,11 @@ impl StorageBackend for ClickHouseBackend {
 #[async_trait]
 impl StorageExtras for ClickHouseBackend {
     fn warnings(&self) -> Vec<String> {
-        self.writer.warning().into_iter().collect()
+        self.writer.warnings().collect()
+    }
+
+    fn concurrent_writes(&self) -> usize {
+        self.writer.at_once()
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {

@@ -1,62 +1,74 @@
 //! Group commit: what waits while others are stored makes the next batch.
 //!
 //! The server stores a batch of thousands of rows nearly as quickly as one row, and each batch becomes files of its own that
-//! it has to merge later. So every write goes through a bounded queue to one task that gathers batches: a full one is sent at
-//! once, a smaller one as soon as the one before it is stored and nothing else waits. Everyone is answered once their rows are
-//! stored.
+//! it has to merge later. So every write goes through the [queue](reflow_tracing_storage::write_queue) to a few tasks, each of
+//! which takes a batch: a full one at once, a smaller one as soon as the one before it is stored and nothing else waits.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
 use reflow_tracing_storage::StorageError;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use reflow_tracing_storage::refusals::Refusals;
+use reflow_tracing_storage::task::{Supervised, TaskHealth, contain};
+use reflow_tracing_storage::write_queue::{Batch, Batches, Entry, Limits, Size, Split, WriteQueue};
 
 use super::ClickHouseConfig;
 use super::batch::{MOST_BYTES, Store};
 use super::connection::Server;
-use reflow_tracing_storage::refusals::Refusals;
-use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
-/// Writes that may wait to be gathered; further ones wait to be let in.
-const QUEUE: usize = 256;
 /// Batches that are on their way at the same time.
-const AT_ONCE: u32 = 4;
+const AT_ONCE: usize = 4;
 
-/// Rows of one caller, and whom to answer.
+/// About the memory that a usual header takes up.
+const HEADER_BYTES: usize = 1024;
+
+const NAME: &str = "the ClickHouse writer";
+
+/// Rows of one caller.
 pub(super) struct Job {
     pub headers: Vec<FlowTrace>,
     pub events: Vec<(TraceId, TraceEvent)>,
-    answer: oneshot::Sender<Result<(), StorageError>>,
+    size: Size,
 }
 
-enum Message {
-    Write(Job),
-    /// Asks for an answer once everything before it is done.
-    Barrier(oneshot::Sender<()>),
+impl Entry for Job {
+    type Answer = Result<(), StorageError>;
+
+    fn size(&self) -> Size {
+        self.size
+    }
+
+    /// A header replaces the earlier one, so they must not overtake one another; events are the same in any order.
+    fn traces(&self) -> impl Iterator<Item = TraceId> {
+        self.headers.iter().map(|header| header.trace_id)
+    }
 }
 
-/// The way to the task that gathers, which ends when this is dropped.
+/// The way to the tasks that write, which end when this is dropped.
 pub(super) struct Writer {
-    queue: mpsc::Sender<Message>,
-    task: TaskHealth,
+    queue: WriteQueue<Job>,
+    tasks: Vec<TaskHealth>,
     refusals: Refusals,
 }
 
 impl Writer {
     pub(super) fn start(server: Arc<Server>, config: &ClickHouseConfig) -> Self {
-        let (queue, messages) = mpsc::channel(QUEUE);
-        let gatherer = Gatherer {
-            messages: Arc::new(Mutex::new(messages)),
-            store: Arc::new(Store::new(server, config.batch_size)),
-            batch_size: config.batch_size,
-            flush_interval: config.flush_interval(),
-            under_way: Arc::new(Semaphore::new(AT_ONCE as usize)),
-            small: Arc::new(Semaphore::new(1)),
-        };
-        let task = Supervised::start("writing to ClickHouse", move || gatherer.clone().work()).detached();
-        Self { queue, task, refusals: Refusals::default() }
+        let batch = Size::new(config.batch_size, MOST_BYTES);
+        let (queue, batches) = WriteQueue::new(Limits {
+            name: NAME,
+            // What is under way, and as much again that waits.
+            total: Size::new(2 * AT_ONCE * config.batch_size.max(5_000), 2 * AT_ONCE * MOST_BYTES),
+            batch,
+            full: batch,
+            at_once: AT_ONCE,
+            patience: Some(config.flush_interval()),
+        });
+        let store = Arc::new(Store::new(server, config.batch_size));
+        let tasks = (0..AT_ONCE).map(|_| {
+            let (store, batches) = (store.clone(), batches.clone());
+            Supervised::start("writing to ClickHouse", move || work(store.clone(), batches.clone())).detached()
+        });
+        Self { tasks: tasks.collect(), queue, refusals: Refusals::default() }
     }
 
     /// Stores rows; `Ok` once the server has them.
@@ -65,149 +77,48 @@ impl Writer {
         headers: Vec<FlowTrace>,
         events: Vec<(TraceId, TraceEvent)>,
     ) -> Result<(), StorageError> {
-        let (answer, answered) = oneshot::channel();
-        self.queue.send(Message::Write(Job { headers, events, answer })).await.map_err(|_| gone())?;
-        self.refusals.note(answered.await.unwrap_or_else(|_| Err(given_up_on())))
+        let bytes = events.iter().map(|(_, event)| super::batch::bytes(event)).sum::<usize>();
+        let size = Size::new(headers.len() + events.len(), bytes + headers.len() * HEADER_BYTES);
+        let written = self.queue.write(Job { headers, events, size }).await;
+        self.refusals.note(written.and_then(|outcome| outcome))
     }
 
-    /// Fails when the task is dead, or the server was full for the last write.
+    /// How many batches are on their way at the same time.
+    pub(super) fn at_once(&self) -> usize {
+        AT_ONCE
+    }
+
+    /// Fails when a task is dead, or the server was full for the last write.
     pub(super) fn check(&self) -> Result<(), StorageError> {
-        match self.task.problem() {
+        match self.tasks.iter().find_map(TaskHealth::problem) {
             Some(problem) => Err(StorageError::Unavailable(problem)),
             None => self.refusals.check(),
         }
     }
 
     /// What an operator should know.
-    pub(super) fn warning(&self) -> Option<String> {
-        self.task.warning()
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.tasks.iter().filter_map(TaskHealth::warning)
     }
 
     /// Waits until everything that was given to [`write`](Self::write) before is answered.
     pub(super) async fn flush(&self) -> Result<(), StorageError> {
-        let (answer, answered) = oneshot::channel();
-        self.queue.send(Message::Barrier(answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| given_up_on())
+        self.queue.drained().await
     }
 }
 
-fn gone() -> StorageError {
-    StorageError::Unavailable("the ClickHouse writer has ended".into())
-}
-
-fn given_up_on() -> StorageError {
-    let message = "the ClickHouse writer failed in this batch, and the log says why; to write again is safe";
-    StorageError::Other { message: message.into(), retryable: true }
-}
-
-#[derive(Clone)]
-struct Gatherer {
-    messages: Arc<Mutex<mpsc::Receiver<Message>>>,
-    store: Arc<Store>,
-    batch_size: usize,
-    flush_interval: Duration,
-    under_way: Arc<Semaphore>,
-    /// Only one batch that is not full is under way, unless it takes too long: two at a time would be half as large.
-    small: Arc<Semaphore>,
-}
-
-impl Gatherer {
-    async fn work(self) {
-        let mut messages = self.messages.lock().await;
-        while let Some(message) = messages.recv().await {
-            let barrier = match message {
-                Message::Barrier(answer) => Some(answer),
-                Message::Write(first) => {
-                    let Gathered { jobs, turn, barrier } = self.gather(&mut messages, first).await;
-                    self.send(jobs, turn).await;
-                    barrier
-                }
-            };
-            if let Some(answer) = barrier {
-                drop(permits(&self.under_way, AT_ONCE).await);
-                // The receiver may be gone; ignore the error.
-                let _ = answer.send(());
-            }
-        }
-    }
-
-    /// Adds what waits to the first job until the batch is to be sent.
-    async fn gather(&self, messages: &mut mpsc::Receiver<Message>, first: Job) -> Gathered {
-        let deadline = Instant::now() + self.flush_interval;
-        let mut size = Size::default();
-        size.add(&first);
-        let mut jobs = vec![first];
-        let (turn, barrier) = loop {
-            if size.rows >= self.batch_size || size.bytes >= MOST_BYTES {
-                break (None, None);
-            }
-            tokio::select! {
-                biased;
-                message = messages.recv() => match message {
-                    Some(Message::Write(job)) => {
-                        size.add(&job);
-                        jobs.push(job);
-                    }
-                    Some(Message::Barrier(answer)) => break (None, Some(answer)),
-                    None => break (None, None),
-                },
-                turn = permits(&self.small, 1) => break (Some(turn), None),
-                () = sleep_until(deadline) => break (None, None),
-            }
-        };
-        Gathered { jobs, turn, barrier }
-    }
-
-    /// Waits for its place among the batches under way, which slows down everyone who writes.
-    async fn send(&self, jobs: Vec<Job>, turn: Option<OwnedSemaphorePermit>) {
-        let place = permits(&self.under_way, 1).await;
-        let store = self.store.clone();
-        tokio::spawn(async move {
-            commit(&store, jobs).await;
-            drop((turn, place));
-        });
+async fn work(store: Arc<Store>, batches: Batches<Job>) {
+    while let Some(batch) = batches.next().await {
+        // A panic costs its own batch, which is answered as it is dropped.
+        contain(NAME, commit(&store, batch)).await;
     }
 }
 
-struct Gathered {
-    jobs: Vec<Job>,
-    /// The turn of a batch that is not full.
-    turn: Option<OwnedSemaphorePermit>,
-    barrier: Option<oneshot::Sender<()>>,
-}
-
-#[derive(Default)]
-struct Size {
-    rows: usize,
-    bytes: usize,
-}
-
-impl Size {
-    fn add(&mut self, job: &Job) {
-        self.rows += job.headers.len() + job.events.len();
-        self.bytes += job.events.iter().map(|(_, event)| super::batch::bytes(event)).sum::<usize>();
+async fn commit(store: &Store, batch: Batch<Job>) {
+    let Batch { entries: jobs, answers, .. } = batch;
+    let mut split = Split::new(jobs.len());
+    while let Some(part) = split.next() {
+        split.outcome(store.store(&jobs[part]).await);
     }
-}
-
-async fn permits(semaphore: &Arc<Semaphore>, count: u32) -> OwnedSemaphorePermit {
-    semaphore.clone().acquire_many_owned(count).await.expect("nobody closes these")
-}
-
-/// Stores jobs and answers them.
-async fn commit(store: &Store, jobs: Vec<Job>) {
-    match store.store(&jobs).await {
-        // One of them may be to blame for what happened to all.
-        Err(error) if jobs.len() > 1 && !error.is_retryable() => {
-            for job in jobs {
-                let outcome = store.store(std::slice::from_ref(&job)).await;
-                let _ = job.answer.send(outcome);
-            }
-        }
-        outcome => {
-            for job in jobs {
-                // The receiver may be gone; ignore the error.
-                let _ = job.answer.send(outcome.clone());
-            }
-        }
-    }
+    answers.send(split.outcomes().cloned());
 }

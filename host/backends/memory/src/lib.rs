@@ -27,8 +27,7 @@ use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, 
 use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
-    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageStats,
-    async_trait,
+    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageStats, async_trait,
 };
 
 pub use config::{EvictionPolicy, MemoryConfig};

@@ -26,6 +26,9 @@ pub(super) struct HeaderRow {
 }
 
 impl HeaderRow {
+    /// About the memory that a usual one takes up.
+    pub(super) const BYTES: usize = 1024;
+
     /// The row of a header. `header` holds no events.
     pub(super) fn new(header: FlowTrace) -> Result<Self, StorageError> {
         Ok(Self {

@@ -376,6 +376,10 @@ impl StorageExtras for PostgresBackend {
         replica.chain(maintenance).chain(self.writer.warnings()).collect()
     }
 
+    fn concurrent_writes(&self) -> usize {
+        self.writer.at_once()
+    }
+
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         let days = self.partitioned.as_ref()?.retention_days;
         (days > 0).then(|| Utc::now() - TimeDelta::days(days.into()))

@@ -1,8 +1,8 @@
 //! Group commit: what waits while others commit makes the next commit.
 //!
-//! A commit costs far more than a row. Every write goes through a bounded queue to a few writers, each of which takes all
-//! that waits, stores it with one statement for the events and one for the headers, and answers everyone once that is
-//! committed. A lone write is committed at once.
+//! A commit costs far more than a row. Every write goes through the [queue](reflow_tracing_storage::write_queue) to a few
+//! writers, each of which takes a batch, stores it with one statement for the events and one for the headers, and answers
+//! everyone once that is committed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,6 @@ use reflow_tracing_model::TraceId;
 use reflow_tracing_storage::StorageError;
 use sqlx::postgres::PgArguments;
 use sqlx::{Connection, PgConnection, Postgres, Row};
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::connection::{Server, code};
@@ -23,15 +22,21 @@ use super::kept::Kept;
 use super::partition::{Missing, Partitions, use_catalog};
 use super::{copy, deletion};
 use reflow_tracing_storage::refusals::Refusals;
-use reflow_tracing_storage::task::{Supervised, TaskHealth};
+use reflow_tracing_storage::task::{Supervised, TaskHealth, contain};
+use reflow_tracing_storage::write_queue::{Batch, Batches, Entry, Limits, Size, Split, WriteQueue};
 
-/// Writes that may wait; further ones wait to be let in.
-const QUEUE: usize = 256;
-/// Large groups that are stored at the same time. Of small ones only one is: two at a time would be half as large and take as
-/// long.
+/// Large groups that are stored at the same time.
 const WRITERS: u32 = 4;
-/// A group takes no more writes once it has so many rows, so that no one waits too long for it.
-const GROUP_ROWS: usize = 2_000;
+
+const LIMITS: Limits = Limits {
+    name: "the PostgreSQL writer",
+    total: Size::new(40_000, 192 << 20),
+    // So that no one waits too long for a group.
+    batch: Size::new(2_000, STATEMENT_BYTES),
+    full: Size::new(1_000, STATEMENT_BYTES / 2),
+    at_once: WRITERS as usize,
+    patience: None,
+};
 /// The most rows, and bytes, more or less, of one statement.
 const STATEMENT_ROWS: usize = 5_000;
 const STATEMENT_BYTES: usize = 32 << 20;
@@ -47,45 +52,55 @@ const ATTEMPTS: u32 = 10;
 struct Job {
     headers: Vec<HeaderRow>,
     events: Vec<EventRow>,
-    answer: oneshot::Sender<Result<(), StorageError>>,
+    size: Size,
 }
 
-impl Job {
-    fn rows(&self) -> usize {
-        self.headers.len() + self.events.len()
+impl Entry for Job {
+    type Answer = Result<(), StorageError>;
+
+    fn size(&self) -> Size {
+        self.size
+    }
+
+    /// A header replaces the earlier one, so they must not overtake one another; events are the same in any order.
+    fn traces(&self) -> impl Iterator<Item = TraceId> {
+        self.headers.iter().map(|row| row.header.trace_id)
     }
 }
 
-type Queue = AsyncMutex<mpsc::Receiver<Job>>;
-
 /// The way to the writers, which end when it is dropped.
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    queue: WriteQueue<Job>,
     tasks: Vec<TaskHealth>,
     refusals: Refusals,
 }
 
 impl Writer {
     pub(super) fn start(server: &Arc<Server>, partitions: Option<&Arc<Partitions>>) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        let queue = Arc::new(Queue::new(queue));
+        let writers = WRITERS.min(server.pool.options().get_max_connections());
+        let (queue, batches) = WriteQueue::new(Limits { at_once: writers as usize, ..LIMITS });
         let known = Arc::new(Mutex::new(LruCache::new(KNOWN_TRACES)));
         let mut tasks = Vec::new();
-        for _ in 0..WRITERS.min(server.pool.options().get_max_connections()) {
+        for _ in 0..writers {
             let task = Task { server: server.clone(), partitions: partitions.cloned(), known: known.clone() };
-            let queue = queue.clone();
-            let work = move || task.clone().work(queue.clone());
+            let batches = batches.clone();
+            let work = move || task.clone().work(batches.clone());
             tasks.push(Supervised::start("writing to PostgreSQL", work).detached());
         }
-        Self { jobs, tasks, refusals: Refusals::default() }
+        Self { queue, tasks, refusals: Refusals::default() }
     }
 
     /// Stores rows; `Ok` once they are committed.
     pub(super) async fn write(&self, headers: Vec<HeaderRow>, events: Vec<EventRow>) -> Result<(), StorageError> {
-        let gone = |_| StorageError::Unavailable("the PostgreSQL writer has ended".into());
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { headers, events, answer }).await.map_err(gone)?;
-        self.refusals.note(answered.await.unwrap_or_else(|_| Err(given_up_on())))
+        let bytes = events.iter().map(EventRow::bytes).sum::<usize>() + headers.len() * HeaderRow::BYTES;
+        let size = Size::new(headers.len() + events.len(), bytes);
+        let written = self.queue.write(Job { headers, events, size }).await;
+        self.refusals.note(written.and_then(|outcome| outcome))
+    }
+
+    /// How many groups are stored at the same time.
+    pub(super) fn at_once(&self) -> usize {
+        self.tasks.len()
     }
 
     /// Fails when a writer is dead, or the server was full for the last write.
@@ -100,11 +115,6 @@ impl Writer {
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.tasks.iter().filter_map(TaskHealth::warning)
     }
-}
-
-fn given_up_on() -> StorageError {
-    let message = "the PostgreSQL writer failed in this group of writes, and the log says why; to write again is safe";
-    StorageError::Other { message: message.into(), retryable: true }
 }
 
 /// Why a group was not stored.
@@ -139,62 +149,22 @@ struct Task {
 }
 
 impl Task {
-    async fn work(self, queue: Arc<Queue>) {
+    async fn work(self, batches: Batches<Job>) {
         let mut kept = None;
-        loop {
-            let mut jobs = match queue.try_lock() {
-                Ok(jobs) => jobs,
-                Err(_) => {
-                    // Another one has it: either there is no work, or it does all there is.
-                    release(&mut kept).await;
-                    queue.lock().await
-                }
-            };
-            // The next writer waits for as long as the groups are small.
-            loop {
-                let Some(first) = next(&mut jobs, &mut kept).await else { return };
-                let mut rows = first.rows();
-                let mut group = vec![first];
-                loop {
-                    let earlier = group.len();
-                    // Those whom the last group answered are about to send their next writes: this one lets them.
-                    tokio::task::yield_now().await;
-                    while rows < GROUP_ROWS
-                        && let Ok(job) = jobs.try_recv()
-                    {
-                        rows += job.rows();
-                        group.push(job);
-                    }
-                    if group.len() == earlier || rows >= GROUP_ROWS {
-                        break;
-                    }
-                }
-                if rows >= GROUP_ROWS / 2 {
-                    drop(jobs);
-                    self.commit(&mut kept, group).await;
-                    break;
-                }
-                self.commit(&mut kept, group).await;
-            }
+        while let Some(batch) = next(&batches, &mut kept).await {
+            // A panic costs its own group, which is answered as it is dropped.
+            contain(LIMITS.name, self.commit(&mut kept, batch)).await;
         }
+        release(&mut kept).await;
     }
 
-    async fn commit(&self, kept: &mut Option<Kept>, group: Vec<Job>) {
-        match self.store(kept, &group).await {
-            // One of them may be to blame for what happened to all.
-            Err(error) if group.len() > 1 && !error.is_retryable() => {
-                for job in group {
-                    let outcome = self.store(kept, std::slice::from_ref(&job)).await;
-                    let _ = job.answer.send(outcome);
-                }
-            }
-            outcome => {
-                for job in group {
-                    // The receiver may be gone; ignore the error.
-                    let _ = job.answer.send(outcome.clone());
-                }
-            }
+    async fn commit(&self, kept: &mut Option<Kept>, batch: Batch<Job>) {
+        let Batch { entries: jobs, answers, .. } = batch;
+        let mut split = Split::new(jobs.len());
+        while let Some(part) = split.next() {
+            split.outcome(self.store(kept, &jobs[part]).await);
         }
+        answers.send(split.outcomes().cloned());
         if kept.as_ref().is_some_and(|kept| kept.is_due(&self.server)) {
             release(kept).await;
         }
@@ -231,7 +201,8 @@ impl Task {
                         retryable: false,
                     });
                 }
-                Err(Failure::NoPartition(missing)) => return Err(StorageError::Configuration(missing.message())),
+                // Of some of the events; the others can be stored.
+                Err(Failure::NoPartition(missing)) => return Err(StorageError::InvalidArgument(missing.message())),
                 Err(Failure::Sql(error)) => {
                     let conflict = matches!(code(&error).as_deref(), Some("40001" | "40P01"));
                     let lost = self.server.is_lost(&error);
@@ -294,15 +265,15 @@ impl Task {
     }
 }
 
-/// The next write, or `None` when there will be none. What is kept is kept for as long as writes follow one another.
-async fn next(jobs: &mut mpsc::Receiver<Job>, kept: &mut Option<Kept>) -> Option<Job> {
+/// The next batch, or `None` when there will be none. What is kept is kept for as long as writes follow one another.
+async fn next(batches: &Batches<Job>, kept: &mut Option<Kept>) -> Option<Batch<Job>> {
     if kept.is_some() {
-        if let Ok(next) = tokio::time::timeout(LULL, jobs.recv()).await {
+        if let Ok(next) = tokio::time::timeout(LULL, batches.next()).await {
             return next;
         }
         release(kept).await;
     }
-    jobs.recv().await
+    batches.next().await
 }
 
 async fn release(kept: &mut Option<Kept>) {

@@ -21,6 +21,11 @@ pub(super) struct EventRow {
 }
 
 impl EventRow {
+    /// About the memory that it takes up.
+    pub(super) fn bytes(&self) -> usize {
+        self.event.approximate_bytes()
+    }
+
     pub(super) fn new(trace_id: TraceId, event: TraceEvent) -> Result<Self, StorageError> {
         let attributes = &event.data.custom_attributes;
         let chain = &event.causality.dependency_chain;

@@ -18,6 +18,9 @@ pub(super) struct HeaderRow {
 }
 
 impl HeaderRow {
+    /// About the memory that a usual one takes up.
+    pub(super) const BYTES: usize = 1024;
+
     /// The row of a header. `header` holds no events.
     pub(super) fn new(header: FlowTrace) -> Result<Self, StorageError> {
         let (version, metadata) = (serde_json::to_string(&header.version)?, serde_json::to_string(&header.metadata)?);

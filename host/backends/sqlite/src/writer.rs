@@ -1,27 +1,31 @@
 //! The one thread that writes: group commit.
 //!
-//! SQLite has one writer at a time, and a transaction costs far more than a row. So every write goes through a bounded
-//! queue to one thread, which puts all that waits into one transaction and answers everyone once it is committed. While
-//! it commits, the next group gathers; a lone write is committed at once.
+//! SQLite has one writer at a time, and a transaction costs far more than a row. So every write goes through the
+//! [queue](reflow_tracing_storage::write_queue) to one thread, which puts a batch into one transaction and answers everyone
+//! once it is committed.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use hashlink::LruCache;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use tokio::sync::{mpsc, oneshot};
 
 use super::connection::describe;
 use super::event::EventRow;
 use super::header::HeaderRow;
 use reflow_tracing_model::TraceId;
 use reflow_tracing_storage::StorageError;
-use reflow_tracing_storage::task::panic_message;
+use reflow_tracing_storage::task::contain_blocking;
+use reflow_tracing_storage::write_queue::{Batch, Batches, Entry, Limits, Size, Split, WriteQueue};
 
-/// Writes that may wait; further ones wait to be let in.
-const QUEUE: usize = 256;
-/// A transaction takes no more writes once it has so many rows, so that no one waits too long for it.
-const GROUP_ROWS: usize = 5_000;
+const LIMITS: Limits = Limits {
+    name: "the SQLite writer",
+    total: Size::new(40_000, 128 << 20),
+    // So that no one waits too long for a transaction.
+    batch: Size::new(5_000, 32 << 20),
+    full: Size::new(5_000, 32 << 20),
+    at_once: 1,
+    patience: None,
+};
 /// Pages that are given back to the disk after a deletion.
 const VACUUM_PAGES: u32 = 2_000;
 /// Traces whose sequence number is remembered: what is being recorded at one time, and then some.
@@ -43,48 +47,53 @@ pub(super) enum Write {
 }
 
 impl Write {
-    fn rows(&self) -> usize {
+    fn size(&self) -> Size {
         match self {
-            Self::Store { headers, events } => headers.len() + events.len(),
-            _ => 1,
+            Self::Store { headers, events } => {
+                let bytes = events.iter().map(EventRow::bytes).sum::<usize>() + headers.len() * HeaderRow::BYTES;
+                Size::new(headers.len() + events.len(), bytes)
+            }
+            _ => Size::new(1, 0),
         }
     }
 }
 
 struct Job {
     write: Write,
-    answer: oneshot::Sender<Result<u64, StorageError>>,
+    size: Size,
+}
+
+impl Entry for Job {
+    /// The number of traces that were deleted.
+    type Answer = Result<u64, StorageError>;
+
+    fn size(&self) -> Size {
+        self.size
+    }
 }
 
 /// The way to the writer's thread, which ends when the last one is dropped.
 #[derive(Clone)]
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    queue: WriteQueue<Job>,
 }
 
 impl Writer {
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, StorageError> {
-        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (queue, batches) = WriteQueue::new(LIMITS);
         let thread = Thread { path, sequences: LruCache::new(KNOWN_TRACES), data_version: 0 };
         std::thread::Builder::new()
             .name("sqlite-writer".into())
-            .spawn(move || thread.work(connection, queue))
+            .spawn(move || thread.work(connection, &batches))
             .map_err(|error| StorageError::Unavailable(format!("no thread for the SQLite writer: {error}")))?;
-        Ok(Self { jobs })
+        Ok(Self { queue })
     }
 
     /// Does `write`; `Ok` once it is committed, with the number of traces that it deleted.
     pub(super) async fn write(&self, write: Write) -> Result<u64, StorageError> {
-        let gone = |_| StorageError::Unavailable("the SQLite writer has ended".into());
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { write, answer }).await.map_err(gone)?;
-        answered.await.map_err(|_| given_up_on())?
+        let size = write.size();
+        self.queue.write(Job { write, size }).await?
     }
-}
-
-fn given_up_on() -> StorageError {
-    let message = "the SQLite writer failed in this group of writes, and the log says why; to write again is safe";
-    StorageError::Other { message: message.into(), retryable: true }
 }
 
 struct Thread {
@@ -96,57 +105,51 @@ struct Thread {
 }
 
 impl Thread {
-    fn work(mut self, mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
-        while let Some(first) = queue.blocking_recv() {
-            let mut rows = first.write.rows();
-            let mut group = vec![first];
-            while rows < GROUP_ROWS
-                && let Ok(job) = queue.try_recv()
-            {
-                rows += job.write.rows();
-                group.push(job);
-            }
-            // A panic costs its own group, which was rolled back and is answered as it is dropped.
-            let commit = AssertUnwindSafe(|| self.commit(&mut connection, group));
-            if let Err(panic) = catch_unwind(commit) {
+    fn work(mut self, mut connection: Connection, batches: &Batches<Job>) {
+        while let Some(batch) = batches.blocking_next() {
+            let mut is_committed = false;
+            // A panic costs its own batch, which was rolled back and is answered as it is dropped.
+            contain_blocking(LIMITS.name, || {
+                self.commit(&mut connection, batch);
+                is_committed = true;
+            });
+            if !is_committed {
                 self.sequences.clear();
-                let reason = panic_message(&*panic);
-                // Logging may be what panicked.
-                let _ = catch_unwind(|| tracing::error!("the SQLite writer gave up on a group of writes: {reason}"));
             }
         }
     }
 
-    fn commit(&mut self, connection: &mut Connection, group: Vec<Job>) {
-        match self.transact(connection, &group) {
-            Ok(counts) => {
-                let (mut deleted, mut checkpoint) = (false, None);
-                for (job, count) in group.into_iter().zip(counts) {
-                    let answer = match job.write {
-                        Write::Checkpoint => {
-                            checkpoint.get_or_insert_with(|| self.checkpoint(connection)).clone().map(|()| count)
-                        }
-                        write => {
-                            deleted |= matches!(write, Write::DeleteTraces(_) | Write::DeleteBefore(_));
-                            Ok(count)
-                        }
-                    };
-                    // Whoever no longer waits for the answer has lost interest, not data.
-                    let _ = job.answer.send(answer);
+    fn commit(&mut self, connection: &mut Connection, batch: Batch<Job>) {
+        let Batch { entries: jobs, answers, .. } = batch;
+        let mut counts = vec![0; jobs.len()];
+        let mut split = Split::new(jobs.len());
+        while let Some(part) = split.next() {
+            split.outcome(match self.transact(connection, &jobs[part.clone()]) {
+                Ok(of_part) => {
+                    counts[part].copy_from_slice(&of_part);
+                    Ok(())
                 }
-                if deleted && let Err(error) = give_back_pages(connection) {
-                    // What was deleted is deleted; the next deletion tries again.
-                    tracing::debug!("freed pages of {} were not given back: {error}", self.path.display());
+                Err(error) => {
+                    // What was rolled back may be in there.
+                    self.sequences.clear();
+                    Err(describe(&self.path, &error))
                 }
+            });
+        }
+        let is_checkpoint = |job: &Job| matches!(job.write, Write::Checkpoint);
+        let checkpoint = jobs.iter().any(is_checkpoint).then(|| self.checkpoint(connection));
+        let deleted = jobs.iter().any(|job| matches!(job.write, Write::DeleteTraces(_) | Write::DeleteBefore(_)));
+        let outcomes = jobs.iter().zip(split.outcomes()).zip(counts).map(|((job, outcome), count)| {
+            outcome.clone()?;
+            match &checkpoint {
+                Some(checkpoint) if is_checkpoint(job) => checkpoint.clone().map(|()| count),
+                _ => Ok(count),
             }
-            Err(error) => {
-                // What was rolled back may be in there.
-                self.sequences.clear();
-                let error = describe(&self.path, &error);
-                for job in group {
-                    let _ = job.answer.send(Err(error.clone()));
-                }
-            }
+        });
+        answers.send(outcomes);
+        if deleted && let Err(error) = give_back_pages(connection) {
+            // What was deleted is deleted; the next deletion tries again.
+            tracing::debug!("freed pages of {} were not given back: {error}", self.path.display());
         }
     }
 

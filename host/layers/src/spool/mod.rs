@@ -570,6 +570,10 @@ impl<B: StorageBackend + 'static> StorageExtras for Spool<B> {
         self.core.inner.retention_horizon()
     }
 
+    fn concurrent_writes(&self) -> usize {
+        self.core.inner.concurrent_writes()
+    }
+
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         self.core.ask(HeaderlessTraces(after, limit)).await
     }

@@ -1,15 +1,15 @@
 //! The queue: a thread with the file, and what is known of it without asking.
 //!
-//! Appends that come together share a transaction, and with it the wait for the disk. Room is a semaphore, in KiB: whoever
-//! finds none waits, in the order of arrival.
+//! Appends that come together share a transaction, and with it the wait for the disk: that is the
+//! [write queue](reflow_tracing_storage::write_queue)'s doing. Room in the file is a semaphore, in KiB: whoever finds none
+//! waits, in the order of arrival.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
 use super::config::SpoolConfig;
 use super::file::{Found, Refused, Row, SpoolFile};
@@ -17,41 +17,47 @@ use super::record::{Encoded, kib};
 use reflow_tracing_model::TraceId;
 use reflow_tracing_sqlite::pool::blocking;
 use reflow_tracing_storage::StorageError;
-use reflow_tracing_storage::task::panic_message;
+use reflow_tracing_storage::task::contain_blocking;
+use reflow_tracing_storage::write_queue::{Answers, Batch, Batches, Entry, Limits, Size, WriteQueue};
 
-/// Jobs that may wait for the thread.
-const JOBS: usize = 256;
-/// Records that share a transaction.
-const GROUP: usize = 64;
+const LIMITS: Limits = Limits {
+    name: "the spool",
+    // Jobs, and the bytes of records. Those that wait have their room in the file already.
+    total: Size::new(256, 256 << 20),
+    // What shares a transaction.
+    batch: Size::new(64, 64 << 20),
+    full: Size::new(64, 64 << 20),
+    at_once: 1,
+    patience: None,
+};
 
 enum Job {
     Append(Append),
-    Next {
-        answer: oneshot::Sender<Result<Vec<Row>, StorageError>>,
-    },
-    Read {
-        seq: i64,
-        answer: oneshot::Sender<Result<Option<Row>, StorageError>>,
-    },
-    Remove {
-        rows: Removed,
-        refused: Vec<Refused>,
-        answer: oneshot::Sender<Result<(), StorageError>>,
-    },
-    /// Finds out whether an append would find room on the disk.
-    Check {
-        answer: oneshot::Sender<Result<(), StorageError>>,
-    },
-    Close {
-        answer: oneshot::Sender<()>,
-    },
+    /// Whatever else is to be done with the file; it tells its caller itself.
+    Run(Box<dyn FnOnce(&mut Thread) + Send>),
+    /// Closes the file.
+    Close,
 }
 
 struct Append {
     record: Encoded,
     room: OwnedSemaphorePermit,
     counted: Counted,
-    answer: oneshot::Sender<Result<(), StorageError>>,
+}
+
+impl Entry for Job {
+    type Answer = Result<(), StorageError>;
+
+    fn size(&self) -> Size {
+        match self {
+            Self::Append(append) => Size::new(1, append.record.body.len()),
+            Self::Run(_) | Self::Close => Size::new(1, 0),
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        !matches!(self, Self::Append(_))
+    }
 }
 
 /// A record that counts as waiting, from before it is in the file until it is removed, or could not be appended.
@@ -159,7 +165,7 @@ impl Drop for Waiting<'_> {
 }
 
 pub(super) struct Queue {
-    jobs: mpsc::Sender<Job>,
+    jobs: WriteQueue<Job>,
     depth: Arc<Depth>,
 }
 
@@ -186,11 +192,11 @@ impl Queue {
             headers: Mutex::new(headers),
             progress: watch::Sender::new(Progress { appended: last, removed: 0 }),
         });
-        let (jobs, queue) = mpsc::channel(JOBS);
+        let (jobs, batches) = WriteQueue::new(LIMITS);
         let thread = Thread { file, depth: Arc::clone(&depth) };
         std::thread::Builder::new()
             .name("spool".into())
-            .spawn(move || thread.work(queue))
+            .spawn(move || thread.work(&batches))
             .map_err(|error| StorageError::Unavailable(format!("no thread for the spool: {error}")))?;
         Ok(Self { jobs, depth })
     }
@@ -223,7 +229,7 @@ impl Queue {
         };
         // From here on nothing passes it.
         let counted = Counted::new(&self.depth);
-        self.ask(|answer| Job::Append(Append { record: record.clone(), room, counted, answer })).await
+        self.jobs.write(Job::Append(Append { record: record.clone(), room, counted })).await.map_err(ended)?
     }
 
     /// Counts a writer as waiting until this is dropped.
@@ -233,44 +239,46 @@ impl Queue {
     }
 
     pub(super) async fn next(&self) -> Result<Vec<Row>, StorageError> {
-        self.ask(|answer| Job::Next { answer }).await
+        self.run(|thread| thread.file.next().map_err(|error| thread.file.describe(&error))).await
     }
 
     pub(super) async fn read(&self, seq: i64) -> Result<Option<Row>, StorageError> {
-        self.ask(|answer| Job::Read { seq, answer }).await
+        self.run(move |thread| thread.file.read(seq).map_err(|error| thread.file.describe(&error))).await
     }
 
     pub(super) async fn remove(&self, rows: Removed, refused: Vec<Refused>) -> Result<(), StorageError> {
-        self.ask(|answer| Job::Remove { rows, refused, answer }).await
+        self.run(move |thread| thread.remove(&rows, &refused)).await
     }
 
     /// Whether the disk has room for an append.
     pub(super) async fn check(&self) -> Result<(), StorageError> {
-        self.ask(|answer| Job::Check { answer }).await
+        self.run(|thread| thread.file.check_room()).await
     }
 
     /// Closes the file. Whoever waits for room is told.
     pub(super) async fn close(&self) {
         self.depth.room.close();
-        let (answer, closed) = oneshot::channel();
-        if self.jobs.send(Job::Close { answer }).await.is_ok() {
-            let _ = closed.await;
-        }
+        // Closed before, it stays closed.
+        let _ = self.jobs.write(Job::Close).await;
     }
 
-    async fn ask<T>(
+    async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, StorageError>>) -> Job,
+        work: impl FnOnce(&mut Thread) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(job(answer)).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| given_up_on())?
+        let (outcome, known) = oneshot::channel();
+        let work = move |thread: &mut Thread| {
+            // The receiver may be gone; ignore the error.
+            let _ = outcome.send(work(thread));
+        };
+        self.jobs.write(Job::Run(Box::new(work))).await.map_err(ended)??;
+        known.await.map_err(|_| closed())?
     }
 }
 
-fn given_up_on() -> StorageError {
-    let message = "the spool failed, and the log says why; to write again is safe";
-    StorageError::Other { message: message.into(), retryable: true }
+/// The thread ends only when the spool is closed.
+fn ended(error: StorageError) -> StorageError {
+    if matches!(error, StorageError::Unavailable(_)) { closed() } else { error }
 }
 
 pub(super) fn closed() -> StorageError {
@@ -283,76 +291,47 @@ struct Thread {
 }
 
 impl Thread {
-    fn work(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut next = None;
-        while let Some(job) = next.take().or_else(|| queue.blocking_recv()) {
-            if let Job::Close { answer } = job {
+    fn work(mut self, batches: &Batches<Job>) {
+        while let Some(Batch { mut entries, answers, .. }) = batches.blocking_next() {
+            if let [Job::Close] = entries[..] {
                 drop(self);
-                let _ = answer.send(());
-                return;
+                return answers.send_to_all(Ok(()));
             }
-            // A panic costs its own job, which is answered as it is dropped.
-            let work = AssertUnwindSafe(|| self.work_on(job, &mut queue, &mut next));
-            if let Err(panic) = catch_unwind(work) {
-                let reason = panic_message(&*panic);
-                // Logging may be what panicked.
-                let _ = catch_unwind(|| tracing::error!("the spool gave up on a write or a read: {reason}"));
-            }
-        }
-    }
-
-    /// `next` is the job that was taken from the queue and is not part of this one.
-    fn work_on(&mut self, job: Job, queue: &mut mpsc::Receiver<Job>, next: &mut Option<Job>) {
-        match job {
-            Job::Append(first) => {
-                let mut group = vec![first];
-                while group.len() < GROUP
-                    && let Ok(job) = queue.try_recv()
-                {
+            // A panic costs its own jobs, which are answered as they are dropped.
+            contain_blocking(LIMITS.name, || {
+                let mut appends = Vec::with_capacity(entries.len());
+                for job in entries.drain(..) {
                     match job {
-                        Job::Append(append) => group.push(append),
-                        other => {
-                            *next = Some(other);
-                            break;
+                        Job::Append(append) => appends.push(append),
+                        Job::Run(work) => {
+                            work(&mut self);
+                            return answers.send_to_all(Ok(()));
                         }
+                        // Seen to before: it is alone.
+                        Job::Close => {}
                     }
                 }
-                self.append(group);
-            }
-            Job::Next { answer } => {
-                let _ = answer.send(self.file.next().map_err(|error| self.file.describe(&error)));
-            }
-            Job::Read { seq, answer } => {
-                let _ = answer.send(self.file.read(seq).map_err(|error| self.file.describe(&error)));
-            }
-            Job::Remove { rows, refused, answer } => {
-                let _ = answer.send(self.remove(&rows, &refused));
-            }
-            Job::Check { answer } => {
-                let _ = answer.send(self.file.check_room());
-            }
-            // Seen to before.
-            Job::Close { answer } => drop(answer),
+                self.append(appends, answers);
+            });
         }
     }
 
-    fn append(&mut self, group: Vec<Append>) {
+    fn append(&mut self, group: Vec<Append>, answers: Answers<Job>) {
         match self.file.append(group.iter().map(|append| &append.record)) {
             Ok(numbers) => {
-                for (Append { record, room, counted, answer }, seq) in group.into_iter().zip(numbers) {
+                for (Append { record, room, counted }, seq) in group.into_iter().zip(numbers) {
                     // Given back when the record is removed.
                     room.forget();
                     self.depth.appended(&record, seq);
                     counted.keep();
-                    // The receiver may be gone; ignore the error.
-                    let _ = answer.send(Ok(()));
                 }
+                answers.send_to_all(Ok(()));
             }
             Err(error) => {
                 let error = self.file.describe(&error);
-                for Append { answer, .. } in group {
-                    let _ = answer.send(Err(error.clone()));
-                }
+                // Given back, and no longer counted, before the callers are told.
+                drop(group);
+                answers.send_to_all(Err(error));
             }
         }
     }

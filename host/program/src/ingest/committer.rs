@@ -1,23 +1,30 @@
-//! Group commit: events that arrive while a batch is being stored make the next batch.
+//! Stores what the connections sent, in batches that they share.
 //!
-//! One batch is in flight at a time. An idle store therefore stores a lone event at once, and a busy one gets batches as
-//! large as the load needs, without a timer.
+//! The grouping, its budgets and its order are the [write queue](reflow_tracing_storage::write_queue)'s. A store that does
+//! several writes at a time ([`concurrent_writes`](reflow_tracing_storage::StorageExtras::concurrent_writes)) gets as many
+//! batches at a time.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
+use reflow_tracing_storage::task::{Supervised, TaskHealth, contain};
+use reflow_tracing_storage::write_queue::{Batch, Batches, Lane, Limits, Size, Split, WriteQueue};
 
+use super::chunk::{Chunk, Origin, Outcomes};
 use super::live::{Live, LiveEvent};
-use reflow_tracing::storage::{StorageBackend, StorageError};
-use reflow_tracing_storage::task::{Supervised, TaskHealth, panic_message};
 
-/// The most events of a batch. Larger ones gain nothing measurable and make everyone in them wait longer.
-const MAX_BATCH: usize = 1_000;
+/// The most batches in flight, whatever a store says that it can do.
+const WORKERS: usize = 8;
 
-/// The events that may wait for their batch. Four batches keep the store busy; a sender beyond them waits.
-const QUEUE: usize = 4 * MAX_BATCH;
+const LIMITS: Limits = Limits {
+    name: "the task that stores events",
+    total: Size::new(32_000, 96 << 20),
+    // Larger ones gain nothing measurable and make everyone in them wait longer.
+    batch: Size::new(4_000, 16 << 20),
+    full: Size::new(1_000, 4 << 20),
+    at_once: 1,
+    patience: None,
+};
 
 /// Why an event was not stored; shared by all events of a batch that failed.
 pub type CommitError = Arc<StorageError>;
@@ -25,107 +32,131 @@ pub type CommitError = Arc<StorageError>;
 /// The queue of events to be stored. Clones share it; it is served until the last one is dropped.
 #[derive(Clone)]
 pub struct Committer {
-    queue: mpsc::Sender<Write>,
-    task: TaskHealth,
-}
-
-struct Write {
-    event: LiveEvent,
-    done: oneshot::Sender<Result<(), CommitError>>,
+    queue: WriteQueue<Chunk>,
+    tasks: Arc<[TaskHealth]>,
 }
 
 impl Committer {
     /// Starts to store what is submitted in `storage`, and to publish to `live` what is stored.
     pub fn start(storage: Arc<dyn StorageBackend>, live: Live) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        let waiting = Arc::new(Mutex::new(waiting));
-        let task = Supervised::start("storing events", move || {
-            let (storage, live, waiting) = (storage.clone(), live.clone(), waiting.clone());
-            async move {
-                let mut waiting = waiting.lock().await;
-                let mut batch = Vec::new();
-                while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
-                    // A panic costs its own batch: dropped, each event of it is answered.
-                    let commit = commit(&*storage, &live, std::mem::take(&mut batch));
-                    if let Err(panic) = AssertUnwindSafe(commit).catch_unwind().await {
-                        tracing::error!("a batch of events was given up on: {}", panic_message(&*panic));
-                    }
-                }
-            }
+        let (queue, batches) = WriteQueue::new(LIMITS);
+        let store = Store { storage, live };
+        let tasks = (0..WORKERS).map(|_| {
+            let (store, batches) = (store.clone(), batches.clone());
+            Supervised::start("storing events", move || store.clone().work(batches.clone())).detached()
         });
-        Self { queue, task: task.detached() }
+        Self { tasks: tasks.collect(), queue }
     }
 
-    /// How the task that stores is.
-    pub(super) fn health(&self) -> TaskHealth {
-        self.task.clone()
+    /// How the tasks that store are.
+    pub(super) fn health(&self) -> &[TaskHealth] {
+        &self.tasks
     }
 
-    /// Stores an event: waits for room in the queue, then until the store has acknowledged it.
-    ///
-    /// An event whose caller stops waiting may be stored nevertheless.
-    pub async fn store(&self, event: LiveEvent) -> Result<(), CommitError> {
-        let (done, stored) = oneshot::channel();
-        let stopped = |_| StorageError::Other { message: "the writer has stopped".into(), retryable: false };
-        self.queue.send(Write { event, done }).await.map_err(stopped)?;
-        stored.await.map_err(|_| given_up_on())?
+    /// The way into the queue for one sender.
+    pub(super) fn lane(&self) -> Lane<Chunk> {
+        self.queue.lane()
     }
 }
 
-fn given_up_on() -> StorageError {
-    let message = "the host failed while it stored the event, and its log says why; to store it again is safe";
-    StorageError::Other { message: message.into(), retryable: true }
+#[derive(Clone)]
+struct Store {
+    storage: Arc<dyn StorageBackend>,
+    live: Live,
 }
 
-/// Stores a batch. When it is refused it is halved until the events that are to blame stand alone, so that they fail
-/// alone; writes are idempotent, so a half that was stored already may be stored again.
-async fn commit(storage: &dyn StorageBackend, live: &Live, batch: Vec<Write>) {
-    let mut parts = vec![batch];
-    let (mut lost, mut last_error) = (0, None);
-    while let Some(mut part) = parts.pop() {
-        match store(storage, &part).await {
-            Ok(()) => {
-                for Write { event, done } in part {
-                    live.publish(event);
-                    // A sender that is gone needs no answer.
-                    let _ = done.send(Ok(()));
-                }
-            }
-            Err(error) if part.len() > 1 && !error.is_retryable() => {
-                let second_half = part.split_off(part.len() / 2);
-                parts.extend([second_half, part]);
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                lost += part.len();
-                last_error = Some(error.clone());
-                for Write { done, .. } in part {
-                    let _ = done.send(Err(error.clone()));
-                }
-            }
+impl Store {
+    async fn work(self, batches: Batches<Chunk>) {
+        // Asked again and again: a store that is opened lazily can't say so before it is open.
+        batches.allow_at_once(self.concurrent_writes());
+        while let Some(batch) = batches.next().await {
+            batches.allow_at_once(self.concurrent_writes());
+            // A panic costs its own batch: dropped, each event of it is answered.
+            contain(LIMITS.name, self.commit(batch)).await;
         }
     }
-    if let Some(error) = last_error {
-        tracing::warn!(events = lost, "events were not stored, the last of them because: {error}");
+
+    fn concurrent_writes(&self) -> usize {
+        self.storage.concurrent_writes().min(WORKERS)
+    }
+
+    async fn commit(&self, batch: Batch<Chunk>) {
+        let Batch { entries: chunks, size, answers } = batch;
+        let lengths: Vec<usize> = chunks.iter().map(|chunk| chunk.events.len()).collect();
+        let mut origins = Vec::with_capacity(size.rows);
+        let mut events = Vec::with_capacity(size.rows);
+        for mut chunk in chunks {
+            origins.append(&mut chunk.origins);
+            events.append(&mut chunk.events);
+        }
+        let mut copies = if self.live.is_watched() { events.clone() } else { Vec::new() }.into_iter();
+
+        let mut split = Split::new(origins.len());
+        let mut whole = Some(events);
+        while let Some(part) = split.next() {
+            let again = || origins[part].iter().map(|origin| (origin.target.trace_id(), origin.original.event()));
+            let events = whole.take().unwrap_or_else(|| again().collect());
+            split.outcome(super::guard(self.storage.store_events(events)).await);
+        }
+
+        let is_watched = self.live.is_watched();
+        let mut outcomes = Vec::new();
+        let mut lost: Option<(usize, &StorageError)> = None;
+        // An error is shared by those whom it met together.
+        let mut shared: Option<(*const StorageError, CommitError)> = None;
+        for (origin, outcome) in origins.iter().zip(split.outcomes()) {
+            let copy = copies.next();
+            let outcome = outcome.as_ref().map(|()| ()).map_err(|error| {
+                lost = Some((lost.map_or(0, |(events, _)| events) + 1, error));
+                match &shared {
+                    Some((same, error_of_all)) if std::ptr::eq(*same, error) => error_of_all.clone(),
+                    _ => {
+                        let error_of_all = Arc::new(error.clone());
+                        shared = Some((error, error_of_all.clone()));
+                        error_of_all
+                    }
+                }
+            });
+            origin.note(&outcome);
+            if is_watched && outcome.is_ok() {
+                let event = copy.map_or_else(|| origin.original.event(), |(_, event)| event);
+                self.live.publish(live_event(origin, event));
+            }
+            outcomes.push(outcome);
+        }
+        if let Some((events, error)) = lost {
+            tracing::warn!(events, "events were not stored, the last of them because: {error}");
+        }
+        let mut outcomes = outcomes.into_iter();
+        answers.send(lengths.into_iter().map(|length| {
+            let of_chunk: Vec<_> = outcomes.by_ref().take(length).collect();
+            if of_chunk.iter().all(Result::is_ok) { Outcomes::Stored } else { Outcomes::Each(of_chunk) }
+        }));
     }
 }
 
-async fn store(storage: &dyn StorageBackend, part: &[Write]) -> Result<(), StorageError> {
-    let events = part.iter().map(|write| (write.event.trace_id, write.event.event.clone())).collect();
-    super::guard(storage.store_events(events)).await
+fn live_event(origin: &Origin, event: reflow_tracing::TraceEvent) -> LiveEvent {
+    let (flow_id, status) = origin.target.state();
+    LiveEvent { trace_id: origin.target.trace_id(), flow_id, status, event }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use tokio::sync::Semaphore;
 
     use super::*;
     use crate::ingest::gated::Gated;
-    use reflow_tracing::{ExecutionStatus, TraceEvent, TraceId};
+    use crate::ingest::{Ingest, Session};
+    use reflow_tracing::{TraceEvent, TraceId};
 
-    fn event(trace_id: TraceId, actor: &str) -> LiveEvent {
-        let event = TraceEvent { actor_id: actor.into(), ..Default::default() };
-        LiveEvent { trace_id, flow_id: None, status: ExecutionStatus::Running, event }
+    fn event(actor: &str) -> TraceEvent {
+        TraceEvent { actor_id: actor.into(), ..Default::default() }
+    }
+
+    fn invalid() -> TraceEvent {
+        event(&"x".repeat(reflow_tracing::MAX_NAME_BYTES + 1))
     }
 
     /// Lets every task get as far as it can: there is one thread, so this takes turns rather than time.
@@ -135,18 +166,25 @@ mod tests {
         }
     }
 
+    type Sender = tokio::task::JoinHandle<Result<(), CommitError>>;
+
+    /// Stores an event as a sender of its own, of a trace of its own.
+    fn send(ingest: &Ingest, event: TraceEvent) -> Sender {
+        let mut session = Session::new(ingest.clone(), None);
+        tokio::spawn(async move { session.record(TraceId::new(), event).await })
+    }
+
+    async fn count(storage: &Gated) -> u64 {
+        storage.storage.stats().await.unwrap().events
+    }
+
     #[tokio::test]
     async fn events_that_wait_share_a_batch_and_are_answered_once_it_is_stored() {
         let storage = Gated::new(0);
-        let committer = Committer::start(storage.clone(), Live::new());
-        let trace_id = TraceId::new();
-        let store = |_| {
-            let committer = committer.clone();
-            tokio::spawn(async move { committer.store(event(trace_id, "a")).await })
-        };
-        let mut senders = vec![store(0)];
+        let ingest = Ingest::new(storage.clone());
+        let mut senders = vec![send(&ingest, event("a"))];
         settle().await;
-        senders.extend((1..10).map(store));
+        senders.extend((1..10).map(|_| send(&ingest, event("a"))));
         settle().await;
         assert!(senders.iter().all(|sender| !sender.is_finished()), "nothing is stored yet");
         storage.permits.add_permits(2);
@@ -154,67 +192,98 @@ mod tests {
             sender.await.unwrap().unwrap();
         }
         assert_eq!(*storage.batches.lock().unwrap(), [1, 9]);
-        assert_eq!(storage.get_events(trace_id).await.unwrap().len(), 10);
+        assert_eq!(count(&storage).await, 10);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_several_writes_at_a_time_gets_several_batches() {
+        let storage = Gated::new(0);
+        storage.concurrent_writes.store(2, Ordering::Relaxed);
+        let ingest = Ingest::new(storage.clone());
+        let senders: Vec<_> = (0..2 * LIMITS.batch.rows).map(|_| send(&ingest, event("a"))).collect();
+        settle().await;
+        assert_eq!(storage.under_way.load(Ordering::Relaxed), 2);
+        storage.permits.add_permits(Semaphore::MAX_PERMITS);
+        for sender in senders {
+            sender.await.unwrap().unwrap();
+        }
+        assert_eq!(count(&storage).await, 2 * LIMITS.batch.rows as u64);
     }
 
     #[tokio::test]
     async fn a_full_queue_makes_senders_wait_and_drops_nothing() {
         let storage = Gated::new(0);
-        let committer = Committer::start(storage.clone(), Live::new());
-        let trace_id = TraceId::new();
-        let senders: Vec<_> = (0..QUEUE + 2 * MAX_BATCH)
-            .map(|_| {
-                let committer = committer.clone();
-                tokio::spawn(async move { committer.store(event(trace_id, "a")).await })
-            })
-            .collect();
+        let ingest = Ingest::new(storage.clone());
+        let senders: Vec<_> = (0..LIMITS.total.rows + 10).map(|_| send(&ingest, event("a"))).collect();
         settle().await;
-        assert_eq!(committer.queue.capacity(), 0, "the queue is full");
+        let lane = ingest.committer().lane();
+        let mut session = Session::new(ingest.clone(), None);
+        let chunk = session.chunk(vec![super::super::Received::new(TraceId::new(), event("a"))]).await.unwrap();
+        assert!(lane.try_push(chunk).is_err(), "the queue is full");
         storage.permits.add_permits(Semaphore::MAX_PERMITS);
         for sender in senders {
             sender.await.unwrap().unwrap();
         }
-        assert_eq!(storage.get_events(trace_id).await.unwrap().len(), QUEUE + 2 * MAX_BATCH);
+        assert_eq!(count(&storage).await, LIMITS.total.rows as u64 + 10);
     }
 
     #[tokio::test]
-    async fn a_bad_event_costs_only_itself() {
+    async fn an_invalid_event_costs_only_itself() {
         let storage = Gated::new(0);
-        let committer = Committer::start(storage.clone(), Live::new());
-        let trace_id = TraceId::new();
-        let too_long = "x".repeat(reflow_tracing::MAX_NAME_BYTES + 1);
-        let senders: Vec<_> = (0..21)
-            .map(|i| {
-                let committer = committer.clone();
-                let event = event(trace_id, if i == 13 { &too_long } else { "a" });
-                tokio::spawn(async move { committer.store(event).await })
-            })
-            .collect();
+        let ingest = Ingest::new(storage.clone());
+        let senders: Vec<_> = (0..21).map(|i| send(&ingest, if i == 13 { invalid() } else { event("a") })).collect();
         settle().await;
         storage.permits.add_permits(Semaphore::MAX_PERMITS);
         for (i, sender) in senders.into_iter().enumerate() {
             let result = sender.await.unwrap();
             assert_eq!(result.is_err(), i == 13, "event {i}: {result:?}");
         }
-        assert_eq!(storage.get_events(trace_id).await.unwrap().len(), 20);
+        assert_eq!(count(&storage).await, 20);
+    }
+
+    #[tokio::test]
+    async fn a_full_store_is_asked_once_for_a_batch() {
+        let storage = Gated::new(0);
+        storage.is_full.store(true, Ordering::Relaxed);
+        let ingest = Ingest::new(storage.clone());
+        let mut senders = vec![send(&ingest, event("a"))];
+        settle().await;
+        senders.extend((0..1_000).map(|_| send(&ingest, event("a"))));
+        settle().await;
+        storage.permits.add_permits(Semaphore::MAX_PERMITS);
+        for sender in senders {
+            let error = sender.await.unwrap().unwrap_err();
+            assert!(matches!(&*error, StorageError::Exhausted(_)), "{error}");
+        }
+        assert_eq!(*storage.batches.lock().unwrap(), [1, 1_000]);
     }
 
     #[tokio::test]
     async fn a_backend_that_panics_does_not_end_the_writer() {
-        let committer = Committer::start(Gated::new(Semaphore::MAX_PERMITS), Live::new());
-        let error = committer.store(event(TraceId::new(), "panic")).await.unwrap_err();
+        let ingest = Ingest::new(Gated::new(Semaphore::MAX_PERMITS));
+        let error = send(&ingest, event("panic")).await.unwrap().unwrap_err();
         assert!(error.to_string().contains("panicked"), "{error}");
-        committer.store(event(TraceId::new(), "a")).await.unwrap();
+        send(&ingest, event("a")).await.unwrap().unwrap();
     }
 
     #[tokio::test]
     async fn only_what_is_stored_is_published() {
-        let live = Live::new();
-        let mut stream = live.subscribe(Default::default());
-        let committer = Committer::start(Gated::new(Semaphore::MAX_PERMITS), live);
-        let trace_id = TraceId::new();
-        committer.store(event(trace_id, &"x".repeat(reflow_tracing::MAX_NAME_BYTES + 1))).await.unwrap_err();
-        committer.store(event(trace_id, "a")).await.unwrap();
+        let ingest = Ingest::new(Gated::new(Semaphore::MAX_PERMITS));
+        let mut stream = ingest.live().subscribe(Default::default());
+        send(&ingest, invalid()).await.unwrap().unwrap_err();
+        send(&ingest, event("a")).await.unwrap().unwrap();
+        assert_eq!(stream.next().await.unwrap().event.actor_id, "a");
+    }
+
+    #[tokio::test]
+    async fn who_begins_to_watch_while_a_batch_is_being_stored_is_told_of_its_events() {
+        let storage = Gated::new(0);
+        let ingest = Ingest::new(storage.clone());
+        let sender = send(&ingest, event("a"));
+        settle().await;
+        let mut stream = ingest.live().subscribe(Default::default());
+        storage.permits.add_permits(1);
+        sender.await.unwrap().unwrap();
         assert_eq!(stream.next().await.unwrap().event.actor_id, "a");
     }
 }

@@ -1,6 +1,6 @@
 //! A store for tests that waits, fails and panics when it is asked to.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use reflow_tracing::storage::{FlowTrace, MemoryStorage, StorageBackend, StorageError, TraceQuery};
 use reflow_tracing::{TraceEvent, TraceId};
+use reflow_tracing_storage::StorageExtras;
 
 /// Memory that stores a batch of events only when it has a permit, and panics when one is of the actor `panic`.
 pub(crate) struct Gated {
@@ -17,6 +18,14 @@ pub(crate) struct Gated {
     pub(crate) batches: Mutex<Vec<usize>>,
     /// How many of the next headers are turned away as if the database were down.
     pub(crate) headers_to_refuse: AtomicUsize,
+    /// Whether events are turned away as if the disk were full.
+    pub(crate) is_full: AtomicBool,
+    /// How many batches it claims to store at a time.
+    pub(crate) concurrent_writes: AtomicUsize,
+    /// The batches that have come and are not stored.
+    pub(crate) under_way: AtomicUsize,
+    /// How often it was asked for headers.
+    pub(crate) lookups: AtomicUsize,
 }
 
 impl Gated {
@@ -26,6 +35,10 @@ impl Gated {
             permits: Semaphore::new(permits),
             batches: Mutex::default(),
             headers_to_refuse: AtomicUsize::new(0),
+            is_full: AtomicBool::new(false),
+            concurrent_writes: AtomicUsize::new(1),
+            under_way: AtomicUsize::new(0),
+            lookups: AtomicUsize::new(0),
         })
     }
 }
@@ -61,9 +74,29 @@ impl StorageBackend for Gated {
     }
 
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
         self.permits.acquire().await.expect("it is never closed").forget();
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
         self.batches.lock().unwrap().push(events.len());
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(StorageError::Exhausted("asked to be".into()));
+        }
         assert!(events.iter().all(|(_, event)| event.actor_id != "panic"), "asked to panic");
         self.storage.store_events(events).await
+    }
+
+    async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        self.storage.get_headers(trace_ids).await
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        Some(self)
+    }
+}
+
+impl StorageExtras for Gated {
+    fn concurrent_writes(&self) -> usize {
+        self.concurrent_writes.load(Ordering::Relaxed)
     }
 }

@@ -1,23 +1,25 @@
 //! From senders to the store: what a connection sends becomes traces, concurrent writes share group commits, and what is
 //! stored is told to those who watch.
 
+mod chunk;
 mod committer;
-mod directory;
 #[cfg(test)]
 pub(crate) mod gated;
 mod live;
 mod open_trace;
 mod session;
+mod trace_ids;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+pub use chunk::{Original, Outcomes, Received};
 pub use committer::{CommitError, Committer};
 pub use live::{Lagged, Live, LiveEvent, Subscription, SubscriptionFilters};
-pub use session::Session;
+pub use session::{Session, Submitted};
 
-use directory::Directory;
 use futures::FutureExt;
+use trace_ids::StartedHere;
 
 use reflow_tracing::storage::{StorageBackend, StorageError};
 use reflow_tracing_storage::task::TaskHealth;
@@ -27,7 +29,7 @@ use reflow_tracing_storage::task::TaskHealth;
 pub struct Ingest {
     storage: Arc<dyn StorageBackend>,
     committer: Committer,
-    directory: Directory,
+    started: StartedHere,
     live: Live,
 }
 
@@ -36,7 +38,7 @@ impl Ingest {
     pub fn new(storage: Arc<dyn StorageBackend>) -> Self {
         let live = Live::new();
         let committer = Committer::start(storage.clone(), live.clone());
-        Self { committer, directory: Directory::start(storage.clone()), storage, live }
+        Self { committer, started: StartedHere::default(), storage, live }
     }
 
     /// The store that events go to.
@@ -50,8 +52,8 @@ impl Ingest {
     }
 
     /// How the tasks are that everyone shares.
-    pub fn tasks(&self) -> [TaskHealth; 2] {
-        [self.committer.health(), self.directory.health()]
+    pub fn tasks(&self) -> &[TaskHealth] {
+        self.committer.health()
     }
 
     /// The events as they are stored.

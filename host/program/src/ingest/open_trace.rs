@@ -2,9 +2,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::live::LiveEvent;
-use super::{CommitError, Ingest};
-use reflow_tracing::{ExecutionStatus, FlowTrace, TraceEvent, TraceEventType, TraceId};
+use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, TraceId};
 
 /// A trace that a connection is sending: what has to be known to finish it when the connection ends.
 pub(super) struct OpenTrace {
@@ -33,27 +31,29 @@ impl OpenTrace {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores an event as one of this trace.
-    pub(super) async fn record(&self, ingest: &Ingest, event: TraceEvent) -> Result<(), CommitError> {
-        event.validate().map_err(|error| CommitError::new(error.into()))?;
-        let timestamp = event.timestamp;
-        let (flow_id, status) = {
-            let mut progress = self.progress();
-            if event.event_type == TraceEventType::ActorFailed && progress.failure.is_none() {
-                let error = event.data.error.clone().unwrap_or_else(|| format!("actor {} failed", event.actor_id));
-                progress.failure = Some(error);
-            }
-            let status = match &progress.failure {
-                Some(error) => ExecutionStatus::Failed { error: error.clone() },
-                None => ExecutionStatus::Running,
-            };
-            (progress.header.as_ref().map(|header| header.flow_id.clone()), status)
+    /// The flow, once it is known, and how the trace stands.
+    pub(super) fn state(&self) -> (Option<FlowId>, ExecutionStatus) {
+        let progress = self.progress();
+        let status = match &progress.failure {
+            Some(error) => ExecutionStatus::Failed { error: error.clone() },
+            None => ExecutionStatus::Running,
         };
-        ingest.committer().store(LiveEvent { trace_id: self.trace_id, flow_id, status, event }).await?;
+        (progress.header.as_ref().map(|header| header.flow_id.clone()), status)
+    }
+
+    /// Notes that an event is stored, which says of a failure or not.
+    pub(super) fn stored(&self, timestamp: DateTime<Utc>, failure: Option<&String>) {
         let mut progress = self.progress();
         let (earliest, latest) = progress.span.unwrap_or((timestamp, timestamp));
         progress.span = Some((earliest.min(timestamp), latest.max(timestamp)));
-        Ok(())
+        if progress.failure.is_none() {
+            progress.failure = failure.cloned();
+        }
+    }
+
+    /// Notes that an actor failed.
+    pub(super) fn failed(&self, failure: &str) {
+        self.progress().failure.get_or_insert_with(|| failure.to_owned());
     }
 
     /// The time of the earliest event that is stored.

@@ -13,8 +13,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use reflow_tracing_storage::write_queue::{Lane, Ticket};
+
+use super::chunk::{Chunk, Outcomes, Received, Target};
 use super::live::LiveEvent;
 use super::open_trace::OpenTrace;
+use super::trace_ids::TraceIds;
 use super::{CommitError, Ingest};
 use reflow_tracing::storage::StorageError;
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceMetadata};
@@ -35,12 +39,19 @@ pub struct Session {
     peer: Option<SocketAddr>,
     open: HashMap<TraceId, Arc<OpenTrace>>,
     current: Option<Arc<OpenTrace>>,
+    trace_ids: TraceIds,
+    lane: Lane<Chunk>,
 }
+
+/// Events that are in the queue.
+pub type Submitted = Ticket<Outcomes>;
 
 impl Session {
     /// A session that stores in `ingest`; `peer` is where its messages come from.
     pub fn new(ingest: Ingest, peer: Option<SocketAddr>) -> Self {
-        Self { ingest, id: Uuid::new_v4(), peer, open: HashMap::new(), current: None }
+        let lane = ingest.committer().lane();
+        let trace_ids = TraceIds::default();
+        Self { ingest, id: Uuid::new_v4(), peer, open: HashMap::new(), current: None, trace_ids, lane }
     }
 
     /// Names the session, in logs and in the metadata of its traces.
@@ -48,22 +59,43 @@ impl Session {
         self.id
     }
 
-    /// Stores an event in the trace that it belongs to. The trace is decided now; the future ends when the event is
-    /// stored. Several may be under way.
-    pub fn record(
-        &mut self,
-        trace_id: TraceId,
-        event: TraceEvent,
-    ) -> impl Future<Output = Result<(), CommitError>> + Send + use<> {
-        let ingest = self.ingest.clone();
-        let started_here = self.open.get(&trace_id).cloned();
-        let may_be_stored = started_here.is_none();
-        let target = started_here.unwrap_or_else(|| self.current());
-        async move {
-            if may_be_stored && let Some(FlowTrace { flow_id, status, .. }) = ingest.directory.find(trace_id).await? {
-                return ingest.committer().store(LiveEvent { trace_id, flow_id: Some(flow_id), status, event }).await;
-            }
-            target.record(&ingest, event).await
+    /// Decides which traces events belong to. May ask the store, in the beginning; see [`TraceIds`].
+    pub async fn chunk(&mut self, received: Vec<Received>) -> Result<Chunk, CommitError> {
+        let named = received.iter().map(|received| received.trace_id);
+        let unknown = named.filter(|trace_id| !self.open.contains_key(trace_id));
+        self.trace_ids.learn(unknown, self.ingest.storage(), &self.ingest.started).await.map_err(Arc::new)?;
+        let mut chunk = Chunk::with_capacity(received.len());
+        for received in received {
+            let trace_id = received.trace_id;
+            let target = match self.open.get(&trace_id) {
+                Some(open) => Target::Open(open.clone()),
+                None => match self.trace_ids.stored(trace_id) {
+                    Some(stored) => Target::Stored(stored),
+                    None => Target::Open(self.current()),
+                },
+            };
+            chunk.push(target, received);
+        }
+        Ok(chunk)
+    }
+
+    /// Lets events into the queue when there is room now.
+    pub fn try_submit(&self, chunk: Chunk) -> Result<Submitted, Chunk> {
+        self.lane.try_push(chunk)
+    }
+
+    /// Lets events into the queue once there is room.
+    pub fn submit(&self, chunk: Chunk) -> impl Future<Output = Result<Submitted, StorageError>> + Send + use<> {
+        self.lane.push(chunk)
+    }
+
+    /// Stores an event in the trace that it belongs to.
+    pub async fn record(&mut self, trace_id: TraceId, event: TraceEvent) -> Result<(), CommitError> {
+        let chunk = self.chunk(vec![Received::new(trace_id, event)]).await?;
+        let mut submitted = self.submit(chunk).await?;
+        match submitted.answer().await? {
+            Outcomes::Stored => Ok(()),
+            Outcomes::Each(outcomes) => outcomes.into_iter().collect(),
         }
     }
 
@@ -84,6 +116,9 @@ impl Session {
         if !matches!(result, Err(StorageError::InvalidArgument(_))) {
             trace.set_header(header, result.is_ok());
         }
+        if result.is_ok() {
+            self.ingest.started.add(trace.trace_id);
+        }
         result.map(|()| trace.trace_id)
     }
 
@@ -93,6 +128,7 @@ impl Session {
         let live = self.ingest.live();
         let events = if live.is_watched() { trace.events.clone() } else { Vec::new() };
         self.ingest.storage().store_trace(trace).await?;
+        self.ingest.started.add(header.trace_id);
         for event in events {
             let flow_id = Some(header.flow_id.clone());
             live.publish(LiveEvent { trace_id: header.trace_id, flow_id, status: header.status.clone(), event });

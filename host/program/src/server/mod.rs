@@ -64,7 +64,7 @@ pub async fn serve(
     let ingest = Ingest::new(Arc::clone(&backend));
     let retention =
         maintenance.retention.map(|(policy, interval)| RetentionTask::start(Arc::clone(&backend), policy, interval));
-    let tasks = ingest.tasks().into_iter().chain(retention.as_ref().map(RetentionTask::health)).collect();
+    let tasks = ingest.tasks().iter().cloned().chain(retention.as_ref().map(RetentionTask::health)).collect();
     let health = HealthMonitor::with_tasks(Arc::clone(&backend), tasks, maintenance.health);
     let app = operations::router(storage, health)
         .merge(reflow::router(ingest, Stopped::new(stopped.clone()), alive))

@@ -158,6 +158,10 @@ impl<L: Layer> StorageExtras for L {
         Layer::extras(self)?.retention_horizon()
     }
 
+    fn concurrent_writes(&self) -> usize {
+        Layer::extras(self).map_or(1, |extras| extras.concurrent_writes())
+    }
+
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         self.call(HeaderlessTraces(after, limit)).await
     }

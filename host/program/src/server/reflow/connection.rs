@@ -2,12 +2,13 @@
 //!
 //! Requests are answered in the order in which they came. Events are many and each waits for its commit, so up to
 //! [`MAX_IN_FLIGHT`] of them are under way at a time; any other request waits until those before it are stored and
-//! therefore sees them.
+//! therefore sees them. The events that have arrived at one time are one entry of the queue: one wait, one answer.
 //!
 //! Nothing is read while the peer does not take what is sent: each answer, notification and pong is waited for until the system
 //! has taken it. So what waits to be written is one message of ours and what fits into the buffer of the WebSocket, and a peer
 //! that takes nothing is ended by the [listener](super::super::listener).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,22 +16,32 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures::future::BoxFuture;
-use futures::stream::FuturesOrdered;
-use futures::{FutureExt, SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt};
+use reflow_tracing::TraceEvent;
+use reflow_tracing::storage::StorageError;
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite;
 
 use super::super::shutdown::Stopped;
 use super::message::{ErrorCode, TracingRequest, TracingResponse};
 use super::{frame, request};
-use crate::ingest::{CommitError, Ingest, Lagged, LiveEvent, Session, Subscription};
+use crate::ingest::{
+    CommitError, Ingest, Lagged, LiveEvent, Original, Outcomes, Received, Session, Submitted, Subscription,
+};
 
 /// The longest message that is accepted, in bytes. Reflow's messages contain snapshots of messages and states, with four
 /// bytes of JSON per byte; one event must not use the memory of thousands.
 pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// The events of a connection that may wait for their commit: a full batch. Its sender waits beyond them.
-pub(super) const MAX_IN_FLIGHT: usize = 1_024;
+/// The events of a connection that may wait for their commit: the next batch while one is being stored. Its sender waits
+/// beyond them.
+pub(super) const MAX_IN_FLIGHT: usize = 4_096;
+
+/// The events that are taken together when they have arrived together: what a connection has in each of its turns.
+const CHUNK: usize = 256;
+
+/// The same in bytes of their messages. One message may be larger.
+const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// The same in bytes of their messages, because events can be large.
 const MAX_IN_FLIGHT_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
@@ -55,8 +66,9 @@ pub(super) async fn serve(socket: WebSocket, ingest: Ingest, peer: SocketAddr, s
         ingest,
         session,
         stopped,
-        in_flight: FuturesOrdered::new(),
-        in_flight_bytes: 0,
+        admission: None,
+        in_flight: VecDeque::new(),
+        load: Load::default(),
         subscription: None,
     };
     let end = connection.run().await;
@@ -86,10 +98,46 @@ impl From<axum::Error> for End {
     }
 }
 
-/// The outcome of an event.
-struct Recorded {
-    result: Result<(), CommitError>,
-    message_bytes: usize,
+/// So many events, and bytes of their messages.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    events: usize,
+    bytes: usize,
+}
+
+/// Events that were taken together and are not acknowledged yet.
+struct InFlight {
+    load: Load,
+    progress: Progress,
+}
+
+enum Progress {
+    /// They are in the queue.
+    Submitted(Submitted),
+    /// They did not get there.
+    Failed(CommitError),
+}
+
+impl InFlight {
+    /// Waits until it is known what became of them.
+    ///
+    /// May be cancelled and called again.
+    async fn outcomes(&mut self) -> Outcomes {
+        let error = match &mut self.progress {
+            Progress::Submitted(submitted) => match submitted.answer().await {
+                Ok(outcomes) => return outcomes,
+                Err(error) => Arc::new(error),
+            },
+            Progress::Failed(error) => error.clone(),
+        };
+        Outcomes::Each(vec![Err(error); self.load.events])
+    }
+}
+
+/// Events on their way into the queue, which is full.
+struct Admission {
+    load: Load,
+    submitted: BoxFuture<'static, Result<Submitted, StorageError>>,
 }
 
 struct Connection {
@@ -97,8 +145,10 @@ struct Connection {
     ingest: Ingest,
     session: Session,
     stopped: Stopped,
-    in_flight: FuturesOrdered<BoxFuture<'static, Recorded>>,
-    in_flight_bytes: usize,
+    /// While it is there, nothing is read.
+    admission: Option<Admission>,
+    in_flight: VecDeque<InFlight>,
+    load: Load,
     subscription: Option<Subscription>,
 }
 
@@ -108,20 +158,18 @@ impl Connection {
         ping.reset();
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let has_room =
+                self.admission.is_none() && self.load.events < MAX_IN_FLIGHT && self.load.bytes < MAX_IN_FLIGHT_BYTES;
             let turn = tokio::select! {
                 () = self.stopped.wait() => Err(End::Stopped),
-                Some(recorded) = self.in_flight.next() => self.acknowledge(recorded).await,
+                outcomes = first_outcomes(&mut self.in_flight) => self.acknowledge(outcomes).await,
+                submitted = admitted(&mut self.admission) => {
+                    self.admit(submitted);
+                    Ok(())
+                }
                 notification = notification(&mut self.subscription) => self.notify(notification).await,
                 _ = ping.tick() => self.send(Message::Ping(Bytes::new())).await,
-                message = self.socket.recv(),
-                    if self.in_flight.len() < MAX_IN_FLIGHT && self.in_flight_bytes < MAX_IN_FLIGHT_BYTES =>
-                {
-                    match message {
-                        Some(Ok(message)) => self.receive(message).await,
-                        Some(Err(error)) => Err(End::from(error)),
-                        None => Err(End::Lost),
-                    }
-                }
+                message = self.socket.recv(), if has_room => self.receive(message).await,
             };
             if let Err(end) = turn {
                 return end;
@@ -132,9 +180,13 @@ impl Connection {
     /// Stores what was sent, ends the traces, and only then says goodbye: a peer that sees the connection closed can
     /// rely on its traces being complete.
     async fn end(mut self, end: End) {
+        if self.admission.is_some() {
+            let submitted = admitted(&mut self.admission).await;
+            self.admit(submitted);
+        }
         let mut last_answers = Vec::new();
-        while let Some(recorded) = self.in_flight.next().await {
-            last_answers.push(recorded);
+        for mut in_flight in self.in_flight {
+            last_answers.push((in_flight.load, in_flight.outcomes().await));
         }
         self.session.finish().await;
 
@@ -148,9 +200,11 @@ impl Connection {
                 End::Stopped => (Some(close_code::AWAY), "the server stops"),
             };
             if let Some(code) = code {
-                for recorded in last_answers {
-                    if socket.feed(frame::encode(&TracingResponse::from(recorded.result))).await.is_err() {
-                        return;
+                for (load, outcomes) in last_answers {
+                    for answer in answers(load, outcomes) {
+                        if socket.feed(answer).await.is_err() {
+                            return;
+                        }
                     }
                 }
                 let close = Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }));
@@ -163,29 +217,82 @@ impl Connection {
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 
-    async fn receive(&mut self, message: Message) -> Result<(), End> {
-        let bytes = match &message {
-            Message::Text(text) => text.as_bytes(),
-            Message::Binary(bytes) => bytes,
-            // The library has queued the answer; a next ping would queue another one.
-            Message::Ping(_) => return self.flush().await,
-            Message::Pong(_) => return Ok(()),
-            Message::Close(_) => return Err(End::Closed),
+    /// Takes a message, and the events that have arrived behind it.
+    async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        let mut next = Some(message);
+        while let Some(message) = next.take() {
+            let message = match message {
+                Some(Ok(message)) => message,
+                lost => {
+                    self.submit(events, bytes).await;
+                    return Err(lost.map_or(End::Lost, |error| End::from(error.expect_err("messages are taken above"))));
+                }
+            };
+            let message = match message {
+                Message::Text(_) | Message::Binary(_) => message.into_data(),
+                other => {
+                    self.submit(events, bytes).await;
+                    return match other {
+                        // The library has queued the answer; a next ping would queue another one.
+                        Message::Ping(_) => self.flush().await,
+                        Message::Close(_) => Err(End::Closed),
+                        _ => Ok(()),
+                    };
+                }
+            };
+            match frame::decode(&message) {
+                Ok(TracingRequest::RecordEvent { trace_id, event }) => {
+                    bytes += message.len();
+                    events.push(Received { trace_id, event, original: Original { message, parse: parse_event } });
+                    if events.len() < CHUNK && bytes < CHUNK_BYTES {
+                        next = self.socket.recv().now_or_never();
+                    }
+                }
+                other => {
+                    self.submit(events, bytes).await;
+                    return self.answer(other).await;
+                }
+            }
+        }
+        self.submit(events, bytes).await;
+        Ok(())
+    }
+
+    /// Puts events into the queue; at once when it has room.
+    async fn submit(&mut self, events: Vec<Received>, bytes: usize) {
+        if events.is_empty() {
+            return;
+        }
+        let load = Load { events: events.len(), bytes };
+        self.load.events += load.events;
+        self.load.bytes += load.bytes;
+        let progress = match self.session.chunk(events).await {
+            Ok(chunk) => match self.session.try_submit(chunk) {
+                Ok(submitted) => Progress::Submitted(submitted),
+                Err(chunk) => {
+                    self.admission = Some(Admission { load, submitted: self.session.submit(chunk).boxed() });
+                    return;
+                }
+            },
+            Err(error) => Progress::Failed(error),
         };
-        let answer = match frame::decode(bytes) {
-            Ok(TracingRequest::RecordEvent { trace_id, event }) => {
-                let message_bytes = bytes.len();
-                let stored = self.session.record(trace_id, event);
-                self.in_flight_bytes += message_bytes;
-                self.in_flight.push_back(async move { Recorded { result: stored.await, message_bytes } }.boxed());
-                return Ok(());
-            }
-            Ok(request) => {
-                self.settle().await?;
-                request::answer(request, &self.ingest, &mut self.session, &mut self.subscription).await
-            }
+        self.in_flight.push_back(InFlight { load, progress });
+    }
+
+    /// What waited to get into the queue is in there, or never will be.
+    fn admit(&mut self, submitted: Result<Submitted, StorageError>) {
+        let Some(Admission { load, .. }) = self.admission.take() else { return };
+        let progress = submitted.map_or_else(|error| Progress::Failed(Arc::new(error)), Progress::Submitted);
+        self.in_flight.push_back(InFlight { load, progress });
+    }
+
+    /// Answers what is not an event, once the events before it are stored.
+    async fn answer(&mut self, request: Result<TracingRequest, String>) -> Result<(), End> {
+        self.settle().await?;
+        let answer = match request {
+            Ok(request) => request::answer(request, &self.ingest, &mut self.session, &mut self.subscription).await,
             Err(problem) => {
-                self.settle().await?;
                 frame::encode(&TracingResponse::Error { message: problem, code: ErrorCode::InvalidRequest })
             }
         };
@@ -216,14 +323,28 @@ impl Connection {
         }
     }
 
-    /// Acknowledges an event, and those after it that are stored as well, in one write.
-    async fn acknowledge(&mut self, recorded: Recorded) -> Result<(), End> {
-        let mut next = Some(recorded);
-        while let Some(Recorded { result, message_bytes }) = next {
-            self.in_flight_bytes -= message_bytes;
-            self.feed(frame::encode(&TracingResponse::from(result))).await?;
-            next = self.in_flight.next().now_or_never().flatten();
-        }
+    /// Acknowledges the first events in flight, and those after them that are stored as well, in one write.
+    async fn acknowledge(&mut self, outcomes: Outcomes) -> Result<(), End> {
+        let Self { socket, stopped, in_flight, load, .. } = self;
+        let feed = async {
+            let mut next = Some(outcomes);
+            while let Some(outcomes) = next {
+                let first = in_flight.pop_front().expect("they are the outcomes of the first ones");
+                load.events -= first.load.events;
+                load.bytes -= first.load.bytes;
+                for answer in answers(first.load, outcomes) {
+                    socket.feed(answer).await?;
+                }
+                next = first_outcomes(in_flight).now_or_never();
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            result = feed => result,
+            // A peer that takes no answers must not hold up the shutdown. Some are not sent, so none after them may be.
+            () = stopped.wait() => Err(End::Lost),
+        }?;
         self.flush().await
     }
 
@@ -253,10 +374,50 @@ impl Connection {
 
     /// Waits until every event so far is stored and acknowledged.
     async fn settle(&mut self) -> Result<(), End> {
-        while let Some(recorded) = self.in_flight.next().await {
-            self.acknowledge(recorded).await?;
+        loop {
+            if self.admission.is_some() {
+                let submitted = admitted(&mut self.admission).await;
+                self.admit(submitted);
+            }
+            if self.in_flight.is_empty() {
+                return Ok(());
+            }
+            let outcomes = first_outcomes(&mut self.in_flight).await;
+            self.acknowledge(outcomes).await?;
         }
-        Ok(())
+    }
+}
+
+fn parse_event(message: &[u8]) -> Option<TraceEvent> {
+    match frame::decode(message) {
+        Ok(TracingRequest::RecordEvent { event, .. }) => Some(event),
+        _ => None,
+    }
+}
+
+/// An answer for each event.
+fn answers(load: Load, outcomes: Outcomes) -> impl Iterator<Item = Message> {
+    let (stored, each) = match outcomes {
+        Outcomes::Stored => (load.events, Vec::new()),
+        Outcomes::Each(outcomes) => (0, outcomes),
+    };
+    let each = each.into_iter().map(|outcome| frame::encode(&TracingResponse::from(outcome)));
+    std::iter::repeat_with(frame::stored).take(stored).chain(each)
+}
+
+/// What became of the first events in flight; waits for ever when there are none.
+async fn first_outcomes(in_flight: &mut VecDeque<InFlight>) -> Outcomes {
+    match in_flight.front_mut() {
+        Some(first) => first.outcomes().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for room in the queue; for ever when nothing waits for it.
+async fn admitted(admission: &mut Option<Admission>) -> Result<Submitted, StorageError> {
+    match admission {
+        Some(admission) => (&mut admission.submitted).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the bytes of a message to a request, and from an answer to a message.
 
-use axum::extract::ws::Message;
+use axum::extract::ws::{Message, Utf8Bytes};
 use serde::Serialize;
 
 use super::message::TracingRequest;
@@ -25,9 +25,22 @@ pub(super) fn encode(answer: &impl Serialize) -> Message {
     Message::Text(json.into())
 }
 
+/// The text message that says that an event is stored: `TracingResponse::DONE`, encoded.
+pub(super) fn stored() -> Message {
+    Message::Text(Utf8Bytes::from_static(STORED))
+}
+
+const STORED: &str = r#"{"EventRecorded":{"success":true,"error":null}}"#;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::reflow::message::TracingResponse;
+
+    #[test]
+    fn the_answer_to_a_stored_event_is_what_it_would_be_encoded() {
+        assert_eq!(stored(), encode(&TracingResponse::DONE));
+    }
 
     #[track_caller]
     fn assert_refused(message: &[u8], part: &str) {

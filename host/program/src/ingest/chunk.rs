@@ -1,0 +1,158 @@
+//! What a sender sent at once: the events that one entry of the queue carries.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use chrono::{DateTime, Utc};
+use reflow_tracing::{ExecutionStatus, FlowId, TraceEvent, TraceEventType, TraceId};
+use reflow_tracing_storage::write_queue::{Entry, Size};
+
+use super::CommitError;
+use super::open_trace::OpenTrace;
+
+/// An event as its sender sent it.
+pub struct Received {
+    /// The trace that it names.
+    pub trace_id: TraceId,
+    /// The event.
+    pub event: TraceEvent,
+    /// What it was parsed from.
+    pub original: Original,
+}
+
+/// What an event was parsed from. A store takes its events away; the few that are needed afterwards (one of their batch was
+/// refused, or somebody began to watch meanwhile) are parsed again, so that none is copied in case of that.
+pub struct Original {
+    /// The message.
+    pub message: Bytes,
+    /// How it is parsed.
+    pub parse: fn(&[u8]) -> Option<TraceEvent>,
+}
+
+impl Original {
+    /// The event once more.
+    pub(super) fn event(&self) -> TraceEvent {
+        (self.parse)(&self.message).expect("the same bytes were parsed before")
+    }
+}
+
+impl Received {
+    /// An event that came in no message.
+    pub fn new(trace_id: TraceId, event: TraceEvent) -> Self {
+        let message = serde_json::to_vec(&event).expect("an event is plain data whose maps have text keys");
+        let original = Original { message: message.into(), parse: |json| serde_json::from_slice(json).ok() };
+        Self { trace_id, event, original }
+    }
+}
+
+/// The trace that an event belongs to.
+#[derive(Clone)]
+pub(super) enum Target {
+    /// One that its sender started here.
+    Open(Arc<OpenTrace>),
+    /// One that was in the store before.
+    Stored(Arc<StoredTrace>),
+}
+
+/// What the live stream tells of a trace that is in the store.
+#[derive(Debug)]
+pub(super) struct StoredTrace {
+    pub trace_id: TraceId,
+    pub flow_id: FlowId,
+    pub status: ExecutionStatus,
+}
+
+impl Target {
+    pub(super) fn trace_id(&self) -> TraceId {
+        match self {
+            Self::Open(trace) => trace.trace_id,
+            Self::Stored(trace) => trace.trace_id,
+        }
+    }
+
+    /// The flow, as far as it is known, and how the trace stands.
+    pub(super) fn state(&self) -> (Option<FlowId>, ExecutionStatus) {
+        match self {
+            Self::Open(trace) => trace.state(),
+            Self::Stored(trace) => (Some(trace.flow_id.clone()), trace.status.clone()),
+        }
+    }
+}
+
+/// What has to be known of an event once it is stored.
+pub(super) struct Origin {
+    pub target: Target,
+    pub original: Original,
+    timestamp: DateTime<Utc>,
+    /// Why it says that an actor failed.
+    failure: Option<String>,
+}
+
+impl Origin {
+    /// Notes in the event's trace what became of it.
+    pub(super) fn note(&self, outcome: &Result<(), CommitError>) {
+        let Target::Open(trace) = &self.target else { return };
+        match outcome {
+            Ok(()) => trace.stored(self.timestamp, self.failure.as_ref()),
+            // It happened, whether the store has it or not.
+            Err(error) if !matches!(**error, reflow_tracing::storage::StorageError::InvalidArgument(_)) => {
+                if let Some(failure) = &self.failure {
+                    trace.failed(failure);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Events of one sender, in their order.
+#[derive(Default)]
+pub struct Chunk {
+    /// What is stored.
+    pub(super) events: Vec<(TraceId, TraceEvent)>,
+    /// Of each event.
+    pub(super) origins: Vec<Origin>,
+    /// Each trace once, unless a sender jumps back and forth between them.
+    traces: Vec<TraceId>,
+    bytes: usize,
+}
+
+impl Chunk {
+    pub(super) fn with_capacity(events: usize) -> Self {
+        let (events, origins) = (Vec::with_capacity(events), Vec::with_capacity(events));
+        Self { events, origins, ..Self::default() }
+    }
+
+    pub(super) fn push(&mut self, target: Target, Received { event, original, .. }: Received) {
+        let trace_id = target.trace_id();
+        let failed = event.event_type == TraceEventType::ActorFailed;
+        let failure =
+            failed.then(|| event.data.error.clone().unwrap_or_else(|| format!("actor {} failed", event.actor_id)));
+        self.bytes += original.message.len() + event.approximate_bytes();
+        if self.traces.last() != Some(&trace_id) {
+            self.traces.push(trace_id);
+        }
+        self.origins.push(Origin { target, original, timestamp: event.timestamp, failure });
+        self.events.push((trace_id, event));
+    }
+}
+
+impl Entry for Chunk {
+    type Answer = Outcomes;
+
+    fn size(&self) -> Size {
+        Size::new(self.events.len(), self.bytes)
+    }
+
+    fn traces(&self) -> impl Iterator<Item = TraceId> {
+        self.traces.iter().copied()
+    }
+}
+
+/// What became of the events of a chunk.
+pub enum Outcomes {
+    /// All are stored.
+    Stored,
+    /// Of each, in order.
+    Each(Vec<Result<(), CommitError>>),
+}
