@@ -25,9 +25,9 @@ async fn a_store_that_waits_slows_its_sender_and_loses_nothing() {
     let mut client = server.connect().await;
     let trace_id = client.start("f").await;
     let (mut sender, mut receiver) = client.0.split();
-    const EVENTS: usize = 4 * MAX_IN_FLIGHT;
+    const EVENTS: usize = MAX_IN_FLIGHT;
     let sending = tokio::spawn(async move {
-        // Large enough that the network's buffers do not hold them all.
+        // Large enough that neither the connection nor the network's buffers hold them all.
         let filler = "x".repeat(20_000);
         for _ in 0..EVENTS {
             let data = TraceEventData { port: Some(filler.clone()), ..Default::default() };
