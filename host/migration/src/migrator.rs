@@ -12,7 +12,7 @@ use crate::counts::Counts;
 use crate::listing::{Listing, listing};
 use crate::read_ahead::{forward, forward_ready, read_ahead};
 use crate::report::{MigrationReport, Progress, Verification};
-use crate::store_stream::{StoreStream, StreamPosition, stream_store};
+use crate::store_stream::{StorePart, StoreStream, StreamPosition, stream_store};
 use crate::{MigrationError, verify};
 
 /// Copies traces from one store into another.
@@ -147,7 +147,8 @@ impl StorageMigrator {
             read_ahead(move |sender| async move {
                 // If the target can't list them, look up each of those of the source.
                 let headerless = headerless && store.headerless_traces(None, 1).await.is_ok();
-                forward_ready(stream_store(&*store, filter, headerless, None), sender).await;
+                let parts = stream_store(&*store, filter, headerless, None);
+                forward_ready(parts, sender, |part| part.as_ref().map_or(0, StorePart::approximate_bytes)).await;
             })
             .flat_map(stream::iter)
             .boxed()

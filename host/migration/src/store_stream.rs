@@ -26,6 +26,17 @@ pub(crate) enum StorePart {
     Unreadable(String),
 }
 
+impl StorePart {
+    /// The approximate size in memory in bytes. Headers count as a constant.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        const HEADER: usize = 500;
+        match self {
+            Self::Events(events) => events.iter().map(TraceEvent::approximate_bytes).sum(),
+            _ => HEADER,
+        }
+    }
+}
+
 /// A position in the stream: right after this trace. Part of the journal format, so the names must not change.
 ///
 /// Traces with a header come first, ordered by ascending start.
