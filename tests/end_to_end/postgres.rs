@@ -52,7 +52,7 @@ async fn nothing_acknowledged_is_lost_when_a_host_on_postgres_is_killed() {
             socket.feed(Message::text(text)).await.expect("the host reads");
         }
         socket.flush().await.expect("the host reads");
-        // Killed with part of the answers on their way.
+        // Killed while answers are in transit.
         let awaited = EVENTS / round;
         for _ in 0..=awaited {
             let answer = tokio::time::timeout(Duration::from_secs(60), socket.next()).await;

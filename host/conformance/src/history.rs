@@ -193,9 +193,16 @@ where
     Suite::new().check_generated(histories, factory)
 }
 
+/// How many times as much a random test does: `REFLOW_SOAK`, or once.
+fn soak() -> u32 {
+    std::env::var("REFLOW_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 impl Suite {
     /// Holds stores from `factory` against the oracle, one for each of so many generated histories. What fails is shrunk,
     /// on a fresh store each time; the failure shows the smallest history.
+    ///
+    /// The variable `REFLOW_SOAK` multiplies the number of histories.
     ///
     /// Starts a Tokio runtime of its own, so it can't be called from within one.
     pub fn check_generated<F, Fut>(&self, histories: u32, factory: F) -> Outcome
@@ -209,7 +216,7 @@ impl Suite {
             .build()
             .map_err(|error| Failure::new(format!("no runtime: {error}")))?;
         let mut runner = TestRunner::new(Config {
-            cases: histories,
+            cases: histories.saturating_mul(soak()),
             failure_persistence: None,
             // Limit shrinking, so that a failure is reported in reasonable time.
             max_shrink_time: 60_000,

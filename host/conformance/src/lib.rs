@@ -171,3 +171,8 @@ impl Suite {
         (outcome, took)
     }
 }
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

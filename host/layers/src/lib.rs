@@ -14,3 +14,8 @@ pub mod retry;
 #[cfg(feature = "spool")]
 pub mod spool;
 pub mod timeout;
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

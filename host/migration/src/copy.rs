@@ -147,7 +147,7 @@ async fn store_all<B: StorageBackend + ?Sized>(
         }
         Ok(counts)
     };
-    let ((), counts) = futures::try_join!(write, complete)?;
+    let ((), counts) = tokio::try_join!(write, complete)?;
     Ok(counts)
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 /// The maximum number of items per message.
 const READY_ITEMS: usize = 100;
-/// A message of this size takes no further item, which bounds memory regardless of the sizes of the items.
+/// A message that weighs this much takes no further item: whatever the sizes of the items, little is in memory.
 const READY_BYTES: usize = 4 << 20;
 
 /// A stream that a task reads ahead by one item. The task ends with the stream.
@@ -48,8 +48,8 @@ pub(crate) async fn forward<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender
 
 /// Sends items that are ready together as one message, because a message costs more than most parts do.
 ///
-/// The items are polled even while the channel is full, because a call to a store may hold what the receiver needs to continue.
-/// `bytes_of` returns the size of an item, which bounds the bytes in memory.
+/// The items are polled even while the channel is full: a call to a store may hold what the receiver needs to continue. What is
+/// ready meanwhile is bounded in bytes, by what `bytes_of` says of an item.
 pub(crate) async fn forward_ready<T>(
     mut items: BoxStream<'_, T>,
     sender: mpsc::Sender<Vec<T>>,

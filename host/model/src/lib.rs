@@ -25,3 +25,8 @@ pub use predicate::Predicate;
 pub use query::{Position, SortOrder, TracePage, TraceQuery, Window, clamped_nanos, status_matches};
 pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, TraceMetadata};
 pub use validate::{InvalidValue, MAX_NAME_BYTES};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

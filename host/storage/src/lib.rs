@@ -28,3 +28,8 @@ pub use metrics::{CallMetrics, SpoolMetrics, StorageMetrics};
 pub use async_trait::async_trait;
 pub use futures::stream::BoxStream;
 pub use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -21,14 +21,13 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
 use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
-    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageStats,
+    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageStats, async_trait,
 };
 
 pub use config::{EvictionPolicy, MemoryConfig};
@@ -282,3 +281,8 @@ impl StorageExtras for MemoryBackend {
         Ok(ids)
     }
 }
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

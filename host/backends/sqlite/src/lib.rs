@@ -324,3 +324,8 @@ impl StorageExtras for SqliteBackend {
         self.read(move |connection| stream::headerless(connection, after, limit)).await
     }
 }
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,7 @@
 #[cfg(all(feature = "clickhouse", unix))]
 mod clickhouse;
 mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "migration"))]
 mod migration;
 mod monitoring;
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "clickhouse"))]

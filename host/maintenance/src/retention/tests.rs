@@ -178,6 +178,11 @@ async fn assert_planned(storage: &dyn StorageBackend, traces: Vec<FlowTrace>, bo
     }
 }
 
+/// How many times as much the random tests do: `REFLOW_SOAK`, which `cargo xtask soak` sets, or once.
+fn soak() -> u32 {
+    std::env::var("REFLOW_SOAK").map_or(1, |times| times.parse().expect("REFLOW_SOAK is a number"))
+}
+
 #[test]
 fn a_dry_run_says_what_a_run_does() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -185,7 +190,7 @@ fn a_dry_run_says_what_a_run_does() {
         runtime.block_on(async { assert_planned(&filled(&[]).await, traces, bounds).await });
         Ok(())
     };
-    TestRunner::new(Config::with_cases(30)).run(&(traces(), bounds()), check).unwrap();
+    TestRunner::new(Config::with_cases(30 * soak())).run(&(traces(), bounds()), check).unwrap();
 }
 
 #[test]
@@ -199,7 +204,7 @@ fn a_dry_run_says_what_a_run_does_in_sqlite() {
         });
         Ok(())
     };
-    TestRunner::new(Config::with_cases(10)).run(&(traces(), bounds()), check).unwrap();
+    TestRunner::new(Config::with_cases(10 * soak())).run(&(traces(), bounds()), check).unwrap();
 }
 
 /// A trace without an end, started so many hours ago, whose one event came so many minutes ago.

@@ -20,10 +20,14 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite;
 
-use super::super::Stopped;
+use super::super::shutdown::Stopped;
 use super::message::{ErrorCode, TracingRequest, TracingResponse};
-use super::{MAX_MESSAGE_BYTES, frame, request};
+use super::{frame, request};
 use crate::ingest::{CommitError, Ingest, Lagged, LiveEvent, Session, Subscription};
+
+/// The longest message that is accepted, in bytes. Reflow's messages contain snapshots of messages and states, with four
+/// bytes of JSON per byte; one event must not use the memory of thousands.
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The events of a connection that may wait for their commit: a full batch. Its sender waits beyond them.
 pub(super) const MAX_IN_FLIGHT: usize = 1_024;
@@ -65,7 +69,7 @@ pub(super) async fn serve(socket: WebSocket, ingest: Ingest, peer: SocketAddr, s
 enum End {
     /// The peer began the closing handshake.
     Closed,
-    /// The peer is gone, or what it sends is no WebSocket.
+    /// The peer is gone, or violates the WebSocket protocol.
     Lost,
     /// The peer sent a message over [`MAX_MESSAGE_BYTES`].
     TooLong,

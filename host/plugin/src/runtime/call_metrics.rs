@@ -1,4 +1,4 @@
-//! What a plugin did and how long it took.
+//! Metrics of the host's calls to a plugin.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,42 +11,40 @@ use reflow_tracing_storage::metrics::{Durations, buckets, histogram};
 use serde::{Deserialize, Serialize};
 
 use crate::function::Function;
-use crate::runtime::pool::FailureKind;
+use crate::runtime::failure::FailureKind;
 
-/// Figures of a plugin since the process started. All of its versions and instances add to the same.
+/// Metrics of a plugin since the process started. All of its versions and instances share them.
 #[derive(Default)]
-pub(crate) struct Figures {
+pub(crate) struct CallMetrics {
     trapped: AtomicU64,
     timed_out: AtomicU64,
     busy: AtomicU64,
     refused: AtomicU64,
     paused: AtomicU64,
     pub(crate) retries: AtomicU64,
-    making: Durations,
+    creation: Durations,
     opening: Durations,
     pub(crate) instances_discarded: AtomicU64,
     pub(crate) instances_recycled: AtomicU64,
     pub(crate) instances_busy: AtomicUsize,
     pub(crate) instances_idle: AtomicUsize,
-    /// Linear memory of all instances. Shared, since each of them counts its own.
+    /// Linear memory of all instances, each of which adds its own.
     pub(crate) memory_bytes: Arc<AtomicUsize>,
     pub(crate) reloads: AtomicU64,
     pub(crate) failed_reloads: AtomicU64,
     durations: [Durations; Function::ALL.len()],
 }
 
-impl Figures {
+impl CallMetrics {
     pub(super) fn called(&self, function: Function, took: Duration) {
         self.durations[function as usize].record(took);
     }
 
-    /// An instance was made.
-    pub(crate) fn made(&self, took: Duration) {
-        self.making.record(took);
+    pub(crate) fn instance_created(&self, took: Duration) {
+        self.creation.record(took);
     }
 
-    /// An instance was opened.
-    pub(crate) fn opened(&self, took: Duration) {
+    pub(crate) fn instance_opened(&self, took: Duration) {
         self.opening.record(took);
     }
 
@@ -60,8 +58,8 @@ impl Figures {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// A call that was not made, since the plugin is left alone for the moment.
-    pub(super) fn not_called(&self) {
+    /// Counts a call that the open circuit breaker rejected.
+    pub(super) fn rejected(&self) {
         self.paused.fetch_add(1, Relaxed);
     }
 
@@ -75,17 +73,17 @@ impl Figures {
         }
     }
 
-    /// How long it took to make instances.
-    pub(super) fn making(&self) -> PluginCalls {
-        PluginCalls::recorded(&self.making)
+    /// Durations of instance creation.
+    pub(super) fn creation(&self) -> PluginCalls {
+        PluginCalls::recorded(&self.creation)
     }
 
-    /// How long it took instances to open.
+    /// Durations of `open`.
     pub(super) fn opening(&self) -> PluginCalls {
         PluginCalls::recorded(&self.opening)
     }
 
-    /// How often each function that was called was, and how long that took.
+    /// Calls by function, without functions that were never called.
     pub(super) fn functions(&self) -> BTreeMap<String, PluginCalls> {
         let each = |function: &Function| {
             let durations = self.durations[*function as usize].lock();
@@ -94,7 +92,7 @@ impl Figures {
         Function::ALL.iter().filter_map(each).collect()
     }
 
-    /// All functions together.
+    /// Calls of all functions.
     pub(super) fn all(&self) -> PluginCalls {
         let mut all = histogram();
         for durations in &self.durations {
@@ -104,37 +102,37 @@ impl Figures {
     }
 }
 
-/// What became of a plugin's calls that did not do their work.
+/// Failed calls of a plugin, by cause.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginErrors {
-    /// The plugin trapped, by itself or at a limit.
+    /// The plugin trapped, or exceeded a limit.
     pub trapped: u64,
-    /// The call's time was up.
+    /// The call exceeded its time limit.
     pub timed_out: u64,
-    /// No instance came free in time.
+    /// No instance became free in time.
     pub busy: u64,
     /// The plugin answered with an error.
     pub refused: u64,
-    /// Not called at all, after failures in a row.
+    /// The circuit breaker was open after repeated failures, so the plugin was not called.
     pub paused: u64,
 }
 
-/// Calls, and how long they took, in seconds.
+/// The number of calls and the distribution of their durations, in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PluginCalls {
-    /// How many there were.
+    /// The number of calls.
     pub calls: u64,
-    /// Half of them took no longer.
+    /// The median.
     pub p50: f64,
-    /// 95 of 100 took no longer.
+    /// The 95th percentile.
     pub p95: f64,
-    /// 99 of 100 took no longer.
+    /// The 99th percentile.
     pub p99: f64,
-    /// The longest.
+    /// The maximum.
     pub max: f64,
-    /// Of all calls together.
+    /// The total.
     pub sum: f64,
-    /// Calls by how long they took.
+    /// Cumulative histogram buckets.
     pub buckets: Vec<LatencyBucket>,
 }
 
@@ -163,16 +161,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_told_by_quantile_and_by_bucket() {
-        let figures = Figures::default();
+    fn durations_have_quantiles_and_buckets() {
+        let metrics = CallMetrics::default();
         for millis in 1..=100 {
-            figures.called(Function::StoreEvents, Duration::from_millis(millis));
+            metrics.called(Function::StoreEvents, Duration::from_millis(millis));
         }
-        figures.called(Function::GetTraces, Duration::from_micros(1));
-        let functions = figures.functions();
+        metrics.called(Function::GetTraces, Duration::from_micros(1));
+        let functions = metrics.functions();
         assert_eq!(functions.keys().collect::<Vec<_>>(), ["get-traces", "store-events"]);
         let stored = &functions["store-events"];
-        assert_eq!((stored.calls, functions["get-traces"].calls, figures.all().calls), (100, 1, 101));
+        assert_eq!((stored.calls, functions["get-traces"].calls, metrics.all().calls), (100, 1, 101));
         assert!((0.049..0.052).contains(&stored.p50), "{stored:?}");
         assert!((0.098..0.102).contains(&stored.p99), "{stored:?}");
         assert!((5.0..5.1).contains(&stored.sum), "{stored:?}");

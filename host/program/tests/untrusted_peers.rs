@@ -1,4 +1,4 @@
-//! What a host that listens does with web pages of strangers, and with peers that take nothing of what it sends.
+//! A host refuses untrusted web pages, and survives peers that read nothing.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::command_line::{Host, folder};
 
-/// A connection to the host, which waits for an answer for some time only.
+/// A connection to the host, with a time limit for answers.
 fn connect(host: &Host) -> TcpStream {
     let stream = TcpStream::connect(host.url.strip_prefix("ws://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream
 }
 
-/// The answer to a request: its head and what came with it, of a refusal all of it.
+/// The answer to a request: the head and what arrived with it; of a refusal, everything.
 fn answer(mut stream: &TcpStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
@@ -35,7 +35,7 @@ fn get(host: &Host, path: &str, headers: &str) -> String {
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// A connection that asked to become a WebSocket, and the answer.
+/// A connection that requested an upgrade to WebSocket, and the answer.
 fn upgrade(host: &Host, headers: &str) -> (TcpStream, String) {
     let stream = connect(host);
     let answer = answer(&stream, &format!("GET /any HTTP/1.1\r\n{UPGRADE}{headers}\r\n"));
@@ -43,7 +43,7 @@ fn upgrade(host: &Host, headers: &str) -> (TcpStream, String) {
 }
 
 #[test]
-fn a_page_of_a_stranger_is_refused_on_every_path() {
+fn an_untrusted_page_is_refused_on_every_path() {
     let folder = folder();
     let host = Host::start(folder.path());
     for path in ["/metrics", "/health", "/api/v1/plugins", "/any"] {
@@ -64,7 +64,7 @@ fn a_page_of_a_stranger_is_refused_on_every_path() {
 }
 
 #[test]
-fn senders_without_an_origin_and_pages_of_the_machine_go_on() {
+fn senders_without_an_origin_and_local_pages_are_served() {
     let folder = folder();
     let host = Host::start(folder.path());
     assert!(get(&host, "/health", "Host: traces.default.svc:8080\r\n").starts_with("HTTP/1.1 200"));
@@ -79,7 +79,7 @@ fn senders_without_an_origin_and_pages_of_the_machine_go_on() {
 }
 
 #[test]
-fn the_configuration_admits_origins_and_hosts() {
+fn the_configuration_allows_origins_and_hosts() {
     let folder = folder();
     let text =
         "[server]\nport = 0\nallowed_origins = [\"https://dash.example\"]\nallowed_hosts = [\"traces.example\"]\n";
@@ -91,7 +91,7 @@ fn the_configuration_admits_origins_and_hosts() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// The most memory that the process had so far, in bytes.
+/// The peak memory of the process so far, in bytes.
 #[cfg(target_os = "linux")]
 fn peak_memory(host: &Host) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{}/status", host.process.id())).unwrap();
@@ -101,13 +101,13 @@ fn peak_memory(host: &Host) -> u64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_peer_that_sends_pings_and_reads_nothing_takes_no_memory() {
+fn a_peer_that_sends_pings_and_reads_nothing_does_not_grow_memory() {
     let folder = folder();
     let host = Host::start(folder.path());
     let (mut stream, answer) = upgrade(&host, "Host: localhost\r\n");
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
     let before = peak_memory(&host);
-    // Masked with zeros, as long as a ping may be.
+    // Masked with zeros, of the maximum length.
     let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
     ping.extend([b'x'; 125]);
     let pings = ping.repeat(8_000);
@@ -126,7 +126,7 @@ fn a_peer_that_sends_pings_and_reads_nothing_takes_no_memory() {
     assert!(get(&host, "/health", "Host: localhost\r\n").starts_with("HTTP/1.1 200"));
     assert!(upgrade(&host, "Host: localhost\r\n").1.starts_with("HTTP/1.1 101"));
 
-    // A peer that reads again gets its answers: nothing was lost.
+    // A peer that resumes reading gets all answers.
     let mut pong = [0; 127];
     stream.read_exact(&mut pong).unwrap();
     assert_eq!((pong[0], pong[1], pong[126]), (0x8a, 125, b'x'));

@@ -1,4 +1,4 @@
-//! What every bucket does, whatever it lies in.
+//! The suite that every kind of bucket passes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,14 +113,14 @@ suite!(
     a_listing_goes_on_whatever_changes_in_between,
     changes_are_applied_in_order,
     a_value_is_exchanged_only_for_the_one_expected,
-    of_those_who_exchange_one_wins,
-    counting_beside_one_another_loses_nothing,
+    one_of_several_concurrent_exchanges_wins,
+    concurrent_counting_loses_nothing,
     entries_expire,
-    what_is_set_again_takes_its_time_from_then,
+    setting_a_key_again_resets_its_expiry,
     an_expired_value_counts_as_none,
     sizes_are_limited,
     pages_are_limited_in_bytes,
-    arguments_that_make_no_sense_are_refused,
+    invalid_arguments_are_refused,
     behaves_like_an_ordered_map,
 );
 
@@ -265,7 +265,7 @@ async fn a_value_is_exchanged_only_for_the_one_expected(bucket: &Bucket) {
     assert!(bucket.keys(b"").await.is_empty());
 }
 
-async fn of_those_who_exchange_one_wins(bucket: &Bucket) {
+async fn one_of_several_concurrent_exchanges_wins(bucket: &Bucket) {
     let won = futures::future::join_all((0..16_u8).map(|number| async move {
         bucket.compare_and_set(b"leader".into(), None, Some(vec![number]), None).await.unwrap()
     }))
@@ -274,7 +274,7 @@ async fn of_those_who_exchange_one_wins(bucket: &Bucket) {
     assert_eq!(winners, [bucket.value(b"leader").await.unwrap()]);
 }
 
-async fn counting_beside_one_another_loses_nothing(bucket: &Bucket) {
+async fn concurrent_counting_loses_nothing(bucket: &Bucket) {
     futures::future::join_all((0..8).map(|_| async {
         for _ in 0..10 {
             loop {
@@ -311,7 +311,7 @@ async fn entries_expire(bucket: &Bucket) {
     assert_eq!(bucket.keys(b"").await, expected);
 }
 
-async fn what_is_set_again_takes_its_time_from_then(bucket: &Bucket) {
+async fn setting_a_key_again_resets_its_expiry(bucket: &Bucket) {
     for key in [&b"forever"[..], b"longer", b"exchanged"] {
         bucket.apply(vec![set(key, b"1")], Some(1_000)).await.unwrap();
     }
@@ -377,7 +377,7 @@ async fn pages_are_limited_in_bytes(bucket: &Bucket) {
     });
 }
 
-async fn arguments_that_make_no_sense_are_refused(bucket: &Bucket) {
+async fn invalid_arguments_are_refused(bucket: &Bucket) {
     let refused = |result: Result<_, KeyvalueError>| matches!(result.map(drop), Err(KeyvalueError::InvalidArgument(_)));
     assert!(refused(bucket.scan(Vec::new(), None, 0, false, true).await));
     assert!(refused(bucket.scan(b"a".into(), Some(b"b".into()), 1, false, true).await));
@@ -430,7 +430,7 @@ async fn behaves_like_an_ordered_map(bucket: &Bucket) {
 }
 
 #[tokio::test]
-async fn a_bucket_in_memory_has_a_size() {
+async fn a_bucket_in_memory_has_a_size_limit() {
     let bucket = bucket("memory:?max_mb=1");
     let value = vec![0; 400 * 1024];
     bucket.set(b"a", &value).await;
@@ -450,7 +450,7 @@ async fn a_bucket_in_memory_has_a_size() {
 }
 
 #[tokio::test]
-async fn a_file_keeps_what_it_has_and_is_shared() {
+async fn a_file_persists_and_is_shared() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file:{}", folder.path().join("bucket.db").display());
     let (one, other) = (bucket(&url), bucket(&url));
@@ -466,7 +466,7 @@ async fn a_file_keeps_what_it_has_and_is_shared() {
 }
 
 #[tokio::test]
-async fn a_file_of_something_else_is_left_alone() {
+async fn a_file_of_another_format_is_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     std::fs::write(&path, "no database ".repeat(1_000)).unwrap();
@@ -478,7 +478,7 @@ async fn a_file_of_something_else_is_left_alone() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn buckets_of_a_server_are_apart_by_their_prefix() {
+async fn buckets_of_a_server_are_isolated_by_their_prefix() {
     let server = redis_server::RedisServer::start();
     let one = bucket(&format!("{}?prefix=one:", server.url()));
     let other = bucket(&format!("{}?prefix=other:", server.url()));
@@ -501,7 +501,7 @@ async fn a_server_that_is_gone_is_unavailable() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_connection_that_broke_is_made_again() {
+async fn a_broken_connection_is_reestablished() {
     let server = redis_server::RedisServer::start();
     let bucket = bucket(&server.url());
     bucket.set(b"a", b"1").await;
@@ -521,7 +521,7 @@ async fn a_connection_that_broke_is_made_again() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_server_takes_a_connection_of_the_plugins_share() {
+async fn a_redis_bucket_counts_towards_the_connection_limit() {
     let server = redis_server::RedisServer::start();
     let connections = connections(1);
     let (one, other) = (bucket_of(&server.url(), &connections), bucket_of(&server.url(), &connections));

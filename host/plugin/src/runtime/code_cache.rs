@@ -1,7 +1,7 @@
-//! Compiled code on disk, so that a start does not compile what was compiled before.
+//! A cache of compiled code on disk, so that a restart does not compile again.
 //!
-//! Compiled code is trusted like the program itself. So the folder must be the user's own, closed to others; each entry
-//! carries its digest, and one that is damaged is compiled anew.
+//! Compiled code is trusted like the program itself, so only the host's user may write to the folder. Each entry carries its
+//! digest; a damaged entry is compiled again.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,47 +13,49 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// How long an entry that nobody uses is kept: versions of plugins and of this program come and go.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Entries unused for this long are deleted, because updates of plugins and of this program leave old entries behind.
+const MAX_UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const DIGEST_BYTES: usize = 32;
 
-pub(crate) struct CompiledCache {
+pub(crate) struct CodeCache {
     folder: PathBuf,
 }
 
-impl CompiledCache {
-    /// The cache in `folder`, which is made when it is missing. Fails when others than its owner may write there.
+impl CodeCache {
+    /// Opens the cache in `folder`, which is created when missing. Fails when other users may write there.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         make_private(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// The compiled component of these bytes, whose SHA-256 is `sha256`, and whether it was there. Whatever is wrong with
-    /// the cache only costs the time of compiling.
+    /// The compiled component for `bytes`, whose SHA-256 is `sha256`, and whether it came from the cache. An unusable cache
+    /// only costs the time to compile.
     pub(super) fn compiled(&self, engine: &Engine, sha256: &str, bytes: &[u8]) -> wasmtime::Result<(Component, bool)> {
-        let file = self.folder.join(format!("{sha256}-{:016x}.cwasm", settings(engine)));
+        let file = self.folder.join(format!("{sha256}-{:016x}.cwasm", engine_hash(engine)));
         match read(&file) {
             Ok(Some(code)) => {
-                // SAFETY: only who may write to this folder, which is the user that this program runs as, can have put code
-                // there, and the digest shows that it is what this program wrote.
+                // SAFETY: only the user that this program runs as may write to the folder, and the digest shows that the entry
+                // is what this program wrote.
                 match unsafe { Component::deserialize(engine, code) } {
                     Ok(component) => return Ok((component, true)),
-                    Err(error) => tracing::warn!("{}: {error:#}; compiling anew", file.display()),
+                    Err(error) => {
+                        tracing::warn!("can't load compiled code from {}: {error:#}; compiling again", file.display())
+                    }
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!("{}: {error}; compiling anew", file.display()),
+            Err(error) => tracing::warn!("can't read compiled code from {}: {error}; compiling again", file.display()),
         }
         let component = Component::new(engine, bytes)?;
         let written = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&file, &code));
         if let Err(error) = written {
-            tracing::warn!("{}: can't keep the compiled code: {error}", file.display());
+            tracing::warn!("can't write compiled code to {}: {error}", file.display());
         }
         Ok((component, false))
     }
 
-    /// Whole or not at all.
+    /// Writes an entry atomically.
     fn write(&self, file: &Path, code: &[u8]) -> io::Result<()> {
         self.sweep();
         let temporary = file.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
@@ -64,34 +66,34 @@ impl CompiledCache {
             fs::rename(&temporary, file)
         });
         if written.is_err() {
-            // It may not even be there; the first error is the one to tell.
+            // It may not exist; the first error is the one to report.
             let _ = fs::remove_file(&temporary);
         }
         written
     }
 
-    /// Removes what was not used for long.
+    /// Deletes entries that were not used for [`MAX_UNUSED`].
     fn sweep(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };
         for entry in entries.flatten() {
             let unused = entry.metadata().and_then(|entry| entry.modified()).ok().and_then(|used| used.elapsed().ok());
-            if unused.is_some_and(|unused| unused > KEPT) {
+            if unused.is_some_and(|unused| unused > MAX_UNUSED) {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
 }
 
-/// What compiled code depends on, beside what was compiled: the engine's version, its settings, the processor.
-fn settings(engine: &Engine) -> u64 {
+/// A hash of what compiled code depends on beside its source: the engine's version and settings, the processor.
+fn engine_hash(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
 }
 
-/// The code in `file`; `None` when there is no such file. Fails on one that is damaged.
+/// Reads the code in `file`; `None` when the file does not exist. Fails on a damaged file.
 fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut entry = match File::open(file) {
         Ok(entry) => entry,
@@ -105,7 +107,7 @@ fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
     if Sha256::digest(&code).as_slice() != digest {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the entry is damaged"));
     }
-    // Used just now. Where that can't be written down, the entry is only swept early.
+    // Marks the entry as used. If that fails, the entry is only deleted earlier.
     let _ = entry.set_modified(SystemTime::now());
     Ok(Some(code))
 }
@@ -116,20 +118,19 @@ fn make_private(folder: &Path) -> io::Result<()> {
 
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let found = fs::metadata(folder)?;
-    // What was just made in it belongs to whom this program runs as.
-    let probe = tempfile_owner(folder)?;
-    if found.uid() != probe || found.permissions().mode() & 0o022 != 0 {
+    let own = process_owner(folder)?;
+    if found.uid() != own || found.permissions().mode() & 0o022 != 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "others may write to this folder; compiled code can be kept only where nobody else can put any (chmod 700)",
+            "other users may write to this folder, so compiled code in it can't be trusted; run chmod 700 on it",
         ));
     }
     Ok(())
 }
 
-/// The user that files in `folder` are made as.
+/// The user that this process runs as, taken from a new file in `folder`.
 #[cfg(unix)]
-fn tempfile_owner(folder: &Path) -> io::Result<u32> {
+fn process_owner(folder: &Path) -> io::Result<u32> {
     use std::os::unix::fs::MetadataExt;
 
     let probe = folder.join(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
@@ -138,7 +139,7 @@ fn tempfile_owner(folder: &Path) -> io::Result<u32> {
     Ok(owner)
 }
 
-/// Elsewhere a user's folders are the user's own.
+/// On other systems, a user's folders are private by default.
 #[cfg(not(unix))]
 fn make_private(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
@@ -147,9 +148,9 @@ fn make_private(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::engine;
+    use crate::runtime::engine::engine;
 
-    /// The least that is a component.
+    /// The smallest component.
     const EMPTY: &[u8] = &[0, b'a', b's', b'm', 0x0d, 0, 1, 0];
 
     fn only_entry(folder: &Path) -> PathBuf {
@@ -159,9 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compiled_once_is_found_until_content_or_settings_change() {
+    fn an_entry_is_found_until_the_component_or_the_engine_changes() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = CompiledCache::open(&folder.path().join("a/b")).unwrap();
+        let cache = CodeCache::open(&folder.path().join("a/b")).unwrap();
         let compiled = |stack_kb, sha256| cache.compiled(&engine(stack_kb).unwrap(), sha256, EMPTY).unwrap().1;
         assert!(!compiled(1024, "one"));
         assert!(compiled(1024, "one"));
@@ -170,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_entry_is_compiled_anew() {
+    fn a_damaged_entry_is_compiled_again() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = CompiledCache::open(folder.path()).unwrap();
+        let cache = CodeCache::open(folder.path()).unwrap();
         let engine = engine(1024).unwrap();
         cache.compiled(&engine, "one", EMPTY).unwrap();
         let entry = only_entry(folder.path());
@@ -182,15 +183,15 @@ mod tests {
         for damaged in [&whole[..whole.len() - 1], &whole[..10], b"", &flipped] {
             fs::write(&entry, damaged).unwrap();
             assert!(!cache.compiled(&engine, "one", EMPTY).unwrap().1, "{} bytes", damaged.len());
-            assert!(cache.compiled(&engine, "one", EMPTY).unwrap().1, "it must be mended");
+            assert!(cache.compiled(&engine, "one", EMPTY).unwrap().1, "the entry was not replaced");
         }
         assert_eq!(only_entry(folder.path()), entry);
     }
 
     #[test]
-    fn code_of_another_program_is_compiled_anew() {
+    fn code_of_another_engine_is_compiled_again() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = CompiledCache::open(folder.path()).unwrap();
+        let cache = CodeCache::open(folder.path()).unwrap();
         let engine = engine(1024).unwrap();
         cache.compiled(&engine, "one", EMPTY).unwrap();
         let entry = only_entry(folder.path());
@@ -200,12 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_nobody_used_for_long_is_removed() {
+    fn an_entry_unused_for_long_is_deleted() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = CompiledCache::open(folder.path()).unwrap();
+        let cache = CodeCache::open(folder.path()).unwrap();
         let old = folder.path().join("old.cwasm");
         fs::write(&old, "").unwrap();
-        File::options().write(true).open(&old).unwrap().set_modified(SystemTime::now() - KEPT * 2).unwrap();
+        File::options().write(true).open(&old).unwrap().set_modified(SystemTime::now() - MAX_UNUSED * 2).unwrap();
         cache.compiled(&engine(1024).unwrap(), "one", EMPTY).unwrap();
         assert!(!old.exists());
         only_entry(folder.path());
@@ -213,11 +214,11 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_folder_that_others_may_write_to_is_refused() {
+    fn a_folder_that_other_users_may_write_to_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let error = CompiledCache::open(folder.path()).err().unwrap();
+        let error = CodeCache::open(folder.path()).err().unwrap();
         assert!(error.to_string().contains("chmod 700"), "{error}");
     }
 }

@@ -1,23 +1,22 @@
-//! From a core module to a component: what many toolchains emit names its world in a custom section.
+//! Converts a core module to a component. Many toolchains emit core modules that name their world in a custom section.
 
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as PREVIEW_1, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER,
 };
 use wit_component::ComponentEncoder;
 
-use super::circles;
-use crate::inspect::Problem;
+use super::package_cycles;
+use super::problem::Problem;
 
-/// Makes a component of a core module with an embedded world. What it asks of WASI's first preview is answered by
-/// WASI 0.2.
+/// Converts a core module with an embedded world to a component. Imports from WASI preview 1 are adapted to WASI 0.2.
 pub(super) fn to_component(module: &[u8]) -> Result<Vec<u8>, Problem> {
     let failed = |error: String| {
         Problem::new(
-            format!("this core WebAssembly module can't be made a component: {error}"),
-            "build it again, with bindings generated for the world `reflow:capabilities/plugin`",
+            format!("this core WebAssembly module can't be converted to a component: {error}"),
+            "rebuild it with bindings generated for the world `reflow:capabilities/plugin`",
         )
     };
-    circles::refuse(module).map_err(failed)?;
+    package_cycles::refuse(module).map_err(failed)?;
     let (world, _) = wit_component::metadata::decode(module).map_err(|error| failed(format!("{error:#}")))?;
     if world.is_none() {
         return Err(Problem::new(
@@ -27,7 +26,7 @@ pub(super) fn to_component(module: &[u8]) -> Result<Vec<u8>, Problem> {
         ));
     }
     let encoder = ComponentEncoder::default();
-    // An adapter that nothing asks for is left out.
+    // The encoder omits the adapter when the module does not import it.
     let component = encoder
         .validate(true)
         .module(module)

@@ -1,4 +1,4 @@
-//! A store that remembers what was written to it, so that it can be emptied after a case.
+//! A store that records which traces were written, so that it can be emptied after a case.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use reflow_tracing::storage::layers::layer::{
 };
 use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 
-/// The traces that were written, over all stores of a run.
+/// The traces that were written to any store of a run.
 #[derive(Clone, Default)]
 pub(super) struct Written(Arc<Mutex<HashSet<TraceId>>>);
 
@@ -22,20 +22,20 @@ impl Written {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
     }
 
-    /// Deletes all of them, and nothing else.
+    /// Deletes these traces, and no others.
     pub(super) async fn delete_from(&self, store: &PluginBackend) -> Result<(), StorageError> {
         let ids = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         store.delete_traces(ids.into_iter().collect()).await.map(drop)
     }
 }
 
-/// A layer that remembers which traces are written.
-pub(super) struct Remembering {
+/// A layer that records which traces are written.
+pub(super) struct Recording {
     pub store: PluginBackend,
     pub written: Written,
 }
 
-impl Layer for Remembering {
+impl Layer for Recording {
     async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
         let any: &dyn Any = &operation;
         if let Some(StoreTrace(trace)) = any.downcast_ref() {

@@ -1,5 +1,5 @@
-//! Packages that use each other in a circle: no world can be written that way, but a file can be made to say so, and what
-//! reads worlds would follow the circle for ever.
+//! Detects cyclic dependencies between packages. WIT can't express them, but a crafted file can contain them, and the
+//! decoder of worlds would never end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use wasmparser::{
     ComponentTypeRef, InstanceTypeDeclaration, Parser, Payload, TypeBounds,
 };
 
-/// A package, and those whose types it uses.
+/// Packages, and the packages whose types they use.
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
-/// Refuses the embedded worlds of a core module when their packages use each other in a circle. Fails on damaged ones too.
+/// Refuses a core module whose embedded worlds have cyclic or damaged packages.
 pub(super) fn refuse(module: &[u8]) -> Result<(), String> {
     let mut uses = Uses::new();
     for payload in Parser::new(0).parse_all(module) {
@@ -27,20 +27,20 @@ pub(super) fn refuse(module: &[u8]) -> Result<(), String> {
             }
         }
     }
-    match in_a_circle(uses) {
+    match find_cycle(uses) {
         None => Ok(()),
-        Some(package) => Err(format!("the package {package} uses itself by way of others")),
+        Some(package) => Err(format!("the package {package} depends on itself through other packages")),
     }
 }
 
-/// What is known of the types of a component type, by their indexes.
+/// The index spaces of a component type.
 #[derive(Default)]
 struct Scope {
-    /// The package that a type comes from, if it comes from one.
+    /// The package of each type, if it comes from one.
     origins: Vec<Option<String>>,
-    /// The packages whose types an instance type uses.
+    /// The packages that each instance type uses.
     used: Vec<BTreeSet<String>>,
-    /// The packages of instances.
+    /// The package of each instance.
     instances: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ impl Scope {
         self.origins.get(index as usize).cloned().flatten()
     }
 
-    /// Something that is imported or exported under `name`.
+    /// Adds an import or export.
     fn add_item(&mut self, name: &str, ty: ComponentTypeRef, uses: &mut Uses) {
         match ty {
             ComponentTypeRef::Instance(index) => {
@@ -107,24 +107,24 @@ fn collect(ty: &ComponentType<'_>, uses: &mut Uses) {
     }
 }
 
-/// The packages whose types an instance type takes from around it.
-fn used_by(ty: &ComponentType<'_>, around: &Scope) -> BTreeSet<String> {
+/// The packages whose types an instance type takes from its outer scope.
+fn used_by(ty: &ComponentType<'_>, outer: &Scope) -> BTreeSet<String> {
     let ComponentType::Instance(declarations) = ty else { return BTreeSet::new() };
     let used = declarations.iter().filter_map(|declaration| match declaration {
         InstanceTypeDeclaration::Alias(ComponentAlias::Outer {
             kind: ComponentOuterAliasKind::Type,
             count: 1,
             index,
-        }) => around.origin(*index),
+        }) => outer.origin(*index),
         _ => None,
     });
     used.collect()
 }
 
-/// A package that is in a circle or only used by some that are.
-fn in_a_circle(mut uses: Uses) -> Option<String> {
+/// A package on a cycle, or one that depends on a cycle.
+fn find_cycle(mut uses: Uses) -> Option<String> {
     loop {
-        // Those that use nobody who is left are in none.
+        // A package that uses none of the remaining ones is not on a cycle.
         let left: BTreeSet<String> = uses.keys().cloned().collect();
         let before = uses.len();
         uses.retain(|_, used| used.iter().any(|other| left.contains(other)));
@@ -138,17 +138,17 @@ fn in_a_circle(mut uses: Uses) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn circle(uses: &[(&str, &[&str])]) -> bool {
+    fn has_cycle(uses: &[(&str, &[&str])]) -> bool {
         let uses = uses.iter().map(|(name, used)| ((*name).into(), used.iter().map(|used| (*used).into()).collect()));
-        in_a_circle(uses.collect()).is_some()
+        find_cycle(uses.collect()).is_some()
     }
 
     #[test]
-    fn a_circle_is_told_from_a_chain() {
-        assert!(!circle(&[]));
-        assert!(!circle(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])]));
-        assert!(circle(&[("a", &["b"]), ("b", &["a"])]));
-        assert!(circle(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])]));
+    fn a_cycle_is_distinguished_from_a_chain() {
+        assert!(!has_cycle(&[]));
+        assert!(!has_cycle(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])]));
+        assert!(has_cycle(&[("a", &["b"]), ("b", &["a"])]));
+        assert!(has_cycle(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])]));
     }
 
     #[test]
