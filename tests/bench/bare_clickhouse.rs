@@ -10,7 +10,7 @@ use crate::workload::Batch;
 
 type Id = (u64, u64);
 
-/// A row of the table `events`, as it is inserted and read.
+/// A row of the table `events`, for inserts and selects.
 #[derive(Row, Serialize, Deserialize)]
 pub struct EventRow {
     trace_id: Id,
@@ -43,7 +43,7 @@ pub struct EventRow {
     repeated: bool,
 }
 
-/// A database of the backend's, without the backend.
+/// A database with the backend's schema, used without the backend.
 pub struct BareClickHouse {
     client: Client,
 }
@@ -56,12 +56,12 @@ impl BareClickHouse {
             .with_url(&config.url)
             .with_database(&config.database)
             .with_compression(Compression::Lz4)
-            // The types of the rows are plainer than the columns'.
+            // The Rust types of the rows are simpler than those of the columns.
             .with_validation(false);
         Ok(Self { client })
     }
 
-    /// Stores rows, so many a batch.
+    /// Stores rows in batches.
     pub async fn store(&self, rows: &[EventRow], batch: usize) -> Result<()> {
         let mut inserter = self.client.inserter::<EventRow>("events").with_max_rows(batch as u64);
         for row in rows {
@@ -87,14 +87,14 @@ impl BareClickHouse {
         Ok(self.client.query_raw("SELECT count() FROM events").fetch_one::<u64>().await?)
     }
 
-    /// The bytes that the events take on disk.
+    /// The size of the events on disk, in bytes.
     pub async fn bytes(&self) -> Result<u64> {
         let sql = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase() AND table = 'events'";
         Ok(self.client.query_raw(sql).fetch_one::<u64>().await?)
     }
 }
 
-/// Makes the rows of events by having the backend store them and reading what it wrote: how it encodes is its own.
+/// Lets the backend store events and reads their rows back, because the encoding is private to the backend.
 pub struct Rows {
     storage: ClickHouseStorage,
     bare: BareClickHouse,

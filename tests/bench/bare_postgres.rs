@@ -28,7 +28,7 @@ impl BarePostgres {
         Ok(Self { connection: options.disable_statement_logging().connect().await? })
     }
 
-    /// Stores parts of rows, each with a COPY of its own.
+    /// Stores parts of rows, each with its own COPY.
     pub async fn store(&mut self, parts: &[Vec<u8>]) -> Result<()> {
         for part in parts {
             let mut copy = self.connection.copy_in_raw("COPY event FROM STDIN (FORMAT binary)").await?;
@@ -67,13 +67,13 @@ fn read_columns(row: &PgRow) -> Result<()> {
 /// The order of rows within what is stored.
 #[derive(Clone, Copy)]
 pub enum Order {
-    /// A trace after the other.
+    /// One trace after the other.
     Traces,
     /// The first event of every trace, then the second of every one.
     Turns,
 }
 
-/// Makes the rows of events by having the backend store them and reading what it wrote: how it encodes is its own.
+/// Lets the backend store events and reads their rows back, because the encoding is private to the backend.
 pub struct Rows {
     storage: PostgresStorage,
     bare: BarePostgres,

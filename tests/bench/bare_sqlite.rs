@@ -30,7 +30,7 @@ impl BareSqlite {
     /// In a file of the backend's.
     pub fn open(file: &Path) -> Result<Self> {
         let connection = Connection::open(file).with_context(|| format!("cannot open {}", file.display()))?;
-        // What the backend gains by settings, the floor has too.
+        // The floor uses the same settings as the backend.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let cache_kib = u64::from(SqliteConfig::default().cache_size_mb) * 1024;
         connection.execute_batch(&format!("PRAGMA synchronous = normal; PRAGMA cache_size = -{cache_kib}"))?;
@@ -96,7 +96,7 @@ pub struct Row {
     event: Vec<Value>,
 }
 
-/// Makes the rows of events by having the backend store them and reading what it wrote: how it encodes is its own.
+/// Lets the backend store events and reads their rows back, because the encoding is private to the backend.
 pub struct Rows {
     storage: SqliteStorage,
     connection: Connection,

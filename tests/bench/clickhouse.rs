@@ -1,4 +1,4 @@
-//! The ClickHouse backend, on a server of its own.
+//! The ClickHouse backend, on its own server.
 
 use std::time::Instant;
 
@@ -16,22 +16,26 @@ use crate::{BATCH, Sizes};
 
 const PIPELINE: Path = Path {
     name: "clickhouse: events in batches of 1,000",
-    floor: "bare inserter of ready rows, 10,000 a batch",
+    floor: "bare inserter of ready rows, batches of 10,000",
     unit: Unit::Rate,
     reach: Reach::Speed(0.8),
 };
 const GET_TRACE: Path = Path {
     name: "clickhouse: get_trace, 20 events of 5,000,000",
-    floor: "bare select, its time known",
+    floor: "bare select with a known time",
     unit: Unit::Time,
     reach: Reach::Speed(0.5),
 };
-const BYTES: Path =
-    Path { name: "clickhouse: bytes on disk an event", floor: "its JSON", unit: Unit::Bytes, reach: Reach::Cost(0.15) };
+const BYTES: Path = Path {
+    name: "clickhouse: bytes on disk per event",
+    floor: "its JSON",
+    unit: Unit::Bytes,
+    reach: Reach::Cost(0.15),
+};
 
-/// Rows that the floor sends at a time: as many as the backend does when there are enough.
+/// The rows that the floor sends at once: the same as the backend under load.
 const FULL_BATCH: usize = 10_000;
-/// Batches that callers have under way.
+/// Batches that are written concurrently.
 const CALLERS: usize = 32;
 
 pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
@@ -108,9 +112,9 @@ struct Stored {
 
 impl Stored {
     async fn new(server: &ClickHouse, sizes: &Sizes) -> Result<Self> {
-        /// Traces that are made and stored at a time.
+        /// Traces that are generated and stored at once.
         const AT_ONCE: usize = 2_000;
-        /// Traces that are read in a round.
+        /// Traces that a round reads.
         const SAMPLE: usize = 200;
 
         let config = config(server, "stored");

@@ -1,4 +1,4 @@
-//! The host process: from a sender's socket to the store and back.
+//! The host process, from the socket of a sender to the store and back.
 
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ async fn host(backend: Backend, storage: &dyn StorageBackend, sizes: &Sizes) -> 
     let mut workload = Workload::new()?;
     let mut rounds = Rounds::new(sizes.rounds);
     while rounds.more() {
-        // What a connection sends is one trace.
+        // Each connection sends one trace.
         let trace = workload.trace(sizes.events);
         let floor = async || {
             let events = trace.events.iter().map(|event| (trace.trace_id, event.clone()));
@@ -72,7 +72,7 @@ async fn send(url: &str, trace: &FlowTrace) -> Result<f64> {
     ensure!(started.get("TraceStarted").is_some(), "the host answered with {started}");
 
     let frames = trace.events.iter().map(|event| {
-        // The client gives every event an id of its own.
+        // The client gives every event its own trace id.
         frame(&json!({ "RecordEvent": { "trace_id": TraceId::new(), "event": event } }))
     });
     let frames = frames.collect::<Result<Vec<_>>>()?;

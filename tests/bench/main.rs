@@ -1,7 +1,7 @@
-//! Measures each path of a store beside its floor: the least that any program would have to do for the same outcome.
+//! Measures each path of a store beside its floor: the least work that any program needs for the same result.
 //!
-//! A floor is measured in the same run, in turns with its path, so that a ratio says something on a machine that does
-//! other things meanwhile; the rates alone don't. Nothing here fails because it is slow.
+//! A floor is measured in the same run, alternating with its path, so that the ratio is meaningful even on a busy
+//! machine. The rates alone are not. Nothing here fails because it is slow.
 //!
 //! `cargo xtask bench [FILTER] [--quick]` builds what this needs, and runs it.
 
@@ -27,15 +27,15 @@ use anyhow::{Result, bail, ensure};
 
 use report::Report;
 
-/// How much is done.
+/// The size of the measurements.
 struct Sizes {
-    /// Turns of a floor and its path that count.
+    /// Rounds that count.
     rounds: usize,
     /// Events that a round stores.
     events: usize,
-    /// Events of the store that is read from.
+    /// Events in the store for reads.
     stored_events: usize,
-    /// The page that is far into an answer.
+    /// The number of the deep page.
     deep_page: usize,
     /// Reads or calls that a round times together.
     reads: usize,
@@ -46,10 +46,10 @@ struct Sizes {
 const FULL: Sizes =
     Sizes { rounds: 7, events: 30_000, stored_events: 1_000_000, deep_page: 500, reads: 200, calls: 100_000 };
 
-/// For trying a change of these programs out, not for figures.
+/// For trying out a change of these programs; the figures are meaningless.
 const QUICK: Sizes = Sizes { rounds: 3, events: 5_000, stored_events: 20_000, deep_page: 5, reads: 50, calls: 5_000 };
 
-/// The events that one write carries, where they come in batches.
+/// The events of a batch.
 const BATCH: usize = 1_000;
 
 #[tokio::main]
@@ -58,15 +58,15 @@ async fn main() -> Result<()> {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--quick" => {
-                println!("Quick: with far less data than the names say. No figures to go by.\n");
+                println!("Quick mode: far less data than the names say. Do not use these figures.\n");
                 sizes = QUICK;
             }
-            // Cargo says so to every benchmark.
+            // Cargo passes this to every benchmark.
             "--bench" => {}
-            option if option.starts_with('-') => bail!("unknown option `{option}`; there is --quick"),
+            option if option.starts_with('-') => bail!("unknown option `{option}`; the only option is --quick"),
             _ => {
                 let earlier = filter.replace(argument);
-                ensure!(earlier.is_none(), "one FILTER at most: a part of the names of the paths to measure");
+                ensure!(earlier.is_none(), "only one FILTER is allowed: a part of the names of the paths to measure");
             }
         }
     }

@@ -1,31 +1,31 @@
-//! Measuring: a path and its floor in turns, and the medians.
+//! Measures a path and its floor alternately, and computes medians.
 
 use std::time::Instant;
 
 use anyhow::Result;
 
-/// Turns of a floor and a path. Which of the two comes first alternates: whatever one leaves behind, in caches or for
-/// the disk to write, is to burden both alike.
+/// Rounds of a floor and a path. The first of the two alternates, so that what one leaves behind, in caches or for
+/// the disk to write, affects both equally.
 pub struct Rounds {
     wanted: usize,
     begun: usize,
-    /// What a unit of work cost, a round.
+    /// The cost of a unit of work, per round.
     floor: Vec<f64>,
     path: Vec<f64>,
 }
 
 impl Rounds {
-    /// So many rounds, and one before them that does not count: it opens files, prepares statements, fills caches.
+    /// This many rounds, after one that is not counted: it opens files, prepares statements and fills caches.
     pub fn new(wanted: usize) -> Self {
         Self { wanted, begun: 0, floor: Vec::new(), path: Vec::new() }
     }
 
-    /// Whether there is another round to be done.
+    /// Whether another round remains.
     pub fn more(&self) -> bool {
         self.begun <= self.wanted
     }
 
-    /// Does a round. Both give what a unit of their work cost.
+    /// Runs a round. Both return the cost of a unit of their work.
     pub async fn round(
         &mut self,
         floor: impl AsyncFnOnce() -> Result<f64>,
@@ -46,12 +46,12 @@ impl Rounds {
         Ok(())
     }
 
-    /// What a unit of the floor's work costs.
+    /// The median cost of a unit of the floor's work.
     pub fn floor(&self) -> f64 {
         median(self.floor.clone())
     }
 
-    /// What a unit of the path's work costs.
+    /// The median cost of a unit of the path's work.
     pub fn path(&self) -> f64 {
         median(self.path.clone())
     }
@@ -69,7 +69,7 @@ pub fn seconds_each(start: Instant, units: usize) -> f64 {
     start.elapsed().as_secs_f64() / units as f64
 }
 
-/// The middle one; of an even number the upper of the two.
+/// The median; for an even count, the upper of the two in the middle.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

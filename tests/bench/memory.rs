@@ -15,7 +15,7 @@ use crate::{BATCH, Sizes};
 
 const BATCHES: Path = Path {
     name: "memory: events in batches of 1,000",
-    floor: "pushing them into a map of vectors",
+    floor: "pushing events into a map of vectors",
     unit: Unit::Rate,
     reach: Reach::Speed(0.4),
 };
@@ -45,7 +45,7 @@ async fn batches(sizes: &Sizes) -> Result<Rounds> {
         };
         let path = async || {
             let batches = batches.clone();
-            // Bounds that nothing here meets: evicting is other work.
+            // Limits above the workload: eviction is not measured here.
             let config = MemoryConfig { max_memory_mb: 4096, max_traces: sizes.events, ..MemoryConfig::default() };
             let storage = MemoryStorage::with_config(config);
             let start = Instant::now();

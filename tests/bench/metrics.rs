@@ -1,4 +1,4 @@
-//! The layer that measures.
+//! The metrics layer.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,9 +12,9 @@ use crate::measure::{Rounds, seconds_each};
 use crate::report::{Path, Reach, Report, Unit};
 use crate::workload::Workload;
 
-/// The shortest write of a store on a disk: what the layer adds to longer ones is a smaller share.
+/// The shortest write of a store on disk; of longer calls, the layer is a smaller share.
 const ADDED: Path = Path {
-    name: "metrics: what measuring adds to a call",
+    name: "metrics: overhead of the layer per call",
     floor: "sqlite: store_event, one after another",
     unit: Unit::Time,
     reach: Reach::Cost(0.01),
@@ -27,7 +27,7 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut workload = Workload::new()?;
     let sqlite = SqliteStorage::new(folder.path().join("floor.db")).await?;
-    // What is built in has the layer around itself already, so what once more costs is what once costs.
+    // Built-in backends have the layer already. A second one costs the same as the first.
     let (once, twice) = (MemoryStorage::new(), Metered::around(MemoryStorage::new()));
     let mut rounds = Rounds::new(sizes.rounds);
     while rounds.more() {
@@ -46,7 +46,7 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Seconds of a call that does nothing.
+/// The seconds of a call that does nothing.
 async fn call(storage: &dyn StorageBackend, calls: usize) -> Result<f64> {
     let start = Instant::now();
     for _ in 0..calls {

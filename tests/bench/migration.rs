@@ -23,11 +23,11 @@ const MIGRATION: Path = Path {
     reach: Reach::Speed(0.7),
 };
 const MEMORY: Path =
-    Path { name: "migration: memory of the process, at most", floor: "", unit: Unit::Bytes, reach: Reach::Report };
+    Path { name: "migration: peak memory of the process", floor: "", unit: Unit::Bytes, reach: Reach::Report };
 
 /// Traces that are made, stored or written at a time.
 const AT_ONCE: usize = 250;
-/// Rounds, of which each migrates everything anew.
+/// Rounds; each migrates everything again.
 const ROUNDS: usize = 3;
 /// The share of the traces that the floor writes.
 const WRITTEN: usize = 5;
@@ -79,7 +79,7 @@ async fn fill(file: &File, sizes: &Sizes) -> Result<Vec<TraceId>> {
     Ok(ids)
 }
 
-/// What it takes to read an event.
+/// The cost of reading an event.
 fn read_all(file: &File, ids: &[TraceId]) -> Result<f64> {
     let mut bare = BareSqlite::open(file)?;
     let start = Instant::now();
@@ -91,7 +91,7 @@ fn read_all(file: &File, ids: &[TraceId]) -> Result<f64> {
     Ok(seconds_each(start, events))
 }
 
-/// What it takes the target to store an event, when traces are ready, several batches at a time.
+/// The cost of storing an event in the target, with ready traces and parallel batches.
 async fn write_some(server: &Postgres, number: usize, count: usize) -> Result<f64> {
     let config = config(server, &format!("floor_{number}"));
     let storage = std::sync::Arc::new(PostgresStorage::with_config(config).await?);
@@ -131,7 +131,7 @@ fn config(server: &Postgres, schema: &str) -> PostgresConfig {
     PostgresConfig { connection_url: server.url("postgres"), schema_name: schema.into(), ..PostgresConfig::default() }
 }
 
-/// What it takes to migrate an event, from the start of the program to its end; and its memory.
+/// The cost of migrating an event, from the start of the program to its end, and its peak memory.
 fn migrate(setting: &Setting, server: &Postgres, number: usize, traces: usize) -> Result<(f64, u64)> {
     let schema = format!("target_{number}");
     setting.write(&format!("[storage.postgres]\nschema_name = \"{schema}\"\n"));

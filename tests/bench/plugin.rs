@@ -62,19 +62,19 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The plugin `relational` with a database of its own in `folder`.
+/// The plugin `relational` with its own database in `folder`.
 pub async fn relational(folder: &FilePath) -> Result<PluginBackend> {
     Ok(PluginBackend::load("relational", &plugin("relational"), &relational_config(folder)).await?)
 }
 
-/// Grants it a database of its own in `folder`.
+/// Grants it its own database in `folder`.
 pub fn relational_config(folder: &FilePath) -> PluginConfig {
     let database = format!("sqlite:{}", folder.join("relational.db").display());
     let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
     PluginConfig { grants, ..PluginConfig::default() }
 }
 
-/// The plugin that takes events into its memory, as `write` says, with a database of its own in `folder`.
+/// The plugin that copies events into its memory, as `write` says, with its own database in `folder`.
 async fn copying_writer(folder: &FilePath, write: &str) -> Result<PluginBackend> {
     let database = format!("sqlite:{}", folder.join("copies.db").display());
     let grants = Grants { sql: [("default".into(), database)].into(), ..Grants::default() };
@@ -99,7 +99,7 @@ async fn batches(sizes: &Sizes, open: impl AsyncFnOnce(&FilePath) -> Result<Plug
     Ok(rounds)
 }
 
-/// The seconds that a backend takes for an event in batches.
+/// The seconds per event that a backend takes for batches.
 pub async fn store(storage: &dyn StorageBackend, events: crate::workload::Batch) -> Result<f64> {
     let count = events.len();
     let batches = in_batches(events, BATCH);
@@ -134,7 +134,7 @@ async fn get_events(sizes: &Sizes) -> Result<Rounds> {
 }
 
 async fn empty_call(sizes: &Sizes) -> Result<f64> {
-    // Its health check does nothing, in an instance that is there already.
+    // The health check does nothing, and the instance exists already.
     let backend = PluginBackend::load("hostile", &test_plugin("hostile"), &PluginConfig::default()).await?;
     let mut costs = Vec::new();
     for _ in 0..sizes.rounds {

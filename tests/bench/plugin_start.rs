@@ -1,4 +1,4 @@
-//! How soon a plugin is there.
+//! How long a plugin takes to start.
 
 use std::path::Path as FilePath;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::plugin::relational_config;
 use crate::report::{Path, Reach, Report, Unit};
 
 const START: Path = Path {
-    name: "plugin relational: start with kept code, to the first answer",
+    name: "plugin relational: start with cached code, to the first answer",
     floor: "-",
     unit: Unit::Time,
     reach: Reach::Seconds(20e-3),
@@ -22,7 +22,7 @@ const START: Path = Path {
 const MAKING: Path =
     Path { name: "plugin: making an instance", floor: "-", unit: Unit::Time, reach: Reach::Seconds(20e-6) };
 const INSTANCE: Path = Path {
-    name: "plugin: a call on a new instance, made and opened for it",
+    name: "plugin: a call on a new instance, created and opened for it",
     floor: "-",
     unit: Unit::Time,
     reach: Reach::Report,
@@ -45,13 +45,13 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Reading, checking and linking the component, opening its store and asking it for its figures.
+/// Reads, checks and links the component, opens its store, and asks for its metrics.
 async fn start(sizes: &Sizes) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let cache_dir = Some(folder.path().join("cache"));
     let config = relational_config(folder.path());
     let load = async |file: &FilePath| {
-        // What a process does once.
+        // Work that a process does once.
         let runtime = PluginRuntime::new(&PluginRuntimeConfig { cache_dir: cache_dir.clone(), ..Default::default() })?;
         let backend = runtime.load("relational", file, &config).await?;
         backend.stats().await?;
@@ -69,9 +69,9 @@ async fn start(sizes: &Sizes) -> Result<f64> {
     Ok(median(costs))
 }
 
-/// What it costs to make an instance, and what it costs in all, from its beginning to its end; the plugin itself does nothing.
+/// The cost of creating an instance, and of a whole call on a new one. The plugin itself does nothing.
 async fn instances(sizes: &Sizes) -> Result<(f64, f64)> {
-    // No instance is kept for a second call.
+    // No instance is reused.
     let limits = Limits { recycle_mb: 0, ..Limits::default() };
     let config = PluginConfig { limits, ..PluginConfig::default() };
     let backend = PluginBackend::load("hostile", &test_plugin("hostile"), &config).await?;

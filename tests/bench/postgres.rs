@@ -1,4 +1,4 @@
-//! The PostgreSQL backend, on a server of its own.
+//! The PostgreSQL backend, on its own server.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,13 +16,13 @@ use crate::{BATCH, Sizes};
 
 const BATCHES: Path = Path {
     name: "postgres: events in batches of 1,000",
-    floor: "COPY of ready rows, 1,000 a commit, not idempotent",
+    floor: "COPY of ready rows, 1,000 per commit, not idempotent",
     unit: Unit::Rate,
     reach: Reach::Speed(0.6),
 };
 const CONCURRENT: Path = Path {
-    name: "postgres: 64 store_event at a time",
-    floor: "COPY of ready rows, 64 a commit, not idempotent",
+    name: "postgres: 64 concurrent store_event",
+    floor: "COPY of ready rows, 64 per commit, not idempotent",
     unit: Unit::Rate,
     reach: Reach::Speed(0.4),
 };
@@ -152,9 +152,9 @@ struct Stored {
 
 impl Stored {
     async fn new(server: &Postgres, sizes: &Sizes) -> Result<Self> {
-        /// Traces that are made and stored at a time.
+        /// Traces that are generated and stored at once.
         const AT_ONCE: usize = 250;
-        /// Traces that are read in a round.
+        /// Traces that a round reads.
         const SAMPLE: usize = 1_000;
 
         let config = config(server, "stored");
@@ -177,7 +177,7 @@ impl Stored {
             storage.store_traces(traces).await?;
         }
         server.query("VACUUM ANALYZE");
-        // Neighbours would find one another's pages.
+        // Adjacent traces would share cached pages.
         let stride = sample.len() / 2 + 1;
         let order = (0..sample.len()).map(|number| number * stride % sample.len());
         let sample = order.map(|number| sample[number]).collect();

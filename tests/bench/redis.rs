@@ -19,7 +19,7 @@ use crate::{BATCH, Sizes};
 
 const BATCHES: Path = Path {
     name: "plugin redis: events in batches of 1,000",
-    floor: "the same commands, pipelined, the bodies ready",
+    floor: "the same commands, pipelined, with ready bodies",
     unit: Unit::Rate,
     reach: Reach::Speed(0.9),
 };
@@ -32,7 +32,7 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
 }
 
 async fn batches(sizes: &Sizes) -> Result<Rounds> {
-    // One server after the other has the processors to itself.
+    // The servers run one after the other, so that neither disturbs the other.
     let (encoder, native, under_plugin) = (RedisServer::start(), RedisServer::start(), RedisServer::start());
     let encode = open(&encoder).await?;
     let plugin = open(&under_plugin).await?;
@@ -88,7 +88,7 @@ async fn bodies(stored: &MultiplexedConnection, batch: &Batch) -> Result<Vec<Vec
     Ok(read.query_async(&mut stored.clone()).await?)
 }
 
-/// What the plugin sends for a batch, a pipeline each round trip that its commands need.
+/// The commands that the plugin sends for a batch, one pipeline per round trip.
 fn pipelines(batch: &Batch, bodies: &[Vec<u8>]) -> Result<[Pipeline; 4]> {
     let traces: BTreeSet<TraceId> = batch.iter().map(|(trace_id, _)| *trace_id).collect();
     let (mut before, mut question, mut store, mut after) = (pipe(), pipe(), pipe(), pipe());

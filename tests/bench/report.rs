@@ -1,64 +1,64 @@
-//! The table: a line a path, printed as soon as it is measured.
+//! The table: one line per path, printed as soon as it is measured.
 
 use anyhow::{Result, ensure};
 
 use crate::measure::Rounds;
 
-/// A path that can be measured.
+/// A path to measure.
 pub struct Path {
-    /// What is measured; any part of it selects the path.
+    /// The name; a filter matches any part of it.
     pub name: &'static str,
     /// What it is compared with.
     pub floor: &'static str,
-    /// How its figures are told.
+    /// The unit of its figures.
     pub unit: Unit,
-    /// What is wanted of it.
+    /// The goal.
     pub reach: Reach,
 }
 
-/// How a figure is told.
+/// The unit of a figure.
 #[derive(Clone, Copy)]
 pub enum Unit {
-    /// Events a second, of seconds an event.
+    /// Events per second, from seconds per event.
     Rate,
-    /// A time, of seconds.
+    /// A time, from seconds.
     Time,
     /// Bytes.
     Bytes,
 }
 
-/// What is wanted.
+/// A goal.
 #[derive(Clone, Copy)]
 pub enum Reach {
-    /// At least so many times the floor's speed.
+    /// At least this ratio to the floor's speed.
     Speed(f64),
-    /// At most so many times the floor's cost.
+    /// At most this ratio to the floor's cost.
     Cost(f64),
-    /// At most so many seconds.
+    /// At most this many seconds.
     Seconds(f64),
-    /// Nothing: the speed beside the floor's is told.
+    /// None: the ratio of the speeds is only reported.
     Report,
 }
 
-/// Prints what was measured.
+/// Prints the results.
 pub struct Report {
     filter: String,
-    /// The names that the filter left out.
-    left_out: Vec<&'static str>,
+    /// The names that do not match the filter.
+    unmatched: Vec<&'static str>,
     lines: usize,
 }
 
 impl Report {
     /// A report on the paths whose names contain `filter`.
     pub fn new(filter: Option<String>) -> Self {
-        Self { filter: filter.unwrap_or_default().to_lowercase(), left_out: Vec::new(), lines: 0 }
+        Self { filter: filter.unwrap_or_default().to_lowercase(), unmatched: Vec::new(), lines: 0 }
     }
 
-    /// Whether the path is to be measured.
+    /// Whether the filter selects the path.
     pub fn wants(&mut self, path: &Path) -> bool {
         let wanted = path.name.to_lowercase().contains(&self.filter);
         if !wanted {
-            self.left_out.push(path.name);
+            self.unmatched.push(path.name);
         }
         wanted
     }
@@ -72,7 +72,7 @@ impl Report {
         self.line(path, rounds.path(), Some((rounds.floor(), ratios)));
     }
 
-    /// Reports on a figure that comes out the same each time, and its floor.
+    /// Reports on a figure that is the same in every round, and its floor.
     pub fn constant(&mut self, path: &Path, measured: f64, floor: f64) {
         self.line(path, measured, Some((floor, vec![measured / floor])));
     }
@@ -85,8 +85,8 @@ impl Report {
     /// `ratios` ascend.
     fn line(&mut self, path: &Path, measured: f64, floor: Option<(f64, Vec<f64>)>) {
         if self.lines == 0 {
-            println!("Ratios are medians of the rounds, followed by the least and the greatest.\n");
-            print_line(["path", "floor", "measured", "floor's", "ratio", "to reach", "reached"]);
+            println!("Each ratio is the median of the rounds, followed by the minimum and the maximum.\n");
+            print_line(["path", "floor", "measured", "floor's", "ratio", "goal", "reached"]);
         }
         self.lines += 1;
         let ratio = floor.as_ref().map(|(_, ratios)| ratios[ratios.len() / 2]);
@@ -105,18 +105,18 @@ impl Report {
         print_line([
             path.name,
             path.floor,
-            &path.unit.tell(measured),
-            &floor.map_or("-".into(), |(floor, _)| path.unit.tell(floor)),
+            &path.unit.format(measured),
+            &floor.map_or("-".into(), |(floor, _)| path.unit.format(floor)),
             &ratio.map_or("-".into(), |ratio| format!("{}{spread}", times(ratio))),
             &wanted,
             reached.map_or("-", |reached| if reached { "yes" } else { "no" }),
         ]);
     }
 
-    /// Fails when the filter left nothing.
+    /// Fails when the filter matches no path.
     pub fn end(self) -> Result<()> {
-        let names = self.left_out.join("\n  ");
-        ensure!(self.lines > 0, "no path has `{}` in its name; there are\n  {names}", self.filter);
+        let names = self.unmatched.join("\n  ");
+        ensure!(self.lines > 0, "no path matches `{}`; the paths are\n  {names}", self.filter);
         Ok(())
     }
 }
@@ -126,7 +126,7 @@ fn print_line([path, floor, measured, floors, ratio, wanted, reached]: [&str; 7]
 }
 
 impl Unit {
-    fn tell(self, value: f64) -> String {
+    fn format(self, value: f64) -> String {
         match self {
             Self::Rate => rate(1.0 / value),
             Self::Time => time(value),
@@ -144,7 +144,7 @@ fn rate(each_second: f64) -> String {
     }
 }
 
-/// A ratio, with two digits that say something.
+/// A ratio with two significant digits.
 fn times(ratio: f64) -> String {
     if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }

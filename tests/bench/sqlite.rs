@@ -18,13 +18,13 @@ use crate::{BATCH, Sizes};
 
 const BATCHES: Path = Path {
     name: "sqlite: events in batches of 1,000",
-    floor: "bare statements, 1,000 a transaction",
+    floor: "bare statements, 1,000 per transaction",
     unit: Unit::Rate,
     reach: Reach::Speed(0.8),
 };
 const CONCURRENT: Path = Path {
-    name: "sqlite: 64 store_event at a time",
-    floor: "bare statements, 64 a transaction",
+    name: "sqlite: 64 concurrent store_event",
+    floor: "bare statements, 64 per transaction",
     unit: Unit::Rate,
     reach: Reach::Speed(0.5),
 };
@@ -41,7 +41,7 @@ const PAGES: Path = Path {
     reach: Reach::Cost(2.0),
 };
 const BYTES: Path = Path {
-    name: "sqlite: bytes on disk an event",
+    name: "sqlite: bytes on disk per event",
     floor: "the event's JSON",
     unit: Unit::Bytes,
     reach: Reach::Cost(0.6),
@@ -158,9 +158,9 @@ struct Stored {
 
 impl Stored {
     async fn new(sizes: &Sizes) -> Result<Self> {
-        /// Traces that are made and stored at a time.
+        /// Traces that are generated and stored at once.
         const AT_ONCE: usize = 500;
-        /// Traces that are read in a round.
+        /// Traces that a round reads.
         const SAMPLE: usize = 1_000;
 
         let folder = tempfile::tempdir()?;
@@ -187,7 +187,7 @@ impl Stored {
         }
         // Into the file, out of the log.
         storage.flush().await?;
-        // Neighbours would find one another's pages.
+        // Adjacent traces would share cached pages.
         let stride = sample.len() / 2 + 1;
         let order = (0..sample.len()).map(|number| number * stride % sample.len());
         let sample: Vec<_> = order.map(|number| sample[number].clone()).collect();

@@ -1,4 +1,4 @@
-//! What is stored: the events of a session that Reflow's own client recorded, again and again, with fresh ids and times.
+//! The workload: the events of a session that Reflow's own client recorded, repeated with fresh ids and times.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use reflow_tracing_tests::fixture;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The events of a trace, where nothing else is said.
+/// The default number of events in a trace.
 pub const EVENTS_A_TRACE: usize = 20;
 
-/// The flows that take turns.
+/// The number of flows, used in rotation.
 const FLOWS: usize = 4;
 
 /// The events of a batch, each with its trace.
@@ -49,7 +49,7 @@ impl Workload {
         flow(0)
     }
 
-    /// A trace that ended, with so many events.
+    /// A finished trace with this many events.
     pub fn trace(&mut self, events: usize) -> FlowTrace {
         let start_time = self.header.start_time + self.elapsed;
         let events: Vec<_> = (0..events).map(|number| self.event(number)).collect();
@@ -83,11 +83,11 @@ impl Workload {
     fn event(&mut self, number: usize) -> TraceEvent {
         let mut event = self.templates[number % self.templates.len()].clone();
         let id = EventId::new();
-        // Up to a millisecond, to the nanosecond, as the clocks of programs go.
+        // Up to a millisecond apart, with the resolution of real clocks.
         self.elapsed += Duration::from_nanos(id.as_uuid().as_u64_pair().1 % 1_000_000);
         event.event_id = id;
         event.timestamp = self.header.start_time + self.elapsed;
-        // The client makes these up for every event.
+        // The client generates a new id for every event.
         event.causality.root_cause_event_id = EventId::new();
         event.causality.span_id = Uuid::new_v4().to_string();
         event

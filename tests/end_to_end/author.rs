@@ -1,4 +1,4 @@
-//! The guide for authors of plugins, done as it is written: from nothing to a plugin at work.
+//! Follows the guide for plugin authors, from nothing to a running plugin.
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ fn blocks() -> Vec<Block> {
     blocks
 }
 
-/// The words of a line without what differs from run to run: numbers, digests, the width of columns.
+/// The words of a line without what varies between runs: numbers, digests, column widths.
 fn gist(line: &str) -> String {
     let word = |word: &str| {
         if word.starts_with("0x") {
@@ -56,8 +56,8 @@ fn shell(setting: &Setting, script: &str) -> Output {
     let path = std::env::join_paths([folder.to_owned()].into_iter().chain(std::env::split_paths(&path)));
     let mut shell = Command::new("bash");
     shell.args(["-e", "-c", script]).current_dir(setting.path()).env("PATH", path.expect("paths from a path"));
-    // What cargo tells the tests is not for the cargo of an author. The dependencies are those of the workspace, which are
-    // there already, compiled in the first run.
+    // Hides the variables of the cargo that runs this test. The dependencies are those of the workspace, which are
+    // available offline, and compiled in the first run.
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
             shell.env_remove(name);
@@ -67,7 +67,7 @@ fn shell(setting: &Setting, script: &str) -> Output {
     shell.output().expect("bash starts")
 }
 
-/// Cargo's target folder for what authors compile.
+/// Cargo's target folder for the plugins of authors.
 fn authored() -> PathBuf {
     let program = host_program();
     let target = program.parent().and_then(|profile| profile.parent()).expect("it lies in target/PROFILE");
@@ -75,7 +75,7 @@ fn authored() -> PathBuf {
 }
 
 #[test]
-fn the_guide_leads_from_nothing_to_a_plugin_at_work() {
+fn the_guide_leads_from_nothing_to_a_running_plugin() {
     let setting = Setting::new(Backend::Sqlite);
     let mut output = None;
     for block in blocks() {
@@ -85,7 +85,7 @@ fn the_guide_leads_from_nothing_to_a_plugin_at_work() {
                 assert!(done.status.success(), "{GUIDE}:\n{}\n{}", block.text, said(&done));
                 output = Some(said(&done));
             }
-            // What the block before it prints; dots stand for what is left out.
+            // The output of the block before it; dots stand for omitted lines.
             "text" => {
                 let Some(output) = output.take() else { continue };
                 let printed: Vec<_> = output.lines().map(gist).collect();
@@ -93,14 +93,14 @@ fn the_guide_leads_from_nothing_to_a_plugin_at_work() {
                     assert!(printed.contains(&gist(line)), "{GUIDE} says it prints\n{line}\nbut it prints\n{output}");
                 }
             }
-            // The configuration, for a host beside others.
+            // The configuration, with a free port.
             "toml" => setting.write(&format!("{}\n[server]\nport = 0\n", block.text)),
             "rust" => output = None,
             other => panic!("{GUIDE} has a block of an unknown kind: {other:?}"),
         }
     }
 
-    // What was broken to be seen is mended.
+    // Only the guide's last, correct version is used from here on.
     setting.stdout(&["query", "--flow", "trap"]);
     let host = Host::start(&setting);
     let session = fixture("reflow-session.jsonl");
@@ -113,7 +113,7 @@ fn the_guide_leads_from_nothing_to_a_plugin_at_work() {
     let formatted = shell(&setting, "cargo fmt --manifest-path ledger/Cargo.toml --check");
     assert!(formatted.status.success(), "{}", said(&formatted));
 
-    // The configuration grants what the plugin needs, or the check says what it does not.
+    // `plugin check` compares the configuration with what the plugin needs.
     let check = ["plugin", "check", "plugins/ledger.wasm", "--config", "reflow_tracing.toml"];
     assert!(setting.stdout(&check).contains("grants `ledger` what it needs"));
     setting.write("[plugins.ledger]\n");
@@ -139,7 +139,7 @@ fn a_plugin_that_keeps_nothing_fails_the_suite() {
 }
 
 #[test]
-fn a_store_that_holds_something_is_not_tested_on() {
+fn a_store_that_is_not_empty_is_not_tested() {
     let setting = Setting::new(Backend::Relational);
     let host = Host::start(&setting);
     let session = fixture("reflow-session.jsonl");
@@ -148,7 +148,7 @@ fn a_store_that_holds_something_is_not_tested_on() {
     let message =
         setting.failure(&["plugin", "test", "plugins/relational.wasm", "--grant", "sql.default=sqlite:relational.db"]);
     assert!(message.contains("empty") && message.contains("{dir}") && message.contains("16 events"), "{message}");
-    assert_eq!(setting.traces().len(), 1, "it is left alone");
+    assert_eq!(setting.traces().len(), 1, "it is not changed");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_shared_store_is_empty_again_after_the_suite() {
 }
 
 #[test]
-fn mistakes_of_authors_are_named() {
+fn mistakes_of_authors_are_reported() {
     let setting = Setting::new(Backend::Sqlite);
     let refused = |arguments: &[&str], parts: &[&str]| {
         let message = setting.failure(arguments);
@@ -192,7 +192,7 @@ fn the_list_shows_files_without_a_table_and_tables_without_a_file() {
         |name: &str| list.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {list}"));
     for (name, part) in [
         ("relational", "the configured backend"),
-        ("relational", "nothing of `sql` is granted"),
+        ("relational", "`sql` is not granted"),
         ("hostile", "no table [plugins.hostile]"),
         ("elsewhere", "gone.wasm"),
         ("elsewhere", "no such file"),
@@ -213,7 +213,7 @@ async fn a_trap_leaves_the_names_of_the_plugins_functions_in_the_log() {
         let request = format!(r#"{{"QueryTraces":{{"query":{query}}}}}"#);
         client.send(Message::text(request)).await.expect("sent");
         client.next().await.expect("an answer").expect("a frame");
-        // It is written before the answer is sent.
+        // The line is written before the answer is sent.
         let log = fs::read_to_string(setting.path().join("host.log")).expect("the log of the host");
         assert!(log.contains("wasm backtrace") && log.contains(function), "no {function} in: {log}");
         assert!(!log.contains("Stack backtrace"), "the host's own functions are no help: {log}");

@@ -1,4 +1,4 @@
-//! The small capabilities, as a plugin sees them: settings, secrets, figures, the log, and what WASI has.
+//! The small capabilities from the plugin's side: settings, secrets, metrics, the log, and WASI.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -62,7 +62,7 @@ fn what_was_granted_is_not_shown_with_its_passwords() {
 async fn figures_are_of_the_plugin_and_not_of_an_instance() {
     let config = PluginConfig { limits: Limits { instances: 2, ..Limits::default() }, ..PluginConfig::default() };
     let probe = Probe::load(config).await;
-    // Some beside one another, so on several instances.
+    // Some in parallel, so on several instances.
     futures::future::join_all((0..8).map(|_| probe.ask("metrics", &[]))).await;
     let figures = probe.backend.metrics();
     let names: Vec<_> = figures.iter().map(|(name, _)| name.as_str()).collect();

@@ -53,7 +53,7 @@ fn clickhouse_tables_are_made_by_hand_from_what_the_program_prints() {
 }
 
 #[test]
-fn a_host_whose_clickhouse_is_away_says_where_it_looked() {
+fn a_host_without_its_clickhouse_names_the_address() {
     let setting = Setting::new(Backend::Sqlite);
     setting.write("[storage]\nbackend = \"clickhouse\"\n[storage.clickhouse]\nurl = \"http://127.0.0.1:1\"\n");
     let said = setting.failure(&["serve"]);

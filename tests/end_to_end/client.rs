@@ -6,7 +6,7 @@ use reflow_tracing_protocol::client::{TracingClient, TracingIntegration};
 use reflow_tracing_protocol::{FlowTrace, TraceEventType};
 use reflow_tracing_tests::{Backend, Host, Setting};
 
-/// What is stored once there are as many events as expected: the client does not wait for its acknowledgements.
+/// The stored traces, once they have the expected number of events: the client does not wait for acknowledgements.
 async fn stored(setting: &Setting, events: usize) -> Vec<FlowTrace> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {

@@ -1,4 +1,4 @@
-//! What lies in the plugins folder: components of other versions, core modules, and what is no plugin at all.
+//! Files in the plugins folder: components of other versions, core modules, and files that are not plugins.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ fn file(name: &str, content: &[u8]) -> (PathBuf, TempDir) {
     (file, folder)
 }
 
-/// A real component in which one text stands for another of the same length: names of interfaces and functions are texts.
+/// A real component in which one text is replaced with another of the same length, such as the name of an interface.
 fn renamed(from: &str, to: &str) -> (PathBuf, TempDir) {
     renamed_in(plugin("relational"), from, to)
 }
@@ -41,20 +41,20 @@ fn config(folder: &TempDir) -> PluginConfig {
     let database = format!("sqlite:{}", folder.path().join("traces.db").display());
     PluginConfig {
         grants: Grants { sql: [("default".into(), database)].into(), ..Grants::default() },
-        // What is tested is not how busy the machine is.
+        // Generous: a busy machine must not fail the test.
         limits: Limits { call_timeout_ms: 60_000, cpu_ms: 60_000, ..Limits::default() },
         ..PluginConfig::default()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_core_module_whose_packages_use_each_other_in_a_circle_is_refused() {
+async fn a_core_module_with_cyclic_packages_is_refused() {
     // `storage` uses the batches of `storagx`, which use the types of `storage`.
-    let circle = renamed_in(test_plugin("core-module"), "reflow:storage/batch", "reflow:storagx/batch");
-    refused(&circle, &["can't be made a component", "uses itself by way of others"]).await;
+    let cyclic = renamed_in(test_plugin("core-module"), "reflow:storage/batch", "reflow:storagx/batch");
+    refused(&cyclic, &["can't be converted to a component", "depends on itself through other packages"]).await;
 }
 
-/// That the host refuses to load the file, and why.
+/// Checks that the host refuses to load the file, and why.
 async fn refused(file: &(PathBuf, TempDir), parts: &[&str]) {
     let error = PluginComponent::load("candidate", &file.0, &config(&file.1)).await.err().expect("it does not load");
     let message = error.to_string();
@@ -113,35 +113,35 @@ async fn a_component_for_another_contract_is_refused_with_both_versions() {
         .await;
     let older = renamed("@0.1.0", "@0.0.9");
     refused(&older, &["contract 0.1.0", "0.0.9", "rebuild the component against 0.1"]).await;
-    // A world of which no sense can be made: its packages use one another in a circle.
+    // An invalid world: its packages depend on each other.
     refused(&renamed("reflow:storage/batch@0.1.0", "reflow:storage/batch@0.2.0"), &["0.2.0 (batch)"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_a_host_can_not_give_is_named() {
+async fn every_import_that_the_host_cannot_satisfy_is_named() {
     let unknown = renamed("reflow:capabilities/sql", "reflow:capabilities/sqk");
-    refused(&unknown, &["`reflow:capabilities/sqk@0.1.0`", "there are", "sql"]).await;
+    refused(&unknown, &["`reflow:capabilities/sqk@0.1.0`", "reflow:capabilities has", "sql"]).await;
     let function = renamed("]connection.dialect", "]connection.dialekt");
     refused(&function, &["`[method]connection.dialekt`", "`reflow:capabilities/sql`", "contract 0.1.0"]).await;
     let foreign = renamed("reflow:capabilities/sql", "evil:hostage-takers/sql");
-    refused(&foreign, &["`evil:hostage-takers/sql@0.1.0`", "no host gives"]).await;
+    refused(&foreign, &["`evil:hostage-takers/sql@0.1.0`", "no host provides"]).await;
     let export = renamed("reflow:storage/backend", "reflow:storage/bakcend");
-    refused(&export, &["exports no `reflow:storage/backend`", "reflow:capabilities/plugin"]).await;
+    refused(&export, &["does not export `reflow:storage/backend`", "reflow:capabilities/plugin"]).await;
     let missing = renamed("health-check", "wealth-check");
     refused(&missing, &["no function `health-check`"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_component_is_refused_with_what_to_do() {
+async fn a_file_that_is_not_a_component_is_refused_with_a_remedy() {
     let component = fs::read(plugin("relational")).expect("it is built");
     let cases: [(&str, &[u8], &[&str]); 8] = [
-        ("p.wasm", &component[..component.len() / 2], &["cut off"]),
-        ("p.wasm", &component[..6], &["ends before", "copy it again"]),
+        ("p.wasm", &component[..component.len() / 2], &["truncated"]),
+        ("p.wasm", &component[..6], &["ends within", "copy it again"]),
         ("p.wasm", b"", &["empty"]),
         ("p.wasm", b"\0asm\x01\0\0\0", &["core WebAssembly module", "wasm32-wasip2", "component embed"]),
-        ("p.wasm", b"\x7fELF\x02\x01\x01\0", &["machine code", "drop the .wasm itself"]),
-        ("p.cwasm", &component, &["machine code", "drop the .wasm itself"]),
-        ("p.wat", b"(component)", &["as text", "wasm-tools parse"]),
+        ("p.wasm", b"\x7fELF\x02\x01\x01\0", &["machine code", "use the .wasm file"]),
+        ("p.cwasm", &component, &["machine code", "use the .wasm file"]),
+        ("p.wat", b"(component)", &["text format", "wasm-tools parse"]),
         ("p.wasm", b"<!doctype html><html>", &["web page", "download it again"]),
     ];
     for (name, content, parts) in cases {
@@ -149,7 +149,7 @@ async fn what_is_no_component_is_refused_with_what_to_do() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     refused(&(folder.path().to_owned(), tempfile::tempdir().expect("a temporary folder")), &["a folder"]).await;
-    refused(&(folder.path().join("missing.wasm"), folder), &["missing.wasm", "can't be read"]).await;
+    refused(&(folder.path().join("missing.wasm"), folder), &["missing.wasm", "can't read the file"]).await;
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_damaged_component_crashes_nothing() {
             damaged[place] = random.u8(..);
         }
         let (file, _folder) = file("damaged.wasm", &damaged);
-        // It may be as good as before; what counts is that it comes back.
+        // The result may be a valid component; the check only must return.
         let _ = inspect(&file);
     }
 }

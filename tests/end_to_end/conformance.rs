@@ -1,4 +1,4 @@
-//! The suite that every backend passes, over plugins.
+//! The conformance suite, on plugins.
 
 use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig};
 use reflow_tracing::storage::conformance::{self, Subject};
@@ -9,7 +9,7 @@ use reflow_tracing_tests::servers::{MariaDb, Postgres};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-/// Compiled once: each case has a store of its own, and in a debug build the compiler takes longer than most cases.
+/// Compiled once: each case has its own store, and in a debug build the compiler takes longer than most cases.
 async fn component() -> Result<PluginComponent, StorageError> {
     static COMPONENT: OnceCell<PluginComponent> = OnceCell::const_new();
     let compiled = COMPONENT.get_or_try_init(|| async {
@@ -22,7 +22,7 @@ async fn component() -> Result<PluginComponent, StorageError> {
 async fn open_on(database: String) -> Result<PluginBackend, StorageError> {
     let config = PluginConfig {
         grants: Grants { sql: [("default".into(), database)].into(), ..Grants::default() },
-        // What is tested is not how busy the machine is.
+        // Generous: a busy machine must not fail the test.
         limits: Limits { call_timeout_ms: 60_000, ..Limits::default() },
         ..PluginConfig::default()
     };

@@ -1,4 +1,4 @@
-//! What was acknowledged is there after `kill -9`.
+//! Acknowledged events survive `kill -9`.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn nothing_acknowledged_is_lost_when_the_host_is_killed() {
         }
         socket.flush().await.expect("the host reads");
 
-        // One acknowledgement a request, in order; then no moment is left to the host.
+        // One acknowledgement per request, in order; then the host is killed at once.
         for _ in 0..=EVENTS {
             let answer = tokio::time::timeout(Duration::from_secs(60), socket.next()).await;
             let answer = answer.expect("in time").expect("an answer").expect("a frame");
@@ -43,7 +43,7 @@ async fn nothing_acknowledged_is_lost_when_the_host_is_killed() {
         assert_eq!(traces.len(), 1, "{backend:?}");
         assert_eq!(traces[0].events.len(), EVENTS, "{backend:?}");
 
-        // The next host goes on with the same store.
+        // The next host uses the same store.
         let host = Host::start(&setting);
         assert_eq!(setting.traces().len(), 1);
         host.stop();

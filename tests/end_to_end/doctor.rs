@@ -22,29 +22,29 @@ fn printed(output: Output, code: i32) -> String {
 }
 
 #[test]
-fn what_the_doctor_prints_is_pasted_and_nothing_is_left_to_change() {
+fn the_printed_statements_leave_nothing_to_change() {
     let server = Postgres::as_it_comes();
     let setting = setting(&server.url("postgres"));
     let doctor = || setting.run(&["doctor", "--memory", "1GB"]);
 
     let lines = printed(doctor(), 3);
     for part in [
-        "1.0 GB of memory: as `--memory` says",
+        "1.0 GB of memory: as given by `--memory`",
         "ALTER SYSTEM SET shared_buffers = '256MB';",
-        "is 128MB; takes effect when the server is restarted",
+        "is 128MB; takes effect when the server restarts",
         "ALTER SYSTEM SET effective_cache_size = '768MB';",
-        "is 4GB; takes effect at once",
+        "is 4GB; takes effect immediately",
         "SELECT pg_reload_conf();",
     ] {
         assert!(lines.contains(part), "{part:?} is missing in:\n{lines}");
     }
-    // What is right is not told.
+    // A setting that is right is not printed.
     assert!(!lines.contains("default_statistics_target") && !lines.contains("fsync"), "{lines}");
 
     let file = setting.path().join("lines.sql");
     std::fs::write(&file, &lines).expect("a file of our own");
     server.run(&file);
-    // A session that begins a moment later may not know yet.
+    // A new session may see the old settings for a moment.
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
     let waiting = loop {
         let waiting = printed(doctor(), 3);
@@ -52,27 +52,27 @@ fn what_the_doctor_prints_is_pasted_and_nothing_is_left_to_change() {
             break waiting;
         }
     };
-    assert!(waiting.contains("the server has to be restarted"), "{waiting}");
+    assert!(waiting.contains("restart the server to apply it"), "{waiting}");
     assert!(!waiting.contains("ALTER SYSTEM") && !waiting.contains("effective_cache_size"), "{waiting}");
 
     server.stop();
     server.launch();
     let well = printed(doctor(), 0);
-    assert!(well.contains("nothing is to be changed"), "{well}");
+    assert!(well.contains("no setting needs a change"), "{well}");
 }
 
 #[test]
-fn what_alter_system_does_not_change_is_told_apart() {
+fn settings_that_alter_system_cannot_change_are_marked() {
     let server = Postgres::start();
     server.query("ALTER ROLE postgres SET default_statistics_target = 10");
     let setting = setting(&server.url("postgres"));
     let lines = printed(setting.run(&["doctor"]), 3);
-    // Of this machine.
+    // The memory of this machine.
     assert!(lines.contains("this machine's") && lines.contains("--memory"), "{lines}");
     for part in [
-        "-- fsync is off, better: on; given where the server is started",
+        "-- fsync is off, better: on; set on the server's command line",
         "-- synchronous_commit is off",
-        "-- default_statistics_target is 10, better: 100; given by ALTER ROLE or ALTER DATABASE",
+        "-- default_statistics_target is 10, better: 100; set by ALTER ROLE or ALTER DATABASE",
     ] {
         assert!(lines.contains(part), "{part:?} is missing in:\n{lines}");
     }
@@ -80,9 +80,9 @@ fn what_alter_system_does_not_change_is_told_apart() {
 }
 
 #[test]
-fn the_memory_of_another_machine_has_to_be_told() {
+fn the_memory_of_another_machine_must_be_given() {
     let server = Postgres::on_port(None);
-    // Through this address the two ends have different ones, as between machines.
+    // With this address, the two ends have different addresses, as between machines.
     let setting = setting(&format!("postgresql://postgres:hidden@127.0.0.2:{}/postgres", server.port()));
     let error = printed(setting.run(&["doctor"]), 1);
     assert!(error.contains("127.0.0.2") && error.contains("`--memory 16GB`"), "{error}");
@@ -93,14 +93,14 @@ fn the_memory_of_another_machine_has_to_be_told() {
 }
 
 #[test]
-fn a_backend_without_a_server_has_nothing_to_look_at() {
+fn a_backend_without_a_server_has_nothing_to_check() {
     let setting = Setting::new(Backend::Sqlite);
     let text = printed(setting.run(&["doctor"]), 0);
     assert!(text.contains("`sqlite`"), "{text}");
 }
 
 #[test]
-fn a_server_that_is_not_there_is_an_error() {
+fn an_unreachable_server_is_an_error() {
     let setting = setting("postgresql://postgres@127.0.0.1:1/postgres");
     let error = printed(setting.run(&["doctor"]), 1);
     assert!(error.contains("127.0.0.1:1") && error.contains("is the server running"), "{error}");

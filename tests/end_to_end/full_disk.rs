@@ -1,5 +1,5 @@
-//! Disks that are full while a host works: `/health` says so, and says when there is room again. A disk is a small file system in
-//! memory, which takes the right to mount one.
+//! Full disks under a running host: `/health` reports them, and reports when there is space again. A disk is a small file system in
+//! memory; mounting it needs privileges.
 
 use std::fs;
 use std::path::Path;
@@ -47,7 +47,7 @@ fn health(host: &Host) -> (u16, Value) {
 }
 
 /// Fills the disk under a host that stores there, and frees it again.
-async fn is_told_of_and_recovers(backend: Backend, config: impl Fn(&str) -> String) {
+async fn is_reported_and_recovers(backend: Backend, config: impl Fn(&str) -> String) {
     let setting = Setting::new(backend);
     let folder = setting.path().join("disk");
     let disk = Disk::mount(&folder);
@@ -62,7 +62,7 @@ async fn is_told_of_and_recovers(backend: Backend, config: impl Fn(&str) -> Stri
     let (status, body) = health(&host);
     assert_eq!(status, 503, "before anything was refused: {body}");
     let large = "x".repeat(1 << 20);
-    assert!(!is_stored(&connection.record(&trace, "large", json!(large)).await), "there is no room for it");
+    assert!(!is_stored(&connection.record(&trace, "large", json!(large)).await), "there is no space for it");
     let (status, body) = health(&host);
     assert_eq!(status, 503, "{body}");
     let error = body["error"].as_str().expect("a reason");
@@ -80,7 +80,7 @@ async fn is_told_of_and_recovers(backend: Backend, config: impl Fn(&str) -> Stri
 
 #[tokio::test]
 async fn health_tells_of_the_full_disk_of_the_sqlite_file() {
-    is_told_of_and_recovers(Backend::Sqlite, |disk| {
+    is_reported_and_recovers(Backend::Sqlite, |disk| {
         format!("[server]\nport = 0\n[storage.sqlite]\ndatabase_path = \"{disk}/traces.db\"\n")
     })
     .await;
@@ -88,7 +88,7 @@ async fn health_tells_of_the_full_disk_of_the_sqlite_file() {
 
 #[tokio::test]
 async fn health_tells_of_the_full_disk_of_a_file_that_a_plugin_was_granted() {
-    is_told_of_and_recovers(Backend::Relational, |disk| {
+    is_reported_and_recovers(Backend::Relational, |disk| {
         format!(
             "[server]\nport = 0\n[storage]\nbackend = \"relational\"\n[plugins.relational]\n\
              grants = {{ sql = {{ default = \"sqlite:{disk}/relational.db\" }} }}\n"

@@ -1,4 +1,4 @@
-//! Components that were built for earlier versions of the contract load and work as they did.
+//! Components for earlier versions of the contract load and work as before.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,7 @@ fn golden_components_want_nothing_that_is_gone() {
         assert!(inspection.contract.expect("it exports a backend").starts_with("0.1."), "{}", file.display());
         capabilities.extend(inspection.capabilities);
     }
-    // What 0.1 began with. Capabilities that came later have components of their own.
+    // The capabilities of the first 0.1. Later ones have their own components.
     for capability in ["config", "http", "keyvalue", "log", "metrics", "redis", "secrets", "sql"] {
         assert!(capabilities.contains(capability), "none of {files:?} uses `{capability}`: {capabilities:?}");
     }
@@ -45,7 +45,7 @@ async fn golden_components_are_linked() {
 }
 
 fn config(grants: Grants) -> PluginConfig {
-    // What is tested is not how busy the machine is.
+    // Generous: a busy machine must not fail the test.
     let limits = Limits { call_timeout_ms: 60_000, ..Limits::default() };
     PluginConfig { grants, limits, ..PluginConfig::default() }
 }
@@ -70,7 +70,7 @@ async fn a_golden_component_on_redis_keeps_the_contract() {
     let component = PluginComponent::load("golden", &file, &PluginConfig::default()).await.expect("it loads");
     let server = &RedisServer::start();
     let open = || async {
-        // Each store under a prefix of its own.
+        // Each store has its own prefix.
         let prefix = format!("{}:", uuid::Uuid::new_v4());
         let grant = RedisGrant { url: server.url(), prefix, ..RedisGrant::default() };
         let grants = Grants { redis: [("default".into(), grant)].into(), ..Grants::default() };

@@ -1,4 +1,4 @@
-//! HTTP requests of a plugin: to the origins that were granted, and nowhere else.
+//! HTTP requests of a plugin: only to granted origins.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use tokio::net::TcpListener;
 
 use crate::probe::Probe;
 
-/// A server of the test's own. It ends with the test.
+/// A server for one test. It stops with the test.
 struct Server {
     address: SocketAddr,
-    /// Requests that it got.
+    /// The requests that it received.
     requests: Arc<AtomicUsize>,
 }
 
@@ -84,7 +84,7 @@ fn small() -> Limits {
 async fn a_request_to_an_origin_that_was_granted_is_answered() {
     let server = Server::start(None).await;
     let probe = probe(&[&server.origin()], Limits { connections: 1, ..Limits::default() }).await;
-    // More often than there may be connections: each is given back.
+    // More requests than the connection limit: each connection is released.
     for _ in 0..5 {
         assert_eq!(probe.get(&server, "/").await, "200 hello");
     }
@@ -203,7 +203,7 @@ async fn a_request_without_a_connection_to_be_had_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_there_is_an_error_for_the_plugin() {
+async fn an_unreachable_server_is_an_error_for_the_plugin() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
     drop(listener);

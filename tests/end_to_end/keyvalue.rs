@@ -1,4 +1,4 @@
-//! The capability `keyvalue` through a plugin. What buckets do in detail is in the host's own suite.
+//! The capability `keyvalue` through a plugin. The plugin host's own tests cover buckets in detail.
 
 use std::fs;
 use std::time::Duration;
@@ -66,10 +66,10 @@ async fn a_wait_for_a_locked_file_ends_with_the_time_of_the_call() {
     other.execute_batch("BEGIN IMMEDIATE").expect("no one else writes");
     let stopped = probe.try_ask("keyvalue-set", &[("label", "b"), ("key", "b")]).await.to_string();
     assert!(stopped.contains("longer than 1000 ms") && stopped.contains("`probe`"), "{stopped}");
-    // Who reads waits for no one.
+    // Reads do not wait.
     assert_eq!(probe.ask("keyvalue-keys", &[("label", "b")]).await, "a");
     other.execute_batch("ROLLBACK").expect("it was begun");
-    // The write that no one waits for any more may be made after all, or not; the next is.
+    // The cancelled write may or may not happen; the next one must.
     let again = async {
         loop {
             if let StorageError::NotFound(_) = probe.try_ask("keyvalue-set", &[("label", "b"), ("key", "c")]).await {

@@ -1,4 +1,4 @@
-//! From a file to calls and back: compiled code that is kept, changed files, second tries, pauses, and what is told of it.
+//! The life cycle of a plugin: cached code, reloads, retries, pauses, and reports about them.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ async fn hostile(limits: Limits) -> PluginBackend {
     PluginBackend::load("hostile", &test_plugin("hostile"), &config).await.expect("it loads")
 }
 
-/// Waits until it is so; how long that takes is the machine's affair.
+/// Waits until the condition holds, however long that takes.
 async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let patience = Instant::now() + Duration::from_secs(60);
     while !so().await {
@@ -43,7 +43,7 @@ async fn a_call_that_breaks_its_instance_is_tried_again_on_a_fresh_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_keeps_failing_is_left_alone_and_tried_again() {
+async fn a_plugin_that_keeps_failing_is_paused_and_retried() {
     let plugin = hostile(Limits::default()).await;
     for _ in 0..5 {
         let error = plugin.query_traces(asking("trap")).await.expect_err("it traps");
@@ -51,7 +51,7 @@ async fn a_plugin_that_keeps_failing_is_left_alone_and_tried_again() {
     }
     let made = plugin.report().instances_made;
     let error = plugin.health_check().await.expect_err("it is left alone");
-    for part in ["`hostile`", "failed 5 times in a row", "called again in", "stopped itself"] {
+    for part in ["`hostile`", "failed 5 times in a row", "the next call is possible in", "stopped itself"] {
         assert!(error.to_string().contains(part), "no `{part}` in: {error}");
     }
     assert!(error.is_retryable());
@@ -70,7 +70,7 @@ async fn an_instance_that_has_grown_is_replaced() {
     let limits = Limits { instances: 1, memory_mb: 64, recycle_mb: 16, ..Limits::default() };
     let plugin = hostile(limits).await;
     for _ in 0..20 {
-        // 160 MiB in all: one instance could not.
+        // 160 MiB in total, more than one instance can have.
         plugin.query_traces(asking("hoard")).await.expect("there is room");
     }
     let report = plugin.report();
@@ -97,7 +97,7 @@ async fn the_memory_and_the_instances_of_a_plugin_are_counted_until_they_are_gon
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn compiled_code_is_kept_and_damage_to_it_only_costs_time() {
+async fn compiled_code_is_cached_and_a_damaged_cache_is_rebuilt() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let cache = folder.path().join("cache");
     let config = PluginRuntimeConfig { cache_dir: Some(cache.clone()), ..PluginRuntimeConfig::default() };
@@ -132,7 +132,7 @@ async fn followed(folder: &Path) -> PluginBackend {
     backend
 }
 
-/// The same component with other bytes: a section that nobody reads says `note`.
+/// The same component with other bytes: an ignored section holds `note`.
 fn another_version(note: &str) -> Vec<u8> {
     let mut bytes = fs::read(plugin("relational")).expect("it was built");
     let (name, note) = (b"note", note.as_bytes());
@@ -144,7 +144,7 @@ fn another_version(note: &str) -> Vec<u8> {
     bytes
 }
 
-/// As careful installers do: a whole file in one step.
+/// Replaces a file atomically, as careful installers do.
 fn replace(file: &Path, content: &[u8]) {
     let new = file.with_extension("new");
     fs::write(&new, content).and_then(|()| fs::rename(&new, file)).expect("a file of our own");
@@ -172,7 +172,7 @@ async fn a_changed_file_takes_over_under_load_without_a_failed_call() {
     let exchange = async || {
         replace(&file, &another_version("second"));
         until("the second version", async || backend.report().reloads == 1).await;
-        // Written in place, in two parts: it must not be taken before it is whole.
+        // Written in place, in two parts: the partial file must not be loaded.
         let third = another_version("third");
         let (begin, end) = third.split_at(third.len() / 2);
         fs::write(&file, begin).expect("a file of our own");
@@ -198,16 +198,16 @@ async fn a_file_that_does_not_work_leaves_the_version_before_at_work() {
     let first = backend.report().sha256;
     let hostile = fs::read(test_plugin("hostile")).expect("it was built");
     let tries: [(&[u8], &str); 2] =
-        [(b"no component", "no WebAssembly component"), (&hostile[..hostile.len() / 2], "")];
+        [(b"no component", "not a WebAssembly component"), (&hostile[..hostile.len() / 2], "")];
     for (number, (content, reason)) in (1..).zip(tries) {
         replace(&file, content);
         until("the refusal", async || backend.report().failed_reloads >= number).await;
         let report = backend.report();
-        assert!(report.health.contains("the version before stays") && report.health.contains(reason), "{report:?}");
+        assert!(report.health.contains("the running version stays") && report.health.contains(reason), "{report:?}");
         assert_eq!((report.sha256.as_str(), report.reloads, report.called), (first.as_str(), 0, true));
         backend.store_trace(trace("old")).await.expect("the old version works");
     }
-    // Gone altogether.
+    // The file is removed.
     fs::remove_file(&file).expect("a file of our own");
     backend.store_trace(trace("old")).await.expect("the old version works");
     replace(&file, &another_version("mended"));
@@ -244,19 +244,19 @@ fn a_host_tells_what_its_plugin_does() {
 }
 
 #[test]
-fn the_list_shows_what_the_plugin_at_work_has_done() {
+fn the_list_shows_the_activity_of_the_active_plugin() {
     let setting = Setting::new(Backend::Hostile);
     let host = Host::start(&setting);
-    // Where it listens, for who asks it.
+    // The address of the host, for `plugin list`.
     let port = host.url.rsplit(':').next().expect("a port");
     setting.write(&format!("[server]\nport = {port}\n[storage]\nbackend = \"hostile\"\n[plugins.hostile]\n"));
     let list = setting.stdout(&["plugin", "list"]);
-    let figures = list.split_once("at work in the host").expect("it answers").1;
-    let row = figures.lines().find(|line| line.starts_with("hostile")).expect("it is at work");
+    let figures = list.split_once("active in the host").expect("it answers").1;
+    let row = figures.lines().find(|line| line.starts_with("hostile")).expect("it is active");
     let columns: Vec<_> = row.split_whitespace().collect();
     let calls: u64 = columns[1].parse().expect("a number");
     assert!(calls >= 1, "{row}");
     assert_eq!(columns[2..7], ["0", "0", "0", "0", "1"], "errors, traps, restarts, busy, idle: {row}");
-    assert!(["compiled", "kept"].iter().any(|code| row.contains(code)) && row.ends_with("ok"), "{row}");
+    assert!(["compiled", "cached"].iter().any(|code| row.contains(code)) && row.ends_with("ok"), "{row}");
     host.stop();
 }

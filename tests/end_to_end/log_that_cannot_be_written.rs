@@ -1,4 +1,4 @@
-//! A host whose log goes nowhere: what it can't write costs nothing but the line.
+//! A host whose log can't be written: only the log lines are lost.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::wire::{Connection, is_stored};
 
-/// Makes the task that stores log a warning, then stores events as if nothing had happened.
+/// Makes the task that stores events log a warning, then checks that events are still stored.
 async fn stores_on(stderr: Stdio) {
     let setting = Setting::new(Backend::Sqlite);
     let host = Host::start_with_stderr(&setting, stderr);

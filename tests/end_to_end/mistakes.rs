@@ -1,12 +1,12 @@
-//! Mistakes in the configuration: the message names the file, the key and the remedy.
+//! Mistakes in the configuration: the error names the file, the key and the remedy.
 
 use reflow_tracing_tests::{Backend, Host, Setting};
 
-/// What `serve` says of this configuration.
+/// The error of `serve` with this configuration.
 fn refusal(configuration: &str) -> String {
     let setting = Setting::new(Backend::Sqlite);
     setting.write(configuration);
-    // Another program may have the port that is the default.
+    // Another program may use the default port.
     let output = setting.command(&["serve"]).env("REFLOW_TRACING_PORT", "0").output().expect("the program starts");
     assert!(!output.status.success(), "it listens");
     String::from_utf8(output.stderr).expect("the program prints UTF-8")
@@ -51,7 +51,7 @@ fn a_missing_configuration_file_is_named() {
 }
 
 #[test]
-fn a_grant_that_is_no_database_is_named() {
+fn a_grant_that_is_not_a_database_is_named() {
     let message = refusal(
         "[storage]\nbackend = \"relational\"\n[plugins.relational]\ngrants = { sql = { default = \"oracle:x\" } }\n",
     );
@@ -71,17 +71,17 @@ fn a_file_that_has_another_digest_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_component_is_refused() {
+fn a_file_that_is_not_a_component_is_refused() {
     let setting = Setting::new(Backend::Relational);
     std::fs::write(setting.path().join("plugins/relational.wasm"), "#!/bin/sh\n").expect("a file of ours");
-    assert_names(&setting.failure(&["serve"]), &["relational.wasm", "no WebAssembly component"]);
+    assert_names(&setting.failure(&["serve"]), &["relational.wasm", "not a WebAssembly component"]);
 }
 
 #[test]
-fn a_database_of_another_program_is_refused_and_left_alone() {
+fn a_database_of_another_program_is_refused_and_not_changed() {
     let setting = Setting::new(Backend::Sqlite);
     let file = setting.path().join("traces.db");
-    std::fs::write(&file, "this is no database, but it is long enough to be looked at as one".repeat(100))
+    std::fs::write(&file, "this is not a database, but it is long enough to be read as one".repeat(100))
         .expect("a file of ours");
     let before = std::fs::read(&file).expect("it is there");
     assert_names(&setting.failure(&["serve"]), &["traces.db", "not a SQLite database"]);

@@ -52,7 +52,7 @@ async fn nothing_acknowledged_is_lost_when_a_host_on_postgres_is_killed() {
             socket.feed(Message::text(text)).await.expect("the host reads");
         }
         socket.flush().await.expect("the host reads");
-        // Killed with part of the answers on their way.
+        // Killed while answers are in transit.
         let awaited = EVENTS / round;
         for _ in 0..=awaited {
             let answer = tokio::time::timeout(Duration::from_secs(60), socket.next()).await;
@@ -87,14 +87,14 @@ async fn a_host_whose_replica_dies_says_so_once_and_goes_on() {
     replica.stop();
     until("the host knows", async || health().contains("instead of the replica")).await;
     for _ in 0..5 {
-        assert!(health().contains("reads have gone to the primary"));
+        assert!(health().contains("reads have used the primary"));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     replica.launch();
     until("it is read again", async || health().contains("\"warnings\":[]")).await;
     let log = host.log();
-    assert_eq!(log.matches("reads go to the primary").count(), 1, "{log}");
-    assert_eq!(log.matches("reads go there again").count(), 1, "{log}");
+    assert_eq!(log.matches("reads use the primary").count(), 1, "{log}");
+    assert_eq!(log.matches("reads use it again").count(), 1, "{log}");
     host.stop();
 }
 

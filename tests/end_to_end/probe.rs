@@ -1,4 +1,4 @@
-//! The plugin `probe`, which uses a capability as it is told.
+//! The plugin `probe`, which uses a capability as requested.
 
 use reflow_tracing::plugin::{PluginBackend, PluginConfig};
 use reflow_tracing::storage::{StorageBackend, StorageError};
@@ -14,7 +14,7 @@ impl Probe {
         Self { backend: PluginBackend::load("probe", &test_plugin("probe"), &config).await.expect("it loads") }
     }
 
-    /// What comes of using a capability.
+    /// The outcome of using a capability.
     pub async fn ask(&self, what: &str, arguments: &[(&str, &str)]) -> String {
         match self.try_ask(what, arguments).await {
             StorageError::NotFound(answer) => {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const SESSION: &str = "reflow-session.jsonl";
 
-/// The events of the recording as they were sent, in the order of their times.
+/// The events of the recording, in the order of their times.
 fn sent_events() -> Vec<Value> {
     let text = fs::read_to_string(fixture(SESSION)).expect("the recording is there");
     let frames = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));

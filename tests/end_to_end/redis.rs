@@ -31,7 +31,7 @@ async fn open(url: String, prefix: &str, settings: serde_json::Value) -> Result<
     let config = PluginConfig {
         grants: Grants { redis: [("default".into(), grant)].into(), ..Grants::default() },
         config: settings,
-        // What is tested is not how busy the machine is.
+        // Generous: a busy machine must not fail the test.
         limits: Limits { call_timeout_ms: 60_000, ..Limits::default() },
         ..PluginConfig::default()
     };
@@ -48,7 +48,7 @@ fn keys(server: &RedisServer) -> Vec<String> {
     keys
 }
 
-/// A fresh store, on a server that was emptied.
+/// A fresh store on an emptied server.
 async fn empty(server: &RedisServer, prefix: &str, settings: serde_json::Value) -> Result<Subject, StorageError> {
     redis::cmd("FLUSHALL").exec(&mut operator(server))?;
     Ok(Subject::new(open(server.url(), prefix, settings).await?))
@@ -95,7 +95,7 @@ async fn nothing_is_left_of_what_was_deleted() {
     let before = keys(&server);
     storage.store_trace(gone.clone()).await.expect("stored");
     assert!(keys(&server).iter().all(|key| key.starts_with("p:")));
-    // Replaced, it leaves nothing in the indexes that it stood in.
+    // A replaced trace leaves nothing in its old indexes.
     storage.store_trace(FlowTrace { flow_id: FlowId::new("moved"), ..gone.clone() }).await.expect("stored");
     assert!(!keys(&server).iter().any(|key| key.contains("by:flow:gone")), "{:?}", keys(&server));
     assert!(storage.delete_trace(gone.trace_id).await.expect("deleted"));
@@ -110,7 +110,7 @@ async fn traces_expire_with_all_that_is_theirs() {
     storage.store_trace(header.clone()).await.expect("stored");
     storage.store_event(orphan, TraceEvent::default()).await.expect("stored");
     let ids = [header.trace_id, orphan];
-    // Nothing of a trace may stay without an end.
+    // Every key of a trace must expire.
     let mut operator = operator(&server);
     for key in
         keys(&server).iter().filter(|key| ["trace:", "events:", "bodies:"].iter().any(|kind| key.starts_with(kind)))
@@ -131,7 +131,7 @@ async fn traces_expire_with_all_that_is_theirs() {
     assert_eq!((stats.traces, stats.events, stats.oldest, stats.newest), (0, 0, None, None));
     assert!(!storage.delete_trace(orphan).await.expect("it answers"), "there was nothing any more");
 
-    // The next write sweeps the indexes: only what it stored is left.
+    // The next write cleans the indexes: only its own entries remain.
     let fresh = trace("fresh", 1);
     storage.store_trace(fresh.clone()).await.expect("stored");
     let expired = header.trace_id.to_string();
@@ -149,7 +149,7 @@ async fn a_trace_that_expired_and_is_written_to_again_is_another() {
     let storage = open(server.url(), "", json!({"ttl_seconds": 1000})).await.expect("it opens");
     let gone = trace("gone", 2);
     storage.store_trace(gone.clone()).await.expect("stored");
-    // As if the time were up, and nothing had been written since.
+    // As if the keys had expired, with no write since.
     let mut operator = operator(&server);
     for kind in ["trace", "events", "bodies"] {
         redis::cmd("DEL").arg(format!("{kind}:{}", gone.trace_id)).exec(&mut operator).expect("it is done");
@@ -170,7 +170,7 @@ async fn what_a_writer_left_without_an_end_gets_one() {
     let storage = open(server.url(), "", json!({"ttl_seconds": 100})).await.expect("it opens");
     let (left, expired) = (trace("left", 2), trace("expired", 2));
     storage.store_traces(vec![left.clone(), expired.clone()]).await.expect("stored");
-    // As if a writer had died before it could set when what it stored expires, and the time were up.
+    // As if a writer had died before it set the expiry, and the time had passed.
     let mut operator = operator(&server);
     for key in keys(&server).iter().filter(|key| key.contains(&left.trace_id.to_string())) {
         redis::cmd("PERSIST").arg(key).exec(&mut operator).expect("it is done");
@@ -230,7 +230,7 @@ fn looked_up(server: &RedisServer) -> u64 {
     figure("keyspace_hits:").expect("it counts") + figure("keyspace_misses:").expect("it counts")
 }
 
-/// A store with a few traces among so many others, which began before and after; `failing`: whether something went wrong in
+/// A store with a few traces among this many others, which began before and after; `failing`: whether something went wrong in
 /// the others, or in the few.
 async fn few_among(server: &RedisServer, others: u32, failing: bool) -> (PluginBackend, Vec<FlowTrace>) {
     redis::cmd("FLUSHALL").exec(&mut operator(server)).expect("it is done");
@@ -326,7 +326,7 @@ async fn traces_are_found_by_their_actors_in_whatever_order_they_were_written() 
     // Events before the header, the header, events after it, and the header with another start.
     let event = |number: usize| whole.events[number].clone();
     storage.store_event(whole.trace_id, event(0)).await.expect("stored");
-    assert_eq!(found("actor 0").await, 0, "it is no trace yet");
+    assert_eq!(found("actor 0").await, 0, "it is not a trace yet");
     storage.store_trace(header.clone()).await.expect("stored");
     storage.store_event(whole.trace_id, event(1)).await.expect("stored");
     assert_eq!((found("f[*] actor 0").await, found("[*] actor 1").await, found("actor 2").await), (1, 1, 0));
@@ -389,8 +389,8 @@ async fn a_store_in_an_earlier_layout_is_refused_with_what_to_do() {
     let Err(error) = open(server.url(), "", json!({})).await else { panic!("it opens") };
     let message = error.to_string();
     assert!(message.contains("layout 1") && message.contains("another database or prefix"), "{message}");
-    assert_eq!(keys(&server), before, "it is left alone");
-    open(server.url(), "new:", json!({})).await.expect("there is room beside it");
+    assert_eq!(keys(&server), before, "it is not changed");
+    open(server.url(), "new:", json!({})).await.expect("another prefix is free");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -400,7 +400,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let stored: Vec<_> = (0..20).map(|number| trace(&format!("flow {number}"), 10)).collect();
     storage.store_traces(stored.clone()).await.expect("acknowledged");
     server.kill();
-    let error = storage.health_check().await.expect_err("there is no server");
+    let error = storage.health_check().await.expect_err("the server is down");
     assert!(matches!(error, StorageError::Unavailable(_)), "{error:?}");
     server.start_again();
     for trace in stored {
@@ -440,7 +440,7 @@ async fn two_hosts_that_write_the_same_traces_leave_the_indexes_sound() {
         let found_by_flow = stores[1].query_traces(of_flow).await.expect("it answers");
         assert!(found_by_flow.contains(&found));
     }
-    // Each trace stands in an index once.
+    // Each trace is in an index once.
     let mut in_flows = 0;
     for key in keys(&server).iter().filter(|key| key.starts_with("by:flow:")) {
         in_flows += redis::cmd("ZCARD").arg(key).query::<usize>(&mut operator).expect("it answers");
@@ -497,7 +497,7 @@ async fn pages_go_on_where_they_ended_among_thousands_of_one_start() {
             SortOrder::NewestFirst => b.start_time.cmp(&a.start_time),
             SortOrder::OldestFirst => a.start_time.cmp(&b.start_time),
         });
-        // One predicate that an index decides, one that it does not.
+        // One predicate with an index, one without.
         let wanted = traces.iter().filter(|trace| trace.end_time.is_some());
         let wanted: Vec<_> = wanted.map(|trace| trace.trace_id).collect();
         let mut query =
@@ -513,7 +513,7 @@ async fn pages_go_on_where_they_ended_among_thousands_of_one_start() {
     }
 }
 
-/// The configuration of the documentation, on a server of the test's own.
+/// The configuration in the documentation, with the test's own server.
 fn story(url: &str) -> String {
     let text = r#"
 [storage]
@@ -559,7 +559,7 @@ fn a_host_without_its_server_says_which_grant_it_is() {
     assert!(said.contains("plugins.redis.grants.redis.default") && !said.contains("s3cret"), "{said}");
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
     let waited = tokio::time::timeout(Duration::from_secs(20), async {
         while !condition().await {

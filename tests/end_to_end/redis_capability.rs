@@ -1,4 +1,4 @@
-//! What a plugin can do with a Redis server that it was granted, and what it can't.
+//! What a plugin can and can't do with a granted Redis server.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl Probe {
         }
     }
 
-    /// What the plugin's error says. Panics when the server answered.
+    /// The plugin's error. Panics when the server answered.
     async fn refusal(&self, line: &str) -> String {
         let text = self.outcome(line).await.to_string();
         assert!(!text.contains("answered "), "`{line}`: {text}");
@@ -68,7 +68,7 @@ fn limits() -> Limits {
     Limits { call_timeout_ms: 20_000, ..Limits::default() }
 }
 
-/// The server as its operator sees it.
+/// The server, for its operator.
 fn operator(server: &RedisServer) -> Connection {
     redis::Client::open(server.url()).expect("its address").get_connection().expect("it listens")
 }
@@ -150,7 +150,7 @@ async fn a_transaction_runs_only_if_its_keys_hold_what_is_expected() {
     probe.answer("run SADD set x").await;
     assert_eq!(probe.answer("if set; SET k 3").await, "None");
     assert_eq!(probe.answer("if set=x; SET k 3").await, "None");
-    // What can't even begin is refused, and leaves no transaction open.
+    // A transaction that can't begin is refused, and none stays open.
     assert!(probe.refusal("if k=2; SET").await.contains("wrong number of arguments"));
     assert_eq!(probe.answer("run GET k").await, "[Bytes([50])]");
 }
@@ -218,7 +218,7 @@ async fn events_pass_by_the_plugin() {
     assert!(probe.refusal("events GET k").await.contains("body"));
     // The first refusal ends a batch.
     probe.answer("run DEL bodies; SET bodies x").await;
-    let error = probe.0.store_events(vec![(trace_id, event(1))]).await.expect_err("it is no list");
+    let error = probe.0.store_events(vec![(trace_id, event(1))]).await.expect_err("it is not a list");
     assert!(error.to_string().contains("WRONGTYPE"), "{error}");
 }
 
@@ -235,7 +235,7 @@ async fn a_restarted_server_is_connected_to_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_was_given_up_leaves_its_answers_to_no_one() {
+async fn the_answers_to_an_abandoned_call_reach_no_other_call() {
     let server = RedisServer::start_with(&["--enable-debug-command", "yes"]);
     let short = Limits { call_timeout_ms: 300, instances: 1, ..limits() };
     let probe = Probe::of(grant(&server), short).await;

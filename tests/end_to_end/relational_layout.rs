@@ -1,4 +1,4 @@
-//! Databases that other versions of the plugin `relational` have written.
+//! Databases of other versions of the plugin `relational`.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use rusqlite::Connection;
 async fn load(component: &Path, database: &Path) -> Result<PluginBackend, StorageError> {
     let grants =
         Grants { sql: [("default".into(), format!("sqlite:{}", database.display()))].into(), ..Grants::default() };
-    // What is tested is not how busy the machine is.
+    // Generous: a busy machine must not fail the test.
     let limits = Limits { call_timeout_ms: 60_000, ..Limits::default() };
     PluginBackend::load("relational", component, &PluginConfig { grants, limits, ..PluginConfig::default() }).await
 }
@@ -27,8 +27,8 @@ fn content(database: &Path) -> Vec<(String, i64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_that_are_not_known_are_refused_and_left_alone() {
-    // As the plugin made them before they had numbers, and as a later version may.
+async fn unknown_tables_are_refused_and_not_changed() {
+    // The layout before versions were numbered, and that of a later version.
     let by_id = "CREATE TABLE trace (trace_id BLOB NOT NULL PRIMARY KEY, body BLOB NOT NULL);
         CREATE TABLE tag (trace_id BLOB NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL);
         CREATE TABLE event (trace_id BLOB NOT NULL, timestamp INTEGER NOT NULL, event_id BLOB NOT NULL, body BLOB NOT NULL);

@@ -13,7 +13,7 @@ use reflow_tracing::plugin::{Grants, PluginBackend, PluginConfig};
 use reflow_tracing::storage::{SqliteStorage, StorageBackend};
 use reflow_tracing::{FlowTrace, FlowVersion, SortOrder, TraceEvent, TraceId, TraceQuery};
 use reflow_tracing_protocol::TracingResponse;
-use reflow_tracing_tests::{Backend, Host, Setting, event_of_id, plugin};
+use reflow_tracing_tests::{Backend, Host, Setting, event_of_id, plugin, soak};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
@@ -24,11 +24,11 @@ type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Connections that send at the same time.
 const CONNECTIONS: u32 = 4;
-/// No host gets through so many before it is killed.
+/// More events than a host can store before it is killed.
 const EVENTS: u32 = 5_000;
 /// The most that passes between the first acknowledgement and the kill.
 const LONGEST_LIFE: Duration = Duration::from_millis(150);
-/// Rounds between two looks into the store, which a look tidies up as an orderly end of the host would.
+/// Rounds between two checks of the store. Opening the store for a check recovers it, like an orderly shutdown.
 const ROUNDS_UNSEEN: u32 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +54,7 @@ pub async fn is_killed_again_and_again<S: StorageBackend>(setting: &Setting, rou
     // Shown when the test fails.
     println!("the kills are those of CRASH_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
+    let rounds = rounds * soak();
     let mut all_sent = Vec::new();
     for round in 1..=rounds {
         let life = LONGEST_LIFE.mul_f64(rng.f64());
@@ -67,13 +68,13 @@ pub async fn is_killed_again_and_again<S: StorageBackend>(setting: &Setting, rou
     assert!(acknowledged >= rounds, "the hosts were killed before they did anything");
 }
 
-/// What a connection sent and was told.
+/// The requests and answers of a connection.
 struct Sent {
     round: u32,
     connection: u32,
     /// The trace, if its start was acknowledged.
     trace_id: Option<TraceId>,
-    /// So many events, from the first on: answers come in the order of the requests.
+    /// The number of acknowledged events, from the first on: answers come in the order of the requests.
     acknowledged: u32,
 }
 
@@ -159,7 +160,7 @@ async fn assert_kept(storage: &impl StorageBackend, all_sent: &[Sent]) {
             assert!(found == event(*round, *connection, number), "damaged: {found:?}");
             numbers.push(number);
         }
-        // They come in the order of their times, which is that of their numbers.
+        // They are sorted by time, which is the order of their numbers.
         assert!(numbers.is_sorted_by(|one, next| one < next), "{name} holds an event twice: {numbers:?}");
         let kept = numbers.iter().zip(0..*acknowledged).filter(|(found, sent)| **found == *sent).count();
         assert_eq!(kept, *acknowledged as usize, "of {acknowledged} acknowledged events of {name}");

@@ -1,4 +1,4 @@
-//! Databases that go away under load, with a spool before them: nothing acknowledged is lost, nothing doubled, no sender
+//! Databases that become unavailable under load, behind a spool: nothing acknowledged is lost or duplicated, and no write is
 //! refused.
 
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use tokio_tungstenite::tungstenite::Message;
 
 const CONNECTIONS: u32 = 4;
 
-/// How long a database is away: a few seconds, or what OUTAGE_SECONDS says.
+/// The length of an outage: a few seconds, or OUTAGE_SECONDS.
 fn outage() -> Duration {
     Duration::from_secs(std::env::var("OUTAGE_SECONDS").map_or(3, |seconds| seconds.parse().expect("a number")))
 }
 
-/// A server whose commits survive its sudden end, which tests do without elsewhere.
+/// A server whose commits survive a crash; other tests do not need that.
 fn durable_postgres() -> Postgres {
     let server = Postgres::start();
     server.query("ALTER ROLE postgres SET synchronous_commit = on");
@@ -38,13 +38,13 @@ fn on_postgres(server: &Postgres) -> Setting {
     setting
 }
 
-/// What a connection sent and was told, whose trace is of this flow.
+/// The requests and answers of a connection, whose trace is of this flow.
 struct Sent {
     flow: String,
     acknowledged: u32,
 }
 
-/// Connections that send until they are told to stop or the host is gone.
+/// Connections that send until they are stopped or the host is gone.
 struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU32>,
@@ -63,7 +63,7 @@ impl Load {
         Self { stop, acknowledged, senders }
     }
 
-    /// Waits until so many more events were acknowledged.
+    /// Waits until this many more events are acknowledged.
     async fn until_more(&self, events: u32) {
         let wanted = self.acknowledged.load(Ordering::SeqCst) + events;
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -92,7 +92,7 @@ async fn send(url: String, flow: String, pause: Duration, stop: Arc<AtomicBool>,
         requests.send(Message::text(text(&start))).await?;
         let mut number = 0;
         while !stop.load(Ordering::SeqCst) {
-            // As Reflow's client does: each event has an id of its own for the trace.
+            // Like Reflow's client: each event has its own id for the trace.
             let event = TraceEvent::actor_created(format!("{flow} {number}"));
             let request = TracingRequest::RecordEvent { trace_id: TraceId::new(), event };
             requests.send(Message::text(text(&request))).await?;
@@ -136,7 +136,7 @@ async fn send(url: String, flow: String, pause: Duration, stop: Arc<AtomicBool>,
     Sent { flow, acknowledged }
 }
 
-/// What waits in the host's spool: events and headers of traces.
+/// The contents of the host's spool: events and headers of traces.
 fn pending(host: &Host) -> f64 {
     let (_, text) = host.get("/metrics");
     let figure = |name: &str| -> f64 {
@@ -223,7 +223,7 @@ async fn a_host_that_is_killed_while_it_spools_and_while_it_drains_loses_nothing
     host.kill();
     let mut sent = load.end().await;
 
-    // It starts while its database is away, and takes what comes.
+    // The host starts while its database is unavailable, and accepts events.
     let host = Host::start(&setting);
     assert!(pending(&host) > 0.0);
     let load = Load::start(&host.url, "second", Duration::ZERO);

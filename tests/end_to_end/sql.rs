@@ -11,7 +11,7 @@ use reflow_tracing_tests::{event_of_id, test_plugin};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-/// A database, and the plugin `probe-sql` with it granted.
+/// A database, and the plugin `probe-sql` with a grant for it.
 struct Probe {
     backend: PluginBackend,
     database: Database,
@@ -23,12 +23,12 @@ enum Database {
     MariaDb(Arc<MariaDb>),
 }
 
-/// What is tested is not how busy the machine is.
+/// Generous: a busy machine must not fail the test.
 fn limits() -> Limits {
     Limits { call_timeout_ms: 30_000, memory_mb: 32, connections: 4, instances: 2, ..Limits::default() }
 }
 
-/// For calls that never end. Long enough for a slow machine to get through what is in order.
+/// For calls that never end. A legitimate call ends within it, even on a slow machine.
 fn impatient() -> Limits {
     Limits { call_timeout_ms: 3_000, ..limits() }
 }
@@ -43,7 +43,7 @@ async fn open(url: &str, limits: Limits) -> Result<PluginBackend, StorageError> 
     PluginBackend::open("probe-sql", component.await?.clone(), &config).await
 }
 
-/// What a call tells.
+/// The answer to a call.
 async fn tell(backend: &PluginBackend, how: &str, sql: &str, setup: &str) -> String {
     let tags = [("sql".to_owned(), sql.to_owned()), ("setup".to_owned(), setup.to_owned())];
     let query = TraceQuery { flow_id: Some(FlowId::new(how)), tags: tags.into(), ..TraceQuery::default() };
@@ -74,7 +74,7 @@ impl Probe {
         [Self::sqlite(limits.clone()).await, Self::postgres(limits.clone()).await, Self::mariadb(limits).await]
     }
 
-    /// What the database is, for messages and for what differs.
+    /// The kind of the database.
     fn name(&self) -> &'static str {
         match self.database {
             Database::Sqlite(_) => "SQLite",
@@ -83,7 +83,7 @@ impl Probe {
         }
     }
 
-    /// One of three, for what is written differently.
+    /// The text for the kind of the database, where the dialects differ.
     fn pick<'a>(&self, sqlite: &'a str, postgres: &'a str, mariadb: &'a str) -> &'a str {
         match self.database {
             Database::Sqlite(_) => sqlite,
@@ -96,7 +96,7 @@ impl Probe {
         tell(&self.backend, how, sql, "").await
     }
 
-    /// Runs what must succeed.
+    /// Runs a statement that must succeed.
     async fn run(&self, sql: &str) {
         let told = self.tell("execute", sql).await;
         assert!(told.parse::<u64>().is_ok(), "{}: {sql}: {told}", self.name());
@@ -111,9 +111,9 @@ impl Probe {
         assert!(told.starts_with(start), "{}: {how}: {sql}: {told}", self.name());
     }
 
-    /// Statements at work in the server that contain `part`.
+    /// The running statements that contain `part`.
     fn at_work(&self, part: &str) -> usize {
-        // Not to find itself.
+        // So that the query does not find itself.
         let (head, tail) = part.split_at(1);
         let found = match &self.database {
             Database::Sqlite(_) => return 0,
@@ -127,11 +127,11 @@ impl Probe {
         found.parse().expect("a count")
     }
 
-    /// Waits until no statement with `part` is at work in the server any more.
+    /// Waits until the server runs no statement with `part`.
     async fn ends(&self, part: &str) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.at_work(part) > 0 {
-            assert!(Instant::now() < deadline, "{}: a statement with `{part}` is still at work", self.name());
+            assert!(Instant::now() < deadline, "{}: a statement with `{part}` is still running", self.name());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -231,7 +231,7 @@ async fn events_are_bound_to_columns_of_several_types() {
                     "CREATE TABLE batch (u {id}, high BIGINT, low BIGINT, n BIGINT, t {text}, fixed BIGINT, b {bytes})"
                 ))
                 .await;
-            // More than one statement takes, wherever several are made of it.
+            // More than fits into one statement.
             let events: Vec<(TraceId, TraceEvent)> = (1..=3_001_u128)
                 .map(|number| (TraceId(uuid::Uuid::nil()), event_of_id(uuid::Uuid::from_u128(number << 96 | 7))))
                 .collect();
@@ -264,7 +264,7 @@ async fn many_rows_are_stored_all_or_none() {
             probe.expect("query", "SELECT count(*), max(id) FROM t", "1000, 999").await;
             probe.expect("query", "SELECT name FROM t WHERE id = 317", "\"row 317\"").await;
         }
-        // In a transaction it is the statement alone that is undone.
+        // In a transaction, only the statement is rolled back.
         let told =
             tell(&probe.backend, "transaction-that-fails-in-part", &one_by_one, "DELETE FROM t WHERE id = 0").await;
         assert_eq!(told, "failed: true", "{}", probe.name());
@@ -277,7 +277,7 @@ async fn a_transaction_that_is_not_committed_is_rolled_back() {
     for probe in Probe::all(impatient()).await {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY)").await;
         probe.expect("commit", "INSERT INTO t (id) VALUES (1)", "committed").await;
-        // A lock that was left would make the next one wait.
+        // A leaked lock would block the next one.
         for how in ["drop-transaction", "trap-in-transaction", "spin-in-transaction"] {
             let told = probe.tell(how, "INSERT INTO t (id) VALUES (2)").await;
             let expected = match how {
@@ -357,7 +357,7 @@ async fn cursors_that_are_never_dropped_end_at_the_limit() {
             "SELECT seq, repeat('x', 1000) FROM seq_1_to_1000000",
         );
         probe.expect("leak-cursors", sql, "pool-exhausted").await;
-        // The plugin keeps them: only that instance's end gives the connections back.
+        // The plugin keeps them open: only the end of its instance releases the connections.
         let trapped = probe.tell("trap-in-transaction", "no statement").await;
         assert!(trapped.starts_with("pool-exhausted"), "{}: {trapped}", probe.name());
     }
@@ -381,7 +381,7 @@ async fn cursors_that_are_dropped_midway_give_their_connections_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_no_one_waits_for_ends_in_the_server_too() {
+async fn an_abandoned_statement_ends_in_the_server_too() {
     for probe in [Probe::postgres(impatient()).await, Probe::mariadb(impatient()).await] {
         let sql = probe.pick("", "SELECT pg_sleep(1000)", "SELECT SLEEP(1000)");
         let told = probe.tell("query", sql).await;
@@ -400,20 +400,20 @@ async fn what_the_database_refuses_has_its_sqlstate() {
         probe.expect_start("execute", "INSERT INTO t (id) VALUES (1)", &format!("{unique} (retryable: false)")).await;
         let no_table = probe.pick("database 1", "database 42P01", "database 42S02");
         probe.expect_start("query", "SELECT * FROM nothing", no_table).await;
-        // The same connection goes on.
+        // The same connection stays usable.
         probe.expect("query", "SELECT count(*) FROM t", "1").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_postgresql_can_not_keep_is_refused_with_a_way_out() {
+async fn a_value_that_postgresql_cannot_store_is_refused_with_a_remedy() {
     let probe = Probe::postgres(limits()).await;
     probe.run("CREATE TABLE t (a TEXT, b BYTEA, c NUMERIC, d INT2)").await;
     probe
         .expect_start(
             "execute-with-nul",
             "INSERT INTO t (a) VALUES ($1)",
-            "conversion: parameter 1: PostgreSQL keeps no text",
+            "conversion: parameter 1: PostgreSQL can't store",
         )
         .await;
     probe.expect("execute-with-nul", "INSERT INTO t (b) VALUES ($1)", "1").await;
@@ -426,7 +426,11 @@ async fn what_postgresql_can_not_keep_is_refused_with_a_way_out() {
         )
         .await;
     probe
-        .expect_start("execute-with-values", "SELECT $1::int", "other: the statement has 1 parameters, 6 were given")
+        .expect_start(
+            "execute-with-values",
+            "SELECT $1::int",
+            "other: the statement has 1 parameters, but 6 were passed",
+        )
         .await;
 }
 
@@ -450,7 +454,7 @@ async fn a_server_that_was_restarted_is_used_again() {
             Database::MariaDb(server) => server.stop(),
             Database::Sqlite(_) => unreachable!("it has no server"),
         }
-        probe.expect_start("query", "SELECT 1", "connection-lost: cannot connect").await;
+        probe.expect_start("query", "SELECT 1", "connection-lost: can't connect").await;
         match &probe.database {
             Database::Postgres(server) => server.launch(),
             Database::MariaDb(server) => server.launch(),
@@ -468,8 +472,8 @@ async fn no_message_shows_a_password() {
         (postgres.url("locked:wrongword"), "wrongword", "access-denied: password authentication failed"),
         (mariadb.url("locked:secret", "mysql"), "secret", "1"),
         (mariadb.url("locked:wrongword", "mysql"), "wrongword", "access-denied: Access denied for user 'locked'"),
-        ("postgresql://me:wrongword@localhost/db?host=/nowhere".into(), "wrongword", "connection-lost: cannot connect"),
-        ("mysql://me:wrongword@localhost/db?socket=/nowhere".into(), "wrongword", "connection-lost: cannot connect"),
+        ("postgresql://me:wrongword@localhost/db?host=/nowhere".into(), "wrongword", "connection-lost: can't connect"),
+        ("mysql://me:wrongword@localhost/db?socket=/nowhere".into(), "wrongword", "connection-lost: can't connect"),
     ] {
         let backend = open(&url, limits()).await.expect("nothing is connected yet");
         let told = tell(&backend, "query", "SELECT 1", "").await;

@@ -1,4 +1,4 @@
-//! The SQLite backend in a program of its own, which is killed while it writes.
+//! The SQLite backend in its own process, which is killed while it writes.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reflow_tracing::storage::{JournalMode, SqliteConfig, SqliteStorage, StorageBackend};
 use reflow_tracing::{EventId, TraceId};
-use reflow_tracing_tests::event_of_id;
+use reflow_tracing_tests::{event_of_id, soak};
 
 const ROUNDS: usize = 6;
 
@@ -30,11 +30,11 @@ async fn is_killed_again_and_again(journal_mode: JournalMode) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("traces.db");
     let mut acknowledged = Acknowledged::new();
-    for round in 1..=ROUNDS {
+    for round in 1..=ROUNDS * soak() as usize {
         let earlier = acknowledged.len();
         acknowledged.extend(killed_while_writing(&file, journal_mode));
         assert!(acknowledged.len() > earlier, "round {round} stored nothing");
-        // Every other round recovers from a crash without anyone having looked.
+        // Every other round recovers without an earlier read.
         if round % 2 == 0 {
             assert_kept(&file, journal_mode, &acknowledged).await;
         }
@@ -42,7 +42,7 @@ async fn is_killed_again_and_again(journal_mode: JournalMode) {
     println!("{journal_mode:?}: {} events were acknowledged, and kept", acknowledged.len());
 }
 
-/// What the program said was stored, until it was killed at any moment of its work.
+/// The ids that the program reported as stored, until it was killed at a random moment.
 fn killed_while_writing(file: &Path, journal_mode: JournalMode) -> Acknowledged {
     let mut writer = Command::new(env!("CARGO_BIN_EXE_sqlite_writer"))
         .arg(file)

@@ -1,4 +1,4 @@
-//! TLS to servers with certificates of a private authority: trusted where the grant names it, and nowhere else.
+//! TLS to servers with certificates of a private authority, which only the grant that names it trusts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -55,14 +55,14 @@ async fn a_redis_server_is_trusted_when_the_grant_names_its_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_is_of_no_use_is_named() {
+async fn an_unusable_authority_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (missing, empty) = (folder.path().join("missing.pem"), folder.path().join("empty.pem"));
     std::fs::write(&empty, "").expect("a file of ours");
     for (url, ca, reason) in [
-        ("rediss://127.0.0.1:1", &missing, "missing.pem: it can't be read"),
-        ("rediss://127.0.0.1:1", &empty, "no certificate in it"),
-        ("redis://127.0.0.1:1", &empty, "of no use without TLS"),
+        ("rediss://127.0.0.1:1", &missing, "missing.pem: can't read it"),
+        ("rediss://127.0.0.1:1", &empty, "it has no certificate"),
+        ("redis://127.0.0.1:1", &empty, "`ca` needs TLS"),
     ] {
         let error = redis(url.into(), Some(ca)).await.err().expect("it does not open");
         let message = error.to_string();
@@ -91,7 +91,7 @@ async fn a_bucket_is_trusted_when_the_grant_names_its_authority() {
     assert!(matches!(refused, StorageError::Unavailable(_)), "{refused}");
 }
 
-/// Accepts connections by TLS, and forgets those that come to nothing.
+/// Accepts TLS connections, and ignores those that fail.
 struct TlsListener {
     tcp: TcpListener,
     tls: TlsAcceptor,
@@ -115,7 +115,7 @@ impl Listener for TlsListener {
     }
 }
 
-/// Starts a server that says hello, and gives its port. It ends with the test.
+/// Starts a server that says hello. Returns its port. It stops with the test.
 async fn https(certificate: &Certificate) -> u16 {
     let chain = CertificateDer::pem_file_iter(&certificate.certificate).expect("a file");
     let chain = chain.collect::<Result<_, _>>().expect("certificates");

@@ -1,4 +1,4 @@
-//! Two hosts at work on one store.
+//! Two hosts on one store.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn record(url: &str, ids: &[Uuid]) {
     }
 }
 
-/// What is answered to the requests, all of which are sent before the first answer is read.
+/// The answers to the requests, which are all sent before the first answer is read.
 async fn answers(url: &str, requests: &[Value]) -> Vec<TracingResponse> {
     let (mut socket, _) = connect_async(url).await.expect("the host listens");
     for request in requests {

@@ -1,4 +1,4 @@
-//! Reflow's protocol, spoken by hand: an answer to each request.
+//! Reflow's protocol over a raw WebSocket: one answer per request.
 
 use futures::{SinkExt, StreamExt};
 use reflow_tracing_protocol::{FlowId, FlowVersion, TraceEvent, TraceId, TracingRequest};
@@ -22,13 +22,13 @@ impl Connection {
         serde_json::from_str(answer.to_text().expect("text")).expect("JSON")
     }
 
-    /// Starts a trace of this flow; its id.
+    /// Starts a trace of this flow. Returns its id.
     pub async fn start_trace(&mut self, flow: &str) -> TraceId {
         let answer = self.try_start_trace(flow).await;
         serde_json::from_value(answer["TraceStarted"]["trace_id"].clone()).unwrap_or_else(|_| panic!("{answer}"))
     }
 
-    /// What is answered when a trace of this flow is started.
+    /// The answer to starting a trace of this flow.
     pub async fn try_start_trace(&mut self, flow: &str) -> Value {
         let (flow_id, version) = (
             FlowId::new(flow),
@@ -37,7 +37,7 @@ impl Connection {
         self.ask(&TracingRequest::StartTrace { flow_id, version }).await
     }
 
-    /// What is answered to an event of this actor, with this attribute.
+    /// The answer to an event of this actor, with this attribute.
     pub async fn record(&mut self, trace_id: &TraceId, actor: &str, attribute: Value) -> Value {
         let mut event = TraceEvent::actor_created(actor.to_owned());
         event.data.custom_attributes.insert("attribute".into(), attribute);

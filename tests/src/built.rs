@@ -22,7 +22,7 @@ pub fn test_plugin(name: &str) -> PathBuf {
 
 /// The program `reflow-tracing`.
 pub fn host_program() -> PathBuf {
-    // Beside the tests themselves, whatever the target folder and the profile.
+    // In the folder of the tests, for any target folder and profile.
     let test = std::env::current_exe().expect("a running test has a file");
     let folder = test.parent().and_then(Path::parent).expect("it lies in target/PROFILE/deps");
     let name = format!("reflow-tracing{}", std::env::consts::EXE_SUFFIX);

@@ -3,7 +3,7 @@ use reflow_tracing::{EventId, TraceEvent};
 use serde_json::json;
 use uuid::Uuid;
 
-/// The same event for the same id, so that a reader who knows the id knows the rest.
+/// The event is a function of its id, so that a reader can verify it by the id.
 pub fn event_of_id(id: Uuid) -> TraceEvent {
     let mut event = TraceEvent {
         event_id: EventId(id),

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::{host_program, plugin, test_plugin};
 
-/// The storage that a host is configured with.
+/// A backend that a host is configured with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// The built-in default.
@@ -21,7 +21,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Every one that outlives its process.
+    /// Every backend that survives its process.
     pub const DURABLE: [Self; 2] = [Self::Sqlite, Self::Relational];
 
     /// Its name in the configuration.
@@ -34,7 +34,7 @@ impl Backend {
     }
 }
 
-/// A folder with a configuration in which every backend is described and one is chosen.
+/// A folder with a configuration that describes every backend and chooses one.
 pub struct Setting {
     folder: TempDir,
 }
@@ -73,7 +73,7 @@ impl Setting {
         self.folder.path()
     }
 
-    /// The program, in this folder, with nothing of the environment's. Compiled plugins are kept in the build's folder.
+    /// A command that runs the program in this folder, with an empty environment. Compiled plugins are cached in the build's folder.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(host_program());
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
@@ -84,7 +84,7 @@ impl Setting {
         command
     }
 
-    /// What the program does with these arguments.
+    /// Runs the program with these arguments.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program starts")
     }
@@ -96,20 +96,20 @@ impl Setting {
         String::from_utf8(output.stdout).expect("the program prints UTF-8")
     }
 
-    /// What the program says when it fails with these arguments. Panics when it does not.
+    /// The error of the program with these arguments. Panics when it succeeds.
     pub fn failure(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(!output.status.success(), "{arguments:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8(output.stderr).expect("the program prints UTF-8")
     }
 
-    /// All that is stored, as Reflow's own types read it.
+    /// All stored traces, parsed with Reflow's own types.
     pub fn traces(&self) -> Vec<FlowTrace> {
         serde_json::from_str(&self.stdout(&["query", "--format", "json"])).expect("an array of traces")
     }
 }
 
-/// A host at work, killed when it is dropped.
+/// A running host, killed when it is dropped.
 pub struct Host {
     process: Child,
     /// `ws://HOST:PORT`.
@@ -124,7 +124,7 @@ impl Host {
         Self::start_with_stderr(setting, log.into())
     }
 
-    /// The same, with its log elsewhere.
+    /// The same, with another destination for its log.
     pub fn start_with_stderr(setting: &Setting, stderr: Stdio) -> Self {
         let log: PathBuf = setting.path().join("host.log");
         let mut process =
@@ -151,18 +151,18 @@ impl Host {
         (status.unwrap_or_else(|| panic!("no status in {head}")), body.to_owned())
     }
 
-    /// What the host wrote to its log so far.
+    /// The log of the host so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("it is there")
     }
 
-    /// Ends the host as `kill -9` does: at once, wherever it is.
+    /// Kills the host at once, as `kill -9` does.
     pub fn kill(mut self) {
         self.process.kill().expect("it is ours");
         self.process.wait().expect("it is ours");
     }
 
-    /// Ends the host as a service manager does. Panics when it does not end well.
+    /// Stops the host as a service manager does. Panics when it fails.
     #[cfg(unix)]
     pub fn stop(mut self) {
         let pid = self.process.id().to_string();
@@ -175,7 +175,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! What end-to-end tests need: what was built, a host at work, and servers for it.
+//! Fixtures of the end-to-end tests: build products, a running host, and servers.
 
 mod built;
 mod event;
@@ -7,6 +7,11 @@ mod host;
 mod peak_memory;
 #[cfg(unix)]
 pub mod servers;
+
+/// How many times as much a random test does: `REFLOW_SOAK`, which `cargo xtask soak` sets, or once.
+pub fn soak() -> u32 {
+    std::env::var("REFLOW_SOAK").map_or(1, |times| times.parse().expect("REFLOW_SOAK is a number"))
+}
 
 pub use built::{fixture, host_program, plugin, root, test_plugin};
 pub use event::event_of_id;

@@ -2,13 +2,12 @@
 
 use anyhow::Result;
 
-use crate::workspace::cargo;
-use crate::{plugins, process, setup};
+use crate::{plugins, process, setup, test};
 
 /// The command. The arguments are the benchmark program's, which checks them.
 pub fn main(arguments: &[String]) -> Result<()> {
     plugins::build_all(&setup::ready()?)?;
-    // With `--workspace`, as `cargo xtask test` says why. The benchmarks start the host's binary.
-    process::run(&mut cargo(["build", "--release", "--workspace", "--bin", "reflow-tracing"]))?;
-    process::run(cargo(["bench", "--workspace", "--bench", "bench", "--"]).args(arguments))
+    // The benchmarks start the host's binary.
+    process::run(test::for_workspace("build")?.args(["--release", "--bin", "reflow-tracing"]))?;
+    process::run(test::for_workspace("bench")?.args(["--bench", "bench", "--"]).args(arguments))
 }

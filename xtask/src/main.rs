@@ -2,12 +2,16 @@
 
 mod apt;
 mod bench;
+mod cargo_deny;
+mod check;
 mod clickhouse;
 mod plugins;
 mod process;
 mod run;
 mod services;
 mod setup;
+mod soak;
+mod step;
 mod test;
 mod toolchain;
 mod workspace;
@@ -36,9 +40,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "test",
-        summary: "check and test everything; arguments after `--` go to `cargo test`",
+        summary: "build the plugins and the host, and run every test; arguments after `--` go to `cargo test`",
         main: test::main,
     },
+    Command {
+        name: "check",
+        summary: "format, clippy, documentation, each feature alone, packages, licences and duplicates",
+        main: check::main,
+    },
+    Command { name: "soak", summary: "the random tests, 20 TIMES as long as in `test`", main: soak::main },
     Command {
         name: "run",
         summary: "the host at work: store a recorded Reflow session in a plugin, query it",

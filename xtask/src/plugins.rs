@@ -51,6 +51,42 @@ impl Plugin {
     }
 }
 
+/// The packages of all plugins.
+pub fn names() -> Result<Vec<String>> {
+    Ok(find()?.into_iter().map(|plugin| plugin.name).collect())
+}
+
+/// Those that only WebAssembly needs to be compiled for: no test runs natively.
+pub fn without_unit_tests() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for plugin in find()? {
+        if !has_unit_tests(&plugin.source.join("src"))? {
+            names.push(plugin.name);
+        }
+    }
+    Ok(names)
+}
+
+fn has_unit_tests(folder: &Path) -> Result<bool> {
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))? {
+        let path = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?.path();
+        let tests = if path.is_dir() {
+            has_unit_tests(&path)?
+        } else {
+            fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?
+                .contains("#[cfg(test)]")
+        };
+        if tests {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn find() -> Result<Vec<Plugin>> {
     let mut plugins = Vec::new();
     for folder in FOLDERS {

@@ -1,24 +1,15 @@
-//! `cargo xtask test [-- ARGS]`: everything that must hold, cheap failures first.
+//! `cargo xtask test [-- ARGS]`: builds the plugins and the host, and runs every test.
 
+use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 
+use crate::step::step;
 use crate::workspace::cargo;
 use crate::{plugins, process, services, setup};
 
-/// The backends that programs embed alone.
-const BACKENDS: [&str; 3] = ["sqlite", "postgres", "clickhouse"];
-
-/// What an embedder of one backend compiles.
-fn library_alone(backend: &str) -> [&str; 5] {
-    ["--package", "reflow-tracing", "--no-default-features", "--features", backend]
-}
-
 /// The command.
-///
-/// Whatever compiles the host does so with `--workspace`: cargo unites the features of the packages it is asked to build,
-/// so `--package reflow-tracing` alone would compile the engine and the runtime a second time, with fewer features.
 pub fn main(arguments: &[String]) -> Result<()> {
     let for_tests = match arguments.split_first() {
         None => &[],
@@ -26,61 +17,36 @@ pub fn main(arguments: &[String]) -> Result<()> {
         Some((argument, _)) => bail!("unexpected argument `{argument}`; arguments for `cargo test` follow a `--`"),
     };
     let start = Instant::now();
-    step("format", || process::run(&mut cargo(["fmt", "--all", "--check"])))?;
-    step("no engine in the library alone", no_engine_in_the_library_alone)?;
-    let toolchain = step("setup", || {
-        services::ready()?;
-        setup::ready()
-    })?;
-    step("clippy", || {
-        process::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
-    })?;
-    // Code that only other features use is a warning that the workspace, which has all features on, never shows.
-    step("clippy of the library alone", || {
-        BACKENDS.iter().try_for_each(|backend| {
-            process::run(cargo(["clippy"]).args(library_alone(backend)).args(["--", "--deny", "warnings"]))
-        })
-    })?;
-    step("doc", || process::run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings")))?;
-    step("plugins", || plugins::build_all(&toolchain))?;
-    // The end-to-end tests start the host's binary, which `cargo test` does not build for another package's tests.
-    step("host", build_host)?;
-    step("test", || process::run(cargo(["test", "--workspace"]).args(for_tests)))?;
+    build_what_tests_start()?;
+    step("test", || process::run(for_workspace("test")?.args(for_tests)))?;
     println!("\nAll passed in {} s.", start.elapsed().as_secs());
     Ok(())
 }
 
+/// Servers, plugins and the host: what the end-to-end tests start.
+pub fn build_what_tests_start() -> Result<()> {
+    let toolchain = step("setup", || {
+        services::ready()?;
+        setup::ready()
+    })?;
+    step("plugins", || plugins::build_all(&toolchain))?;
+    // `cargo test` does not build the host's binary for another package's tests.
+    step("host", build_host)
+}
+
 /// Builds the host's binary.
 pub fn build_host() -> Result<()> {
-    process::run(&mut cargo(["build", "--workspace", "--bin", "reflow-tracing"]))
+    process::run(for_workspace("build")?.args(["--bin", "reflow-tracing"]))
 }
 
-fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    println!("\n== {name}");
-    let start = Instant::now();
-    let outcome = work().with_context(|| format!("the step `{name}` failed"))?;
-    println!("{name}: {} s", start.elapsed().as_secs());
-    Ok(outcome)
-}
-
-fn no_engine_in_the_library_alone() -> Result<()> {
-    BACKENDS.into_iter().try_for_each(no_engine_with)
-}
-
-fn no_engine_with(backend: &str) -> Result<()> {
-    let alone = library_alone(backend);
-    let mut tree = cargo(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
-    tree.args(alone);
-    let packages = process::output(&mut tree)?;
-    let count = packages.lines().count();
-    ensure!(count > 1, "cargo tree listed no packages: {packages}");
-    if let Some(engine) = packages.lines().find(|package| package.starts_with("wasmtime")) {
-        bail!(
-            "a program that embeds one backend would compile {engine}; see\n  \
-             cargo tree {} --edges normal --invert wasmtime",
-            alone.join(" "),
-        );
+/// A cargo command for every package but the plugins that have no tests of their own: those are for WebAssembly only.
+///
+/// Whatever compiles the host selects the same packages: cargo unites the features of what it is asked to build, so
+/// another selection would compile the engine and the runtime a second time.
+pub fn for_workspace(subcommand: &str) -> Result<Command> {
+    let mut command = cargo([subcommand, "--workspace"]);
+    for name in plugins::without_unit_tests()? {
+        command.args(["--exclude", &name]);
     }
-    println!("no wasmtime in the {count} lines of `cargo tree {}`", alone.join(" "));
-    Ok(())
+    Ok(command)
 }

@@ -1,8 +1,11 @@
 //! Where things are, and cargo as a child process. Every command works in the workspace's root.
 
 use std::env;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+
+use anyhow::{Context, Result};
 
 /// The workspace's root. The variable is what cargo says now; the constant is where this program was compiled.
 pub fn root() -> PathBuf {
@@ -10,6 +13,26 @@ pub fn root() -> PathBuf {
     let mut root = PathBuf::from(package);
     root.pop();
     root
+}
+
+/// The packages that are published, by name: those whose `Cargo.toml` does not forbid it.
+pub fn published() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for folder in ["host", "host/backends", "sdk"] {
+        for entry in fs::read_dir(folder).with_context(|| format!("cannot read the folder {folder}"))? {
+            let manifest = entry.with_context(|| format!("cannot read the folder {folder}"))?.path().join("Cargo.toml");
+            if !manifest.is_file() {
+                continue;
+            }
+            let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+            if text.lines().any(|line| line == "publish = false") {
+                continue;
+            }
+            let name = text.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+            names.push(name.with_context(|| format!("{} names no package", manifest.display()))?.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// Cargo's target folder.

@@ -1,4 +1,4 @@
-//! What a case is, and how it says that something is wrong.
+//! Test cases, and how they report failures.
 
 use std::fmt;
 use std::future::Future;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use reflow_tracing_storage::{StorageBackend, StorageError};
 
-/// The backend under test; shared, so that a case can use it from several tasks.
+/// The backend under test, shared so that a case can use it from several tasks.
 pub type Store = Arc<dyn StorageBackend>;
 
-/// What a case comes to.
+/// The result of a case.
 pub type Outcome = Result<(), Failure>;
 
-/// What a backend may lack.
+/// An optional ability of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ability {
@@ -30,18 +30,18 @@ pub(super) enum Needs {
     Without(Ability),
 }
 
-/// One sentence of the contract, checked on an empty store.
+/// A check of one sentence of the contract, on an empty store.
 pub struct Case {
     /// Topic and name, such as `deletion::a_deleted_trace_is_gone_from_every_read`.
     pub name: &'static str,
-    /// What the contract says.
+    /// The sentence of the contract.
     pub contract: &'static str,
     pub(super) needs: Needs,
     pub(super) check: fn(Store) -> Pin<Box<dyn Future<Output = Outcome> + Send>>,
 }
 
 impl Case {
-    /// Checks `store`, which has to be empty.
+    /// Checks `store`, which must be empty.
     pub fn run(&self, store: Store) -> impl Future<Output = Outcome> + Send + 'static {
         (self.check)(store)
     }
@@ -61,12 +61,12 @@ impl fmt::Debug for Case {
     }
 }
 
-/// Why a case failed: what was expected, what was found, and the line that looked.
+/// Why a case failed: expected, found, and the line of the check.
 #[derive(Debug, Clone)]
 pub struct Failure(String);
 
 impl Failure {
-    /// The failure that `reason` tells.
+    /// A failure with this reason.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
@@ -74,7 +74,7 @@ impl Failure {
     #[track_caller]
     pub(super) fn here(reason: impl fmt::Display) -> Self {
         let place = Location::caller();
-        // The path of the suite on the machine that built it says nothing to a reader elsewhere.
+        // The path of the suite on the build machine means nothing to a reader elsewhere.
         let file = place.file().rsplit(['/', '\\']).next().unwrap_or_default();
         Self(format!("{reason} ({file}:{})", place.line()))
     }
@@ -102,7 +102,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error where the contract leaves no room for one.
+/// An error that the contract doesn't allow.
 impl From<StorageError> for Failure {
     #[track_caller]
     fn from(error: StorageError) -> Self {

@@ -1,4 +1,4 @@
-//! Comparisons that say briefly where two values part.
+//! Comparisons that report briefly where two values differ.
 
 use std::fmt::{Debug, Display};
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::{Failure, Outcome};
 use reflow_tracing_model::FlowTrace;
 
-/// How much of a value a message shows, in characters.
+/// The maximum length of a value in a message, in characters.
 const SHOWN: usize = 160;
 
-/// Fails unless `found` is `expected`; says where they differ first.
+/// Fails unless `found` equals `expected`. The message starts with the first difference.
 #[track_caller]
 pub(super) fn same<T>(what: impl Display, found: &T, expected: &T) -> Outcome
 where
@@ -31,7 +31,7 @@ where
     }))
 }
 
-/// The same for lists of traces: their ids and order first.
+/// The same for lists of traces: compares ids and order first.
 #[track_caller]
 pub(super) fn same_traces(what: impl Display, found: &[FlowTrace], expected: &[FlowTrace]) -> Outcome {
     let ids = |traces: &[FlowTrace]| traces.iter().map(|trace| trace.trace_id.to_string()).collect::<Vec<_>>();
@@ -48,7 +48,7 @@ pub(super) fn same_traces(what: impl Display, found: &[FlowTrace], expected: &[F
     same(what, found, expected)
 }
 
-/// The first place where two trees differ: path, left, right.
+/// The first difference between two trees: path, left, right.
 fn difference(left: &Value, right: &Value, path: String) -> Option<(String, String, String)> {
     match (left, right) {
         (Value::Array(lefts), Value::Array(rights)) if lefts.len() == rights.len() => lefts

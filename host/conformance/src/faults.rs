@@ -1,4 +1,4 @@
-//! A backend with faults, for tests of what is around a backend: it fails, waits, panics or answers wrong when told to.
+//! A backend with faults, for tests of layers and callers: it fails, waits, panics or returns wrong results on request.
 //!
 //! ```
 //! use std::future::ready;
@@ -13,7 +13,7 @@
 //! let storage = Faulty::around(MemoryStorage::new()).before(|attempt| {
 //!     let refused = attempt.operation::<StoreEvents>().is_some_and(|StoreEvents(events)| events.len() > 100);
 //!     let away = refused || attempt.call.purpose() == Purpose::Query;
-//!     ready(if away { Err(StorageError::Unavailable("asked to be".into())) } else { Ok(()) })
+//!     ready(if away { Err(StorageError::Unavailable("switched off".into())) } else { Ok(()) })
 //! });
 //! assert!(storage.query_traces(Default::default()).await.is_err());
 //! assert!(storage.store_events(Vec::new()).await.is_ok());
@@ -40,17 +40,17 @@ pub struct Faulty<B> {
 type Before = Box<dyn Fn(&Attempt<'_>) -> BoxFuture<'static, Result<(), StorageError>> + Send + Sync>;
 type After = Box<dyn Fn(&dyn Any, &mut dyn Any) + Send + Sync>;
 
-/// A call that is about to reach the backend, or an item of a stream that is about to be given.
+/// A call before it reaches the backend, or an item of a stream before it is returned.
 pub struct Attempt<'a> {
     /// The method.
     pub call: Call,
-    /// Which item of the stream, from 1; 0 for the call itself.
+    /// The number of the stream's item from 1 on; 0 for the call itself.
     pub item: usize,
     operation: &'a (dyn Any + Send + Sync),
 }
 
 impl Attempt<'_> {
-    /// The call with its arguments, if it is this one: `StoreEvents` for example.
+    /// The call with its arguments, if it has this type, for example `StoreEvents`.
     pub fn operation<O: 'static>(&self) -> Option<&O> {
         self.operation.downcast_ref()
     }
@@ -62,7 +62,7 @@ impl<B: StorageBackend> Faulty<B> {
         Self { inner, before: Vec::new(), before_item: Vec::new(), after: Vec::new() }
     }
 
-    /// Waits for `fault` before each call. A call for which that is an error fails with it and does not reach the backend.
+    /// Waits for `fault` before each call. If it fails, the call returns its error and does not reach the backend.
     #[must_use]
     pub fn before<F>(mut self, fault: impl Fn(&Attempt<'_>) -> F + Send + Sync + 'static) -> Self
     where
@@ -72,7 +72,7 @@ impl<B: StorageBackend> Faulty<B> {
         self
     }
 
-    /// Waits for `fault` before each item of a stream. Where that is an error, it takes the place of the item.
+    /// Waits for `fault` before each item of a stream. If it fails, its error replaces the item.
     #[must_use]
     pub fn before_item<F>(mut self, fault: impl Fn(&Attempt<'_>) -> F + Send + Sync + 'static) -> Self
     where
@@ -82,7 +82,7 @@ impl<B: StorageBackend> Faulty<B> {
         self
     }
 
-    /// Changes what the backend answers to the calls of one method.
+    /// Changes the results of one method.
     #[must_use]
     pub fn after<O: Operation>(mut self, fault: impl Fn(&O, &mut O::Output) + Send + Sync + 'static) -> Self {
         self.after.push(Box::new(move |operation, answer| {
@@ -99,7 +99,7 @@ impl<B: StorageBackend> Faulty<B> {
     }
 }
 
-/// Asks the faults, one after another.
+/// Runs the faults in order.
 async fn ask(faults: Vec<BoxFuture<'static, Result<(), StorageError>>>) -> Result<(), StorageError> {
     for fault in faults {
         fault.await?;

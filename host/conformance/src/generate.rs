@@ -1,7 +1,7 @@
-//! Values drawn at random, for property tests.
+//! Random values for property tests.
 //!
-//! Two families. The `any_*` strategies reach every corner of the data model: what they draw must come back exactly.
-//! The others draw from small pools of ids, names and times, so that writes collide and queries hit.
+//! The `any_*` strategies cover the whole data model; a store must return their values exactly. The others draw from small
+//! pools of ids, names and times, so that writes collide and queries match.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub fn any_text() -> impl Strategy<Value = String> + Clone {
     ]
 }
 
-/// Any time that a store keeps, with 0, 3, 6 or 9 fraction digits.
+/// Any time that a store accepts, with 0, 3, 6 or 9 fraction digits.
 pub fn any_time() -> impl Strategy<Value = DateTime<Utc>> + Clone {
     let within = |unit: i64| (i64::MIN / unit..=i64::MAX / unit).prop_map(move |count| count * unit);
     let nanos = prop_oneof![
@@ -207,12 +207,12 @@ pub fn any_header() -> impl Strategy<Value = FlowTrace> + Clone {
     )
 }
 
-/// Any trace, its events in no order.
+/// Any trace, with its events in random order.
 pub fn any_trace() -> impl Strategy<Value = FlowTrace> + Clone {
     (any_header(), vec(any_event(), 0..4)).prop_map(|(header, events)| FlowTrace { events, ..header })
 }
 
-/// Any query with Reflow's own fields alone.
+/// Any query with only Reflow's own fields.
 pub fn any_reflow_query() -> impl Strategy<Value = TraceQuery> + Clone {
     (
         option::of(any_text().prop_map(FlowId)),
@@ -252,7 +252,7 @@ fn pooled_uuid(count: u128) -> impl Strategy<Value = Uuid> + Clone {
     (1..=count).prop_map(scattered)
 }
 
-/// A uuid for a number. Their orders have nothing to do with each other.
+/// A UUID for a number. The orders of UUIDs and numbers are unrelated.
 pub(crate) fn scattered(number: u128) -> Uuid {
     Uuid::from_u128(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
 }
@@ -293,7 +293,7 @@ pub fn pooled_event() -> impl Strategy<Value = TraceEvent> + Clone {
     )
 }
 
-/// A trace whose ids, names and times are some of a few.
+/// A trace with ids, names and times from small pools.
 pub fn pooled_trace() -> impl Strategy<Value = FlowTrace> + Clone {
     (
         pooled_trace_id(),
@@ -325,7 +325,7 @@ fn pooled_tags() -> impl Strategy<Value = BTreeMap<String, String>> + Clone {
     btree_map(text_of(TAGS), text_of(TAG_VALUES), 0..3)
 }
 
-/// A query that [`pooled_trace`]s often match: few predicates, small windows.
+/// A query that often matches [`pooled_trace`]s: few conditions, small windows.
 pub fn pooled_query() -> impl Strategy<Value = TraceQuery> + Clone {
     let at_times = 0.2;
     let range = (pooled_time(), pooled_time()).prop_map(|(one, other)| (one.min(other), one.max(other)));

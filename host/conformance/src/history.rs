@@ -1,4 +1,4 @@
-//! Generated writes and queries, and the check that a backend answers them as the [`Oracle`] does.
+//! Generated writes and queries, whose results are compared with the [`Oracle`].
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -27,7 +27,7 @@ pub enum Write {
     DeleteBefore(DateTime<Utc>),
 }
 
-/// What is done to a store, and what it is asked then.
+/// Writes to a store, and the queries after them.
 #[derive(Debug, Clone)]
 pub struct History {
     /// In this order.
@@ -37,7 +37,7 @@ pub struct History {
 }
 
 impl History {
-    /// Histories of so many writes and queries, drawn from small pools, so that they collide and hit.
+    /// Histories with these numbers of writes and queries, drawn from small pools, so that they collide and match.
     pub fn any(writes: impl Into<SizeRange>, queries: impl Into<SizeRange>) -> impl Strategy<Value = History> {
         let addressed = || (generate::pooled_trace_id(), generate::pooled_event());
         let write = prop_oneof![
@@ -60,7 +60,7 @@ impl History {
     }
 }
 
-/// Does to an empty `backend` what `history` says and compares every answer with the oracle's.
+/// Applies `history` to an empty `backend` and compares every result with the oracle's.
 pub async fn check_against_oracle(backend: &dyn StorageBackend, history: &History) -> Outcome {
     let mut oracle = Oracle::default();
     let mut ids = BTreeSet::new();
@@ -120,7 +120,7 @@ async fn apply(backend: &dyn StorageBackend, oracle: &mut Oracle, write: Write) 
     Ok(())
 }
 
-/// Compares the answers to a query: at once, counted, and page by page.
+/// Compares the results of a query: whole, counted, and page by page.
 async fn check_query(backend: &dyn StorageBackend, oracle: &Oracle, query: &TraceQuery) -> Outcome {
     same_traces(format!("the answer to {query:?}"), &backend.query_traces(query.clone()).await?, &oracle.query(query))?;
     let matching = oracle.matching(query);
@@ -140,7 +140,7 @@ async fn check_query(backend: &dyn StorageBackend, oracle: &Oracle, query: &Trac
     Ok(())
 }
 
-/// What following the tokens from the first page to the last gives.
+/// The traces of all pages.
 pub(super) async fn all_pages(backend: &dyn StorageBackend, mut query: TraceQuery) -> Result<Vec<FlowTrace>, Failure> {
     /// More pages than any case has traces.
     const MOST_PAGES: usize = 20_000;
@@ -158,7 +158,7 @@ pub(super) async fn all_pages(backend: &dyn StorageBackend, mut query: TraceQuer
     Err(Failure::here(format_args!("still no last page after {MOST_PAGES}; {} traces so far", traces.len())))
 }
 
-/// The traces that a stream gives, put together.
+/// The traces of a stream, assembled.
 pub(super) async fn all_streamed(backend: &dyn StorageBackend, query: TraceQuery) -> Result<Vec<FlowTrace>, Failure> {
     let mut parts = backend.stream_traces(query);
     let mut traces: Vec<FlowTrace> = Vec::new();
@@ -182,7 +182,7 @@ pub(super) async fn all_streamed(backend: &dyn StorageBackend, query: TraceQuery
     Ok(traces)
 }
 
-/// Holds stores from `factory` against the oracle, one for each of so many generated histories, with the default options.
+/// Compares stores from `factory` with the oracle, one store per generated history, with the default options.
 ///
 /// See [`Suite::check_generated`].
 pub fn check_generated<F, Fut>(histories: u32, factory: F) -> Outcome
@@ -193,9 +193,16 @@ where
     Suite::new().check_generated(histories, factory)
 }
 
+/// How many times as much a random test does: `REFLOW_SOAK`, or once.
+fn soak() -> u32 {
+    std::env::var("REFLOW_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 impl Suite {
     /// Holds stores from `factory` against the oracle, one for each of so many generated histories. What fails is shrunk,
     /// on a fresh store each time; the failure shows the smallest history.
+    ///
+    /// The variable `REFLOW_SOAK` multiplies the number of histories.
     ///
     /// Starts a Tokio runtime of its own, so it can't be called from within one.
     pub fn check_generated<F, Fut>(&self, histories: u32, factory: F) -> Outcome
@@ -209,9 +216,9 @@ impl Suite {
             .build()
             .map_err(|error| Failure::new(format!("no runtime: {error}")))?;
         let mut runner = TestRunner::new(Config {
-            cases: histories,
+            cases: histories.saturating_mul(soak()),
             failure_persistence: None,
-            // Shrinking stops in time for a person to look at what there is.
+            // Limit shrinking, so that a failure is reported in reasonable time.
             max_shrink_time: 60_000,
             ..Config::default()
         });

@@ -1,7 +1,7 @@
-//! The one suite that every backend passes: built in, a plugin, or anyone's own.
+//! The conformance suite for every backend: built in, plugin or custom.
 //!
-//! Each [`Case`] checks a sentence of the contract that [`StorageBackend`] states. A backend's test is a function that
-//! opens a fresh, empty store:
+//! Each [`Case`] checks a sentence of the contract of [`StorageBackend`]. The test of a backend is a function that opens a
+//! fresh, empty store:
 //!
 //! ```
 //! use reflow_tracing_conformance as conformance;
@@ -14,9 +14,9 @@
 //! # }
 //! ```
 //!
-//! A store that lives in a directory hands that over with [`Subject::keeping`]. [`Suite`] has the options. Beside the
-//! cases, [`check_generated`] holds a backend against the [`Oracle`] with generated writes and queries, and shrinks what
-//! it finds to the smallest history that still fails.
+//! A store in a temporary directory passes its guard to [`Subject::keeping`]. [`Suite`] has the options. In addition,
+//! [`check_generated`] compares a backend with the [`Oracle`] for generated writes and queries, and shrinks a failure to the
+//! smallest history.
 
 mod case;
 mod cases;
@@ -39,24 +39,24 @@ pub use report::{Report, Verdict};
 
 use reflow_tracing_storage::{StorageBackend, StorageError};
 
-/// A fresh, empty store for one case, and whatever has to live as long.
+/// A fresh, empty store for one case, with the values that must live as long.
 pub struct Subject {
     store: Store,
     kept: Vec<Box<dyn Any + Send>>,
 }
 
 impl Subject {
-    /// The subject that `backend` is.
+    /// A subject for `backend`.
     pub fn new(backend: impl StorageBackend + 'static) -> Self {
         Self::shared(Arc::new(backend))
     }
 
-    /// The same for a backend that is shared already.
+    /// The same for a shared backend.
     pub fn shared(store: Store) -> Self {
         Self { store, kept: Vec::new() }
     }
 
-    /// Keeps `value`, such as the guard of a temporary directory, until the case is over.
+    /// Keeps `value`, such as the guard of a temporary directory, until the case ends.
     #[must_use]
     pub fn keeping(mut self, value: impl Any + Send) -> Self {
         self.kept.push(Box::new(value));
@@ -73,7 +73,7 @@ where
     Suite::new().run(factory).await
 }
 
-/// How the suite is run.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Suite {
     absent: Vec<Ability>,
@@ -93,7 +93,7 @@ impl Suite {
         Self { absent: Vec::new(), time_limit: Duration::from_secs(60), only: None }
     }
 
-    /// The backend does not have this optional ability: its cases are left out, and its methods have to say
+    /// The backend lacks this optional ability. Its cases are skipped, and its methods must return
     /// [`StorageError::Unsupported`].
     #[must_use]
     pub fn without(mut self, ability: Ability) -> Self {
@@ -101,7 +101,7 @@ impl Suite {
         self
     }
 
-    /// How long a case may take, the opening of its store aside.
+    /// The time limit of a case, without opening its store.
     #[must_use]
     pub fn time_limit(mut self, time_limit: Duration) -> Self {
         self.time_limit = time_limit;
@@ -115,7 +115,7 @@ impl Suite {
         self
     }
 
-    /// The cases that these options leave.
+    /// The cases that these options select.
     pub fn cases(&self) -> impl Iterator<Item = &'static Case> {
         cases::all().filter(|case| {
             self.only.as_ref().is_none_or(|part| case.name.contains(part.as_str())) && case.applies(&self.absent)
@@ -134,7 +134,7 @@ impl Suite {
         self.run_telling(factory, |_| {}).await
     }
 
-    /// Like [`run`](Self::run), and tells `each` what came of a case as soon as it is over.
+    /// Like [`run`](Self::run), and calls `each` with the verdict of each case.
     pub async fn run_telling<F, Fut>(&self, factory: F, mut each: impl FnMut(&Verdict)) -> Report
     where
         F: Fn() -> Fut,
@@ -154,7 +154,7 @@ impl Suite {
     async fn run_case(&self, case: &'static Case, subject: Subject) -> (Outcome, Duration) {
         let Subject { store, kept } = subject;
         let started = Instant::now();
-        // A task of its own catches a panic of the case or of the backend.
+        // A separate task catches a panic of the case or of the backend.
         let mut task = tokio::spawn(case.run(store.clone()));
         let outcome = match tokio::time::timeout(self.time_limit, &mut task).await {
             Ok(Ok(outcome)) => outcome,
@@ -165,9 +165,14 @@ impl Suite {
             }
         };
         let took = started.elapsed();
-        // An error of closing a store that served its case has a case of its own.
+        // Another case checks that closing succeeds.
         let _ = store.close().await;
         drop((store, kept));
         (outcome, took)
     }
 }
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,7 +6,7 @@ use reflow_tracing_model::time::nanos;
 use reflow_tracing_model::{EventKey, FlowId, FlowTrace, FlowVersion, SortOrder, TraceEvent, TraceId, TraceQuery};
 use reflow_tracing_storage::StorageStats;
 
-/// What a store must hold and answer, worked out the plainest way: a list of traces that every question walks through.
+/// The expected contents and results of a store, computed in the simplest way: a list of traces that every query scans.
 #[derive(Debug, Clone, Default)]
 pub struct Oracle {
     headers: BTreeMap<TraceId, FlowTrace>,
@@ -27,13 +27,13 @@ impl Oracle {
         self.events.entry(trace_id).or_default().entry(event.key()).or_insert(event);
     }
 
-    /// Deletes a trace; says whether there was anything of it.
+    /// Deletes a trace. Returns whether anything of it was stored.
     pub fn delete_trace(&mut self, trace_id: TraceId) -> bool {
         let events = self.events.remove(&trace_id);
         self.headers.remove(&trace_id).is_some() || events.is_some()
     }
 
-    /// Deletes what started before `time`; says how many traces that were.
+    /// Deletes the traces that started before `time`. Returns their number.
     pub fn delete_before(&mut self, time: DateTime<Utc>) -> u64 {
         let old: Vec<_> = self.traces().into_iter().filter(|trace| nanos(trace.start_time) < nanos(time)).collect();
         old.iter().filter(|trace| self.delete_trace(trace.trace_id)).count() as u64
@@ -59,12 +59,12 @@ impl Oracle {
         self.headers.keys().chain(self.events.keys()).copied().collect()
     }
 
-    /// The traces of which there are events and no header.
+    /// The traces that have events but no header.
     pub fn headerless(&self) -> Vec<TraceId> {
         self.events.keys().filter(|trace_id| !self.headers.contains_key(trace_id)).copied().collect()
     }
 
-    /// Every trace that matches, in order, whatever the query's window.
+    /// Every matching trace, in order, regardless of the window.
     pub fn matching(&self, query: &TraceQuery) -> Vec<FlowTrace> {
         let mut traces = self.traces();
         traces.retain(|trace| query.matches(trace));
@@ -76,7 +76,7 @@ impl Oracle {
         traces
     }
 
-    /// The answer to a query. Page tokens are a backend's own, so the query has none.
+    /// The result of a query without a page token; each backend has its own tokens.
     pub fn query(&self, query: &TraceQuery) -> Vec<FlowTrace> {
         let offset = query.offset.unwrap_or(0);
         let limit = query.limit.unwrap_or(TraceQuery::DEFAULT_LIMIT);
@@ -89,7 +89,7 @@ impl Oracle {
         of_flow.map(|header| header.version.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// What the store holds, events of traces without a header left out.
+    /// The statistics of the store, without events of headerless traces.
     pub fn stats(&self) -> StorageStats {
         let starts = || self.headers.values().map(|header| header.start_time);
         StorageStats {

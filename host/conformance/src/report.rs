@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use super::{Case, Failure, Outcome};
 
-/// What came of a run of the suite. Displays a line a case.
+/// The result of a run. Displays one line per case.
 #[derive(Debug, Default)]
 #[must_use = "a failed case shows only here"]
 pub struct Report {
     verdicts: Vec<Verdict>,
 }
 
-/// What came of a case.
+/// The result of one case.
 #[derive(Debug)]
 pub struct Verdict {
     /// The case.

@@ -85,7 +85,7 @@ async fn a_fault_before_a_call_keeps_it_from_the_backend_and_one_before_an_item_
     use reflow_tracing_storage::{StorageBackend, TraceEvent};
     use std::future::ready;
 
-    let away = || StorageError::Unavailable("asked to be".into());
+    let away = || StorageError::Unavailable("switched off".into());
     let storage = Faulty::around(MemoryStorage::new())
         .before(move |attempt| {
             let refused = attempt.operation().is_some_and(|StoreEvent(_, event)| event.actor_id == "refused");

@@ -1,5 +1,5 @@
-//! A backend that is opened by the first call that finds it there: for a host that has a `spool` and starts while its database
-//! is away.
+//! Opens a backend at the first call that succeeds in opening it, for a host that has a `spool` and starts while its database
+//! is unavailable.
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -18,7 +18,7 @@ pub struct Lazy<B> {
 pub type Opening<B> = BoxFuture<'static, Result<B, StorageError>>;
 
 impl<B: StorageBackend> Lazy<B> {
-    /// A backend that `open` opens. While that fails, each call tries it again and fails with its error.
+    /// A backend that `open` opens. While opening fails, each call tries again and returns its error.
     pub fn new(open: impl Fn() -> Opening<B> + Send + Sync + 'static) -> Self {
         Self { open: Box::new(open), opened: OnceCell::new() }
     }
@@ -70,20 +70,20 @@ mod tests {
 
     use super::{Lazy, Opening};
 
-    /// Memory that can be opened at the second attempt, and the number of attempts.
+    /// A memory store that opens at the second attempt, and the number of attempts.
     fn lazy() -> (Lazy<MemoryStorage>, Arc<AtomicU32>) {
         let attempts = Arc::new(AtomicU32::new(0));
         let counted = attempts.clone();
         let open = move || -> Opening<MemoryStorage> {
             let first = counted.fetch_add(1, Relaxed) == 0;
-            let away = || StorageError::Unavailable("asked to be".into());
+            let away = || StorageError::Unavailable("switched off".into());
             Box::pin(async move { if first { Err(away()) } else { Ok(MemoryStorage::new()) } })
         };
         (Lazy::new(open), attempts)
     }
 
     #[tokio::test]
-    async fn the_first_call_that_finds_the_backend_there_opens_it_once() {
+    async fn the_first_call_that_reaches_the_backend_opens_it_once() {
         let (storage, attempts) = lazy();
         let trace = FlowTrace { events: vec![TraceEvent::default()], ..FlowTrace::default() };
         let error = storage.store_trace(trace.clone()).await.unwrap_err();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn streams_and_what_only_some_stores_can_do_open_it_too() {
+    async fn streams_and_optional_capabilities_open_it_too() {
         let (storage, _) = lazy();
         let first = storage.stream_events(TraceId::new()).try_collect::<Vec<_>>().await;
         assert!(matches!(first, Err(StorageError::Unavailable(_))), "{first:?}");

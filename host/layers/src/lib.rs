@@ -3,14 +3,19 @@
 //!
 //! | layer | around | what it adds |
 //! |---|---|---|
-//! | [`Metered`](reflow_tracing_storage::metrics::Metered) | the backend itself | counts and measures what the backend does |
-//! | [`timeout`] | metrics | a call that hangs ends |
-//! | [`retry`] | timeout | a call that failed with a transient error is tried again |
-//! | `spool` (feature of that name) | timeout, in place of retry | writes are kept while the backend is away |
-//! | [`lazy`] | what opens the backend | the backend may be away at the start |
+//! | [`Metered`](reflow_tracing_storage::metrics::Metered) | the backend itself | measures calls to the backend |
+//! | [`timeout`] | metrics | limits the duration of calls |
+//! | [`retry`] | timeout | retries calls that failed with a transient error |
+//! | `spool` (feature of that name) | timeout, in place of retry | keeps writes while the backend is unavailable |
+//! | [`lazy`] | the function that opens the backend | allows a start while the backend is unavailable |
 
 pub mod lazy;
 pub mod retry;
 #[cfg(feature = "spool")]
 pub mod spool;
 pub mod timeout;
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

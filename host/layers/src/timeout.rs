@@ -1,13 +1,13 @@
-//! Limits how long a call may take, so that a backend that hangs holds up nobody for ever.
+//! Limits the duration of calls, so that a backend that hangs doesn't block its callers.
 //!
-//! A call whose time is up is [`StorageError::Unavailable`]: a later one may do better. What a write was about to store may
-//! be stored nevertheless; writes are idempotent, so it may be tried again.
+//! A call that exceeds the limit fails with [`StorageError::Unavailable`]. A write that timed out may still be stored; writes
+//! are idempotent, so it can be retried.
 //!
-//! It goes around the [metrics](reflow_tracing_storage::metrics), which count what is given up on, and inside of
-//! [retries](super::retry) and the `spool`, which retry after its error: each attempt has a limit of its own.
+//! This layer goes around the [metrics](reflow_tracing_storage::metrics), which count cancelled calls, and inside of
+//! [retries](super::retry) and the `spool`, so that each attempt has its own limit.
 //!
-//! Calls that take as long as there is much to do are not limited ([`Operation::is_bulk`]): deletion by time, dropping a
-//! partition, `flush`, `close`. A stream is limited from one item to the next, as long as its reader waits.
+//! Calls whose duration depends on the amount of data are not limited ([`Operation::is_bulk`]): deletion by time, dropping a
+//! partition, `flush`, `close`. For a stream, the limit applies to each item while its reader waits.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ pub struct TimeLimited<B> {
 }
 
 impl<B: StorageBackend> TimeLimited<B> {
-    /// Gives each call to `inner` so much time.
+    /// Limits each call to `inner`.
     pub fn around(inner: B, limit: Duration) -> Self {
         Self { inner, limit }
     }
 
     fn expired(&self, call: Call) -> StorageError {
-        StorageError::Unavailable(format!("{} took longer than {:?}, the limit of a call", call.name(), self.limit))
+        StorageError::Unavailable(format!("{} took longer than the time limit of {:?}", call.name(), self.limit))
     }
 }
 
@@ -57,7 +57,7 @@ impl<B: StorageBackend> Layer for TimeLimited<B> {
         self.inner.extras()
     }
 
-    /// Not limited: what measures a backend reports also while that hangs.
+    /// Not limited: the metrics layer reports even while the backend hangs.
     async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
         self.inner.get_metrics().await
     }
@@ -80,7 +80,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(3);
 
-    /// Memory that never answers these calls.
+    /// A memory store that never answers these calls.
     fn hanging(calls: &'static [Call]) -> TimeLimited<Faulty<MemoryStorage>> {
         let memory = Faulty::around(MemoryStorage::new()).before(|attempt| {
             let hangs = calls.contains(&attempt.call);
@@ -93,14 +93,17 @@ mod tests {
     async fn a_call_that_hangs_ends_as_unavailable_and_the_others_go_on() {
         let storage = hanging(&[Call::QueryTraces, Call::HeaderlessTraces]);
         let error = storage.query_traces(TraceQuery::default()).await.unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("query_traces took longer than 3s"), "{error}");
+        assert!(
+            error.is_retryable() && error.to_string().contains("query_traces took longer than the time limit of 3s"),
+            "{error}"
+        );
         let error = storage.headerless_traces(None, 1).await.unwrap_err();
-        assert!(error.to_string().contains("headerless_traces took longer than 3s"), "{error}");
+        assert!(error.to_string().contains("headerless_traces took longer than the time limit of 3s"), "{error}");
         storage.store_trace(FlowTrace::default()).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_hangs_gives_what_it_had_and_ends_with_an_error() {
+    async fn a_stream_that_hangs_returns_its_items_and_ends_with_an_error() {
         let memory = Faulty::around(MemoryStorage::new()).before_item(|attempt| {
             let hangs = attempt.item > 1;
             async move { if hangs { pending().await } else { Ok(()) } }
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_takes_as_long_as_there_is_much_to_do_is_not_limited() {
+    async fn bulk_calls_are_not_limited() {
         let slow = Faulty::around(MemoryStorage::new()).before(|_| async {
             tokio::time::sleep(2 * LIMIT).await;
             Ok(())

@@ -49,6 +49,11 @@ pub use reflow_tracing_migration as migration;
 #[cfg(feature = "plugins")]
 pub use reflow_tracing_plugin_host as plugin;
 
+/// The example of this package's README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct PackageReadme;
+
 /// The examples of the README, compiled.
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../../README.md")]

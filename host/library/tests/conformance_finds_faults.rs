@@ -173,7 +173,7 @@ async fn each_fault_fails_the_case_that_is_about_it() {
         (NeverOpens, "empty::a_working_store_is_healthy"),
     ] {
         let report = report(fault, Suite::new().only(case)).await;
-        assert_eq!(report.verdicts().len(), 1, "{case} is no case");
+        assert_eq!(report.verdicts().len(), 1, "{case} is not a case");
         assert!(!report.passed(), "{fault:?} passed {case}");
     }
 }

@@ -6,7 +6,7 @@ mod conformance;
 mod conformance_finds_faults;
 mod document;
 mod memory_accounting;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "migration"))]
 mod migration;
 #[cfg(all(feature = "postgres", unix))]
 mod postgres;

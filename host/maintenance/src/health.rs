@@ -1,4 +1,4 @@
-//! Watches over the health of a store: a task that asks regularly, survives whatever the store does, and logs a change once.
+//! Monitors the health of a store: a supervised task checks it regularly and logs changes.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -22,12 +22,12 @@ use tokio::time::MissedTickBehavior;
 use reflow_tracing_storage::task::{Supervised, TaskHealth};
 use reflow_tracing_storage::{StorageBackend, StorageError};
 
-/// How the health of a store is looked at.
+/// Settings of the health checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthConfig {
-    /// The time from one look to the next.
+    /// The time between two checks.
     pub interval: Duration,
-    /// A store that does not answer for so long is not healthy.
+    /// A check that takes longer than this fails.
     pub time_limit: Duration,
 }
 
@@ -37,137 +37,140 @@ impl Default for HealthConfig {
     }
 }
 
-/// How a store was when it was last looked at.
+/// The result of a health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// What is wrong; `None` when nothing is.
+    /// The problem; `None` if the store is healthy.
     pub error: Option<String>,
-    /// Whether writes are refused for it, rather than late: a spool takes none for it either.
+    /// Whether the problem is permanent, so that writes are rejected: a spool does not keep them.
     pub refuses: bool,
-    /// Since when it is well, or not.
+    /// Since when the store has been healthy or unhealthy.
     pub since: DateTime<Utc>,
-    /// When that was found.
+    /// The time of the check.
     pub checked_at: DateTime<Utc>,
 }
 
 impl Health {
-    /// Whether nothing is wrong.
+    /// Whether the store is healthy.
     pub fn is_ok(&self) -> bool {
         self.error.is_none()
     }
 }
 
-/// Watches over a store until it is dropped.
+/// Monitors a store until it is dropped.
 pub struct HealthMonitor {
-    watch: Arc<Watch>,
+    monitor: Arc<Monitor>,
     task: Supervised,
 }
 
-struct Watch {
+struct Monitor {
     storage: Arc<dyn StorageBackend>,
     tasks: Vec<TaskHealth>,
     time_limit: Duration,
-    /// Held while somebody looks; when the last look ended.
-    looking: tokio::sync::Mutex<Option<Instant>>,
+    /// Locked during a check. Contains the start of the last check.
+    last_check: tokio::sync::Mutex<Option<Instant>>,
     health: Mutex<Option<Health>>,
 }
 
 impl HealthMonitor {
-    /// Looks now and then at every interval. Must be called within a Tokio runtime.
+    /// Checks the store now and then at every interval. Must be called within a Tokio runtime.
     pub fn start(storage: Arc<dyn StorageBackend>, config: HealthConfig) -> Self {
         Self::with_tasks(storage, Vec::new(), config)
     }
 
-    /// The same for a store and the background tasks that work on it: while one of them is down, all is not well.
+    /// The same for a store and its background tasks: while one of them is down, the store is not healthy.
     pub fn with_tasks(storage: Arc<dyn StorageBackend>, tasks: Vec<TaskHealth>, config: HealthConfig) -> Self {
-        let watch = Arc::new(Watch {
+        let monitor = Arc::new(Monitor {
             storage,
             tasks,
             time_limit: config.time_limit,
-            looking: tokio::sync::Mutex::default(),
+            last_check: tokio::sync::Mutex::default(),
             health: Mutex::default(),
         });
-        let looking = watch.clone();
-        let task = Supervised::start("watching the health of the store", move || {
-            let watch = looking.clone();
+        let monitored = monitor.clone();
+        let task = Supervised::start("health monitor", move || {
+            let monitor = monitored.clone();
             async move {
                 let mut turns = tokio::time::interval(config.interval.max(Duration::from_millis(1)));
                 turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     turns.tick().await;
-                    watch.look().await;
+                    monitor.check().await;
                 }
             }
         });
-        Self { watch, task }
+        Self { monitor, task }
     }
 
-    /// What the last look found; `None` before the first has ended.
+    /// The result of the last check; `None` before the first one.
     pub fn health(&self) -> Option<Health> {
-        self.watch.health().clone()
+        self.monitor.health().clone()
     }
 
-    /// Looks now. Those who ask while somebody looks share what the next look finds.
+    /// Checks the store now. Concurrent callers share one check.
     pub async fn check(&self) -> Health {
-        self.watch.look().await
+        self.monitor.check().await
     }
 
-    /// What an operator should know of the background tasks.
+    /// Warnings about the background tasks.
     pub fn warnings(&self) -> Vec<String> {
-        self.watch.tasks.iter().chain([&self.task.health()]).filter_map(TaskHealth::warning).collect()
+        self.monitor.tasks.iter().chain([&self.task.health()]).filter_map(TaskHealth::warning).collect()
     }
 }
 
-/// What is wrong.
+/// Why the store is not healthy.
 struct Problem {
     message: String,
     refuses: bool,
 }
 
-impl Watch {
+impl Monitor {
     fn health(&self) -> std::sync::MutexGuard<'_, Option<Health>> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn look(&self) -> Health {
+    async fn check(&self) -> Health {
         let asked = Instant::now();
-        let mut looking = self.looking.lock().await;
+        let mut last_check = self.last_check.lock().await;
         let known = self.health().clone();
-        // A look that began after the question was asked took the lock after this one queued for it.
-        if let Some(health) = known.filter(|_| looking.is_some_and(|begun| begun >= asked)) {
+        // A check that started after this call is recent enough.
+        if let Some(health) = known.filter(|_| last_check.is_some_and(|start| start >= asked)) {
             return health;
         }
-        *looking = Some(Instant::now());
-        let problem = self.task_problem().or(self.ask().await);
-        self.note(problem)
+        *last_check = Some(Instant::now());
+        let problem = self.task_problem().or(self.store_problem().await);
+        self.record(problem)
     }
 
-    /// What is wrong with the tasks.
+    /// The problem of a background task, if there is one.
     fn task_problem(&self) -> Option<Problem> {
         let message = self.tasks.iter().find_map(TaskHealth::problem)?;
         Some(Problem { message, refuses: true })
     }
 
-    /// What is wrong with the store. A panic or a hang of the store is.
-    async fn ask(&self) -> Option<Problem> {
-        let late = |message: String| Some(Problem { message, refuses: false });
+    /// The problem of the store, if there is one. A panic or a timeout counts as one.
+    async fn store_problem(&self) -> Option<Problem> {
+        let transient = |message: String| Some(Problem { message, refuses: false });
         let storage = self.storage.clone();
-        // A task of its own: a store that blocks its thread blocks no watch.
+        // A separate task, so that a store that blocks its thread doesn't block the monitor.
         let mut asked = tokio::spawn(async move { storage.health_check().await });
         match tokio::time::timeout(self.time_limit, &mut asked).await {
             Ok(Ok(answer)) => answer
                 .err()
                 .map(|error: StorageError| Problem { message: error.to_string(), refuses: !error.is_retryable() }),
-            Ok(Err(_)) => late("the backend panicked when it was asked for its health; its log says why".into()),
+            Ok(Err(_)) => transient("the backend panicked in its health check; the log says why".into()),
             Err(_) => {
                 asked.abort();
-                late(format!("the backend does not answer; it was asked for its health {:?} ago", self.time_limit))
+                transient(format!(
+                    "the backend does not answer: its health check took longer than {:?}",
+                    self.time_limit
+                ))
             }
         }
     }
 
-    /// Notes what was found, and logs it if that is a change.
-    fn note(&self, problem: Option<Problem>) -> Health {
+    /// Records the result, and logs a change.
+    fn record(&self, problem: Option<Problem>) -> Health {
         let refuses = problem.as_ref().is_some_and(|problem| problem.refuses);
         let error = problem.map(|problem| problem.message);
         let now = Utc::now();
@@ -178,7 +181,7 @@ impl Watch {
             (Some(error), _) if changed => tracing::warn!("the store is not healthy: {error}"),
             (None, Some(before)) if changed => {
                 let seconds = (now - before.since).num_seconds();
-                tracing::info!("the store is healthy again, after {seconds} s");
+                tracing::info!("the store is healthy again after {seconds} s");
             }
             _ => {}
         }
@@ -195,19 +198,19 @@ mod tests {
     use super::*;
     use reflow_tracing_storage::{FlowTrace, TraceEvent, TraceId, TraceQuery};
 
-    const WELL: u8 = 0;
-    const AWAY: u8 = 1;
+    const HEALTHY: u8 = 0;
+    const UNAVAILABLE: u8 = 1;
     const PANICS: u8 = 2;
     const HANGS: u8 = 3;
 
     #[derive(Default)]
-    struct Moody {
-        mood: AtomicU8,
+    struct Switchable {
+        state: AtomicU8,
         asked: AtomicUsize,
     }
 
     #[async_trait]
-    impl StorageBackend for Moody {
+    impl StorageBackend for Switchable {
         async fn store_trace(&self, _: FlowTrace) -> Result<(), StorageError> {
             Ok(())
         }
@@ -230,8 +233,8 @@ mod tests {
 
         async fn health_check(&self) -> Result<(), StorageError> {
             self.asked.fetch_add(1, SeqCst);
-            match self.mood.load(SeqCst) {
-                AWAY => Err(StorageError::Unavailable(format!("asked {} times", self.asked.load(SeqCst)))),
+            match self.state.load(SeqCst) {
+                UNAVAILABLE => Err(StorageError::Unavailable(format!("asked {} times", self.asked.load(SeqCst)))),
                 PANICS => panic!("asked to"),
                 HANGS => std::future::pending().await,
                 _ => Ok(()),
@@ -239,20 +242,22 @@ mod tests {
         }
     }
 
-    fn start() -> (Arc<Moody>, HealthMonitor) {
-        let store = Arc::new(Moody::default());
+    fn start() -> (Arc<Switchable>, HealthMonitor) {
+        let store = Arc::new(Switchable::default());
         let config = HealthConfig { interval: Duration::from_secs(30), time_limit: Duration::from_secs(10) };
         (store.clone(), HealthMonitor::start(store, config))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_goes_on_asking_whatever_the_store_does() {
+    async fn checks_continue_after_a_panic_and_a_hang() {
         let (store, monitor) = start();
-        for (mood, part) in [(WELL, None), (PANICS, Some("panicked")), (HANGS, Some("does not answer")), (WELL, None)] {
-            store.mood.store(mood, SeqCst);
+        for (state, part) in
+            [(HEALTHY, None), (PANICS, Some("panicked")), (HANGS, Some("does not answer")), (HEALTHY, None)]
+        {
+            store.state.store(state, SeqCst);
             let before = store.asked.load(SeqCst);
             tokio::time::sleep(Duration::from_secs(50)).await;
-            assert!(store.asked.load(SeqCst) > before, "it is not asked any more");
+            assert!(store.asked.load(SeqCst) > before, "the health checks stopped");
             let error = monitor.health().unwrap().error;
             match part {
                 Some(part) => assert!(error.as_ref().is_some_and(|error| error.contains(part)), "{error:?}"),
@@ -262,27 +267,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_state_lasts_while_its_reason_changes() {
+    async fn since_does_not_change_with_the_error_message() {
         let (store, monitor) = start();
         assert!(monitor.check().await.is_ok());
-        store.mood.store(AWAY, SeqCst);
+        store.state.store(UNAVAILABLE, SeqCst);
         let first = monitor.check().await;
         let second = monitor.check().await;
         assert_ne!(first.error, second.error);
         assert_eq!(first.since, second.since);
-        store.mood.store(WELL, SeqCst);
+        store.state.store(HEALTHY, SeqCst);
         let well = monitor.check().await;
         assert!(well.is_ok() && well.since > first.since, "{well:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_ask_together_don_t_wait_for_one_another() {
+    async fn concurrent_callers_share_a_check() {
         let (store, monitor) = start();
-        store.mood.store(HANGS, SeqCst);
-        let begun = tokio::time::Instant::now();
+        store.state.store(HANGS, SeqCst);
+        let start = tokio::time::Instant::now();
         let asked: Vec<_> = (0..20).map(|_| monitor.check()).collect();
         let found = futures::future::join_all(asked).await;
         assert!(found.iter().all(|health| !health.is_ok()));
-        assert!(begun.elapsed() <= Duration::from_secs(21), "{:?}", begun.elapsed());
+        assert!(start.elapsed() <= Duration::from_secs(21), "{:?}", start.elapsed());
     }
 }

@@ -1,6 +1,6 @@
-//! Background maintenance of a store, on any backend: its health is watched, and what has expired is deleted.
+//! Background maintenance for every backend: health checks and retention.
 //!
-//! Programs find this in the facade, as `reflow_tracing::maintenance`.
+//! Programs use the facade, `reflow_tracing::maintenance`.
 
 pub mod health;
 pub mod retention;

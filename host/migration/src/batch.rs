@@ -1,4 +1,4 @@
-//! A stream of parts cut into what is written at once.
+//! Splits a stream of trace parts into batches.
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
@@ -10,30 +10,30 @@ use crate::counts::{Counter, Counts};
 use crate::journal::Checkpoint;
 use crate::store_stream::{StorePart, StoreStream, StreamPosition};
 
-/// About how many bytes the events of a batch take up: a batch of large events holds fewer.
+/// The approximate maximum size of a batch in bytes.
 const BATCH_BYTES: usize = 8 << 20;
-/// The most whole traces in a batch, for traces with few events or none.
+/// The maximum number of whole traces in a batch, for traces with few or no events.
 const BATCH_TRACES: usize = 2_000;
 
-/// What is written at once.
+/// A batch of writes.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// Traces that lie in this batch with all of their events.
+    /// Traces that are in this batch with all of their events.
     pub whole: Vec<FlowTrace>,
-    /// Events of traces that don't, and of those without a header.
+    /// Events of other traces, including those without a header.
     pub events: Vec<(TraceId, TraceEvent)>,
-    /// The headers of traces whose events are all in this batch or in earlier ones. They are stored after those, so that
-    /// whoever sees such a trace sees all of it.
+    /// Headers of traces whose events end in this batch. They are stored after the events, so that a reader who sees such a
+    /// trace sees all of it.
     pub ends: Vec<FlowTrace>,
-    /// How far the source was read, in whole traces, once this batch and those before it are stored.
+    /// The position in the source, in whole traces, after this batch.
     pub checkpoint: Option<Checkpoint>,
-    /// What was read up to the end of this batch.
+    /// The counts up to the end of this batch.
     pub counts: Counts,
-    /// What could not be read.
+    /// Unreadable data.
     pub unreadable: Vec<String>,
 }
 
-/// Cuts `parts` into batches of about `batch_events`. Traces that started before `horizon` are counted as expired.
+/// Splits `parts` into batches of about `batch_events`. Traces that started before `horizon` count as expired.
 pub(crate) fn batches<'a>(
     parts: StoreStream<'a>,
     batch_events: usize,
@@ -118,7 +118,7 @@ impl Cutter {
         self.events >= self.batch_events || self.bytes >= BATCH_BYTES || self.batch.whole.len() >= BATCH_TRACES
     }
 
-    /// The current trace is complete.
+    /// Ends the current trace.
     fn end_trace(&mut self) {
         let Some(Current { header, trace_id, position, events, is_split }) = self.current.take() else { return };
         match header {
@@ -131,7 +131,7 @@ impl Cutter {
         self.batch.checkpoint = Some(Checkpoint { position, counts: self.counter.counts() });
     }
 
-    /// The batch as it is, while the current trace goes on.
+    /// Ends the batch in the middle of the current trace.
     fn cut(&mut self) -> Batch {
         if let Some(current) = &mut self.current
             && !current.events.is_empty()

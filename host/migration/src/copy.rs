@@ -1,4 +1,4 @@
-//! Writes batches into a store: several at a time, and notes what is done in order.
+//! Writes batches into a store, several at a time, and records progress in order.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -17,25 +17,25 @@ use crate::counts::Counts;
 use crate::journal::{Journal, JournalWriter};
 use crate::report::Progress;
 
-/// What is called while something is copied.
+/// A callback for progress.
 pub type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
 
-/// How traces are copied into a store.
+/// Settings of a copy.
 #[derive(Clone)]
 pub struct CopyOptions {
-    /// Events that are written at once, about; fewer where they are large.
+    /// The approximate number of events per batch; fewer if they are large.
     pub batch_events: NonZeroUsize,
-    /// Batches that are written at the same time. Each of them takes up memory: about 10 MB at most.
+    /// The number of concurrent batches. Each takes up to about 10 MB of memory.
     pub parallelism: NonZeroUsize,
-    /// Whether the target is compared with the source at the end, trace by trace. What differs is copied once more, where the
-    /// source is a store: it may have changed since it was copied.
+    /// Whether to compare the target with the source at the end, trace by trace. If the source is a store, traces that differ
+    /// are copied again, because they may have changed since.
     pub verify: bool,
     /// Traces that started earlier are counted as expired: what deletes them is not the target itself, whose
     /// [`retention_horizon`](StorageBackendExt::retention_horizon) counts as well, but for example the host that uses it.
     pub expires_before: Option<DateTime<Utc>>,
-    /// Where progress is written down, so that an interrupted run can be resumed.
+    /// Where to record progress, so that an interrupted run can be resumed.
     pub journal: Option<Journal>,
-    /// Is called with each step that is done.
+    /// Called after each step.
     pub on_progress: Option<OnProgress>,
 }
 
@@ -55,12 +55,12 @@ impl Default for CopyOptions {
 }
 
 impl CopyOptions {
-    /// Removes the journal: nothing is left that could be resumed.
+    /// Removes the journal, because the copy is complete.
     pub(crate) fn finish(&self) -> Result<(), MigrationError> {
         self.journal.as_ref().map_or(Ok(()), Journal::remove)
     }
 
-    /// Traces that started earlier will be deleted.
+    /// Traces that started earlier expire.
     pub(crate) fn horizon<B: StorageBackend + ?Sized>(&self, target: &B) -> Option<DateTime<Utc>> {
         self.expires_before.max(target.retention_horizon())
     }
@@ -72,7 +72,7 @@ impl CopyOptions {
     }
 }
 
-/// All but the function.
+/// Without the callback.
 impl fmt::Debug for CopyOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { batch_events, parallelism, verify, expires_before, journal, on_progress: _ } = self;
@@ -100,9 +100,9 @@ pub(crate) async fn store<B: StorageBackend + ?Sized>(
     let counts = stored?;
     noted?;
     target.flush().await.or_else(|error| match error {
-        // It is as safe as what anyone else has stored there.
+        // Without a flush, the copy is as durable as every other write.
         error if error.is_retryable() => {
-            tracing::info!("stored without a flush: {error}");
+            tracing::info!("the copy is stored, but the target could not be flushed: {error}");
             Ok(())
         }
         error => Err(MigrationError::Target(error)),
@@ -119,13 +119,13 @@ async fn store_all<B: StorageBackend + ?Sized>(
 ) -> Result<Counts, MigrationError> {
     let parallelism = options.parallelism.get().min(Semaphore::MAX_PERMITS);
     let batches = while_there_is_room(batches, parallelism);
-    // Unbounded, so that no write that is under way waits for those that are done: it may hold what these need to go on.
-    // There are never more than there is room for.
+    // Unbounded, so that writes in progress never wait for the ones that are done, which may need them to continue. The number
+    // of concurrent batches limits its length.
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let write = async move {
         let write =
             |(batch, room): (Batch, OwnedSemaphorePermit)| async move { Ok((store_batch(batch, target).await?, room)) };
-        // In the order of the batches, whichever was stored first.
+        // In the order of the batches, not of their completion.
         let mut stored = pin!(batches.map_ok(write).try_buffered(parallelism));
         while let Some(batch) = stored.try_next().await? {
             let _ = sender.send(batch);
@@ -147,11 +147,11 @@ async fn store_all<B: StorageBackend + ?Sized>(
         }
         Ok(counts)
     };
-    let ((), counts) = futures::try_join!(write, complete)?;
+    let ((), counts) = tokio::try_join!(write, complete)?;
     Ok(counts)
 }
 
-/// Reads a batch once fewer than `most` of those before it have their room.
+/// Reads a batch once fewer than `most` earlier batches are in progress.
 fn while_there_is_room<'a>(
     batches: BoxStream<'a, Result<Batch, MigrationError>>,
     most: usize,
@@ -164,7 +164,7 @@ fn while_there_is_room<'a>(
     .boxed()
 }
 
-/// Stores what does not depend on other batches; the rest is left.
+/// Stores what does not depend on other batches, and leaves the rest.
 async fn store_batch<B: StorageBackend + ?Sized>(mut batch: Batch, target: &B) -> Result<Batch, MigrationError> {
     let (whole, events) = (std::mem::take(&mut batch.whole), std::mem::take(&mut batch.events));
     if !whole.is_empty() {

@@ -1,4 +1,4 @@
-//! Counts of what a stream carried: what becomes a [`MigrationReport`].
+//! Counts the contents of a stream for a [`MigrationReport`].
 
 use chrono::{DateTime, Utc};
 use reflow_tracing_model::{ExecutionStatus, TraceId};
@@ -8,7 +8,7 @@ use crate::digest::{Digest, Digester};
 use crate::report::MigrationReport;
 use crate::store_stream::StorePart;
 
-/// What was read so far. It is part of a journal, whose names must not change.
+/// The counts so far. Part of the journal format, so the names must not change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     #[serde(rename = "content")]
@@ -25,7 +25,7 @@ impl Counts {
     }
 }
 
-/// Counts the parts of a stream one after another.
+/// Counts the parts of a stream.
 pub(crate) struct Counter {
     digester: Digester,
     /// What was counted before; of `counts`, the digest alone stays as it was then.
@@ -36,7 +36,7 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Goes on from `before`. Traces that started before `horizon` are counted as expired.
+    /// Continues from `before`. Traces that started before `horizon` count as expired.
     pub(crate) fn new(before: Counts, horizon: Option<DateTime<Utc>>) -> Self {
         Self { digester: Digester::default(), before: before.digest, horizon, trace_id: None, counts: before }
     }

@@ -1,4 +1,4 @@
-//! What a store holds or a stream carried, in numbers that can be compared.
+//! Digests, to compare the contents of stores and streams.
 
 use std::fmt;
 use std::ops::{Add, AddAssign};
@@ -8,18 +8,18 @@ use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
 use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Counts of traces and events, and a checksum of all of it that does not depend on the order.
+/// Counts of traces and events, and a checksum that does not depend on their order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
     /// Traces with a header.
     pub traces: u64,
-    /// Traces of which there are events only.
+    /// Traces without a header.
     pub headerless: u64,
     /// Events of both.
     pub events: u64,
-    /// How long headers and events are in a compact binary encoding, together, in bytes.
+    /// The total size of headers and events in a compact binary encoding, in bytes.
     pub bytes: u64,
-    /// The same for the same traces and events, wherever they are stored and in whichever order they come.
+    /// Equal for equal traces and events, regardless of backend and order.
     pub checksum: Checksum,
 }
 
@@ -43,7 +43,7 @@ impl AddAssign for Digest {
     }
 }
 
-/// The sum of the hashes (XXH3, 128 bits) of headers and events. Guards against accidents, not against attackers.
+/// The sum of the hashes (XXH3, 128 bits) of headers and events. Detects accidents, not attacks.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checksum(u128);
 
@@ -65,7 +65,7 @@ impl FromStr for Checksum {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match u128::from_str_radix(text, 16) {
             Ok(sum) if text.len() == 32 => Ok(Self(sum)),
-            _ => Err(format!("{text:?} is not a checksum: one has 32 hexadecimal digits")),
+            _ => Err(format!("{text:?} is not a checksum: expected 32 hexadecimal digits")),
         }
     }
 }
@@ -82,11 +82,11 @@ impl<'de> Deserialize<'de> for Checksum {
     }
 }
 
-/// Computes a [`Digest`], from one header or event after another.
+/// Computes a [`Digest`] from headers and events.
 #[derive(Default)]
 pub(crate) struct Digester {
     pub digest: Digest,
-    /// The buffer for encoded values, which is used again.
+    /// A reused buffer for encoded values.
     encoded: Vec<u8>,
 }
 

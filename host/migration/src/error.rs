@@ -2,17 +2,17 @@ use std::path::PathBuf;
 
 use reflow_tracing_storage::StorageError;
 
-/// Why a migration, an export or an import ended early. What was stored until then is whole, and doing it again completes it.
+/// Why a migration, an export or an import failed. What was stored is consistent, and running it again completes it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum MigrationError {
-    /// The store that is read failed.
+    /// Reading the source failed.
     #[error("the source can't be read: {0}")]
     Source(StorageError),
-    /// The store that is written failed.
+    /// Writing to the target failed.
     #[error("the target can't be written: {0}")]
     Target(StorageError),
-    /// The store that was written could not be read again, to compare.
+    /// Reading the target for verification failed.
     #[error("the target can't be read to verify it: {0}")]
     Verification(StorageError),
     /// A file can't be read or written.
@@ -20,17 +20,17 @@ pub enum MigrationError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The problem and the remedy.
         problem: String,
     },
-    /// A line of an export is not what was written.
+    /// A line of an export is damaged.
     #[error("{}, line {line}: {problem}; nothing was imported", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The line, from 1 on. Of a compressed file: once it is decompressed.
+        /// The line number from 1 on, after decompression.
         line: u64,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The progress of a migration in a small file, from which an interrupted one goes on.
+//! The journal: a small file with the progress of a migration, to resume an interrupted one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,24 +13,23 @@ use crate::MigrationError;
 use crate::counts::Counts;
 use crate::store_stream::StreamPosition;
 
-/// How often progress is written down. Each time the target is flushed first: a power failure must not lose what is noted as
-/// done.
+/// How often to record progress. The target is flushed first, so that a power failure can't lose recorded writes.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Where the progress of a migration is written down, while it runs. The file is removed when everything is done.
+/// Where to record the progress of a migration. The file is removed when the migration is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
     /// The file.
     pub path: PathBuf,
-    /// What is copied from where to where. A journal of something else is refused.
+    /// Describes the source and the target. The journal of another migration is rejected.
     pub about: String,
-    /// Whether to go on where the journal says that an earlier run ended, if there is one. Otherwise everything is copied.
+    /// Whether to continue where an earlier run ended, if there is a journal. Otherwise everything is copied.
     pub resume: bool,
 }
 
 const VERSION: u32 = 1;
 
-/// What the file holds, as JSON.
+/// The contents of the file, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     version: u32,
@@ -39,7 +38,7 @@ struct Entry {
     checkpoint: Checkpoint,
 }
 
-/// How far a copy got: everything up to `position` is stored, and was counted.
+/// The progress of a copy: everything up to `position` is stored and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     #[serde(rename = "done")]
@@ -49,7 +48,8 @@ pub(crate) struct Checkpoint {
 }
 
 impl Journal {
-    /// Where an earlier run ended, if `target` still has what was copied last: it may be a new one of the same name.
+    /// The position where an earlier run ended, if `target` still has the last copied trace: it may be a new store of the same
+    /// name.
     pub(crate) async fn read<B: StorageBackend + ?Sized>(
         &self,
         target: &B,
@@ -59,14 +59,14 @@ impl Journal {
             return Ok(Some(checkpoint));
         }
         tracing::warn!(
-            "the target does not have trace {}, which the journal {} says was copied last: everything is copied again",
+            "the target does not have trace {}, which the journal {} says was copied last, so everything is copied again",
             checkpoint.position.trace_id(),
             self.path.display()
         );
         Ok(None)
     }
 
-    /// What the file holds; `None` when it is not there, or not to be resumed from.
+    /// The contents of the file; `None` if it is missing, or must not be resumed from.
     fn checkpoint(&self) -> Result<Option<Checkpoint>, MigrationError> {
         if !self.resume {
             return Ok(None);
@@ -77,14 +77,14 @@ impl Journal {
             Err(error) => return Err(self.problem(error)),
         };
         let entry: Entry = serde_json::from_str(&text).map_err(|error| {
-            self.problem(format!("it is not a journal of a migration ({error}); remove it, or begin without resuming"))
+            self.problem(format!("it is not a journal of a migration ({error}); remove it, or start without resuming"))
         })?;
         if entry.version != VERSION {
-            return Err(self.problem("it was written by another version of this program; begin without resuming"));
+            return Err(self.problem("it was written by another version of this program; start without resuming"));
         }
         if entry.about != self.about {
             let other =
-                format!("it is about another migration: {}; begin without resuming, or name another file", entry.about);
+                format!("it is about another migration: {}; start without resuming, or name another file", entry.about);
             return Err(self.problem(other));
         }
         Ok(Some(entry.checkpoint))
@@ -96,7 +96,7 @@ impl Journal {
         replace(&self.path, text.as_bytes()).map_err(|error| self.problem(error))
     }
 
-    /// There is nothing left to do.
+    /// Removes the file after a complete migration.
     pub(crate) fn remove(&self) -> Result<(), MigrationError> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.problem(error)),
@@ -109,7 +109,7 @@ impl Journal {
     }
 }
 
-/// Whether a store has anything of this trace.
+/// Whether a store has a header or events of this trace.
 async fn has<B: StorageBackend + ?Sized>(store: &B, position: StreamPosition) -> Result<bool, StorageError> {
     match position {
         StreamPosition::Trace { trace_id, .. } => {
@@ -119,7 +119,7 @@ async fn has<B: StorageBackend + ?Sized>(store: &B, position: StreamPosition) ->
     }
 }
 
-/// The file has either its old content or the new one, whenever the machine stops.
+/// The file has either its old or its new content, even after a crash.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut new = path.to_owned().into_os_string();
     new.push(".new");
@@ -129,11 +129,11 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(new, path)
 }
 
-/// Writes a journal while a copy goes on, if there is one.
+/// Writes the journal during a copy, if there is one.
 pub(crate) struct JournalWriter<'a> {
     journal: Option<&'a Journal>,
     last: Instant,
-    /// What was reached and is not in the journal yet.
+    /// Progress that is not in the journal yet.
     reached: Option<Checkpoint>,
 }
 
@@ -142,7 +142,7 @@ impl<'a> JournalWriter<'a> {
         Self { journal, last: Instant::now(), reached: None }
     }
 
-    /// Everything to here is stored in `target`.
+    /// Records that everything up to this position is stored in `target`.
     pub(crate) async fn reached<B: StorageBackend + ?Sized>(
         &mut self,
         checkpoint: Option<Checkpoint>,
@@ -156,13 +156,13 @@ impl<'a> JournalWriter<'a> {
         self.note(target).await
     }
 
-    /// Writes down what was reached.
+    /// Writes the progress to the file.
     pub(crate) async fn note<B: StorageBackend + ?Sized>(&mut self, target: &B) -> Result<(), MigrationError> {
         let (Some(journal), Some(checkpoint)) = (self.journal, self.reached) else { return Ok(()) };
         match target.flush().await {
             Ok(()) => journal.write(checkpoint)?,
-            // It is noted next time.
-            Err(error) if error.is_retryable() => tracing::debug!("not noted in the journal: {error}"),
+            // The next write records it.
+            Err(error) if error.is_retryable() => tracing::debug!("the progress is not recorded yet: {error}"),
             Err(error) => return Err(MigrationError::Target(error)),
         }
         self.reached = None;

@@ -1,10 +1,11 @@
-//! Copies traces from one store into another, into a file and back, whatever the backends.
+//! Copies traces between stores, and exports and imports files, for every backend.
 //!
-//! Neither a large store nor a large trace fills the memory: a stream of parts (`store_stream`) is cut into batches (`batch`),
-//! which are written several at a time while the next are read (`copy`). Writes are idempotent, so running a copy again
-//! completes what was interrupted; a [`Journal`] lets it go on where it was. An export is a stream of the same parts.
+//! Memory is bounded regardless of the size of the store and its traces: a stream of parts (`store_stream`) is split into
+//! batches (`batch`), which are written several at a time while the next ones are read (`copy`). Writes are idempotent, so
+//! running an interrupted copy again completes it; with a [`Journal`] it continues where it stopped. An export is a stream of
+//! the same parts.
 //!
-//! Programs find all of this in the facade, as `reflow_tracing::migration`.
+//! Programs use the facade, `reflow_tracing::migration`.
 
 mod backup;
 mod batch;

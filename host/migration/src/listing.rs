@@ -3,18 +3,18 @@ use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError};
 
 use crate::MigrationError;
 
-/// Whether the traces of a store that have no header are read.
+/// Whether a migration reads the traces without a header.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listing {
-    /// They are.
+    /// It reads them.
     Listed,
     /// The store can't list them.
     Unlisted,
-    /// They were not asked for.
+    /// The filter excludes them.
     Filtered,
 }
 
-/// Whether the traces without a header of `source` are read for this filter.
+/// Whether to read the traces without a header of `source` for this filter.
 pub(crate) async fn listing<B: StorageBackend + ?Sized>(
     source: &B,
     filter: &TraceQuery,

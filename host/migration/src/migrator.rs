@@ -12,7 +12,7 @@ use crate::counts::Counts;
 use crate::listing::{Listing, listing};
 use crate::read_ahead::{forward, forward_ready, read_ahead};
 use crate::report::{MigrationReport, Progress, Verification};
-use crate::store_stream::{StoreStream, StreamPosition, stream_store};
+use crate::store_stream::{StorePart, StoreStream, StreamPosition, stream_store};
 use crate::{MigrationError, verify};
 
 /// Copies traces from one store into another.
@@ -45,39 +45,39 @@ impl StorageMigrator {
         Self::shared(Arc::new(source), Arc::new(target))
     }
 
-    /// The same for stores that are shared already.
+    /// The same for shared stores.
     pub fn shared(source: Arc<dyn StorageBackend>, target: Arc<dyn StorageBackend>) -> Self {
         Self { source, target, filter: TraceQuery::default(), options: CopyOptions::default(), dry_run: false }
     }
 
-    /// Copies only the traces that match; the window of the query, its order and its token aside. Traces without a header
-    /// match no query but the one that matches everything.
+    /// Copies only the traces that match. Limit, offset, order and token are ignored. Traces without a header match only a
+    /// query that matches everything.
     #[must_use]
     pub fn filter(mut self, filter: TraceQuery) -> Self {
         self.filter = filter;
         self
     }
 
-    /// How to copy.
+    /// Sets the options of the copy.
     #[must_use]
     pub fn options(mut self, options: CopyOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Reads everything and writes nothing.
+    /// A dry run: reads everything and writes nothing.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         self.dry_run = true;
         self
     }
 
-    /// Copies every trace that matches, the earliest start first, then the traces without a header.
+    /// Copies all matching traces, the earliest start first, then the traces without a header.
     ///
-    /// What the target has already stays, except that headers are replaced, and nothing is stored twice: a migration that
-    /// failed is completed by another. Memory is bounded whatever the size of the store or of one trace. Traces that start
-    /// while it runs are copied too. Call it within a Tokio runtime; on one with several threads, reading and writing go on
-    /// side by side.
+    /// Existing data in the target stays, except that headers are replaced, and nothing is stored twice: running a failed
+    /// migration again completes it. Memory is bounded regardless of the size of the store and its traces. Traces that start
+    /// during the migration are copied too. Call it within a Tokio runtime; on a multi-threaded one, reading and writing run in
+    /// parallel.
     pub async fn migrate_all_traces(&self) -> Result<MigrationReport, MigrationError> {
         let started = Instant::now();
         self.filter.validate().map_err(|problem| MigrationError::Source(StorageError::InvalidArgument(problem)))?;
@@ -102,7 +102,7 @@ impl StorageMigrator {
         self.note_unread(&mut report, headerless).await?;
         if self.options.verify && !self.dry_run {
             report.verification = Some(self.verify(headerless == Listing::Listed).await?);
-            // They were missing in the target, and were copied.
+            // They were missing in the target and were copied.
             report.missed = 0;
         }
         if !self.dry_run {
@@ -112,7 +112,7 @@ impl StorageMigrator {
         Ok(report)
     }
 
-    /// Batches, which a task of its own reads ahead.
+    /// Batches, read ahead by a separate task.
     fn read(
         &self,
         headerless: bool,
@@ -128,14 +128,14 @@ impl StorageMigrator {
         })
     }
 
-    /// Notes what the source holds beyond what was read.
+    /// Records what the source has but the migration did not read.
     async fn note_unread(&self, report: &mut MigrationReport, headerless: Listing) -> Result<(), MigrationError> {
         let traces = self.source.count_traces(self.filter.clone()).await.map_err(MigrationError::Source)?;
         report.missed = traces.saturating_sub(report.copied.traces + report.unreadable);
         if headerless == Listing::Unlisted {
             report.headerless_unlisted = true;
             let stats = self.source.stats().await.map_err(MigrationError::Source)?;
-            // The events of missed traces are in this count too. Where no trace was missed, they are those of headerless ones.
+            // This count includes the events of missed traces. Without missed traces, it is the events of headerless ones.
             report.unread_events = stats.events.saturating_sub(report.copied.events);
         }
         Ok(())
@@ -145,9 +145,10 @@ impl StorageMigrator {
         let parts_of = |store: &Arc<dyn StorageBackend>| -> StoreStream<'static> {
             let (store, filter) = (Arc::clone(store), self.filter.clone());
             read_ahead(move |sender| async move {
-                // Where the target can't list them, it is asked for each of those that the source has.
+                // If the target can't list them, look up each of those of the source.
                 let headerless = headerless && store.headerless_traces(None, 1).await.is_ok();
-                forward_ready(stream_store(&*store, filter, headerless, None), sender).await;
+                let parts = stream_store(&*store, filter, headerless, None);
+                forward_ready(parts, sender, |part| part.as_ref().map_or(0, StorePart::approximate_bytes)).await;
             })
             .flat_map(stream::iter)
             .boxed()
@@ -157,7 +158,7 @@ impl StorageMigrator {
     }
 }
 
-/// Reads the batches and writes nothing.
+/// Reads the batches without writing.
 async fn read_through(
     mut batches: BoxStream<'_, Result<Batch, MigrationError>>,
     options: &CopyOptions,

@@ -1,11 +1,13 @@
-//! Streams that a task of its own reads, so that reading goes on while what was read is written.
+//! Reads streams in a separate task, so that reading continues during writes.
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
-/// The most items in a message.
+/// The maximum number of items per message.
 const READY_ITEMS: usize = 100;
+/// A message that weighs this much takes no further item: whatever the sizes of the items, little is in memory.
+const READY_BYTES: usize = 4 << 20;
 
 /// A stream that a task reads ahead by one item. The task ends with the stream.
 pub(crate) fn read_ahead<T, Fut>(read: impl FnOnce(mpsc::Sender<T>) -> Fut + Send + 'static) -> BoxStream<'static, T>
@@ -20,7 +22,7 @@ where
             match receiver.recv().await {
                 Some(item) => Some((item, (receiver, task))),
                 None => {
-                    // A stream that ends because its task panicked would look complete.
+                    // Without this, a stream whose task panicked would look complete.
                     if let Some(Err(error)) = futures::future::OptionFuture::from(task.take()).await
                         && let Ok(panic) = error.try_into_panic()
                     {
@@ -35,7 +37,7 @@ where
     .boxed()
 }
 
-/// Sends the items until nobody receives them any more.
+/// Sends the items until the receiver is gone.
 pub(crate) async fn forward<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender<T>) {
     while let Some(item) = items.next().await {
         if sender.send(item).await.is_err() {
@@ -44,23 +46,62 @@ pub(crate) async fn forward<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender
     }
 }
 
-/// Sends items that are ready together as one message: a message costs more than most parts do.
+/// Sends items that are ready together as one message, because a message costs more than most parts do.
 ///
-/// The items are polled while the receiver has no room: a call on a store may hold what the receiver needs to go on.
-pub(crate) async fn forward_ready<T>(mut items: BoxStream<'_, T>, sender: mpsc::Sender<Vec<T>>) {
+/// The items are polled even while the channel is full: a call to a store may hold what the receiver needs to continue. What is
+/// ready meanwhile is bounded in bytes, by what `bytes_of` says of an item.
+pub(crate) async fn forward_ready<T>(
+    mut items: BoxStream<'_, T>,
+    sender: mpsc::Sender<Vec<T>>,
+    bytes_of: impl Fn(&T) -> usize,
+) {
     let mut ready = Vec::new();
+    let mut ready_bytes = 0;
     let mut ended = false;
     while !(ended && ready.is_empty()) {
         tokio::select! {
             biased;
-            item = items.next(), if !ended && ready.len() < READY_ITEMS => match item {
-                Some(item) => ready.push(item),
+            item = items.next(), if !ended && ready.len() < READY_ITEMS && ready_bytes < READY_BYTES => match item {
+                Some(item) => {
+                    ready_bytes += bytes_of(&item);
+                    ready.push(item);
+                }
                 None => ended = true,
             },
             room = sender.reserve(), if !ready.is_empty() => match room {
-                Ok(room) => room.send(std::mem::take(&mut ready)),
+                Ok(room) => {
+                    ready_bytes = 0;
+                    room.send(std::mem::take(&mut ready));
+                }
                 Err(_) => return,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_ready_for_a_slow_receiver_is_bounded_in_bytes() {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&read);
+        let items = stream::repeat_with(move || counted.fetch_add(1, SeqCst)).take(READY_ITEMS).boxed();
+        let (sender, mut receiver) = mpsc::channel(1);
+        let task = tokio::spawn(forward_ready(items, sender, |_| READY_BYTES / 4));
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(read.load(SeqCst) <= 2 * 4, "{} items are in memory", read.load(SeqCst));
+        let mut received = Vec::new();
+        while let Some(items) = receiver.recv().await {
+            received.extend(items);
+        }
+        task.await.unwrap();
+        assert_eq!(received, (0..READY_ITEMS).collect::<Vec<_>>());
     }
 }

@@ -5,43 +5,43 @@ use reflow_tracing_model::TraceId;
 
 use crate::digest::Digest;
 
-/// What a migration, an export or an import did.
+/// The result of a migration, an export or an import.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct MigrationReport {
-    /// What was read from the source, and, unless it was a dry run, stored in the target: what that had already included,
-    /// and what earlier runs did that were resumed.
+    /// What was read from the source and, except in a dry run, stored in the target. Includes what the target had already and
+    /// what resumed runs did.
     pub copied: Digest,
-    /// Traces that had not ended when they were read. What happened to them since may be missing in the target.
+    /// Traces that had not ended when they were read. The target may lack what happened to them later.
     pub unfinished: u64,
-    /// Traces that are older than the target keeps (see [`retention_horizon`]).
+    /// Traces that are older than the retention of the target (see [`retention_horizon`]).
     ///
     /// [`retention_horizon`]: reflow_tracing_storage::StorageBackendExt::retention_horizon
     pub expired: u64,
-    /// How many places of the source could not be read, each once. [`Progress::Unreadable`] says which.
+    /// The number of unreadable locations in the source. [`Progress::Unreadable`] reports each.
     pub unreadable: u64,
-    /// Traces that the source held at the end and that were not read: they were stored, meanwhile, with a start before those
-    /// that had been read. None when the target was verified, which finds and copies them.
+    /// Traces of the source that were not read, because they were stored during the migration with an earlier start than the
+    /// traces read then. None after verification, which finds and copies them.
     pub missed: u64,
-    /// Whether the source can't list the traces without a header. Then they were not read, if there are any.
+    /// Whether the source can't list traces without a header, so that they were not read.
     pub headerless_unlisted: bool,
-    /// Events in the source that were not read, as far as it can count them: most likely of traces without a header, from
-    /// a source that can't list them.
+    /// Events of the source that were not read, as far as it can count them: most likely of traces without a header that it
+    /// can't list.
     pub unread_events: u64,
-    /// How the target compares, if that was asked for.
+    /// The result of the verification, if it was requested.
     pub verification: Option<Verification>,
-    /// How long it took, earlier runs aside.
+    /// The duration of this run.
     pub took: Duration,
 }
 
 impl MigrationReport {
-    /// Whether the target has all that the source had, as far as this run can know.
+    /// Whether the target has everything that the source had, as far as this run can tell.
     pub fn is_complete(&self) -> bool {
         let differs = self.verification.as_ref().is_some_and(|verification| verification.differing > 0);
         self.unreadable == 0 && self.missed == 0 && self.unread_events == 0 && !differs
     }
 
-    /// Logs a warning when traces were stored that the retention of the target is about to delete.
+    /// Logs a warning if the retention of the target is about to delete copied traces.
     pub(crate) fn warn_of_expiry(&self, horizon: Option<DateTime<Utc>>) {
         if let (1.., Some(horizon)) = (self.expired, horizon) {
             tracing::warn!(
@@ -53,21 +53,21 @@ impl MigrationReport {
     }
 }
 
-/// What the comparison of a target with its source found.
+/// The result of comparing the target with the source.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Verification {
-    /// What the source holds now.
+    /// The digest of the source.
     pub source: Digest,
-    /// What the target holds of the same traces.
+    /// The digest of the same traces in the target.
     pub target: Digest,
-    /// Traces that were not the same and were copied once more: they had changed, or come, since they were copied.
+    /// Traces that differed and were copied again: they changed or arrived after they were copied.
     pub copied_again: u64,
-    /// Traces that are not the same.
+    /// Traces that differ.
     pub differing: u64,
     /// The first hundred of those.
     pub first_differing: Vec<TraceId>,
-    /// Traces that are in the target alone.
+    /// Traces that only the target has.
     pub in_target_alone: u64,
 }
 
@@ -75,17 +75,17 @@ pub struct Verification {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Progress {
-    /// What is to be done.
+    /// The start of the copy.
     Started {
-        /// Traces of the source with a header that match.
+        /// The number of matching traces with a header.
         traces: u64,
-        /// What earlier runs had copied of them.
+        /// How many of them earlier runs have copied.
         resumed: Digest,
     },
-    /// What was copied so far, by earlier runs that are resumed too.
+    /// What was copied so far, including resumed runs.
     Copied(Digest),
-    /// Something that can't be read was left out: where it is and what is wrong with it.
+    /// Unreadable data was skipped: its location and the problem.
     Unreadable(String),
-    /// What was compared so far.
+    /// What was verified so far.
     Compared(Digest),
 }

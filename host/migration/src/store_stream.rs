@@ -1,34 +1,45 @@
-//! Everything that a store holds, as one stream.
+//! The whole contents of a store as one stream.
 //!
-//! It is the stream of the contract ([`StorageBackend::stream_traces`]) and, after it, the traces that have no header.
+//! It is the stream of the contract ([`StorageBackend::stream_traces`]), followed by the traces without a header.
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TraceQuery};
-use reflow_tracing_storage::streaming::pieces;
+use reflow_tracing_storage::streaming::event_batches;
 use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError, TracePart};
 use serde::{Deserialize, Serialize};
 
-/// Ids of traces without a header that are read at a time.
+/// Ids of traces without a header per page.
 const IDS: usize = 1_000;
 
-/// A piece of what a store holds.
+/// An item of the stream.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // Few are in memory, and none is copied.
 pub(crate) enum StorePart {
-    /// A trace begins.
+    /// The header of the next trace.
     Header(FlowTrace),
-    /// A trace begins that has no header.
+    /// The next trace, which has no header.
     Headerless(TraceId),
-    /// The next events of the trace that began.
+    /// The next events of the current trace.
     Events(Vec<TraceEvent>),
-    /// What can't be read.
+    /// Unreadable data that was skipped.
     Unreadable(String),
 }
 
-/// A position in the stream: right after this trace. It is part of a journal, whose names must not change.
+impl StorePart {
+    /// About how many bytes it takes up in memory; headers count little.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        const HEADER: usize = 500;
+        match self {
+            Self::Events(events) => events.iter().map(TraceEvent::approximate_bytes).sum(),
+            _ => HEADER,
+        }
+    }
+}
+
+/// A position in the stream: right after this trace. Part of the journal format, so the names must not change.
 ///
-/// Traces with a header come first, the earliest start before the others.
+/// Traces with a header come first, ordered by ascending start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum StreamPosition {
     Trace { start_time: i64, trace_id: TraceId },
@@ -50,7 +61,8 @@ impl StreamPosition {
 
 pub(crate) type StoreStream<'a> = BoxStream<'a, Result<StorePart, StorageError>>;
 
-/// What matches, whatever the query's window and order, after `after`; with `headerless`, the traces without a header too.
+/// The matching traces after `after`, regardless of limit, offset and order; with `headerless`, also the traces without a
+/// header.
 pub(crate) fn stream_store<B: StorageBackend + ?Sized>(
     source: &B,
     query: TraceQuery,
@@ -79,7 +91,7 @@ pub(crate) fn stream_store<B: StorageBackend + ?Sized>(
     stream::iter(traces.into_iter().chain(without)).flatten().boxed()
 }
 
-/// The query for what starts at `start` or later; `None` when nothing can match it.
+/// The query for traces that start at `start` or later; `None` if nothing can match.
 fn from_start(mut query: TraceQuery, start: i64) -> Option<TraceQuery> {
     let start = chrono::DateTime::from_timestamp_nanos(start);
     let end = chrono::DateTime::from_timestamp_nanos(i64::MAX);
@@ -88,7 +100,7 @@ fn from_start(mut query: TraceQuery, start: i64) -> Option<TraceQuery> {
     (from <= to).then_some(query)
 }
 
-/// The parts of traces that come after a position: where a copy goes on that was interrupted.
+/// The parts after a position, where an interrupted copy continues.
 pub(crate) fn resume_after(parts: StoreStream<'_>, after: Option<StreamPosition>) -> StoreStream<'_> {
     let Some(after) = after else { return parts };
     let mut reached = false;
@@ -98,7 +110,7 @@ pub(crate) fn resume_after(parts: StoreStream<'_>, after: Option<StreamPosition>
                 StorePart::Header(header) => reached = StreamPosition::of(header) > after,
                 StorePart::Headerless(trace_id) => reached = StreamPosition::Headerless { trace_id: *trace_id } > after,
                 StorePart::Events(_) => {}
-                // Reported before the position was reached, by the run that reached it.
+                // The run that reached the position reported it.
                 StorePart::Unreadable(_) => {}
             }
             std::future::ready(reached)
@@ -115,7 +127,7 @@ fn headerless_traces_of<B: StorageBackend + ?Sized>(source: &B, after: Option<Tr
     })
     .try_flatten()
     .map_ok(move |trace_id| {
-        let events = pieces(source.stream_events(trace_id)).map_ok(StorePart::Events);
+        let events = event_batches(source.stream_events(trace_id)).map_ok(StorePart::Events);
         stream::once(async move { Ok::<_, StorageError>(StorePart::Headerless(trace_id)) }).chain(events)
     })
     .try_flatten()

@@ -1,11 +1,11 @@
-//! Compares two streams of traces, in step: both come in the same order, so that neither has to be kept.
+//! Compares two streams of traces in lockstep: both have the same order, so neither is kept in memory.
 
 use std::cmp::Ordering;
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{TraceId, time};
-use reflow_tracing_storage::streaming::pieces;
+use reflow_tracing_storage::streaming::event_batches;
 use reflow_tracing_storage::{StorageBackend, StorageError};
 
 use crate::MigrationError;
@@ -16,9 +16,9 @@ use crate::digest::{Digest, Digester};
 use crate::report::{Progress, Verification};
 use crate::store_stream::{StorePart, StoreStream, StreamPosition};
 
-/// Differing traces whose ids are kept.
+/// The maximum number of ids of differing traces in a report.
 const KEPT: usize = 100;
-/// Traces between two reports of progress.
+/// Traces per progress report.
 const EVERY: u64 = 1_000;
 
 type Digests<'a> = BoxStream<'a, Result<(StreamPosition, Digest), StorageError>>;
@@ -64,7 +64,7 @@ fn digests(parts: StoreStream<'_>) -> Digests<'_> {
     .boxed()
 }
 
-/// Copies a trace as it is now. Returns its digest in the source and in the target; `None` when the source has it no longer.
+/// Copies a trace as it is now. Returns its digest in the source and in the target; `None` if the source no longer has it.
 async fn copy_again<S, T>(
     source: &S,
     target: &T,
@@ -85,24 +85,24 @@ where
     Ok(Some((copied, digest_of(target, trace_id).await?)))
 }
 
-/// The digest of what a store holds of a trace.
+/// The digest of a trace in a store.
 async fn digest_of<B: StorageBackend + ?Sized>(store: &B, trace_id: TraceId) -> Result<Digest, MigrationError> {
     let trace = digests(one_trace(store, trace_id)).try_next().await.map_err(MigrationError::Verification)?;
     let digest = trace.map_or_else(Digest::default, |(_, digest)| digest);
-    // Everything that is not there has no header.
+    // A missing trace has no header.
     Ok(if digest.events == 0 && digest.traces == 0 { Digest::default() } else { digest })
 }
 
-/// The parts of one trace, with its header or without.
+/// The parts of one trace, with or without a header.
 fn one_trace<B: StorageBackend + ?Sized>(store: &B, trace_id: TraceId) -> StoreStream<'_> {
     let first = stream::once(async move {
         let header = store.get_headers(vec![trace_id]).await?.pop().flatten();
         Ok(header.map_or(StorePart::Headerless(trace_id), StorePart::Header))
     });
-    first.chain(pieces(store.stream_events(trace_id)).map_ok(StorePart::Events)).boxed()
+    first.chain(event_batches(store.stream_events(trace_id)).map_ok(StorePart::Events)).boxed()
 }
 
-/// Compares what `target` gives with what the source gives. `source` is where a trace that differs is copied from once more.
+/// Compares the target with the source. Traces that differ are copied again from `source`.
 pub(crate) async fn compare<S, T>(
     source_parts: StoreStream<'_>,
     target_parts: StoreStream<'_>,
@@ -136,7 +136,7 @@ where
             (Ordering::Equal, Some((_, digest))) => digest,
             (_, other) => {
                 their = other;
-                // It may start at another time there, or be of those that the target can't list.
+                // It may have another start there, or be one of those that the target can't list.
                 digest_of(target, position.trace_id()).await?
             }
         };

@@ -1,6 +1,6 @@
-//! How the model's values are written in binary formats, where that is not how they are in text formats.
+//! Serde encodings of values that binary formats write differently from text formats.
 
-/// Bytes: numbers in text formats, the bytes as they are in binary ones.
+/// Bytes: an array of numbers in text formats, raw bytes in binary ones.
 pub(crate) mod bytes {
     use std::fmt;
 
@@ -38,7 +38,7 @@ pub(crate) mod bytes {
     }
 }
 
-/// The same for bytes that may be absent.
+/// [`bytes`] for an optional value.
 pub(crate) mod optional_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{EventId, encoding, time};
 
@@ -19,32 +20,32 @@ pub struct TraceEvent {
     pub event_type: TraceEventType,
     /// The actor that it happened to.
     pub actor_id: String,
-    /// What is known of it.
+    /// Details: the message, the state, the error, the cost.
     pub data: TraceEventData,
-    /// What led to it.
+    /// What caused it.
     pub causality: CausalityInfo,
 }
 
 impl TraceEvent {
-    /// What tells the event from the others of its trace, and where it stands among them.
+    /// Identifies the event within its trace, and orders it among the others.
     pub fn key(&self) -> EventKey {
         (time::nanos(self.timestamp), self.event_id)
     }
 
-    /// About how many bytes it takes up in memory or on a wire: messages and states are what can make it large.
+    /// About how many bytes the event takes up in memory or on the wire. Only messages and states make one large.
     pub fn approximate_bytes(&self) -> usize {
-        /// Of a usual event without either.
-        const USUAL: usize = 400;
+        /// The size of a typical event without a message or a state.
+        const TYPICAL: usize = 400;
         let data = &self.data;
         let message = data.message.as_ref().map_or(0, |message| message.serialized_data.len());
         let state = data.state_diff.as_ref();
         let state = state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
         let texts = data.error.as_ref().map_or(0, String::len) + self.causality.span_id.len();
         let attributes = data.custom_attributes.values().map(json_bytes).sum::<usize>();
-        USUAL + message + state + texts + 16 * self.causality.dependency_chain.len() + attributes
+        TYPICAL + message + state + texts + 16 * self.causality.dependency_chain.len() + attributes
     }
 
-    /// Whether it tells of something that went wrong: an actor failed, or the event carries an error.
+    /// Whether the event reports an error: an actor failed, or `data.error` is set.
     pub fn is_error(&self) -> bool {
         self.event_type == TraceEventType::ActorFailed || self.data.error.is_some()
     }
@@ -60,12 +61,12 @@ fn json_bytes(value: &serde_json::Value) -> usize {
     }
 }
 
-/// The time of an event, in nanoseconds since the epoch, and its id.
+/// The time of an event in nanoseconds since 1970, and its id.
 pub type EventKey = (i64, EventId);
 
-/// What an event tells of.
+/// What happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[allow(missing_docs)] // The names say it, and they are Reflow's.
+#[allow(missing_docs)] // The names are Reflow's and explain themselves.
 pub enum TraceEventType {
     #[default]
     ActorCreated,
@@ -77,7 +78,7 @@ pub enum TraceEventType {
     StateChanged,
     PortConnected,
     PortDisconnected,
-    /// A message went from the event's actor and port to another's.
+    /// A message went from the event's actor and port to those of another actor.
     DataFlow {
         /// The receiving actor.
         to_actor: String,
@@ -88,7 +89,46 @@ pub enum TraceEventType {
 }
 
 impl TraceEventType {
-    /// The case without its contents.
+    /// The type from its columns in a table: the kind, and for `DataFlow` the receiving actor and port, which `flow` reads.
+    pub fn from_columns<E>(
+        kind: TraceEventKind,
+        flow: impl FnOnce() -> Result<(String, String), E>,
+    ) -> Result<Self, E> {
+        Ok(match kind {
+            TraceEventKind::ActorCreated => Self::ActorCreated,
+            TraceEventKind::ActorStarted => Self::ActorStarted,
+            TraceEventKind::ActorCompleted => Self::ActorCompleted,
+            TraceEventKind::ActorFailed => Self::ActorFailed,
+            TraceEventKind::MessageSent => Self::MessageSent,
+            TraceEventKind::MessageReceived => Self::MessageReceived,
+            TraceEventKind::StateChanged => Self::StateChanged,
+            TraceEventKind::PortConnected => Self::PortConnected,
+            TraceEventKind::PortDisconnected => Self::PortDisconnected,
+            TraceEventKind::DataFlow => {
+                let (to_actor, to_port) = flow()?;
+                Self::DataFlow { to_actor, to_port }
+            }
+            TraceEventKind::NetworkEvent => Self::NetworkEvent,
+        })
+    }
+
+    /// The receiving actor of a `DataFlow`.
+    pub fn to_actor(&self) -> Option<&str> {
+        match self {
+            Self::DataFlow { to_actor, .. } => Some(to_actor),
+            _ => None,
+        }
+    }
+
+    /// The receiving port of a `DataFlow`.
+    pub fn to_port(&self) -> Option<&str> {
+        match self {
+            Self::DataFlow { to_port, .. } => Some(to_port),
+            _ => None,
+        }
+    }
+
+    /// The variant without its fields.
     pub fn kind(&self) -> TraceEventKind {
         match self {
             Self::ActorCreated => TraceEventKind::ActorCreated,
@@ -108,7 +148,7 @@ impl TraceEventType {
 
 macro_rules! event_kinds {
     ($($kind:ident),* $(,)?) => {
-        /// The cases of [`TraceEventType`] without their contents: what a query asks for.
+        /// The variants of [`TraceEventType`] without their fields, for queries.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[allow(missing_docs)]
         pub enum TraceEventKind { $($kind),* }
@@ -151,12 +191,12 @@ impl FromStr for TraceEventKind {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|kind| kind.name()).collect();
-            format!("`{text}` is no event type; there are {}", names.join(", "))
+            format!("`{text}` is not an event type; use one of: {}", names.join(", "))
         })
     }
 }
 
-/// What is known of an event.
+/// Details of an event.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TraceEventData {
     /// The port of the actor.
@@ -165,11 +205,11 @@ pub struct TraceEventData {
     pub message: Option<MessageSnapshot>,
     /// How the actor's state changed.
     pub state_diff: Option<StateDiff>,
-    /// What went wrong.
+    /// The error message.
     pub error: Option<String>,
-    /// What it cost.
+    /// The resources that it used.
     pub performance_metrics: PerformanceMetrics,
-    /// Anything else.
+    /// Free-form attributes.
     #[serde(with = "encoding::attributes")]
     pub custom_attributes: BTreeMap<String, serde_json::Value>,
 }
@@ -179,7 +219,7 @@ pub struct TraceEventData {
 pub struct MessageSnapshot {
     /// The type, as the program names it.
     pub message_type: String,
-    /// Its size, in bytes.
+    /// The size in bytes.
     pub size_bytes: u64,
     /// A checksum of the program's choice; may be empty.
     pub checksum: String,
@@ -213,30 +253,64 @@ pub enum StateDiffType {
     MemoryOnly,
 }
 
-/// What an event cost.
+impl StateDiffType {
+    /// Every variant.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Incremental, Self::MemoryOnly];
+
+    /// The name, as on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "Full",
+            Self::Incremental => "Incremental",
+            Self::MemoryOnly => "MemoryOnly",
+        }
+    }
+}
+
+impl FromStr for StateDiffType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|diff_type| diff_type.name() == text).ok_or_else(|| {
+            format!("`{text}` is not a type of state diff; use one of: {}", Self::ALL.map(Self::name).join(", "))
+        })
+    }
+}
+
+/// The resources that an event used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct PerformanceMetrics {
-    /// Nanoseconds.
+    /// Execution time in nanoseconds.
     pub execution_time_ns: u64,
-    /// Bytes.
+    /// Memory in bytes.
     pub memory_usage_bytes: u64,
-    /// Per cent of one processor. Finite.
+    /// Processor use, as a percentage of one core. Must be finite.
     pub cpu_usage_percent: f32,
-    /// Messages that waited.
+    /// Messages waiting in the queue.
     pub queue_depth: u64,
-    /// Messages a second. Finite.
+    /// Messages per second. Must be finite.
     pub throughput_msgs_per_sec: f64,
 }
 
-/// What led to an event.
+/// What caused an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CausalityInfo {
     /// The event that caused it.
     pub parent_event_id: Option<EventId>,
-    /// The event that everything began with.
+    /// The first event of the chain.
     pub root_cause_event_id: EventId,
-    /// The events in between.
+    /// The events between the root cause and this one.
     pub dependency_chain: Vec<EventId>,
-    /// The span, for tools of distributed tracing.
+    /// The span, for distributed tracing tools.
     pub span_id: String,
+}
+
+impl CausalityInfo {
+    /// The span id as a UUID, if it is one as usually written (lower case, hyphens), so that stores need 16 bytes for it and
+    /// reading restores the very same text.
+    pub fn span_uuid(&self) -> Option<Uuid> {
+        let is_usual =
+            |uuid: &Uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == self.span_id.as_str();
+        Uuid::try_parse(&self.span_id).ok().filter(is_usual)
+    }
 }

@@ -16,12 +16,12 @@ macro_rules! uuid_id {
                 Self(Uuid::new_v4())
             }
 
-            /// The id that `uuid` is.
+            /// The id with this UUID.
             pub fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
             }
 
-            /// The UUID that this id is.
+            /// The UUID of this id.
             pub fn as_uuid(&self) -> &Uuid {
                 &self.0
             }
@@ -63,7 +63,7 @@ uuid_id!(
     EventId
 );
 
-/// Names a flow. Any text, at most [`MAX_NAME_BYTES`](crate::MAX_NAME_BYTES) long.
+/// Names a flow: any text, at most [`MAX_NAME_BYTES`](crate::MAX_NAME_BYTES) long.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FlowId(pub String);
 

@@ -2,10 +2,10 @@ use std::io;
 
 use serde::Serialize;
 
-/// The length of a value's JSON, in bytes: about what it takes up. Nothing is kept of the JSON.
+/// The length of a value's JSON in bytes, an estimate of its size. The JSON itself is not kept.
 pub fn json_bytes(value: &impl Serialize) -> u64 {
     let mut length = Length(0);
-    // What can't be written as JSON is not stored either; the length up to there does.
+    // A value that can't be written as JSON is not stored either; the length so far will do.
     let _ = serde_json::to_writer(&mut length, value);
     length.0
 }

@@ -1,13 +1,14 @@
-//! What a trace is: pure data whose JSON is Reflow's wire format.
+//! The data model: traces, events and queries, whose JSON is Reflow's wire format.
 //!
 //! The types mirror those of the crate `reflow_tracing_protocol` 0.2.1 and are JSON-identical to them: enums are
 //! externally tagged, newtypes are bare, `None` is `null`, times are RFC 3339 with as many fraction digits as they need
-//! (0, 3, 6 or 9). What differs: sizes are `u64` on every platform, maps are ordered, and [`TraceQuery`] has more fields.
+//! (0, 3, 6 or 9). The differences: sizes are `u64` on every platform, maps are ordered, and [`TraceQuery`] has more fields.
 
 mod encoding;
 mod event;
 mod id;
 mod json_length;
+mod predicate;
 mod query;
 pub mod time;
 mod trace;
@@ -20,6 +21,12 @@ pub use event::{
 };
 pub use id::{EventId, ExecutionId, FlowId, TraceId};
 pub use json_length::json_bytes;
+pub use predicate::Predicate;
 pub use query::{Position, SortOrder, TracePage, TraceQuery, Window, clamped_nanos, status_matches};
 pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, TraceMetadata};
 pub use validate::{InvalidValue, MAX_NAME_BYTES};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

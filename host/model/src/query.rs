@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceEvent, TraceEventKind, TraceId, time};
 
-/// Which traces are asked for. All predicates that are present must hold; the default asks for the newest 100 traces.
+/// Selects traces. All conditions that are set must hold; the default selects the newest 100 traces.
 ///
-/// The fields up to `offset` are Reflow's; the others are left out of the JSON while they are not used.
+/// The fields up to `offset` are Reflow's. The JSON omits the others when they are not set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TraceQuery {
     /// Traces of this flow.
@@ -18,39 +18,39 @@ pub struct TraceQuery {
     pub execution_id: Option<ExecutionId>,
     /// Traces that started within these bounds, both included.
     pub time_range: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    /// Traces that stand so. `Failed` with an empty error matches any failure, with another one that very error.
+    /// Traces with this status. `Failed` with an empty error matches any failure, otherwise only failures with that error.
     pub status: Option<ExecutionStatus>,
     /// Traces with an event whose actor id contains this text, case-sensitively.
     pub actor_filter: Option<String>,
-    /// At most so many traces: 100 when absent, at most 10,000.
+    /// The maximum number of traces: 100 by default, at most 10,000.
     pub limit: Option<usize>,
-    /// Leaves out the first so many of the answer: of the first page, where pages are asked for.
+    /// The number of matching traces to skip. Only the first page skips them.
     pub offset: Option<usize>,
 
     /// Traces with an event of one of these kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_types: Option<Vec<TraceEventKind>>,
-    /// Traces whose metadata carries all of these tags with these values.
+    /// Traces whose metadata has all of these tags with these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// Ended traces that took at least so long. In JSON: nanoseconds.
+    /// Ended traces that took at least this long. In JSON: nanoseconds.
     #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
     pub min_duration: Option<Duration>,
-    /// Ended traces that took at most so long. In JSON: nanoseconds.
+    /// Ended traces that took at most this long. In JSON: nanoseconds.
     #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Duration>,
-    /// Traces that failed or have an event that tells of an error; with `false`, the others.
+    /// With `true`, traces that failed or have an event that reports an error; with `false`, all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub has_error: Option<bool>,
-    /// The order of the answer.
+    /// The order of the results.
     #[serde(default, skip_serializing_if = "SortOrder::is_default")]
     pub order: SortOrder,
-    /// Goes on where [`TracePage::next_page_token`] says that a page ended. Asked with the same predicates and order.
+    /// The [`TracePage::next_page_token`] of the page before. Use it with the same conditions and order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
 }
 
-/// The order of traces. Traces that started at the same time come by ascending trace id in either.
+/// The order of traces. Traces with the same start time are ordered by ascending trace id in both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SortOrder {
     /// The latest start first.
@@ -66,51 +66,51 @@ impl SortOrder {
     }
 }
 
-/// A part of an answer.
+/// One page of results.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TracePage {
     /// The traces, complete with their events.
     pub traces: Vec<FlowTrace>,
-    /// Where to go on, for [`TraceQuery::page_token`]; `None` when this was the last page.
+    /// The [`TraceQuery::page_token`] of the next page; `None` on the last page.
     pub next_page_token: Option<String>,
-    /// How many traces match, whatever the query's window; `None` where that was not asked for.
+    /// How many traces match, regardless of limit and offset; `None` if the request didn't ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
 }
 
-/// How much of the matching traces is asked for.
+/// The part of the matching traces that a page holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// The most traces.
+    /// The maximum number of traces.
     pub limit: usize,
-    /// Traces that are left out at the start.
+    /// The number of traces to skip first.
     pub offset: usize,
-    /// The place where the page before this one ended.
+    /// The last trace of the page before.
     pub after: Option<Position>,
 }
 
-/// A place in the order of traces: right after this trace.
+/// A position in the order of traces: right after this trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Nanoseconds since the epoch.
+    /// Nanoseconds since 1970.
     pub start_time: i64,
-    /// Tells apart traces that start at the same time.
+    /// Orders traces that start at the same time.
     pub trace_id: TraceId,
 }
 
 impl Position {
-    /// The place of a trace.
+    /// The position of a trace.
     pub fn of(trace: &FlowTrace) -> Self {
         Self { start_time: time::nanos(trace.start_time), trace_id: trace.trace_id }
     }
 
-    /// Ascends in the order that was asked for.
+    /// A key that ascends in this order.
     pub fn sort_key(self, order: SortOrder) -> (i128, TraceId) {
         let start = i128::from(self.start_time);
         (if order == SortOrder::NewestFirst { -start } else { start }, self.trace_id)
     }
 
-    /// The place as a page token.
+    /// The position as a page token.
     pub fn token(self) -> String {
         format!("{}.{}", self.start_time, self.trace_id.0.simple())
     }
@@ -122,51 +122,52 @@ impl Position {
 }
 
 impl TraceQuery {
-    /// How many traces an answer holds when the query doesn't say.
+    /// The limit of a query that sets none.
     pub const DEFAULT_LIMIT: usize = 100;
-    /// The most traces that one answer holds; further ones are reached by page token or offset.
+    /// The maximum limit. Use a page token or an offset to reach further traces.
     pub const MAX_LIMIT: usize = 10_000;
 
-    /// Checks the query without asking it. The error says what is wrong and what would be right.
+    /// Checks the query without running it. The error says what is wrong and how to fix it.
     pub fn validate(&self) -> Result<(), String> {
         if let Some((from, to)) = self.time_range
             && from > to
         {
-            return Err(format!("time_range ends ({to}) before it starts ({from})"));
+            return Err(format!("time_range ends ({to}) before it starts ({from}); swap the two times"));
         }
         self.checked_limit().map(|_| ())
     }
 
-    /// The limit or its default; the error says which limits there are.
+    /// The limit or its default. The error says which limits are valid.
     pub fn checked_limit(&self) -> Result<usize, String> {
         match self.limit {
-            Some(limit) if limit > Self::MAX_LIMIT => {
-                Err(format!("limit {limit} is over {}: ask for pages, with page_token or offset", Self::MAX_LIMIT))
-            }
+            Some(limit) if limit > Self::MAX_LIMIT => Err(format!(
+                "limit {limit} is over the maximum of {}; read the results in pages, with page_token or offset",
+                Self::MAX_LIMIT
+            )),
             limit => Ok(limit.unwrap_or(Self::DEFAULT_LIMIT)),
         }
     }
 
-    /// The window, for backends whose page tokens are [`Position`]s.
+    /// The window of the page, for backends whose page tokens are [`Position`]s.
     pub fn window(&self) -> Result<Window, String> {
         let after = match &self.page_token {
             None => None,
             Some(token) => Some(
                 Position::parse(token)
-                    .ok_or_else(|| format!("page_token {token:?} is not one that this store gave"))?,
+                    .ok_or_else(|| format!("page_token {token:?} is not valid; use a next_page_token of this store"))?,
             ),
         };
-        // The first page left them out: the pages after it go on from where it ended.
+        // The first page skipped them; the following pages continue where it ended.
         let offset = if after.is_some() { 0 } else { self.offset.unwrap_or(0) };
         Ok(Window { limit: self.checked_limit()?, offset, after })
     }
 
-    /// Whether `trace`, complete with its events, is asked for; `limit`, `offset` and `page_token` aside.
+    /// Whether `trace`, complete with its events, matches; `limit`, `offset` and `page_token` are ignored.
     pub fn matches(&self, trace: &FlowTrace) -> bool {
         self.matches_header(trace) && self.matches_events(trace, || trace.events.iter())
     }
 
-    /// The predicates that a header alone decides.
+    /// Whether the conditions on the header hold.
     pub fn matches_header(&self, trace: &FlowTrace) -> bool {
         let Self {
             flow_id,
@@ -195,7 +196,7 @@ impl TraceQuery {
             && max_duration.is_none_or(|max| duration.is_some_and(|took| took <= clamped_nanos(max).into()))
     }
 
-    /// The predicates that need the events of the trace.
+    /// Whether the conditions on the events hold.
     pub fn matches_events<'a, I>(&self, header: &FlowTrace, events: impl Fn() -> I) -> bool
     where
         I: Iterator<Item = &'a TraceEvent>,
@@ -210,12 +211,12 @@ impl TraceQuery {
     }
 }
 
-/// Nanoseconds, no more than a trace can last.
+/// The duration in nanoseconds, at most as long as a trace can last.
 pub fn clamped_nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Whether `status` is the wanted one; `Failed` with an empty error stands for any failure.
+/// Whether `status` is the wanted one. `Failed` with an empty error matches any failure.
 pub fn status_matches(wanted: &ExecutionStatus, status: &ExecutionStatus) -> bool {
     match (wanted.error(), status.error()) {
         (Some(""), Some(_)) => true,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 /// Nanoseconds since 1970-01-01T00:00:00Z: the scale on which times are compared.
 ///
-/// A time outside of the years 1677 to 2262 is refused at the border, so the nearest bound stands for it here.
+/// Validation rejects a time outside of the years 1677 to 2262; here it becomes the nearest bound.
 pub fn nanos(time: DateTime<Utc>) -> i64 {
     time.timestamp_nanos_opt().unwrap_or(if time.timestamp() < 0 { i64::MIN } else { i64::MAX })
 }
@@ -32,7 +32,7 @@ pub(crate) mod exact {
     }
 }
 
-/// The same for a time that may be absent.
+/// [`exact`] for an optional time.
 pub(crate) mod exact_option {
     use chrono::{DateTime, Utc};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

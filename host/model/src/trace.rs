@@ -22,9 +22,9 @@ pub struct FlowTrace {
     /// When it ended; `None` while it runs.
     #[serde(with = "time::exact_option")]
     pub end_time: Option<DateTime<Utc>>,
-    /// How it stands.
+    /// Its status.
     pub status: ExecutionStatus,
-    /// What happened, ordered by (timestamp, event id) when it comes from a store.
+    /// The events. A store returns them ordered by (timestamp, event id).
     pub events: Vec<TraceEvent>,
     /// Where it ran.
     pub metadata: TraceMetadata,
@@ -49,7 +49,7 @@ pub struct FlowVersion {
     pub major: u32,
     /// Compatible additions.
     pub minor: u32,
-    /// Compatible repairs.
+    /// Compatible fixes.
     pub patch: u32,
     /// The commit that the flow was built from.
     pub git_hash: Option<String>,
@@ -58,7 +58,7 @@ pub struct FlowVersion {
     pub timestamp: DateTime<Utc>,
 }
 
-/// How an execution stands.
+/// The status of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ExecutionStatus {
     /// Not started.
@@ -66,11 +66,11 @@ pub enum ExecutionStatus {
     Pending,
     /// Started, not ended.
     Running,
-    /// Ended well.
+    /// Ended successfully.
     Completed,
-    /// Ended badly.
+    /// Ended with an error.
     Failed {
-        /// What went wrong.
+        /// The error message.
         error: String,
     },
     /// Stopped from outside.
@@ -78,7 +78,7 @@ pub enum ExecutionStatus {
 }
 
 impl ExecutionStatus {
-    /// The name of the case, as on the wire.
+    /// The name of the variant, as on the wire.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -89,7 +89,23 @@ impl ExecutionStatus {
         }
     }
 
-    /// The message of a failure.
+    /// The status with this name; `error` is the message of `Failed`, and absent for the others.
+    pub fn from_columns(name: &str, error: Option<String>) -> Result<Self, String> {
+        match (name, error) {
+            ("Pending", None) => Ok(Self::Pending),
+            ("Running", None) => Ok(Self::Running),
+            ("Completed", None) => Ok(Self::Completed),
+            ("Cancelled", None) => Ok(Self::Cancelled),
+            ("Failed", Some(error)) => Ok(Self::Failed { error }),
+            ("Failed", None) => Err("the status is `Failed`, but its error is missing".into()),
+            ("Pending" | "Running" | "Completed" | "Cancelled", Some(_)) => {
+                Err(format!("the status `{name}` has an error; only `Failed` may have one"))
+            }
+            _ => Err(format!("`{name}` is not a status")),
+        }
+    }
+
+    /// The error message of a failure.
     pub fn error(&self) -> Option<&str> {
         match self {
             Self::Failed { error } => Some(error),
@@ -101,18 +117,18 @@ impl ExecutionStatus {
 /// Where an execution ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceMetadata {
-    /// Who ran it.
+    /// The user who ran it.
     pub user_id: Option<String>,
     /// The session that it belongs to.
     pub session_id: Option<String>,
     /// `production`, `staging`, ...
     pub environment: String,
-    /// The machine.
+    /// The host name of the machine.
     pub hostname: String,
     /// The operating system's process id.
     pub process_id: u32,
-    /// The thread.
+    /// The id of the thread.
     pub thread_id: String,
-    /// Free-form labels, searchable.
+    /// Free-form labels that queries can search for.
     pub tags: BTreeMap<String, String>,
 }

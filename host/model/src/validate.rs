@@ -1,4 +1,4 @@
-//! The border: what can't be kept exactly is refused.
+//! Validation: rejects values that a store can't keep exactly.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::{FlowTrace, TraceEvent};
 /// The longest flow or actor name, in bytes. Backends index them.
 pub const MAX_NAME_BYTES: usize = 1024;
 
-/// How deep a custom attribute may nest. JSON readers commonly stop at 128, and an attribute travels inside of a trace.
+/// How deep a custom attribute may nest. JSON parsers commonly stop at 128, and an attribute is nested within a trace.
 const MAX_ATTRIBUTE_DEPTH: usize = 100;
 
 /// A value that a store can't keep exactly.
@@ -30,7 +30,7 @@ impl FlowTrace {
         self.events.iter().try_for_each(TraceEvent::validate)
     }
 
-    /// Checks all but the events.
+    /// Checks the header: everything but the events.
     pub fn validate_header(&self) -> Result<(), InvalidValue> {
         check_name("flow_id", self.flow_id.as_str())?;
         check_time("start_time", self.start_time)?;
@@ -68,18 +68,20 @@ fn check_name(field: &str, name: &str) -> Result<(), InvalidValue> {
     Ok(())
 }
 
-/// The nanoseconds of a second, more in a leap second alone.
+/// Nanoseconds in a second. Only a leap second has more.
 const SECOND: u32 = 1_000_000_000;
 
-/// Stores keep a count of nanoseconds since 1970, in which a leap second has the counts of the second after it.
+/// Stores keep nanoseconds since 1970. In that count, a leap second has the same values as the second after it.
 fn check_time(field: &str, time: DateTime<Utc>) -> Result<(), InvalidValue> {
     if time.timestamp_subsec_nanos() >= SECOND {
-        let problem = format!("is {time}, within a leap second, which can't be told from the second after it");
+        let problem = format!(
+            "is {time}, within a leap second, which a store can't tell from the second after it; use another time"
+        );
         return Err(invalid(field, problem));
     }
     match time.timestamp_nanos_opt() {
         Some(_) => Ok(()),
-        None => Err(invalid(field, format!("is {time}, outside of the years 1677 to 2262"))),
+        None => Err(invalid(field, format!("is {time}; it must be between the years 1677 and 2262"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A plugin as a [`StorageBackend`]: it keeps the contract of every backend, by the functions of its own.
+//! A plugin as a [`StorageBackend`]: translates each operation into calls of the functions that the plugin exports.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,27 +16,28 @@ use wasmtime::component::Resource;
 use super::batch::EventBatch;
 use super::bindings::PluginPre;
 use super::bindings::reflow::storage::types;
-use super::capabilities::metrics::{Figure, PluginMetrics};
+use super::capabilities::metrics::{Metric, PluginMetrics};
 use super::capabilities::{ConnectionBudget, Granted};
 use super::function::Function;
 use super::instance::Instance;
 use super::policy::PluginConfig;
+use super::runtime::call_metrics::CallMetrics;
 use super::runtime::pool::{Called, Pool};
-use super::runtime::supervisor::{Figures, PluginReport, Supervisor, Watch};
+use super::runtime::supervisor::{PluginReport, Supervisor, Watch};
 use super::runtime::{PluginComponent, PluginRuntime};
 use super::{body, convert};
 use reflow_tracing_storage::refusals::Refusals;
 
-/// Traces that one call looks through or answers with: their headers, which are small.
-const HEADERS_A_CALL: u32 = 1_000;
-/// Events that one call stores or answers with, so that a large trace needs neither large instances nor long calls.
-const EVENTS_A_CALL: u32 = 10_000;
-/// The same where they are wanted one after another, and few are to be in memory.
-const EVENTS_A_STREAMED_CALL: u32 = 2_000;
-/// The same in bytes, about, for calls that store. Calls that answer have a limit of the batch's own.
-const BYTES_A_CALL: usize = 8 * 1024 * 1024;
+/// Maximum headers per call.
+const HEADERS_PER_CALL: u32 = 1_000;
+/// Maximum events per call. Bounds the memory and the duration of a call, however large the trace.
+const EVENTS_PER_CALL: u32 = 10_000;
+/// Maximum events per call of a stream, which should hold few events in memory.
+const EVENTS_PER_STREAMED_CALL: u32 = 2_000;
+/// Approximate maximum bytes per call that stores events. `limits.result_mb` bounds the answers.
+const BYTES_PER_CALL: usize = 8 * 1024 * 1024;
 
-/// A storage plugin at work.
+/// A running storage plugin.
 pub struct PluginBackend {
     supervisor: Arc<Supervisor>,
     metrics: Arc<PluginMetrics>,
@@ -48,14 +49,14 @@ pub struct PluginBackend {
 }
 
 impl PluginBackend {
-    /// Loads the component in `file` as the plugin `name` and opens it, in a runtime that keeps no compiled code.
+    /// Loads the component in `file` as the plugin `name` and opens it, in a runtime without a code cache.
     ///
     /// Fails where [`PluginRuntime::load`] does.
     pub async fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Self, StorageError> {
         PluginRuntime::shared().load(name, file, config).await
     }
 
-    /// Opens `component` as the plugin `name`, in the same runtime.
+    /// Opens `component` as the plugin `name`, in a runtime without a code cache.
     ///
     /// Fails where [`PluginRuntime::open`] does.
     pub async fn open(name: &str, component: PluginComponent, config: &PluginConfig) -> Result<Self, StorageError> {
@@ -73,12 +74,12 @@ impl PluginBackend {
         let connections = ConnectionBudget::new(limits.connections, runtime.connections());
         let granted = Arc::new(Granted::new(name, config, &connections)?);
         let settings = serde_json::to_string(&config.config)?;
-        let figures = Arc::new(Figures::default());
+        let call_metrics = Arc::new(CallMetrics::default());
         let metrics = Arc::clone(&granted.metrics);
         let component = PluginPre::clone(&compiled.component);
-        let pool = Pool::new(name.into(), component, settings, limits, Arc::clone(&granted), Arc::clone(&figures));
+        let pool = Pool::new(name.into(), component, settings, limits, Arc::clone(&granted), Arc::clone(&call_metrics));
         let backend = Self {
-            supervisor: Arc::new(Supervisor::new(pool, figures, &compiled)),
+            supervisor: Arc::new(Supervisor::new(pool, call_metrics, &compiled)),
             metrics,
             runtime: runtime.clone(),
             config: config.clone(),
@@ -86,13 +87,13 @@ impl PluginBackend {
             granted,
             refusals: Refusals::default(),
         };
-        // On a full disk it can still be read.
-        backend.ask_health().await?;
+        // Not `health_check`, which fails on a full disk: the store can still be read.
+        backend.call_health_check().await?;
         Ok(backend)
     }
 
-    /// From now on lets what is in `file` take over whenever it changes, without a failed call. A file that does not load or
-    /// does not work is told in the log and in [`report`](Self::report), and the version before stays.
+    /// Reloads the plugin whenever `file` changes, without a failed call. When the new version does not load or is not
+    /// healthy, the old version stays, and the log and [`report`](Self::report) say why.
     ///
     /// Must be called within a Tokio runtime.
     pub fn reload_on_change(&self, file: &Path) {
@@ -100,18 +101,18 @@ impl PluginBackend {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
     }
 
-    /// How the plugin is, and what it did.
+    /// The plugin's health and the metrics of its calls.
     pub fn report(&self) -> PluginReport {
         self.supervisor.report()
     }
 
-    /// The plugin's own figures, by name.
-    pub fn metrics(&self) -> Vec<(String, Figure)> {
+    /// The metrics that the plugin records, by name.
+    pub fn metrics(&self) -> Vec<(String, Metric)> {
         self.metrics.list()
     }
 
-    /// Asks the plugin alone.
-    async fn ask_health(&self) -> Result<(), StorageError> {
+    /// Calls the plugin's `health-check` alone.
+    async fn call_health_check(&self) -> Result<(), StorageError> {
         self.supervisor
             .call(Function::HealthCheck, || {
                 async |Instance { store, exports }: &mut Instance| {
@@ -134,25 +135,25 @@ impl PluginBackend {
             .await
     }
 
-    /// Stores events, in calls that each stay well within the time that a call may take.
-    async fn store_batch(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+    /// Stores events, in chunks that are small enough for the time limit of a call.
+    async fn store_in_chunks(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         let mut events = events.into_iter().peekable();
         while events.peek().is_some() {
-            let mut part = Vec::new();
+            let mut chunk = Vec::new();
             let mut bytes = 0;
-            while part.len() < EVENTS_A_CALL as usize
-                && bytes < BYTES_A_CALL
+            while chunk.len() < EVENTS_PER_CALL as usize
+                && bytes < BYTES_PER_CALL
                 && let Some(event) = events.next()
             {
                 bytes += event.1.approximate_bytes();
-                part.push(event);
+                chunk.push(event);
             }
-            self.store_part(part).await?;
+            self.store_chunk(chunk).await?;
         }
         Ok(())
     }
 
-    async fn store_part(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
+    async fn store_chunk(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         let batch = EventBatch::new(events);
         self.supervisor
             .call(Function::StoreEvents, || {
@@ -167,7 +168,7 @@ impl PluginBackend {
             .await
     }
 
-    /// One page of headers, and where the next begins.
+    /// One page of headers, and the token of the next page.
     async fn header_page(
         &self,
         query: &types::TraceQuery,
@@ -183,7 +184,7 @@ impl PluginBackend {
             })
             .await?;
         if answer.bodies.len() > limit as usize {
-            let reason = format!("it answered with {} traces; {limit} were asked for", answer.bodies.len());
+            let reason = format!("it returned {} traces, but {limit} were requested", answer.bodies.len());
             return Err(self.broke_contract("query-traces", reason));
         }
         let headers = answer.bodies.iter().map(|body| self.header(body)).collect::<Result<_, _>>()?;
@@ -198,7 +199,7 @@ impl PluginBackend {
     ) -> Result<(), StorageError> {
         let mut token = None;
         loop {
-            let page = types::PageRequest { limit: HEADERS_A_CALL, offset: 0, token };
+            let page = types::PageRequest { limit: HEADERS_PER_CALL, offset: 0, token };
             let (headers, next) = self.header_page(query, page).await?;
             for header in headers {
                 if !each(header) {
@@ -212,7 +213,8 @@ impl PluginBackend {
         }
     }
 
-    /// Some events of a trace, and what to ask for next; fewer than asked for where an instance can't hold so many.
+    /// One page of a trace's events, and the request for the next page. Requests fewer events when the page exceeds what an
+    /// instance may hold.
     async fn event_page(
         &self,
         trace_id: TraceId,
@@ -233,7 +235,6 @@ impl PluginBackend {
                 })
                 .await;
             match answer {
-                // More than an instance may hold.
                 Err(StorageError::Exhausted(_)) if page.limit > 1 => page.limit = (page.limit / 10).max(1),
                 answer => break answer?,
             }
@@ -241,7 +242,7 @@ impl PluginBackend {
         let events = batch.into_events();
         match next {
             Some(_) if events.is_empty() => {
-                Err(self.broke_contract("get-events", "it promised more events and gave none".into()))
+                Err(self.broke_contract("get-events", "it returned an empty page with a token for another page".into()))
             }
             next => Ok((events, next.map(|token| types::PageRequest { token: Some(token), ..page }))),
         }
@@ -249,7 +250,7 @@ impl PluginBackend {
 
     fn header(&self, body: &[u8]) -> Result<FlowTrace, StorageError> {
         body::decode_header(body)
-            .map_err(|error| StorageError::Corrupt(format!("plugin `{}` gave back {error}", self.supervisor.plugin())))
+            .map_err(|error| StorageError::Corrupt(format!("plugin `{}` returned {error}", self.supervisor.plugin())))
     }
 
     fn broke_contract(&self, call: &'static str, reason: String) -> StorageError {
@@ -282,7 +283,7 @@ impl PluginBackend {
 
     async fn delete_by_ids(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
         let mut deleted = 0;
-        for ids in ids.chunks(HEADERS_A_CALL as usize) {
+        for ids in ids.chunks(HEADERS_PER_CALL as usize) {
             deleted += self
                 .supervisor
                 .call(Function::DeleteTraces, || {
@@ -293,6 +294,28 @@ impl PluginBackend {
                 .await?;
         }
         Ok(deleted)
+    }
+}
+
+impl PluginRuntime {
+    /// Loads the component in `file` as the plugin `name` and opens it.
+    ///
+    /// Fails where [`compile`](Self::compile) or [`open`](Self::open) does.
+    pub async fn load(&self, name: &str, file: &Path, config: &PluginConfig) -> Result<PluginBackend, StorageError> {
+        let component = self.compile(name, file, config).await?;
+        self.open(name, component, config).await
+    }
+
+    /// Opens `component` as the plugin `name`. The `file` and `sha256` in `config` are ignored.
+    ///
+    /// Fails when the configuration is invalid, or when the plugin fails to open or is not healthy.
+    pub async fn open(
+        &self,
+        name: &str,
+        component: PluginComponent,
+        config: &PluginConfig,
+    ) -> Result<PluginBackend, StorageError> {
+        PluginBackend::open_in(self, name, component, config).await
     }
 }
 
@@ -319,21 +342,21 @@ impl StorageBackend for PluginBackend {
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
         let mut events = Vec::new();
-        let mut page = Some(types::PageRequest { limit: EVENTS_A_CALL, offset: 0, token: None });
-        while let Some(asked) = page {
-            let (part, next) = self.event_page(trace_id, asked).await?;
-            events.extend(part);
+        let mut page = Some(types::PageRequest { limit: EVENTS_PER_CALL, offset: 0, token: None });
+        while let Some(request) = page {
+            let (page_events, next) = self.event_page(trace_id, request).await?;
+            events.extend(page_events);
             page = next;
         }
         Ok(events)
     }
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-        let first = types::PageRequest { limit: EVENTS_A_STREAMED_CALL, offset: 0, token: None };
+        let first = types::PageRequest { limit: EVENTS_PER_STREAMED_CALL, offset: 0, token: None };
         stream::try_unfold(Some(first), move |page| async move {
-            let Some(asked) = page else { return Ok::<_, StorageError>(None) };
-            let (part, next) = self.event_page(trace_id, asked).await?;
-            Ok(Some((stream::iter(part.into_iter().map(Ok)), next)))
+            let Some(request) = page else { return Ok::<_, StorageError>(None) };
+            let (events, next) = self.event_page(trace_id, request).await?;
+            Ok(Some((stream::iter(events.into_iter().map(Ok)), next)))
         })
         .try_flatten()
         .boxed()
@@ -341,7 +364,7 @@ impl StorageBackend for PluginBackend {
 
     async fn health_check(&self) -> Result<(), StorageError> {
         self.granted.check_room().await?;
-        self.ask_health().await?;
+        self.call_health_check().await?;
         self.refusals.check()
     }
 
@@ -349,8 +372,8 @@ impl StorageBackend for PluginBackend {
         traces.iter().try_for_each(FlowTrace::validate)?;
         let (headers, events): (Vec<_>, Vec<_>) = traces.into_iter().map(convert::header).unzip();
         let stored = async {
-            // The events first: whoever sees a trace then sees all of it.
-            self.store_batch(events.into_iter().flatten().collect()).await?;
+            // Events first: a reader that finds the header then finds every event.
+            self.store_in_chunks(events.into_iter().flatten().collect()).await?;
             self.store_headers(headers).await
         };
         self.refusals.note(stored.await)
@@ -358,7 +381,7 @@ impl StorageBackend for PluginBackend {
 
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         events.iter().try_for_each(|(_, event)| event.validate())?;
-        self.refusals.note(self.store_batch(events).await)
+        self.refusals.note(self.store_in_chunks(events).await)
     }
 
     async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
@@ -370,13 +393,13 @@ impl StorageBackend for PluginBackend {
         let query = convert::query(&query);
         let mut page = TracePage::default();
         if limit > 0 {
-            let asked = types::PageRequest {
+            let request = types::PageRequest {
                 limit: u32::try_from(limit).unwrap_or(u32::MAX),
-                // The first page left them out: the pages after it go on from where it ended.
+                // The first page skipped them; later pages continue from its end.
                 offset: if token.is_some() { 0 } else { offset },
                 token,
             };
-            let (traces, next) = self.header_page(&query, asked).await?;
+            let (traces, next) = self.header_page(&query, request).await?;
             page.traces = traces;
             page.next_page_token = next.map(encode_token);
         }
@@ -402,7 +425,7 @@ impl StorageBackend for PluginBackend {
             })
             .await?;
         if bodies.len() != ids.len() {
-            let reason = format!("it answered with {} traces; {} were asked for", bodies.len(), ids.len());
+            let reason = format!("it returned {} traces, but {} were requested", bodies.len(), ids.len());
             return Err(self.broke_contract("get-traces", reason));
         }
         bodies.iter().map(|body| body.as_ref().map(|body| self.header(body)).transpose()).collect()
@@ -453,7 +476,7 @@ impl StorageExtras for PluginBackend {
     }
 }
 
-/// A plugin's token as text: hexadecimal.
+/// A plugin's page token as hexadecimal text.
 fn encode_token(token: Vec<u8>) -> String {
     token.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -464,6 +487,8 @@ fn decode_token(token: &str) -> Result<Vec<u8>, StorageError> {
         Some(digits) if digits.len() % 2 == 0 => {
             Ok(digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
         }
-        _ => Err(StorageError::InvalidArgument(format!("page_token {token:?} is not one that this store gave"))),
+        _ => Err(StorageError::InvalidArgument(format!(
+            "page_token {token:?} is not valid: it must come from a page of this store"
+        ))),
     }
 }

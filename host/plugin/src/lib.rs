@@ -1,11 +1,10 @@
-//! Custom backends: WebAssembly components that keep the contract in `wit/`, each in a sandbox of its own.
+//! Custom backends: WebAssembly components that implement the contract in `wit/`, each in its own sandbox.
 //!
-//! A plugin reaches what the operator granted it and nothing else ([`Grants`]), within bounds ([`Limits`]).
-//! [`PluginBackend`] presents it as a [`StorageBackend`](reflow_tracing_storage::StorageBackend).
+//! A plugin reaches only what the operator granted ([`Grants`]), within resource limits ([`Limits`]).
+//! [`PluginBackend`] presents a plugin as a [`StorageBackend`](reflow_tracing_storage::StorageBackend).
 
 mod backend;
 mod capabilities;
-mod component;
 mod contract;
 mod inspect;
 mod policy;
@@ -13,11 +12,17 @@ mod runtime;
 pub mod wit;
 
 use contract::{batch, bindings, body, convert, function};
-use runtime::{engine, instance};
+use runtime::instance;
 
 pub use backend::PluginBackend;
-pub use capabilities::metrics::{Distribution, Figure};
+pub use capabilities::metrics::{Histogram, Metric};
 pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
 pub use policy::{Grants, HttpGrant, Limits, PluginConfig, RedisGrant};
-pub use runtime::supervisor::{LatencyBucket, PluginCalls, PluginErrors, PluginReport};
+pub use runtime::call_metrics::{LatencyBucket, PluginCalls, PluginErrors};
+pub use runtime::supervisor::PluginReport;
 pub use runtime::{PluginComponent, PluginRuntime, PluginRuntimeConfig};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

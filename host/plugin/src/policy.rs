@@ -1,4 +1,4 @@
-//! What the operator says of a plugin: where it is, what it may reach, how much it may use.
+//! A plugin's configuration: its file, its grants and its resource limits.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,47 +10,47 @@ use serde::Deserialize;
 
 use reflow_tracing_storage::StorageError;
 
-/// A plugin as the configuration describes it: the table `[plugins.NAME]`.
+/// The configuration of a plugin: the table `[plugins.NAME]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginConfig {
     /// The component. By default `NAME.wasm` in the plugins folder.
     pub file: Option<PathBuf>,
-    /// What it may reach.
+    /// What the plugin may reach.
     pub grants: Grants,
-    /// What it is given when it is opened, as JSON.
+    /// The plugin's own settings. `open` gets them as a JSON object.
     pub config: serde_json::Map<String, serde_json::Value>,
-    /// How much it may use.
+    /// Resource limits.
     pub limits: Limits,
     /// The SHA-256 that the file must have, in hexadecimal.
     pub sha256: Option<String>,
 }
 
-/// What a plugin may reach, by capability and label. It may reach nothing else.
+/// What a plugin may reach, by capability and label. It reaches nothing else.
 ///
-/// `Debug` shows the labels alone: URLs have passwords in them.
+/// `Debug` shows only labels, because URLs may contain passwords.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grants {
-    /// SQL databases: label to URL. `sqlite:PATH` is a SQLite file, which is created with its folder when it is missing;
-    /// `postgresql://USER:PASSWORD@HOST/DATABASE` and `mysql://..` (or `mariadb://..`) are databases in which the plugin can
-    /// do what that user can.
+    /// SQL databases: label to URL. `sqlite:PATH` is a SQLite file; the host creates it and its folder when missing.
+    /// `postgresql://USER:PASSWORD@HOST/DATABASE` and `mysql://..` (or `mariadb://..`) are servers. There the plugin has the
+    /// rights of the user in the URL.
     pub sql: BTreeMap<String, String>,
     /// Redis servers, by label.
     pub redis: BTreeMap<String, RedisGrant>,
-    /// Buckets of keys and values: label to URL. `file:PATH` is a file, which is created with its folder when it is missing,
-    /// `memory:` lasts as long as the plugin is open and takes 64 MiB at most (`memory:?max_mb=256`), `redis://..` is a
-    /// Redis server, on which its keys begin with `keyvalue:` (`redis://..?prefix=mine:`); of `rediss://..?ca=FILE` only
-    /// certificates of the authorities in the file are accepted.
+    /// Key-value buckets: label to URL. `file:PATH` is a file; the host creates it and its folder when missing. `memory:`
+    /// lasts as long as the plugin is open, with at most 64 MiB (`memory:?max_mb=256`). `redis://..` is a Redis server; the
+    /// keys there begin with `keyvalue:` (`redis://..?prefix=mine:`). `rediss://..?ca=FILE` accepts only certificates from
+    /// the authorities in the file.
     pub keyvalue: BTreeMap<String, String>,
     /// Origins that HTTP requests may go to.
     pub http: Vec<HttpGrant>,
-    /// Secrets: label to source. `env:NAME` is a variable of the host's environment, `file:PATH` the content of a file.
+    /// Secrets: label to source. `env:NAME` is an environment variable of the host, `file:PATH` the contents of a file.
     pub secrets: BTreeMap<String, String>,
 }
 
 impl Grants {
-    /// Whether anything of `capability` is granted.
+    /// Whether `capability` has at least one grant.
     pub(crate) fn has(&self, capability: &str) -> bool {
         match capability {
             "sql" => !self.sql.is_empty(),
@@ -75,20 +75,20 @@ impl fmt::Debug for Grants {
     }
 }
 
-/// A Redis server that is granted: in the configuration a URL, or a table.
+/// A granted Redis server: a URL or a table in the configuration.
 ///
-/// `Debug` leaves the URL out: it may have a password in it.
+/// `Debug` omits the URL, because it may contain a password.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "RedisGrantForm")]
 pub struct RedisGrant {
     /// `redis://`, `rediss://` or `redis+unix://`.
     pub url: String,
-    /// What every key of the plugin begins with, unseen by it.
+    /// The prefix of all the plugin's keys. The plugin does not see it.
     pub prefix: String,
-    /// Whether it may run scripts, which may reach keys without the prefix.
+    /// Whether the plugin may run scripts. A script can reach keys without the prefix.
     pub scripts: bool,
-    /// Certificate authorities, in PEM: of a `rediss://` server only certificates of theirs are accepted. Otherwise those of
-    /// the authorities that browsers trust.
+    /// A PEM file of certificate authorities. A `rediss://` server needs a certificate from one of them. Default: the
+    /// authorities that browsers trust.
     pub ca: Option<PathBuf>,
 }
 
@@ -127,14 +127,14 @@ impl From<RedisGrantForm> for RedisGrant {
     }
 }
 
-/// An origin that HTTP requests may go to: in the configuration a text, or a table.
+/// An origin that HTTP requests may go to: a string or a table in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "HttpGrantForm")]
 pub struct HttpGrant {
     /// Scheme, host and port, for example `https://api.example.com`, `http://localhost:8123`, or `https://*.example.com` for
     /// every name below example.com.
     pub origin: String,
-    /// Certificate authorities, in PEM: only certificates of theirs are accepted. Otherwise those of the authorities that
+    /// A PEM file of certificate authorities. The server needs a certificate from one of them. Default: the authorities that
     /// browsers trust.
     pub ca: Option<PathBuf>,
 }
@@ -165,42 +165,42 @@ impl From<&str> for HttpGrant {
     }
 }
 
-/// Stacks that an engine can be made with: enough for a language runtime to start, little enough to be there for every call.
+/// Supported stack sizes: the minimum lets a language runtime start, the maximum can be allocated for every call.
 const STACK_KB: RangeInclusive<u32> = 64..=64 * 1024;
-/// Entries of tables that an engine has places for; only those in use take memory.
-pub(crate) const MOST_TABLE_ELEMENTS: usize = 2_000_000;
-/// Instances that an engine has places for.
-pub(crate) const PLACES: u32 = 1_000;
-/// More than any machine has use for, and less than a semaphore can count.
-const MOST_CONNECTIONS: usize = 100_000;
-/// The instances of a plugin and of the version that takes over from it have to find places.
-const MOST_INSTANCES: usize = PLACES as usize / 2;
+/// Table elements for which an engine reserves address space. Only elements in use take memory.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 2_000_000;
+/// Instance slots of an engine.
+pub(crate) const INSTANCE_SLOTS: u32 = 1_000;
+/// Below the maximum of a semaphore.
+const MAX_CONNECTIONS: usize = 100_000;
+/// Half the slots: during a reload, the old and the new version both have instances.
+const MAX_INSTANCES: usize = INSTANCE_SLOTS as usize / 2;
 
-/// How much a plugin may use.
+/// Resource limits of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Linear memory of an instance, in MiB.
     pub memory_mb: u32,
-    /// An instance whose memory has grown beyond this is ended after its call and replaced when it is needed, in MiB.
+    /// Memory in MiB above which an instance is replaced after its call.
     pub recycle_mb: u32,
-    /// The time that a call may take, waiting included, in milliseconds.
+    /// Maximum duration of a call, including waiting, in milliseconds.
     pub call_timeout_ms: u64,
-    /// The time that a call may keep a processor busy, in milliseconds, to 10 ms. Waiting for a database or a server does not
-    /// count.
+    /// Maximum processor time of a call, in milliseconds, with a resolution of 10 ms. Waiting for a database or a server
+    /// does not count.
     pub cpu_ms: u64,
-    /// Instances that work at the same time.
+    /// Maximum concurrent instances.
     pub instances: usize,
-    /// The stack of an instance's calls, in KiB.
+    /// Stack size of a call, in KiB.
     pub stack_kb: u32,
-    /// Entries of an instance's tables of functions. Language runtimes compiled to WebAssembly need tens of thousands.
+    /// Maximum elements of an instance's function tables. Language runtimes compiled to WebAssembly need tens of thousands.
     pub table_elements: usize,
-    /// Batches, connections, transactions, cursors and their like that an instance may hold at a time.
+    /// Maximum open handles of an instance: batches, connections, transactions, cursors.
     pub handles: usize,
-    /// What an instance may have the host keep for it, hand over or be given at once: events, rows, replies, bodies of HTTP;
-    /// in MiB.
+    /// Maximum data in MiB that the host holds for an instance, or that crosses the sandbox boundary in one call: events,
+    /// rows, replies, HTTP bodies.
     pub result_mb: u32,
-    /// Connections to databases and servers that all instances may have open at a time.
+    /// Maximum open connections of all instances to databases and servers.
     pub connections: usize,
 }
 
@@ -222,7 +222,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Fails on a limit that lets nothing happen, and on one beyond what the host can keep.
+    /// Fails on a limit that allows nothing, and on one that the host can't enforce.
     pub(crate) fn check(&self, plugin: &str) -> Result<(), StorageError> {
         let refuse = |name: &str, problem: String| {
             Err(StorageError::Configuration(format!("plugins.{plugin}.limits.{name}: {problem}")))
@@ -245,13 +245,13 @@ impl Limits {
             return refuse("stack_kb", problem);
         }
         let at_most = [
-            ("instances", self.instances, MOST_INSTANCES),
-            ("connections", self.connections, MOST_CONNECTIONS),
-            ("table_elements", self.table_elements, MOST_TABLE_ELEMENTS),
+            ("instances", self.instances, MAX_INSTANCES),
+            ("connections", self.connections, MAX_CONNECTIONS),
+            ("table_elements", self.table_elements, MAX_TABLE_ELEMENTS),
         ];
         for (name, count, most) in at_most {
             if count > most {
-                return refuse(name, format!("it can be {most} at most"));
+                return refuse(name, format!("it must be at most {most}"));
             }
         }
         Ok(())

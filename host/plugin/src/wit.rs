@@ -1,10 +1,10 @@
-//! The contract as this program was built with it: the files of `wit/`.
+//! The contract: the files of `wit/` that this program was built with.
 
 /// A package of the contract.
 pub struct Package {
     /// Its folder in `wit/`.
     pub folder: &'static str,
-    /// The names of its files, and their texts.
+    /// File names and contents.
     pub files: &'static [(&'static str, &'static str)],
 }
 
@@ -17,7 +17,7 @@ macro_rules! package {
     };
 }
 
-/// Each after those that it uses.
+/// The packages of the contract, dependencies first.
 pub const PACKAGES: &[Package] = &[
     package!("storage": "backend.wit", "batch.wit", "types.wit"),
     package!("capabilities":
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_contract_is_here() {
+    fn every_file_of_the_contract_is_listed() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("wit");
         assert_eq!(version(), "0.1.0");
         for Package { folder, files } in PACKAGES {

@@ -1,7 +1,7 @@
 //! The program `reflow-tracing`: the host process and its command line.
 //!
-//! [`cli`] reads what the user asks for and [`config`] what the operator says; `serve` starts the [`server`], whose
-//! connections hand what they receive to [`ingest`].
+//! [`cli`] parses the arguments and [`config`] loads the configuration. The subcommand `serve` starts the [`server`], whose
+//! connections pass what they receive to [`ingest`].
 
 mod cli;
 mod config;

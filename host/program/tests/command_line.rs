@@ -24,14 +24,14 @@ fn stdout(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What the program says when it fails, with exit code 1.
+/// The error of the program, which must exit with code 1.
 #[track_caller]
 fn failure(output: Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// A folder whose configuration takes any free port and keeps traces in a file.
+/// A folder whose configuration uses any free port and a SQLite file.
 pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("reflow_tracing.toml"), "[server]\nport = 0\n").unwrap();
@@ -69,7 +69,7 @@ fn a_session_that_is_replayed_can_be_queried_and_got() {
     assert!(summary.contains("acknowledged  17\n"), "{summary}");
     let trace_id = summary.lines().last().unwrap().trim();
 
-    // The host is killed: what it acknowledged is stored.
+    // The host is killed; every acknowledged event is stored.
     host.process.kill().unwrap();
     let traces: serde_json::Value = serde_json::from_str(&stdout(run(folder, &["query", "--format", "json"]))).unwrap();
     assert_eq!(traces.as_array().unwrap().len(), 1);
@@ -86,7 +86,7 @@ fn a_session_that_is_replayed_can_be_queried_and_got() {
 }
 
 #[test]
-fn a_bad_line_of_a_recording_is_named_and_nothing_is_sent() {
+fn an_invalid_line_of_a_recording_is_named_and_nothing_is_sent() {
     let folder = folder();
     let folder = folder.path();
     let host = Host::start(folder);
@@ -117,7 +117,7 @@ fn a_frame_that_the_host_refuses_fails_the_replay() {
 }
 
 #[test]
-fn a_host_that_is_not_there_is_named_with_the_remedy() {
+fn an_unreachable_host_is_named_with_the_remedy() {
     let folder = folder();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("ws://{free}");
@@ -137,7 +137,7 @@ fn a_port_that_is_in_use_is_named_with_the_setting() {
 
 #[cfg(unix)]
 #[test]
-fn a_host_that_is_asked_to_end_ends_well() {
+fn a_host_shuts_down_cleanly_on_a_signal() {
     let folder = folder();
     let mut host = Host::start(folder.path());
     let asked = Command::new("kill").arg(host.process.id().to_string()).status().unwrap();
@@ -145,11 +145,11 @@ fn a_host_that_is_asked_to_end_ends_well() {
     assert!(host.process.wait().unwrap().success());
     let mut rest = String::new();
     host.process.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "", "one line is all that it prints");
+    assert_eq!(rest, "", "it prints only one line");
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_reader_that_closes_the_pipe_early_is_not_an_error() {
     let folder = folder();
     let folder = folder.path();
     let host = Host::start(folder);
@@ -162,7 +162,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn what_is_too_old_or_too_much_is_deleted_when_asked() {
+fn retain_deletes_traces_over_the_limits() {
     let folder = folder();
     let folder = folder.path();
     let host = Host::start(folder);
@@ -171,7 +171,7 @@ fn what_is_too_old_or_too_much_is_deleted_when_asked() {
     }
     drop(host);
     let retain = |arguments: &[&str]| stdout(run(folder, &[&["retain"], arguments].concat()));
-    // The session was recorded in 2026; it is kept for a century.
+    // The session was recorded in 2026, less than a century ago.
     assert!(retain(&["--older-than", "5200w"]).starts_with("deleted 0 traces"));
     let planned = retain(&["--max-traces", "1", "--dry-run"]);
     assert_eq!(planned, "would delete 2 traces: 0 for age, 2 for number, 0 for size\n");
@@ -187,7 +187,7 @@ fn what_is_too_old_or_too_much_is_deleted_when_asked() {
 }
 
 #[test]
-fn a_host_keeps_its_store_to_the_policy_of_its_configuration() {
+fn a_host_enforces_the_configured_retention() {
     let folder = folder();
     let folder = folder.path();
     let text = "[server]\nport = 0\n[storage.retention]\nmax_traces = 2\ninterval = \"50ms\"\n";
@@ -203,7 +203,7 @@ fn a_host_keeps_its_store_to_the_policy_of_its_configuration() {
 }
 
 #[test]
-fn a_policy_that_the_backend_can_not_keep_is_refused_at_the_start() {
+fn a_policy_that_the_backend_cannot_enforce_is_refused_at_the_start() {
     let folder = folder();
     let folder = folder.path();
     let text = "[storage]\nbackend = \"postgres\"\n[storage.retention]\nmax_size_mb = 10\n";
@@ -216,20 +216,20 @@ fn a_policy_that_the_backend_can_not_keep_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_trace_that_is_not_there_is_an_error() {
+fn a_missing_trace_is_an_error() {
     let folder = folder();
     let trace_id = "00000000-0000-4000-8000-000000000000";
     assert!(failure(run(folder.path(), &["get", trace_id])).contains(trace_id));
 }
 
 #[test]
-fn memory_can_not_be_queried_from_outside() {
+fn memory_cannot_be_queried_by_another_process() {
     let folder = folder();
     let output = program(folder.path(), &["query"]).env("REFLOW_TRACING_STORAGE_BACKEND", "memory").output().unwrap();
     assert!(failure(output).contains("host process only"));
 }
 
 #[test]
-fn an_argument_that_makes_no_sense_is_a_usage_error() {
+fn an_invalid_argument_is_a_usage_error() {
     assert_eq!(run(folder().path(), &["query", "--status", "done"]).status.code(), Some(2));
 }

@@ -1,4 +1,4 @@
 //! The program as a user runs it.
 
 mod command_line;
-mod strangers;
+mod untrusted_peers;

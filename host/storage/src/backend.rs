@@ -6,61 +6,59 @@ use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, 
 
 use super::{StorageError, StorageExtras, StorageMetrics};
 
-/// A place where traces live: the contract that every backend keeps, built in or not.
+/// A store for traces: the contract of every backend, built in or custom.
 ///
-/// Six methods are required. The others are provided, correct on top of those six, and a backend overrides those that it
-/// can do better. Shorthands for callers are in [`StorageBackendExt`](super::StorageBackendExt), which nobody implements;
-/// what only some stores can do is in [`StorageExtras`]. The conformance suite checks what is written here.
+/// Six methods are required. The provided methods are correct on top of those six; a backend overrides them to be faster.
+/// [`StorageBackendExt`](super::StorageBackendExt) adds shorthands for callers, and [`StorageExtras`] optional capabilities.
+/// The conformance suite checks this contract.
 ///
 /// # Writes
-/// - `Ok` means stored, to the durability that the backend is configured for. What was acknowledged MUST survive the
-///   death of the process, unless the backend says that it keeps nothing, as `MemoryStorage` does.
-/// - Writes are idempotent. An event is identified by its trace, its timestamp and its event id; storing one again MUST
-///   change nothing.
-///   A trace header that is stored again replaces the earlier header and leaves the events alone.
-/// - Events MAY arrive before the header of their trace, and in any order. They MUST be kept.
-/// - A batch MAY be stored in part when it fails; storing it again completes it.
+/// - `Ok` means stored, with the durability that the backend is configured for. An acknowledged write MUST survive a crash of
+///   the process, unless the backend documents that it is not persistent, like `MemoryStorage`.
+/// - Writes are idempotent. A trace, a timestamp and an event id identify an event; storing it again MUST change nothing.
+///   Storing a trace header again replaces the earlier header and does not affect the events.
+/// - Events MAY arrive before the header of their trace and in any order. The backend MUST keep them.
+/// - A batch that fails MAY be stored in part; storing it again completes it.
 ///
 /// # Reads
 /// - A read that begins after a write was acknowledged MUST see it.
-/// - Everything comes back exactly as it was given: nanoseconds, bytes, text with `\u0000`, 64-bit integers.
-/// - The events of a trace come ordered by (timestamp, event id), traces as [`SortOrder`](reflow_tracing_model::SortOrder) says.
+/// - Reads return exactly what was stored: nanoseconds, bytes, text with `\u0000`, 64-bit integers.
+/// - Events are ordered by (timestamp, event id), traces as in [`SortOrder`](reflow_tracing_model::SortOrder).
 ///
 /// # Arguments
-/// What can't be stored exactly (see [`FlowTrace::validate`]) and a query that makes no sense
-/// (see [`TraceQuery::validate`]) MUST be refused with [`StorageError::InvalidArgument`], changing nothing; in a batch too,
-/// where one such element refuses the whole.
+/// A backend MUST reject values that can't be stored exactly (see [`FlowTrace::validate`]) and invalid queries (see
+/// [`TraceQuery::validate`]) with [`StorageError::InvalidArgument`], and change nothing. One invalid element rejects its whole
+/// batch.
 ///
 /// # Wrappers
-/// A type that wraps a backend MUST forward every method, the provided ones too. A [`Layer`](super::Layer) does that by itself.
+/// A type that wraps a backend MUST forward every method, including the provided ones. [`Layer`](super::Layer) does that.
 #[async_trait]
 pub trait StorageBackend: Send + Sync {
     /// Stores a trace: its header, and its events as [`store_events`](Self::store_events) would.
     ///
-    /// Events that are stored already stay, also those that `trace` does not hold.
+    /// Events that are already stored stay, even if `trace` doesn't contain them.
     async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError>;
 
-    /// The trace with all of its events; `None` while no header is stored for it.
+    /// The trace with all of its events; `None` if its header is not stored.
     async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError>;
 
-    /// The traces that match, complete with their events. Traces without a header are never among them.
+    /// The matching traces, complete with their events. Traces without a header never match.
     ///
-    /// The answer holds at most [`TraceQuery::limit`] traces; [`query_page`](Self::query_page) says whether there are more.
-    /// [`TraceQuery::page_token`] is a matter of `query_page`; a backend that leaves that one provided never sees a token
-    /// of its own, and MAY disregard it here.
+    /// Returns at most [`TraceQuery::limit`] traces; [`query_page`](Self::query_page) says whether there are more. A backend
+    /// that doesn't override `query_page` never gets a [`TraceQuery::page_token`] and MAY ignore it.
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError>;
 
     /// Stores one event of a trace.
     async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError>;
 
-    /// The events of a trace, also when no header is stored for it; none when the trace is unknown.
+    /// The events of a trace, even if its header is not stored; empty if the trace is unknown.
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError>;
 
-    /// Whether the store can do its work now: read, and take a write. MUST reach what a write would need, the room on a disk
-    /// and the backend's own tasks included; MUST NOT change anything that is stored.
+    /// Whether the store can read and write now. MUST check everything that a write needs, including disk space and the
+    /// backend's own tasks. MUST NOT change stored data.
     async fn health_check(&self) -> Result<(), StorageError>;
 
-    /// Stores several traces, like [`store_trace`](Self::store_trace) for each.
+    /// Stores several traces, each as [`store_trace`](Self::store_trace) does.
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         traces.iter().try_for_each(FlowTrace::validate)?;
         for trace in traces {
@@ -69,7 +67,7 @@ pub trait StorageBackend: Send + Sync {
         Ok(())
     }
 
-    /// Stores several events, like [`store_event`](Self::store_event) for each. They MAY belong to several traces.
+    /// Stores several events, each as [`store_event`](Self::store_event) does. They MAY belong to several traces.
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         events.iter().try_for_each(|(_, event)| event.validate())?;
         for (trace_id, event) in events {
@@ -78,15 +76,15 @@ pub trait StorageBackend: Send + Sync {
         Ok(())
     }
 
-    /// The traces that match, a page at a time, with as much of each as `request` asks for.
+    /// One page of the matching traces, with the [`Detail`] of `request`.
     ///
-    /// Following the tokens from the first page to the last gives every trace once that matched all the while, whatever
-    /// is stored meanwhile. A token is valid for the predicates, the order and the [`Detail`] that it was given for.
+    /// Following the tokens from the first page to the last returns each trace once that matched the whole time, regardless of
+    /// concurrent writes. A token is valid for the conditions, the order and the detail of its request.
     async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
         super::paging::by_position(self, request).await
     }
 
-    /// The headers of traces, without their events, in the order asked for; `None` where no header is stored.
+    /// The headers of traces, without their events, in the order of `trace_ids`; `None` for a header that is not stored.
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
         let mut headers = Vec::with_capacity(trace_ids.len());
         for trace_id in trace_ids {
@@ -96,60 +94,59 @@ pub trait StorageBackend: Send + Sync {
         Ok(headers)
     }
 
-    /// The events of a trace, as [`get_events`](Self::get_events) gives them, one after another: however many there are,
-    /// few SHOULD be in memory.
+    /// The events of a trace, as [`get_events`](Self::get_events) returns them. A backend SHOULD keep only a few in memory.
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
         let events = self.get_events(trace_id).map_ok(|events| stream::iter(events).map(Ok));
         events.try_flatten_stream().boxed()
     }
 
-    /// Every trace that matches, whatever the query's window, in its order and piece by piece: a header, then the events
-    /// of that trace in their order.
+    /// All matching traces, regardless of limit and offset, in the query's order. Each trace is a header followed by batches of
+    /// its events in order.
     ///
-    /// However large the store and its traces, few events SHOULD be in memory; a piece MUST hold at most
-    /// [`MAX_EVENTS`](TracePart::MAX_EVENTS). What was there all the while is in the stream, once. What is stored or
-    /// deleted meanwhile MAY be in it, or be missing, in part too.
+    /// A backend SHOULD keep only a few events in memory. A batch MUST hold at most [`MAX_EVENTS`](TracePart::MAX_EVENTS)
+    /// events. The stream contains once what is stored the whole time. What is stored or deleted while it is read MAY be
+    /// missing, also in part.
     fn stream_traces(&self, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
         super::streaming::trace_by_trace(self, query)
     }
 
-    /// Deletes traces with their events. Returns how many there were to delete.
+    /// Deletes traces with their events. Returns the number of deleted traces, including traces without a header.
     ///
-    /// A trace of which only events are stored counts too. A backend that can't delete MUST return
+    /// A backend that can't delete MUST return
     /// [`StorageError::Unsupported`].
     async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
         let _ = deletion;
         Err(StorageError::Unsupported("this backend can't delete traces".into()))
     }
 
-    /// The versions of a flow among its stored traces, ascending, each once.
+    /// The distinct versions of a flow among its stored traces, ascending.
     async fn flow_versions(&self, flow_id: FlowId) -> Result<Vec<FlowVersion>, StorageError> {
         super::paging::flow_versions(self, flow_id).await
     }
 
-    /// What the store holds.
+    /// The number of traces and events, the size and the time range of the store.
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         super::paging::stats(self).await
     }
 
-    /// How the store performs. Latencies are those that [`Metered`](super::metrics::Metered) measured, which is
-    /// around every built-in backend; without it they are 0. To find the size of the store, a backend SHOULD NOT count its rows.
+    /// Performance of the store. [`Metered`](super::metrics::Metered), which wraps every built-in backend, measures the
+    /// latencies; without it they are 0. A backend SHOULD NOT count rows to find its size.
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
         Ok(StorageMetrics::unmeasured(self.stats().await?.bytes))
     }
 
-    /// Waits until everything acknowledged is where a crash of the machine can't reach it, as far as the backend can tell.
+    /// Waits until acknowledged writes survive a crash of the machine, as far as the backend can ensure it.
     async fn flush(&self) -> Result<(), StorageError> {
         Ok(())
     }
 
-    /// Ends the work: flushes, releases files and connections. Calls after it, or under way, MAY fail; they
-    /// MUST NOT panic or hang.
+    /// Closes the store: flushes, and releases files and connections. Later and concurrent calls MAY fail; they MUST NOT panic
+    /// or hang.
     async fn close(&self) -> Result<(), StorageError> {
         self.flush().await
     }
 
-    /// What this store can do beyond the contract.
+    /// The optional capabilities of this store.
     fn extras(&self) -> Option<&dyn StorageExtras> {
         None
     }
@@ -165,14 +162,14 @@ pub enum Detail {
     Traces,
 }
 
-/// What [`query_page`](StorageBackend::query_page) is asked for. From a [`TraceQuery`]: whole traces, not counted.
+/// The argument of [`query_page`](StorageBackend::query_page). Converted from a [`TraceQuery`]: whole traces, no total.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PageRequest {
-    /// Which traces, in which order, from where on.
+    /// Selects the traces, their order and the page.
     pub query: TraceQuery,
-    /// How much of each trace.
+    /// How much of each trace the page holds.
     pub detail: Detail,
-    /// Whether [`TracePage::total`] is wanted: how many traces match, whatever the query's window.
+    /// Whether to compute [`TracePage::total`], the number of matching traces.
     pub total: bool,
 }
 
@@ -182,7 +179,7 @@ impl PageRequest {
         Self { query, detail: Detail::Headers, total: false }
     }
 
-    /// No traces, only how many match.
+    /// Only the number of matching traces.
     pub fn count(query: TraceQuery) -> Self {
         let query = TraceQuery { limit: Some(0), offset: None, page_token: None, ..query };
         Self { query, detail: Detail::Headers, total: true }
@@ -198,37 +195,37 @@ impl From<TraceQuery> for PageRequest {
 /// Which traces [`delete`](StorageBackend::delete) deletes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deletion {
-    /// These. An id MAY occur twice, and counts once.
+    /// The traces with these ids. An id MAY occur twice, and counts once.
     Traces(Vec<TraceId>),
-    /// All that started before a time. Traces without a header stay.
+    /// All traces that started before a time. Traces without a header stay.
     StartedBefore(DateTime<Utc>),
 }
 
-/// A piece of what [`stream_traces`](StorageBackend::stream_traces) gives.
+/// An item of [`stream_traces`](StorageBackend::stream_traces).
 #[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::large_enum_variant)] // Few are in memory, and none is copied.
+#[allow(clippy::large_enum_variant)] // Few exist at a time, and they are moved, not copied.
 pub enum TracePart {
-    /// A trace begins: its header, without events.
+    /// The start of a trace: its header, without events.
     Header(FlowTrace),
-    /// The next events of that trace, in their order; at least one.
+    /// The next events of that trace in order; at least one.
     Events(Vec<TraceEvent>),
-    /// Something is stored that can't be read, and is left out: where it is, and what is wrong with it.
+    /// Stored data that can't be read and is skipped: its location and the problem.
     Unreadable(String),
 }
 
 impl TracePart {
-    /// The most events in a piece.
+    /// The maximum number of events in one item.
     pub const MAX_EVENTS: usize = 10_000;
 }
 
-/// What a store holds.
+/// The contents of a store in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StorageStats {
     /// Traces with a header.
     pub traces: u64,
-    /// Events, those of traces without a header included where the backend can see them.
+    /// Events, including those of traces without a header if the backend can count them.
     pub events: u64,
-    /// The bytes that the store takes up, where the backend can tell.
+    /// The size of the store in bytes, if the backend can report it.
     pub bytes: Option<u64>,
     /// The earliest start of a trace.
     pub oldest: Option<DateTime<Utc>>,

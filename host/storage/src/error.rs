@@ -1,34 +1,34 @@
 use reflow_tracing_model::InvalidValue;
 
-/// Why a store did not do what it was asked. Each message names what it is about and, where there is one, the remedy.
+/// Why a call to a store failed. Each message names the object and, if there is one, the remedy.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// The argument can't be stored or asked for; nothing was changed.
+    /// The argument is invalid. Nothing was changed.
     #[error("invalid argument: {0}")]
     InvalidArgument(String),
-    /// What the call is about does not exist.
+    /// The requested object does not exist.
     #[error("not found: {0}")]
     NotFound(String),
-    /// The database can't be reached, is locked or overloaded; a later call may succeed.
+    /// The database is unreachable, locked or overloaded. A later call may succeed.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// What was acknowledged before waits in a spool and can't be read yet; a later call may succeed.
+    /// Acknowledged writes wait in a spool and can't be read yet. A later call may succeed.
     #[error("writes are pending: {0}")]
     Pending(String),
-    /// A limit of the store is reached: its size, a quota, the disk.
+    /// The store reached a limit: its size, a quota or the disk.
     #[error("the store is full: {0}")]
     Exhausted(String),
-    /// This backend can't do it.
+    /// The backend doesn't support the call.
     #[error("not supported: {0}")]
     Unsupported(String),
-    /// What was read is not what was written, or was not written by this program.
+    /// The stored data is damaged, or another program wrote it.
     #[error("the stored data can't be read: {0}")]
     Corrupt(String),
     /// The configuration of the store is wrong.
     #[error("{0}")]
     Configuration(String),
-    /// A plugin broke its contract, a limit, or down. Its other calls go on.
+    /// A plugin trapped, broke its contract or exceeded a limit. Its other calls are not affected.
     #[error("plugin `{plugin}` failed in `{call}`: {reason}")]
     Plugin {
         /// The plugin's name in the configuration.
@@ -40,7 +40,7 @@ pub enum StorageError {
         /// Whether the same call may succeed later.
         retryable: bool,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("{message}")]
     Other {
         /// What happened.
@@ -51,7 +51,7 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// The names of the kinds, for figures and logs.
+    /// The names of the kinds, for metrics and logs.
     pub const KINDS: [&str; 10] = [
         "invalid_argument",
         "not_found",
@@ -81,7 +81,7 @@ impl StorageError {
         }
     }
 
-    /// Whether the same call may succeed later without a change by its caller. Writes are idempotent, so it is safe.
+    /// Whether the error is transient: the same call may succeed later. Retrying writes is safe, because they are idempotent.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Pending(_) => true,

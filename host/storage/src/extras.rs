@@ -4,17 +4,17 @@ use reflow_tracing_model::TraceId;
 
 use super::StorageError;
 
-/// What only some stores can do. A backend hands it out with [`extras`](super::StorageBackend::extras), and overrides what it
-/// can do. A [`Layer`](super::Layer) has it by itself.
+/// Optional capabilities of a store. A backend returns itself from [`extras`](super::StorageBackend::extras) and overrides the
+/// methods that it supports. A [`Layer`](super::Layer) forwards them.
 #[async_trait]
 pub trait StorageExtras: Send + Sync {
-    /// What an operator should know although the store can do its work; empty when there is nothing. MUST NOT wait.
+    /// Warnings for the operator of a store that works; empty if there are none. MUST NOT block.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// The time before which the store lets traces expire: one that started earlier may be deleted at any moment, also
-    /// right after it was stored. `None` when it keeps traces whatever their age.
+    /// The time before which traces expire. The store may delete a trace that started earlier at any moment, even right after
+    /// it was stored. `None` if the store keeps traces regardless of age.
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
         None
     }
@@ -25,17 +25,16 @@ pub trait StorageExtras: Send + Sync {
         1
     }
 
-    /// The ids of the traces of which events are stored and no header, ascending: at most `limit`, those that come after
-    /// `after`.
+    /// The ids of traces that have events but no header, ascending: at most `limit` ids, all greater than `after`.
     ///
-    /// A backend that can't tell MUST return [`StorageError::Unsupported`].
+    /// A backend that can't list them MUST return [`StorageError::Unsupported`].
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         let _ = (after, limit);
         Err(no_headerless_traces())
     }
 
-    /// Drops the oldest partition of traces that holds any, if it ended at `ended_by` or before. Returns how many traces
-    /// it held, 0 when there is no such partition; `None` where traces are not kept in partitions.
+    /// Drops the oldest non-empty partition of traces if it ended at `ended_by` or before. Returns the number of traces in
+    /// it, 0 if there is no such partition, and `None` if the store has no partitions.
     async fn drop_oldest_partition(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
         let _ = ended_by;
         Ok(None)

@@ -1,8 +1,9 @@
-//! The storage contract: what every backend of reflow-tracing keeps, and what callers can rely on.
+//! The storage contract: what every backend of reflow-tracing guarantees.
 //!
-//! [`StorageBackend`] is the product; a backend implements it, a [`Layer`] wraps it, [`metrics::Metered`] measures it.
-//! Programs import the facade `reflow_tracing`; this package is for those who write a backend or a layer of their own.
+//! A backend implements [`StorageBackend`], a [`Layer`] wraps it, and [`metrics::Metered`] measures it. Programs import the
+//! facade `reflow_tracing`; this package is for authors of backends and layers.
 
+mod arc;
 mod backend;
 mod error;
 mod extension;
@@ -13,7 +14,7 @@ pub mod paging;
 #[cfg(feature = "redis")]
 mod redis_error;
 pub mod refusals;
-mod shared;
+pub mod sql;
 pub mod streaming;
 pub mod task;
 pub mod write_queue;
@@ -24,6 +25,12 @@ pub use extension::StorageBackendExt;
 pub use extras::StorageExtras;
 pub use layer::Layer;
 pub use metrics::{CallMetrics, SpoolMetrics, StorageMetrics};
-// What an implementation of the contract names.
+// Names that an implementation of the contract needs.
 pub use async_trait::async_trait;
+pub use futures::stream::BoxStream;
 pub use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

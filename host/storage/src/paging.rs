@@ -1,4 +1,4 @@
-//! What the six required methods of a backend are enough for: the provided ones.
+//! The provided methods of the contract, implemented with the six required ones.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,10 @@ use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, Position, SortOrder, 
 
 use super::{Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageStats};
 
-/// A page whose token is the place of its last trace, so that what is stored or deleted meanwhile shifts nothing.
+/// A page whose token is the position of its last trace, so that traces stored or deleted in between don't shift the pages.
 ///
-/// The six methods can't start after a place, but at a time: the rest of the answer is what started at the last trace's
-/// time or further on, less the traces of that very time that were read already. Many traces of one start make their
-/// pages dearer, nothing else does.
+/// The six methods can't start after a position, only at a time. So the next page starts at the time of the last trace, and
+/// skips the traces of that time that were read already. Pages cost more only if many traces start at the same time.
 pub(super) async fn by_position<B: StorageBackend + ?Sized>(
     backend: &B,
     request: PageRequest,
@@ -23,11 +22,11 @@ pub(super) async fn by_position<B: StorageBackend + ?Sized>(
     let mut traces: Vec<FlowTrace> = Vec::new();
     let mut offset = window.offset;
     let mut after = window.after;
-    // Grows, so that a crowd of one start is passed in few steps.
+    // Grows, so that many traces with the same start take few steps.
     let mut least = 1;
-    // One trace more than the page holds tells whether another page follows.
+    // One trace more than the page holds shows whether another page follows.
     while window.limit > 0 && traces.len() <= window.limit {
-        let Some(time_range) = from_place_on(query.time_range, order, after) else { break };
+        let Some(time_range) = from_position_on(query.time_range, order, after) else { break };
         let asked = (window.limit + 1 - traces.len()).max(least).min(TraceQuery::MAX_LIMIT);
         least = (least * 2).min(TraceQuery::MAX_LIMIT);
         let part =
@@ -35,9 +34,9 @@ pub(super) async fn by_position<B: StorageBackend + ?Sized>(
         let found = backend.query_traces(part).await?;
         let (count, from) = (found.len(), after);
         for trace in found {
-            let place = Position::of(&trace);
-            if after.is_none_or(|after| place.sort_key(order) > after.sort_key(order)) {
-                after = Some(place);
+            let position = Position::of(&trace);
+            if after.is_none_or(|after| position.sort_key(order) > after.sort_key(order)) {
+                after = Some(position);
                 traces.push(trace);
             }
         }
@@ -59,10 +58,14 @@ pub(super) async fn by_position<B: StorageBackend + ?Sized>(
 
 type TimeRange = (DateTime<Utc>, DateTime<Utc>);
 
-/// The part of the range from a place on, in that order; `None` when that is empty.
-fn from_place_on(range: Option<TimeRange>, order: SortOrder, place: Option<Position>) -> Option<Option<TimeRange>> {
-    let Some(place) = place else { return Some(range) };
-    let start = DateTime::from_timestamp_nanos(place.start_time);
+/// The part of the range from a position on, in this order; `None` if it is empty.
+fn from_position_on(
+    range: Option<TimeRange>,
+    order: SortOrder,
+    position: Option<Position>,
+) -> Option<Option<TimeRange>> {
+    let Some(position) = position else { return Some(range) };
+    let start = DateTime::from_timestamp_nanos(position.start_time);
     let (from, to) = range.unwrap_or_else(|| [i64::MIN, i64::MAX].map(DateTime::from_timestamp_nanos).into());
     let (from, to) = match order {
         SortOrder::NewestFirst => (from, to.min(start)),
@@ -71,7 +74,7 @@ fn from_place_on(range: Option<TimeRange>, order: SortOrder, place: Option<Posit
     (from <= to).then_some(Some((from, to)))
 }
 
-/// Calls `each` with every trace that matches, a page at a time.
+/// Calls `each` with every matching trace, page by page.
 async fn for_each<B: StorageBackend + ?Sized>(
     backend: &B,
     query: TraceQuery,
@@ -120,12 +123,12 @@ pub(super) async fn stats<B: StorageBackend + ?Sized>(backend: &B) -> Result<Sto
     Ok(stats)
 }
 
-/// Deletes what started before a time, for backends that can delete traces by their ids only.
+/// Deletes traces that started before a time, for backends that can only delete by id.
 pub async fn delete_started_before<B: StorageBackend + ?Sized>(
     backend: &B,
     time: DateTime<Utc>,
 ) -> Result<u64, StorageError> {
-    // The oldest first and always from the first page: what was on it is gone.
+    // Oldest first, and always the first page, because the traces of the page before are deleted.
     let oldest = PageRequest::headers(TraceQuery { order: SortOrder::OldestFirst, ..TraceQuery::default() });
     let mut deleted = 0;
     loop {

@@ -1,10 +1,10 @@
-//! What an error of the crate `redis` means to the caller of a store, so that a backend on it can use `?`.
+//! Converts errors of the crate `redis`, so that a backend on Redis can use `?`.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::StorageError;
 
-/// The code of the answer to a write that would take a server over its `maxmemory`.
+/// The error code of a write that would exceed the server's `maxmemory`.
 const OUT_OF_MEMORY: &str = "OOM";
 
 impl From<RedisError> for StorageError {
@@ -12,7 +12,7 @@ impl From<RedisError> for StorageError {
         let message = format!("Redis: {error}");
         match error.kind() {
             ErrorKind::Io => Self::Unavailable(message),
-            // A server that starts, fails over or moves its keys says so; it is over in a while.
+            // The server is starting, failing over or moving keys: transient.
             ErrorKind::Server(
                 ServerErrorKind::BusyLoading
                 | ServerErrorKind::TryAgain

@@ -1,4 +1,4 @@
-//! What became of the last write, for the health of a store whose disk can't be tried.
+//! Remembers a write that failed because the store is full, for health checks that can't test the disk.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::StorageError;
 
-/// How long a refusal counts without a further one. A host that is taken out of service gets no writes: it has to be given
-/// another try.
+/// How long a refusal counts. A host that was taken out of service gets no writes, so it must become healthy again to be
+/// tried again.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// The last write's refusal, if it was that the store is full.
+/// The refusal of the last write, if the store was full.
 #[derive(Default)]
 pub struct Refusals(Mutex<Option<Refusal>>);
 
@@ -23,7 +23,7 @@ struct Refusal {
 }
 
 impl Refusals {
-    /// Notes what became of a write, and hands it on.
+    /// Records the outcome of a write, and returns it.
     pub fn note<T>(&self, outcome: Result<T, StorageError>) -> Result<T, StorageError> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &outcome {
@@ -37,7 +37,7 @@ impl Refusals {
         outcome
     }
 
-    /// Fails when the store was full for the last write, lately, and none has succeeded since.
+    /// Fails if the store was full at the last write, within the last minute.
     pub fn check(&self) -> Result<(), StorageError> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Refusal { at, why, .. }) = last.as_ref().filter(|last| last.since.elapsed() < REMEMBERED) else {
@@ -45,7 +45,7 @@ impl Refusals {
         };
         let at = at.format("%FT%TZ");
         Err(StorageError::Exhausted(format!(
-            "{why}; that was the answer to the last write, at {at}, and none has succeeded since"
+            "{why} (the last write failed with this error at {at}, and none has succeeded since)"
         )))
     }
 }
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_counts_until_a_write_succeeds_or_none_came_for_a_minute() {
+    async fn a_refusal_counts_until_a_write_succeeds_or_a_minute_has_passed() {
         let refusals = Refusals::default();
         refusals.check().unwrap();
         refusals.note(full()).unwrap_err();
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_write_is_to_blame_for_does_not_count() {
+    fn an_invalid_write_does_not_count() {
         let refusals = Refusals::default();
         refusals.note::<()>(Err(StorageError::InvalidArgument("too long".into()))).unwrap_err();
         refusals.check().unwrap();

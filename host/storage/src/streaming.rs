@@ -1,4 +1,4 @@
-//! Stores read piece by piece, so that neither a large store nor a large trace fills the memory.
+//! Reads of large stores and large traces in batches of bounded size, to bound memory.
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -6,78 +6,78 @@ use reflow_tracing_model::{FlowTrace, TraceEvent, TraceQuery};
 
 use super::{PageRequest, StorageBackend, StorageError, TracePart};
 
-/// Headers that are read at a time.
+/// Headers read per page.
 const HEADERS: usize = 1_000;
 
-/// How much goes into one piece, or is read at a time.
-pub struct Room {
+/// What is left of the events and bytes that one batch may hold.
+pub struct BatchBudget {
     events: usize,
     bytes: usize,
 }
 
-impl Default for Room {
-    /// The room of a piece.
+impl Default for BatchBudget {
+    /// The budget of an empty batch.
     fn default() -> Self {
         Self { events: 2_000, bytes: 4 << 20 }
     }
 }
 
-impl Room {
-    /// The room of a piece.
+impl BatchBudget {
+    /// The budget of an empty batch.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the room of an event.
+    /// Subtracts an event.
     pub fn take(&mut self, event: &TraceEvent) {
         self.events = self.events.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(event.approximate_bytes());
     }
 
-    /// Takes the room of a header.
+    /// Subtracts a header.
     pub fn take_header(&mut self) {
         self.events = self.events.saturating_sub(1);
     }
 
-    /// Whether another event fits.
+    /// Whether the batch may hold another event.
     pub fn is_left(&self) -> bool {
         self.events > 0 && self.bytes > 0
     }
 }
 
-/// Events in pieces.
-pub fn pieces<'a>(
+/// Groups events into batches.
+pub fn event_batches<'a>(
     events: BoxStream<'a, Result<TraceEvent, StorageError>>,
 ) -> BoxStream<'a, Result<Vec<TraceEvent>, StorageError>> {
     stream::try_unfold(events, |mut events| async move {
-        let mut room = Room::new();
-        let mut piece = Vec::new();
-        while room.is_left()
+        let mut budget = BatchBudget::new();
+        let mut batch = Vec::new();
+        while budget.is_left()
             && let Some(event) = events.try_next().await?
         {
-            room.take(&event);
-            piece.push(event);
+            budget.take(&event);
+            batch.push(event);
         }
-        Ok((!piece.is_empty()).then_some((piece, events)))
+        Ok((!batch.is_empty()).then_some((batch, events)))
     })
     .boxed()
 }
 
-/// What a backend that streams events streams traces with.
+/// The provided `stream_traces`: pages of headers, each followed by the stream of its events.
 pub(super) fn trace_by_trace<B: StorageBackend + ?Sized>(
     backend: &B,
     query: TraceQuery,
 ) -> BoxStream<'_, Result<TracePart, StorageError>> {
     headers(backend, query)
         .map_ok(move |header| {
-            let events = pieces(backend.stream_events(header.trace_id)).map_ok(TracePart::Events);
+            let events = event_batches(backend.stream_events(header.trace_id)).map_ok(TracePart::Events);
             stream::once(async { Ok(TracePart::Header(header)) }).chain(events)
         })
         .try_flatten()
         .boxed()
 }
 
-/// The headers that match, whatever the query's window.
+/// The matching headers, regardless of limit and offset.
 fn headers<B: StorageBackend + ?Sized>(
     backend: &B,
     query: TraceQuery,

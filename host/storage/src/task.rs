@@ -1,7 +1,7 @@
-//! Background tasks that survive a panic: each is started again, and tells whoever asks how it is.
+//! Background tasks that survive a panic: a supervisor restarts each task and reports its health.
 //!
-//! A task that dies in silence is worse than a process that dies: everything goes on except what the task did. So what runs
-//! for as long as a host or a store does runs here.
+//! A task that dies silently is worse than a crash of the process, because everything else seems to work. So every task that
+//! runs as long as a host or a store does is supervised.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,59 +15,59 @@ use tokio::time::Instant;
 
 /// The pause before the first restart. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause: a task that dies at once, every time, does not fill the log.
+/// The longest pause, so that a task that dies immediately every time doesn't fill the log.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A task that ran for so long starts again with the first pause.
-const STEADY: Duration = Duration::from_secs(60);
-/// How long a death stays among the warnings once the task is at work again.
+/// A task that ran for this long restarts with the first pause.
+const STABLE: Duration = Duration::from_secs(60);
+/// How long a crash stays a warning after the task was restarted.
 const REMEMBERED: TimeDelta = TimeDelta::hours(1);
 
-/// A task that is started again when it panics, until it returns. Dropping this ends it.
+/// A task that is restarted when it panics, until it returns. Dropping this stops it.
 pub struct Supervised {
     health: TaskHealth,
     task: Option<JoinHandle<()>>,
 }
 
-/// How a background task is. Clones tell of the same task.
+/// The health of a background task. Clones report on the same task.
 #[derive(Clone)]
 pub struct TaskHealth(Arc<State>);
 
 struct State {
     name: &'static str,
-    deaths: Mutex<Deaths>,
+    crashes: Mutex<Crashes>,
 }
 
 #[derive(Default)]
-struct Deaths {
-    last: Option<Death>,
+struct Crashes {
+    last: Option<Crash>,
     restarts: u64,
-    /// Whether it waits to be started again.
+    /// Whether the task waits to be restarted.
     is_down: bool,
 }
 
-struct Death {
+struct Crash {
     at: DateTime<Utc>,
     reason: String,
 }
 
 impl Supervised {
-    /// Starts what `run` gives, and again whenever it panics. Must be called within a Tokio runtime.
+    /// Starts the task that `run` returns, and restarts it when it panics. Must be called within a Tokio runtime.
     ///
-    /// What must outlive a panic, a queue for example, is to be shared with `run` rather than moved into what it gives.
+    /// Share with `run` what must survive a panic, such as a queue; don't move it into the task.
     pub fn start<F>(name: &'static str, mut run: impl FnMut() -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let health = TaskHealth(Arc::new(State { name, deaths: Mutex::default() }));
+        let health = TaskHealth(Arc::new(State { name, crashes: Mutex::default() }));
         let watched = health.clone();
         let task = tokio::spawn(async move {
             let mut pause = FIRST_PAUSE;
             loop {
-                let begun = Instant::now();
+                let start = Instant::now();
                 // The closure may panic too.
                 let outcome = AssertUnwindSafe(async { run().await }).catch_unwind().await;
                 let Err(panic) = outcome else { return };
-                if begun.elapsed() >= STEADY {
+                if start.elapsed() >= STABLE {
                     pause = FIRST_PAUSE;
                 }
                 watched.died(panic_message(&*panic), pause);
@@ -79,26 +79,26 @@ impl Supervised {
         Self { health, task: Some(task) }
     }
 
-    /// How it is, for those who ask later.
+    /// The health of the task.
     pub fn health(&self) -> TaskHealth {
         self.health.clone()
     }
 
-    /// Lets it run until it returns by itself.
+    /// Lets the task run until it returns.
     pub fn detached(mut self) -> TaskHealth {
         self.task = None;
         self.health.clone()
     }
 
-    /// Waits until it returns, but no longer than `patience`; then ends it.
-    pub async fn end_within(mut self, patience: Duration) {
+    /// Waits until the task returns, at most for `timeout`, then stops it.
+    pub async fn end_within(mut self, timeout: Duration) {
         if let Some(task) = &mut self.task {
-            // Out of time: dropping this ends it.
-            let _ = tokio::time::timeout(patience, task).await;
+            // After a timeout, dropping this stops the task.
+            let _ = tokio::time::timeout(timeout, task).await;
         }
     }
 
-    /// Ends it now.
+    /// Stops the task now.
     pub fn stop(&self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -113,47 +113,47 @@ impl Drop for Supervised {
 }
 
 impl TaskHealth {
-    /// Why the task does not do its work now; `None` while it does.
+    /// Why the task is not running; `None` while it runs.
     pub fn problem(&self) -> Option<String> {
-        let deaths = self.deaths();
-        let death = deaths.last.as_ref().filter(|_| deaths.is_down)?;
-        Some(format!("the background task `{}` died: {}; {}", self.0.name, death.reason, times(deaths.restarts)))
+        let crashes = self.crashes();
+        let crash = crashes.last.as_ref().filter(|_| crashes.is_down)?;
+        Some(format!("the background task `{}` died: {}; {}", self.0.name, crash.reason, times(crashes.restarts)))
     }
 
-    /// What an operator should know of the task: that it is down, or that it died lately.
+    /// A warning if the task is down, or crashed within the last hour.
     pub fn warning(&self) -> Option<String> {
         if let Some(problem) = self.problem() {
             return Some(problem);
         }
-        let deaths = self.deaths();
-        let death = deaths.last.as_ref().filter(|death| Utc::now() - death.at < REMEMBERED)?;
-        let (name, at) = (self.0.name, death.at.format("%FT%TZ"));
+        let crashes = self.crashes();
+        let crash = crashes.last.as_ref().filter(|crash| Utc::now() - crash.at < REMEMBERED)?;
+        let (name, at) = (self.0.name, crash.at.format("%FT%TZ"));
         Some(format!(
-            "the background task `{name}` died at {at}: {}; {}, it is at work again",
-            death.reason,
-            times(deaths.restarts)
+            "the background task `{name}` died at {at}: {}; {}, it is running again",
+            crash.reason,
+            times(crashes.restarts)
         ))
     }
 
-    fn deaths(&self) -> MutexGuard<'_, Deaths> {
-        self.0.deaths.lock().unwrap_or_else(PoisonError::into_inner)
+    fn crashes(&self) -> MutexGuard<'_, Crashes> {
+        self.0.crashes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn died(&self, reason: String, pause: Duration) {
         let name = self.0.name;
         // Logging may be what panicked.
         let _ = catch_unwind(|| {
-            tracing::error!("the background task `{name}` died and is restarted in {pause:?}: {reason}");
+            tracing::error!("the background task `{name}` died; it restarts in {pause:?}: {reason}");
         });
-        let mut deaths = self.deaths();
-        deaths.last = Some(Death { at: Utc::now(), reason });
-        deaths.is_down = true;
+        let mut crashes = self.crashes();
+        crashes.last = Some(Crash { at: Utc::now(), reason });
+        crashes.is_down = true;
     }
 
     fn restarted(&self) {
-        let mut deaths = self.deaths();
-        deaths.restarts += 1;
-        deaths.is_down = false;
+        let mut crashes = self.crashes();
+        crashes.restarts += 1;
+        crashes.is_down = false;
     }
 }
 
@@ -184,7 +184,7 @@ fn gave_up(name: &str, panic: &(dyn Any + Send)) {
     let _ = catch_unwind(|| tracing::error!("{name} gave up on a batch of its work: {reason}"));
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked without a message".into())
@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// A task that panics when it is given a 0, and passes on everything else.
+    /// A task that panics on a 0 and forwards every other number.
     fn passing_on() -> (mpsc::UnboundedSender<u32>, mpsc::UnboundedReceiver<u32>, Supervised) {
         let (given, queue) = mpsc::unbounded_channel();
         let (passed, out) = mpsc::unbounded_channel();
@@ -206,7 +206,7 @@ mod tests {
             async move {
                 let mut queue = queue.lock().await;
                 while let Some(number) = queue.recv().await {
-                    assert_ne!(number, 0, "a nought");
+                    assert_ne!(number, 0, "a zero");
                     let _ = passed.send(number);
                 }
             }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_is_down_until_it_is_restarted_and_goes_on_with_its_queue() {
+    async fn a_task_that_panics_is_down_until_it_restarts_and_continues_with_its_queue() {
         let (given, mut out, task) = passing_on();
         let health = task.health();
         given.send(1).unwrap();
@@ -232,21 +232,21 @@ mod tests {
         given.send(2).unwrap();
         settle().await;
         let problem = health.problem().expect("it is down");
-        for part in ["`passing on`", "died", "a nought", "restarted 0 times"] {
+        for part in ["`passing on`", "died", "a zero", "restarted 0 times"] {
             assert!(problem.contains(part), "{part:?} is missing in: {problem}");
         }
 
         assert_eq!(out.recv().await, Some(2));
         assert_eq!(health.problem(), None);
-        let warning = health.warning().expect("it died lately");
-        assert!(warning.contains("restarted once") && warning.contains("a nought"), "{warning}");
+        let warning = health.warning().expect("it died recently");
+        assert!(warning.contains("restarted once") && warning.contains("a zero"), "{warning}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_dies_every_time_is_restarted_ever_more_rarely() {
+    async fn restarts_of_a_task_that_always_panics_become_rarer() {
         let task = Supervised::start("dying", || async { panic!("again") });
         tokio::time::sleep(Duration::from_secs(600)).await;
-        let restarts = task.health().deaths().restarts;
+        let restarts = task.health().crashes().restarts;
         assert!((20..40).contains(&restarts), "{restarts} restarts in ten minutes");
     }
 
@@ -254,12 +254,12 @@ mod tests {
     async fn a_task_that_returns_is_neither_restarted_nor_a_problem() {
         let (given, mut out, task) = passing_on();
         drop(given);
-        assert_eq!(out.recv().await, None, "it gave up its end");
+        assert_eq!(out.recv().await, None, "the task dropped its sender");
         assert_eq!(task.health().warning(), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn dropping_it_ends_the_task() {
+    async fn dropping_the_handle_stops_the_task() {
         let (given, mut out, task) = passing_on();
         drop(task);
         assert_eq!(out.recv().await, None);

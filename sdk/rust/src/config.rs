@@ -6,13 +6,13 @@
 //!
 //! fn keep_days() -> Result<u32> {
 //!     let Some(days) = config::get("keep_days") else { return Ok(30) };
-//!     days.parse().map_err(|_| StorageError::InvalidArgument(format!("keep_days: {days} is no number of days")))
+//!     days.parse().map_err(|_| StorageError::InvalidArgument(format!("keep_days: {days} is not a number of days")))
 //! }
 //! ```
 
 use crate::bindings::reflow::capabilities::config;
 
-/// The setting as JSON, a text in its quotes; `None` when it isn't there.
+/// The setting as JSON (a text has quotes); `None` when it is not set.
 pub fn get(name: &str) -> Option<String> {
     config::get(name)
 }

@@ -1,13 +1,13 @@
 use crate::{Failure, StorageError, sql};
 
 impl StorageError {
-    /// A failure that has no case of its own and that calling again won't mend.
+    /// A permanent failure that has no case of its own.
     pub fn other(message: impl Into<String>) -> Self {
         Self::Other(Failure { message: message.into(), retryable: false })
     }
 }
 
-/// So that `?` turns what the database says into what the host understands.
+/// So that `?` converts an error of the database.
 impl From<sql::Error> for StorageError {
     fn from(error: sql::Error) -> Self {
         match error {

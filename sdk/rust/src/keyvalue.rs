@@ -3,7 +3,7 @@
 //! ```no_run
 //! use reflow_tracing_plugin::{Result, keyvalue};
 //!
-//! /// Counts one more visit, whoever else counts at the same time.
+//! /// Counts one more visit, correctly also under concurrency.
 //! fn count_visit() -> Result<()> {
 //!     let bucket = keyvalue::Bucket::open("counters")?;
 //!     loop {
@@ -15,7 +15,7 @@
 //!     }
 //! }
 //!
-//! /// Drops all that begins with `old/`.
+//! /// Deletes all keys that begin with `old/`.
 //! fn clean_up(bucket: &keyvalue::Bucket) -> Result<()> {
 //!     let keys = bucket.keys(b"old/").collect::<std::result::Result<Vec<_>, _>>()?;
 //!     bucket.apply(&keys.into_iter().map(keyvalue::Change::Delete).collect::<Vec<_>>(), None)?;
@@ -30,7 +30,7 @@ pub use crate::bindings::reflow::capabilities::keyvalue::{
     Bucket, Change, Entry, EntryPage, KeyPage, KeyvalueError as Error,
 };
 
-/// Entries that one call fetches: enough that the calls don't matter, few enough that memory doesn't.
+/// Entries per call: a compromise between the number of calls and the memory.
 const FETCH: u32 = 1_000;
 
 impl Bucket {
@@ -45,21 +45,21 @@ impl Bucket {
     }
 }
 
-/// A part of a listing, and where the next begins.
-type Part<T> = Result<(Vec<T>, Option<Vec<u8>>), Error>;
+/// A page of a listing, and the cursor of the next page.
+type Page<T> = Result<(Vec<T>, Option<Vec<u8>>), Error>;
 
-/// The items of all parts.
-fn all<T>(fetch: impl Fn(Option<&[u8]>) -> Part<T>) -> impl Iterator<Item = Result<T, Error>> {
+/// The items of all pages.
+fn all<T>(fetch: impl Fn(Option<&[u8]>) -> Page<T>) -> impl Iterator<Item = Result<T, Error>> {
     let mut cursor = None;
     let mut over = false;
     from_fn(move || {
         if over {
             return None;
         }
-        let part = fetch(cursor.as_deref());
-        cursor = part.as_ref().ok().and_then(|(_, next)| next.clone());
+        let page = fetch(cursor.as_deref());
+        cursor = page.as_ref().ok().and_then(|(_, next)| next.clone());
         over = cursor.is_none();
-        Some(match part {
+        Some(match page {
             Ok((items, _)) => items.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         })
@@ -74,7 +74,7 @@ impl Change {
     }
 }
 
-/// So that `?` turns what the bucket says into what the host understands.
+/// So that `?` converts an error of the bucket.
 impl From<Error> for StorageError {
     fn from(error: Error) -> Self {
         match error {

@@ -1,12 +1,12 @@
 //! Write a storage plugin for reflow-tracing in Rust.
 //!
-//! Implement [`Backend`] for a type, and name it in [`export!`]; nothing else is needed but a crate of type `cdylib`.
+//! Implement [`Backend`] for a type and pass it to [`export!`], in a crate of type `cdylib`.
 //!
 //! ```
 //! use reflow_tracing_plugin::{Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats};
 //! use reflow_tracing_plugin::{Trace, TracePage, TraceQuery, Uuid};
 //!
-//! /// Takes everything, keeps nothing.
+//! /// Accepts everything and stores nothing.
 //! struct Nowhere;
 //!
 //! impl Backend for Nowhere {
@@ -46,8 +46,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! What the functions owe is written in the contract, `wit/storage/backend.wit`. Databases and the log are reached
-//! through [`sql`], [`redis`] and [`log`]. A component imports only what it uses.
+//! The contract, `wit/storage/backend.wit`, specifies the functions. [`sql`] and [`redis`] reach databases, [`log`] writes to
+//! the host's log. A component imports only what it uses.
 //!
 //! [`keyvalue`], [`config`], [`secrets`] and [`metrics`] are the host's other capabilities. HTTP requests, to the origins
 //! that the operator granted, go through `wasi:http/outgoing-handler`, for example with the crate `wasip2`
@@ -74,13 +74,13 @@ pub use bindings::reflow::storage::types::{
 /// What a call into a plugin answers.
 pub type Result<T> = std::result::Result<T, StorageError>;
 
-/// A store for traces. One value serves an instance of the plugin; the host may have several instances at work.
+/// A store for traces. Each instance of the plugin has one value. The host may run several instances concurrently.
 ///
 /// The functions mirror those of the contract, `wit/storage/backend.wit`, which says what each must do.
 pub trait Backend: Sized + 'static {
     /// Opens the store. `config` is the plugin's configuration as a JSON object, `{}` when there is none.
     fn open(config: &str) -> Result<Self>;
-    /// Who the plugin is.
+    /// The plugin's name and version.
     fn info(&self) -> Info;
     /// Stores the headers of traces, replacing earlier ones.
     fn store_traces(&self, traces: Vec<Trace>) -> Result<()>;
@@ -92,7 +92,7 @@ pub trait Backend: Sized + 'static {
     fn query_traces(&self, query: TraceQuery, page: PageRequest) -> Result<TracePage>;
     /// The events of a trace by ascending (timestamp, event id), a page at a time.
     fn get_events(&self, trace_id: Uuid, page: PageRequest) -> Result<EventPage>;
-    /// Deletes traces with their events. Says how many there were.
+    /// Deletes traces with their events. Returns how many existed.
     fn delete_traces(&self, ids: Vec<Uuid>) -> Result<u64>;
     /// What the store holds.
     fn stats(&self) -> Result<Stats>;
@@ -107,7 +107,12 @@ pub mod __private {
     pub use crate::export::opened;
 }
 
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// The examples of the guide, compiled.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/writing-a-plugin.md")]
+#[doc = include_str!("../docs/writing-a-plugin.md")]
 struct Guide;

@@ -1,7 +1,7 @@
-//! The plugin's own figures, shown among the host's.
+//! The plugin's own metrics, exported with the host's.
 //!
-//! A name is of lower-case letters, digits and `_`, and begins with a letter; the host adds the plugin's name. It keeps 100
-//! names, each of one kind, and ignores what it can't keep.
+//! A name consists of lower-case letters, digits and `_`, and begins with a letter. The host adds the plugin's name. A plugin
+//! can have 100 names, each of one kind; the host ignores others.
 //!
 //! ```no_run
 //! use reflow_tracing_plugin::metrics;
@@ -17,17 +17,17 @@
 
 use crate::bindings::reflow::capabilities::metrics;
 
-/// Adds to a figure that only grows.
+/// Adds to a counter.
 pub fn count(name: &str, by: u64) {
     metrics::count(name, by);
 }
 
-/// Sets a figure that goes up and down.
+/// Sets a gauge.
 pub fn gauge(name: &str, value: f64) {
     metrics::gauge(name, value);
 }
 
-/// Adds one observation to a distribution, for example a duration in seconds.
+/// Adds an observation to a histogram, for example a duration in seconds.
 pub fn observe(name: &str, value: f64) {
     metrics::observe(name, value);
 }

@@ -57,7 +57,7 @@ impl Command {
     }
 }
 
-/// A command that is run once an event.
+/// A command that runs once per event.
 #[derive(Debug, Clone)]
 pub struct Template(Vec<Vec<Part>>);
 
@@ -147,7 +147,7 @@ impl Reply {
 }
 
 impl Connection {
-    /// Runs the commands in one round trip. Fails when the server refused one; the others ran all the same.
+    /// Runs the commands in one round trip. Fails when the server refuses one; the others still run.
     pub fn run(&self, commands: impl IntoIterator<Item = Command>) -> Result<Vec<Reply>, Error> {
         let commands: Vec<_> = commands.into_iter().map(|command| command.0).collect();
         if commands.is_empty() {
@@ -162,7 +162,7 @@ impl Connection {
         replies.pop().ok_or_else(|| Error::Other("the host gave no reply".into()))
     }
 
-    /// Runs the commands as one transaction if every key holds what is expected of it; `None` when one does not.
+    /// Runs the commands as one transaction if every key holds its expected value; `None` when one does not.
     pub fn run_if(
         &self,
         expected: &[Expectation],
@@ -175,14 +175,14 @@ impl Connection {
         }
     }
 
-    /// Runs the commands once an event of the batch. Says how many commands ran.
+    /// Runs the commands once per event of the batch. Returns the number of commands that ran.
     pub fn run_batch(&self, commands: impl IntoIterator<Item = Template>, events: &EventBatch) -> Result<u64, Error> {
         let commands: Vec<_> = commands.into_iter().map(|template| template.0).collect();
         self.pipeline_batch(None, &commands, events)
     }
 
-    /// The same for the events for which `exists` answers with 0 or nil. An event that comes twice in the batch, as far as
-    /// `exists` tells, counts once.
+    /// Runs the commands only for events for which `exists` answers with 0 or nil. Events of the batch with the same `exists`
+    /// command count once.
     pub fn run_batch_unless(
         &self,
         exists: Template,
@@ -193,7 +193,7 @@ impl Connection {
         self.pipeline_batch(Some(&exists.0), &commands, events)
     }
 
-    /// Runs commands that answer with bodies of events. These never enter the plugin.
+    /// Runs commands that answer with bodies of events. The events never enter the plugin.
     pub fn run_for_events(&self, commands: impl IntoIterator<Item = Command>) -> Result<EventBatch, Error> {
         let commands: Vec<_> = commands.into_iter().map(|command| command.0).collect();
         self.query_events(&commands)
@@ -206,7 +206,7 @@ impl Connection {
     }
 }
 
-/// What the flat list stands for: an array is followed by its elements.
+/// Rebuilds the nested replies from the flat list, where an array is followed by its elements.
 fn nested(flat: Vec<FlatReply>) -> Vec<Reply> {
     let mut flat = flat.into_iter();
     let mut replies = Vec::new();
@@ -227,7 +227,7 @@ fn next(flat: &mut impl Iterator<Item = FlatReply>) -> Option<Reply> {
     })
 }
 
-/// So that `?` turns what the server says into what the host understands.
+/// So that `?` converts an error of the server.
 impl From<Error> for StorageError {
     fn from(error: Error) -> Self {
         match error {
@@ -245,11 +245,11 @@ impl From<Error> for StorageError {
     }
 }
 
-/// By the code that the message begins with.
+/// Classifies an error of the server by the code at the start of its message.
 fn of_server(message: String) -> StorageError {
     match message.split(' ').next() {
         Some("OOM") => StorageError::Exhausted(message),
-        // It starts, fails over, moves keys, runs a script, can't save or has too few replicas: over in a while.
+        // Transient: starting, failing over, moving keys, running a script, unable to save, too few replicas.
         Some(
             "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY" | "BUSY" | "MISCONF" | "NOREPLICAS",
         ) => StorageError::Unavailable(message),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_says_what_an_error_means() {
+    fn errors_are_classified_by_their_code() {
         let meaning = |message: &str| StorageError::from(Error::Server(message.into()));
         assert!(matches!(meaning("OOM command not allowed"), StorageError::Exhausted(_)));
         assert!(matches!(meaning("READONLY You can't write"), StorageError::Unavailable(_)));

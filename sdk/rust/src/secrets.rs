@@ -1,6 +1,6 @@
 //! Secrets that the operator has granted, by label.
 //!
-//! Read one when it is needed rather than once: it may have been replaced.
+//! Read a secret each time it is needed, because the operator may replace it.
 //!
 //! ```no_run
 //! use reflow_tracing_plugin::{Result, secrets};
@@ -14,19 +14,19 @@ use crate::StorageError;
 use crate::bindings::reflow::capabilities::secrets;
 pub use crate::bindings::reflow::capabilities::secrets::SecretError as Error;
 
-/// The secret as it is now.
+/// The current value of the secret.
 pub fn get(label: &str) -> Result<Vec<u8>, Error> {
     secrets::get(label)
 }
 
-/// The secret as it is now, which must be a text.
+/// The current value of the secret as text. Fails when it is not UTF-8.
 pub fn text(label: &str) -> Result<String, Error> {
     let secret = get(label)?;
-    // Without what was found: an error may end up in a log.
-    String::from_utf8(secret).map_err(|_| Error::Unavailable(format!("the secret `{label}` is no UTF-8 text")))
+    // The message omits the value, because errors are logged.
+    String::from_utf8(secret).map_err(|_| Error::Unavailable(format!("the secret `{label}` is not UTF-8 text")))
 }
 
-/// So that `?` turns what the host says into what it understands.
+/// So that `?` converts an error of the host.
 impl From<Error> for StorageError {
     fn from(error: Error) -> Self {
         match error {

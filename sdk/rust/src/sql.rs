@@ -15,11 +15,11 @@ pub use crate::bindings::reflow::capabilities::sql::{
     Binding, Connection, Cursor, DatabaseError, Lookup, SqlError as Error, Transaction, Value,
 };
 
-/// Rows that one call fetches: enough that the calls don't matter, few enough that memory doesn't.
+/// Rows per call: a compromise between the number of calls and the memory.
 const FETCH_ROWS: u32 = 1_000;
 
 impl Cursor {
-    /// All the rows that are left.
+    /// All remaining rows.
     pub fn all(&self) -> Result<Vec<Vec<Value>>, Error> {
         let mut rows = Vec::new();
         loop {

@@ -9,7 +9,7 @@ fn trap_in(export: &str) -> Settings {
     [("trap".to_owned(), export.into())].into_iter().collect()
 }
 
-/// Calls whatever ends in the export, and gives what came of it.
+/// Calls the method behind the export. Returns the outcome.
 async fn call(hostile: &Hostile, export: &str) -> Result<(), StorageError> {
     let backend = &hostile.backend;
     match export {
@@ -20,7 +20,7 @@ async fn call(hostile: &Hostile, export: &str) -> Result<(), StorageError> {
         "get-events" => backend.get_events(TraceId::new()).await.map(drop),
         "delete-traces" => backend.delete_trace(TraceId::new()).await.map(drop),
         "get-stats" => backend.stats().await.map(drop),
-        _ => panic!("{export} is no export that can be called"),
+        _ => panic!("{export} is not an export that a test can call"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A plugin that computes without end leaves the others their share.
+//! A plugin that computes forever does not starve the others.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{Hostile, limits};
 /// More instances than the runtime has workers, each of which computes until it is stopped.
 const SPINNING: usize = 8;
 
-/// Bytes that come back over a socket, and timers that ring: what a host does beside its plugins.
+/// Echoes over a socket, and timers: the work of a host besides its plugins.
 async fn sockets_and_timers(rounds: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -51,7 +51,7 @@ async fn others_go_on_beside_spinning_instances() {
         _ = spinning => panic!("the others did not get their share while it computed"),
         () = going_on => {}
     }
-    // No one waits for the spinning calls any more: they are gone.
+    // The spinning calls were cancelled and have ended.
     busy.backend.health_check().await.expect("its instances were replaced");
 }
 

@@ -1,4 +1,4 @@
-//! Every limit of a plugin, run into.
+//! Exceeds every limit of a plugin.
 
 use reflow_tracing::plugin::{Limits, PluginBackend, PluginConfig};
 use reflow_tracing::storage::{StorageBackend, StorageError};
@@ -46,7 +46,7 @@ async fn the_same_bytes_handed_over_again_and_again_are_counted_each_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_without_end_end_at_the_limit() {
     let limits = Limits { handles: 50, ..limits() };
-    within(limits, "batches", "50 handles already, the most that plugins.hostile.limits.handles allows").await;
+    within(limits, "batches", "already holds 50 handles, the maximum of plugins.hostile.limits.handles").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +61,7 @@ async fn events_without_end_end_at_the_limit() {
             matches!(error, StorageError::Exhausted(_)) && text.contains("plugins.hostile.limits.result_mb"),
             "{text}"
         );
-        // What the call left behind is gone: the same instance is let do it again.
+        // The call left nothing behind: the same instance can repeat it.
         hostile.backend.store_event(TraceId::new(), TraceEvent::default()).await.expect("it is taken");
         assert!(hostile.misbehave(how).await.to_string().contains("result_mb"));
     }
@@ -71,7 +71,7 @@ async fn events_without_end_end_at_the_limit() {
 async fn whatever_a_trap_had_in_its_hands_is_free_again() {
     // With a single connection: the transaction's must be back, and its lock.
     let hostile = Hostile::load(Limits { connections: 2, instances: 1, ..limits() }).await;
-    // Fewer than would have it left alone.
+    // Fewer failures than would pause the plugin.
     for _ in 0..4 {
         let text = hostile.misbehave("hold").await.to_string();
         assert!(text.contains("stopped itself"), "{text}");
@@ -90,7 +90,7 @@ async fn what_was_not_granted_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_no_host_has_is_refused_by_name() {
+async fn an_unknown_import_is_refused_by_name() {
     let loaded = PluginBackend::load("foreign", &test_plugin("foreign"), &PluginConfig::default()).await;
     let text = loaded.err().expect("it does not load").to_string();
     assert!(text.contains("`foreign`") && text.contains("evil:host/thing"), "{text}");
@@ -111,7 +111,7 @@ fn a_flood_of_messages_is_bounded_and_counted() {
     let written = log.lines().filter(|line| line.contains("flood")).count();
     // A hundred a second, in the one second that its call may take and the one in which it began.
     assert!((100..=300).contains(&written), "{written}\n{log}");
-    assert!(log.contains("the others are left out") && log.contains("messages were left out at the end"), "{log}");
+    assert!(log.contains("the others are dropped") && log.contains("messages were dropped at the end"), "{log}");
     // The host is none the worse.
     let _host = Host::start(&setting);
 }

@@ -1,4 +1,4 @@
-//! A plugin that misbehaves costs its own call an error that says which plugin and why; everything else goes on.
+//! A fault of a plugin affects only the call that hit it, with an error that names the plugin and the reason.
 
 mod exports;
 mod fairness;
@@ -52,12 +52,12 @@ impl Hostile {
     }
 }
 
-/// Short enough for a test, long enough for a slow machine to get through what is in order.
+/// Short enough for a test, long enough for a legitimate call on a slow machine.
 fn limits() -> Limits {
     Limits { memory_mb: 32, call_timeout_ms: 2_000, instances: 2, ..Limits::default() }
 }
 
-/// That the error names the plugin and the reason, and that the plugin answers the next call.
+/// Checks that the error names the plugin and the reason, and that the plugin answers the next call.
 async fn costs_its_own_call_only(how: &str, reason: &str) {
     within(limits(), how, reason).await;
 }
@@ -98,7 +98,7 @@ async fn an_answer_that_is_none_is_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_larger_than_asked_for_is_an_error() {
-    costs_its_own_call_only("flood", "it answered with 101 traces; 100 were asked for").await;
+    costs_its_own_call_only("flood", "it returned 101 traces, but 100 were requested").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +114,7 @@ async fn an_endless_query_is_stopped_when_its_time_is_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_plugin_stays_within_its_file() {
     for how in ["attach", "copy-out", "weaken"] {
-        costs_its_own_call_only(how, "plugins may not do this").await;
+        costs_its_own_call_only(how, "plugins are not allowed to do this").await;
     }
     assert!(!Path::new("stolen.db").exists());
 }
@@ -143,13 +143,13 @@ async fn calls_beside_an_endless_loop_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_every_instance_is_busy_a_call_is_told_so() {
+async fn a_call_fails_when_every_instance_is_busy() {
     let hostile = Hostile::load(Limits { instances: 1, ..limits() }).await;
     let (_, waited) = tokio::join!(hostile.misbehave("spin"), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         hostile.backend.health_check().await
     });
-    // The loop is stopped first, so this call gets its turn, or it is told that there was none.
+    // The loop is stopped first: this call either runs, or fails because all instances were busy.
     if let Err(error) = waited {
         assert!(error.is_retryable() && error.to_string().contains("were busy"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! The program, killed while it migrates, and resumed.
+//! Migrations that are killed and resumed.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn killed_again_and_again(setting: &Setting, command: &[&str], kills: u32) -> St
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
         killed += 1;
-        // Sooner while it ends before it is killed, later while it gets nowhere.
+        // Earlier if it ended before the kill, later if it made no progress.
         longest = if has_ended { longest / 2 } else { longest * 2 };
     }
     setting.stdout(&resuming)

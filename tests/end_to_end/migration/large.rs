@@ -1,4 +1,4 @@
-//! One trace that is far larger than the memory that copying it may take.
+//! One trace that is far larger than the memory limit for copying it.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use super::figure;
 
 const EVENTS: usize = 80_000;
 const EVENT_BYTES: usize = 3_000;
-/// Half of what the events take up.
+/// Half of the size of the events.
 const MOST: u64 = 120 << 20;
 
 async fn store_large_trace(file: &std::path::Path) {
@@ -35,7 +35,7 @@ async fn store_large_trace(file: &std::path::Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_that_does_not_fit_into_memory_is_migrated_exported_and_imported() {
     let setting = Setting::new(Backend::Sqlite);
-    // Caches of databases are not what is looked at.
+    // The caches of databases are not measured here.
     setting.write("[storage.sqlite]\ncache_size_mb = 4\n");
     store_large_trace(&setting.path().join("source.db")).await;
 
@@ -45,7 +45,7 @@ async fn a_trace_that_does_not_fit_into_memory_is_migrated_exported_and_imported
         &["export", "--store", "sqlite:source.db", "large.jsonl.zst"],
         &["import", "large.jsonl.zst", "--store", "sqlite:b.db", "--verify"],
     ] {
-        // Nor is what the allocator keeps for each thread, which depends on how the threads happen to meet.
+        // Nor are the allocator's caches per thread, which vary between runs.
         let mut program = setting.command(command);
         program.env("MALLOC_ARENA_MAX", "1").stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = program.spawn().expect("it starts");

@@ -15,7 +15,7 @@ use reflow_tracing::storage::{SqliteStorage, StorageBackend, StorageBackendExt};
 use reflow_tracing::{FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery};
 use uuid::Uuid;
 
-/// So many traces of every kind: most are small; one in a hundred may hold anything that can be stored.
+/// Traces of every kind: most are small; one in a hundred may hold anything that can be stored.
 fn traces(count: usize) -> Vec<FlowTrace> {
     let mut runner = TestRunner::deterministic();
     let (any, usual) = (generate::any_trace(), generate::pooled_trace());

@@ -19,7 +19,7 @@ use super::{everything, traces};
 
 const TRACES: usize = 10_000;
 
-/// A store and what has to live as long.
+/// A store, and what must live as long.
 struct Open {
     store: Arc<dyn StorageBackend>,
     _kept: Option<Box<dyn Any>>,
@@ -92,7 +92,7 @@ impl Backends {
     }
 
     async fn plugin(name: &str, component: &PluginComponent, grants: Grants) -> PluginBackend {
-        // What is tested is not how busy the machine is.
+        // Generous: a busy machine must not fail the test.
         let limits = Limits { call_timeout_ms: 60_000, ..Limits::default() };
         let config = PluginConfig { grants, limits, ..PluginConfig::default() };
         PluginBackend::open(name, component.clone(), &config).await.expect("it opens")

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{figure, sqlite_with, traces};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_of_every_kind_is_named_by_a_url() {
+async fn every_kind_of_store_has_a_url() {
     let (server, redis, clickhouse) = (Postgres::start(), RedisServer::start(), ClickHouse::shared());
     let setting = Setting::new(Backend::Sqlite);
     fs::copy(plugin("redis"), setting.path().join("plugins/redis.wasm")).expect("a copy");
@@ -42,7 +42,7 @@ async fn a_store_of_every_kind_is_named_by_a_url() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_is_refused_and_no_password_is_shown() {
+async fn an_impossible_migration_is_refused_and_no_password_is_shown() {
     let setting = Setting::new(Backend::Sqlite);
     sqlite_with(&setting.path().join("source.db"), traces(3)).await;
     let said = setting.failure(&["migrate", "--from", "sqlite:missing.db", "--to", "sqlite:b.db"]);
@@ -105,7 +105,7 @@ fn a_file_of_an_older_server_is_recognised_and_migrated() {
     assert!(found == expected);
 
     let said = setting.failure(&["migrate", "--from", "sqlite:new.db", "--to", "sqlite:old.db"]);
-    assert!(said.contains("only read"), "{said}");
+    assert!(said.contains("can only be read"), "{said}");
     old.execute("UPDATE traces SET data = 'x' WHERE rowid = 7", []).expect("damaged");
     let output = setting.run(&["migrate", "--from", "sqlite:old.db", "--to", "sqlite:rest.db"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -44,7 +44,7 @@ async fn write_for_ever(storage: Arc<SqliteStorage>) -> Result<(), reflow_tracin
         let event = event_of_id(uuid::Uuid::new_v4());
         let event_id = event.event_id;
         storage.store_event(trace_id, event).await?;
-        // A line is one write to the pipe: it is there whole or not at all.
+        // A line is one write to the pipe, so it arrives completely or not at all.
         println!("{trace_id} {event_id}");
     }
 }

@@ -3,7 +3,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A certificate authority that nobody knows but those who are told, in a temporary folder.
+/// A private certificate authority, in a temporary folder.
 pub struct Authority {
     folder: TempDir,
 }
@@ -26,12 +26,12 @@ impl Authority {
         authority
     }
 
-    /// The file of its own certificate, in PEM: what is to be trusted.
+    /// The file of its own certificate, in PEM, for clients that trust it.
     pub fn certificate(&self) -> PathBuf {
         self.path("ca.pem")
     }
 
-    /// Issues a certificate for `names`, in openssl's words: `IP:127.0.0.1`.
+    /// Issues a certificate for `names`, in the syntax of openssl: `IP:127.0.0.1`.
     pub fn issue(&self, names: &str) -> Certificate {
         let [key, request, certificate] = ["key.pem", "request.pem", "certificate.pem"].map(|name| self.path(name));
         let mut new = self.openssl("req -nodes -subj /CN=server");
@@ -60,7 +60,7 @@ impl Default for Authority {
     }
 }
 
-/// A key that is made at once.
+/// A kind of key that is generated quickly.
 const EC_KEY: [&str; 4] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
 
 fn run(command: &mut Command) {

@@ -21,7 +21,7 @@ const USERS: &str = "<clickhouse><users>\
     </users><profiles><default><compile_expressions>0</compile_expressions><compile_aggregate_expressions>0</compile_aggregate_expressions><compile_sort_description>0</compile_sort_description></default><reader><readonly>2</readonly></reader><strict><readonly>1</readonly></strict>\
     </profiles><quotas><default></default></quotas></clickhouse>";
 
-/// A ClickHouse server, killed when it is dropped. `USERS` says who is let in.
+/// A ClickHouse server, killed when it is dropped. `USERS` lists the users.
 pub struct ClickHouse {
     folder: TempDir,
     http_port: u16,
@@ -42,15 +42,15 @@ impl ClickHouse {
         })
     }
 
-    /// A new server. Returns once it lets clients in.
+    /// A new server. Returns once it accepts clients.
     pub fn start() -> Self {
         let [server] = Self::start_cluster();
         server
     }
 
-    /// So many servers, each a shard of the cluster `cluster`, which all of them know.
+    /// Servers that are the shards of the cluster `cluster`.
     pub fn start_cluster<const SHARDS: usize>() -> [Self; SHARDS] {
-        // Ports that were free just now; others when they have been taken meanwhile.
+        // The ports were free just now; another program may have taken one, so try others.
         let mut last = String::new();
         for _ in 0..10 {
             let servers = [(); SHARDS].map(|()| Self::prepare());
@@ -103,7 +103,7 @@ impl ClickHouse {
         database
     }
 
-    /// Removes a database, so that the server has nothing more to do for its tables.
+    /// Removes a database, so that the server does no more work for its tables.
     pub fn forget(&self, database: &str) {
         // If the server is gone, so is the database.
         let _ = self.ask(&format!("DROP DATABASE {database}"));
@@ -119,12 +119,12 @@ impl ClickHouse {
         format!("127.0.0.1:{}", self.http_port)
     }
 
-    /// What a statement answers, a line a row.
+    /// The result of a statement, one row per line.
     pub fn query(&self, statement: &str) -> String {
         self.ask(statement).unwrap_or_else(|error| panic!("{statement}: {error}")).trim_end().into()
     }
 
-    /// The same, or what the server says against it.
+    /// The same, or the server's error.
     pub fn ask(&self, statement: &str) -> Result<String, String> {
         let said = |error: std::io::Error| error.to_string();
         let mut stream = TcpStream::connect(self.address()).map_err(said)?;
@@ -137,11 +137,11 @@ impl ClickHouse {
         if head.split(' ').nth(1) == Some("200") { Ok(body.into()) } else { Err(body.into()) }
     }
 
-    /// Ends the server as `kill -9` does.
+    /// Kills the server, as `kill -9` does.
     pub fn kill(&self) {
         let process = self.process.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut process) = process {
-            // It may have ended.
+            // It may have ended already.
             let _ = process.kill();
             let _ = process.wait();
         }
@@ -152,12 +152,12 @@ impl ClickHouse {
         self.try_launch().unwrap_or_else(|said| panic!("ClickHouse does not start again:\n{said}"));
     }
 
-    /// Has the server stand still until [`resume`](Self::resume).
+    /// Suspends the server until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets the server go on.
+    /// Resumes the server.
     pub fn resume(&self) {
         self.signal("-CONT");
     }
@@ -187,7 +187,7 @@ impl ClickHouse {
         let deadline = Instant::now() + Duration::from_secs(60);
         let data = self.path().join("data");
         loop {
-            // Someone else may have taken the port.
+            // Another program may have taken the port.
             match self.ask("SELECT path FROM system.disks WHERE name = 'default'") {
                 Ok(path) if Path::new(path.trim()) == data => return Ok(()),
                 Ok(path) => return Err(format!("the port belongs to another server, in {path}")),
@@ -215,14 +215,14 @@ impl ClickHouse {
 impl Drop for ClickHouse {
     fn drop(&mut self) {
         self.kill();
-        // Thousands of small files, which some disks take minutes to remove: nobody has to wait for that.
+        // Removing thousands of small files takes minutes on some disks, so do not wait for it.
         if Command::new("rm").arg("-rf").arg(self.path()).spawn().is_ok() {
             self.folder.disable_cleanup(true);
         }
     }
 }
 
-/// The engine, in the user's folder for caches or where `REFLOW_TEST_CACHE` says.
+/// The engine, in the user's cache folder or in `REFLOW_TEST_CACHE`.
 fn library() -> PathBuf {
     let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
     let cache = folder("REFLOW_TEST_CACHE").unwrap_or_else(|| {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::unprivileged::{command, output};
 
-/// A MariaDB server, ended when it is dropped. `root` needs no password; the user `locked` needs `secret`.
+/// A MariaDB server, stopped when it is dropped. `root` needs no password; the user `locked` needs `secret`.
 pub struct MariaDb {
     folder: TempDir,
     process: Mutex<Option<Child>>,
@@ -28,7 +28,7 @@ impl MariaDb {
         })
     }
 
-    /// A new server. Returns once it lets clients in.
+    /// A new server. Returns once it accepts clients.
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("maria").tempdir().expect("a temporary folder");
         let server = Self { folder, process: Mutex::default(), databases: AtomicU32::new(0) };
@@ -48,12 +48,12 @@ impl MariaDb {
         self.url("root", &database)
     }
 
-    /// The URL for a user, who may have a password.
+    /// The URL for a user, with an optional password.
     pub fn url(&self, user: &str, database: &str) -> String {
         format!("mysql://{user}@localhost/{database}?socket={}", self.socket().display())
     }
 
-    /// What a statement answers, a line a row.
+    /// The result of a statement, one row per line.
     pub fn query(&self, statement: &str) -> String {
         let mut client = Command::new(program("mariadb"));
         client.args(["--no-defaults", "--user=root", "--batch", "--skip-column-names"]);
@@ -61,10 +61,10 @@ impl MariaDb {
         output(&mut client).trim().into()
     }
 
-    /// Ends the server without a word to its clients.
+    /// Stops the server abruptly.
     pub fn stop(&self) {
         if let Some(mut process) = self.process.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // It may have ended.
+            // It may have ended already.
             let _ = process.kill();
             let _ = process.wait();
         }
@@ -82,7 +82,7 @@ impl MariaDb {
             server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
         let log = process.stderr.take().expect("it is piped");
         let (ready, is_ready) = mpsc::channel();
-        // Reads on when it is ready, or the server would wait for its log to be read.
+        // Keeps reading after the start, or the server would block on its log.
         thread::spawn(move || {
             let mut said = String::new();
             let mut ready = Some(ready);
@@ -119,7 +119,7 @@ impl Drop for MariaDb {
 
 fn program(name: &str) -> PathBuf {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian keeps servers where only root looks.
+    // Debian installs servers outside the PATH of ordinary users.
     let folders = std::env::split_paths(&on_path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     folders
         .map(|folder| folder.join(name))

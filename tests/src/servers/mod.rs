@@ -1,4 +1,4 @@
-//! Real servers that tests start for themselves, in temporary folders.
+//! Real servers that tests start, in temporary folders.
 
 mod authority;
 mod clickhouse;

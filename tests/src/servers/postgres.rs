@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::unprivileged::{command, give, output};
 
-/// A PostgreSQL server, ended when it is dropped. Everyone is let in as `postgres`; the user `locked` needs the password
-/// `secret`.
+/// A PostgreSQL server, stopped when it is dropped. The user `postgres` needs no password; `locked` needs
+/// the password `secret`.
 pub struct Postgres {
     folder: TempDir,
     programs: PathBuf,
@@ -20,11 +20,11 @@ pub struct Postgres {
     databases: AtomicU32,
 }
 
-/// Fast, and as safe as a test needs it. With them a commit is acknowledged before it is in the log.
+/// Fast, and safe enough for tests: a commit is acknowledged before it is on disk.
 const HASTY: &str =
     "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 -c autovacuum=off";
 
-/// A port that nobody listens on: each server has its Unix socket in a folder of its own.
+/// An unused port number: each server has its Unix socket in its own folder.
 const NO_PORT: u16 = 5432;
 
 impl Postgres {
@@ -39,12 +39,12 @@ impl Postgres {
         })
     }
 
-    /// A new server. Returns once it lets clients in.
+    /// A new server. Returns once it accepts clients.
     pub fn start() -> Self {
         Self::start_with(HASTY)
     }
 
-    /// A new server with the settings that PostgreSQL comes with.
+    /// A new server with PostgreSQL's default settings.
     pub fn as_it_comes() -> Self {
         Self::start_with("")
     }
@@ -63,7 +63,7 @@ impl Postgres {
             std::fs::write(data.join("pg_hba.conf"), "local all all trust\nhostssl all all all trust\n")
                 .expect("it is ours");
         }
-        // Another one may take the port first.
+        // Another program may take the port first.
         let started = (0..10).any(|_| {
             server.port = port();
             server.try_launch()
@@ -72,7 +72,7 @@ impl Postgres {
         server
     }
 
-    /// A server that follows this one.
+    /// A replica of this server.
     pub fn replica(&self) -> Self {
         let replica = Self::new(self.options.clone());
         let mut copy = replica.command("pg_basebackup");
@@ -112,15 +112,15 @@ impl Postgres {
         std::fs::write(&rules, format!("local all locked scram-sha-256\n{others}")).expect("it is ours");
     }
 
-    /// The URL of a new, empty place in it.
+    /// The URL of a new, empty schema.
     pub fn database(&self) -> String {
-        // A schema is made much faster than a database, and holds as much.
+        // Creating a schema is much faster than creating a database.
         let schema = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.query(&format!("CREATE SCHEMA {schema}"));
         format!("{}&options[search_path]={schema}", self.url("postgres"))
     }
 
-    /// The URL for a user, who may have a password.
+    /// The URL for a user, with an optional password.
     pub fn url(&self, user: &str) -> String {
         format!("postgresql://{user}@localhost:{}/postgres?host={}", self.port, self.path().display())
     }
@@ -130,12 +130,12 @@ impl Postgres {
         self.port
     }
 
-    /// What a statement answers, a line a row.
+    /// The result of a statement, one row per line.
     pub fn query(&self, statement: &str) -> String {
         output(self.psql().args(["--command", statement])).trim().into()
     }
 
-    /// Runs the statements of a file, each by itself.
+    /// Runs the statements of a file, each in its own transaction.
     pub fn run(&self, file: &Path) {
         output(self.psql().args(["--set=ON_ERROR_STOP=1", "--file"]).arg(file));
     }
@@ -154,12 +154,12 @@ impl Postgres {
         psql
     }
 
-    /// What it wrote to its log so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }
 
-    /// Ends the server without a word to its clients.
+    /// Stops the server abruptly.
     pub fn stop(&self) {
         output(self.control().args(["--mode=immediate", "stop"]));
     }
@@ -170,9 +170,9 @@ impl Postgres {
     }
 
     fn try_launch(&self) -> bool {
-        // Of two values for one setting the later one counts.
+        // The later of two values for a setting applies.
         let options = format!("-c listen_addresses='' -k {} -p {} {}", self.path().display(), self.port, self.options);
-        // What the server inherits, it keeps open: a pipe would never end.
+        // The server keeps inherited handles open, so a pipe would never close.
         let mut start = self.control();
         start.args(["--wait", "--log=log", "--options", &options, "start"]);
         let status = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -196,7 +196,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // It may have been stopped, or never started.
+        // It may be stopped already, or never have started.
         let _ = self.control().args(["--mode=immediate", "stop"]).stderr(Stdio::null()).status();
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A Redis server of the test's own, empty, in a temporary folder, killed when it is dropped.
+/// A new, empty Redis server in a temporary folder, killed when it is dropped.
 pub struct RedisServer {
     process: Child,
     folder: TempDir,
@@ -16,23 +16,23 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server that keeps everything in memory, reached through a socket.
+    /// Starts a server that keeps everything in memory and listens on a Unix socket.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// The same with options of `redis-server`.
     pub fn start_with(options: &[&str]) -> Self {
-        // A socket, no port: there is nothing to be taken by another test.
+        // A socket instead of a port: another test can't take it.
         Self::try_start(options, 0).unwrap_or_else(|log| panic!("redis-server ended at once:\n{log}"))
     }
 
-    /// Starts a server that listens on a free port too.
+    /// Starts a server that also listens on a free port.
     pub fn start_on_port(options: &[&str]) -> Self {
         Self::try_ports(|port| Self::try_start(options, port))
     }
 
-    /// Starts a server that listens on a free port for TLS alone, with this certificate and key.
+    /// Starts a server that listens on a free port, for TLS only, with this certificate and key.
     pub fn start_with_tls(certificate: &Path, key: &Path) -> Self {
         let path = |file: &Path| file.to_str().expect("a path of ours").to_owned();
         let (certificate, key) = (path(certificate), path(key));
@@ -45,7 +45,7 @@ impl RedisServer {
         })
     }
 
-    /// Starts on a port that was free just now; on another one when it has been taken meanwhile.
+    /// Starts on a port that was free just now. If another program has taken it, tries another port.
     fn try_ports(start: impl Fn(u16) -> Result<Self, String>) -> Self {
         let mut logs = String::new();
         for _ in 0..10 {
@@ -60,7 +60,7 @@ impl RedisServer {
         panic!("redis-server finds no port to listen on:\n{logs}")
     }
 
-    /// Fails with the server's log when it ended.
+    /// Fails with the server's log when the server has ended.
     fn try_start(options: &[&str], port: u16) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options: Vec<_> = options.iter().map(|option| option.to_string()).collect();
@@ -69,7 +69,7 @@ impl RedisServer {
         Ok(server)
     }
 
-    /// Whether it has read what it had stored and answers, be it that it wants a password.
+    /// Whether it has loaded its data and answers, even if only to ask for a password.
     fn answers(&self) -> bool {
         let ping = || {
             let mut stream = UnixStream::connect(self.socket())?;
@@ -93,11 +93,11 @@ impl RedisServer {
         Ok(())
     }
 
-    /// Ends the server as `kill -9` does.
+    /// Kills the server, as `kill -9` does.
     pub fn kill(&mut self) {
         self.process.kill().expect("it is ours");
         self.process.wait().expect("it is ours");
-        // It would answer that it is there.
+        // A killed server must not look available.
         let _ = std::fs::remove_file(self.socket());
     }
 
@@ -107,17 +107,17 @@ impl RedisServer {
         self.wait_until_it_answers().unwrap_or_else(|log| panic!("redis-server ended at once:\n{log}"));
     }
 
-    /// What a client connects to.
+    /// The URL for clients.
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
     }
 
-    /// The same over TCP, of a server that listens on a port.
+    /// The URL over TCP. Only for a server that listens on a port.
     pub fn tcp_url(&self) -> String {
         format!("redis://{}/0", self.address())
     }
 
-    /// `HOST:PORT`, of a server that listens on a port.
+    /// `HOST:PORT`. Only for a server that listens on a port.
     pub fn address(&self) -> String {
         assert_ne!(self.port, 0, "it listens on no port");
         format!("127.0.0.1:{}", self.port)
@@ -147,7 +147,7 @@ fn spawn(folder: &TempDir, options: &[String], port: u16) -> Child {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

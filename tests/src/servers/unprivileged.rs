@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-/// The user that owns nothing, everywhere.
+/// The user id of `nobody`.
 const NOBODY: u32 = 65_534;
 
 /// A command that may write to `folder`. Database servers refuse to run as root: if we are, it runs as a user that owns
@@ -19,7 +19,7 @@ pub fn command(program: impl AsRef<Path>, folder: &Path) -> Command {
     command
 }
 
-/// Copies a file for a server that runs as [`command`] lets it; nobody else may read the copy.
+/// Copies a file for a server that runs under [`command`]. Only that server can read the copy.
 pub fn give(file: &Path, copy: &Path) {
     fs::copy(file, copy).expect("a file of ours");
     fs::set_permissions(copy, fs::Permissions::from_mode(0o600)).expect("it is ours");
@@ -28,7 +28,7 @@ pub fn give(file: &Path, copy: &Path) {
     }
 }
 
-/// Runs a command to its end, and gives what it printed. Panics with what it said when it fails.
+/// Runs a command to its end. Returns its output; panics with its errors when it fails.
 pub fn output(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} did not start: {error}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -3,32 +3,32 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// How a [`ClickHouseStorage`](super::ClickHouseStorage) uses its server.
+/// Settings of a [`ClickHouseStorage`](super::ClickHouseStorage).
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClickHouseConfig {
-    /// `http://HOST:PORT` or `https://HOST:PORT`: the HTTP interface of the server, or of one that passes requests on.
+    /// `http://HOST:PORT` or `https://HOST:PORT`: the HTTP interface of the server or of a proxy.
     pub url: String,
-    /// The database that holds the tables. It is created when it is missing.
+    /// The database of the tables. It is created if it is missing.
     pub database: String,
-    /// The cluster of the server's configuration over whose shards the tables are spread; `None` for one server. It is decided
-    /// when the tables are created.
+    /// The name of the cluster that the tables are sharded over; `None` for one server. It can't be changed once the tables are
+    /// created.
     pub cluster: Option<String>,
-    /// The user; the server's `default` when there is none.
+    /// The user; `None` for the server's `default`.
     pub username: Option<String>,
     /// The user's password.
     pub password: Option<String>,
-    /// How what is sent to the server is compressed, and what it answers.
+    /// How requests and responses are compressed.
     pub compression: CompressionMethod,
-    /// The rows of a full batch, which is sent at once.
+    /// Rows per batch. A full batch is sent immediately.
     pub batch_size: usize,
-    /// The longest time that a write waits for the batch before it to be stored, while its own is not full, in milliseconds.
+    /// The longest time in milliseconds that a write waits for its batch to fill while another batch is sent.
     pub flush_interval_ms: u64,
-    /// The most memory that the server may use for one statement, in bytes; 0 for no limit but the server's.
+    /// The maximum memory per statement in bytes; 0 for the server's own limit.
     pub max_memory_usage: u64,
-    /// The longest time that a statement may take, in milliseconds; 0 for no limit but the server's.
+    /// The maximum duration of a statement in milliseconds; 0 for the server's own limit.
     pub max_execution_time_ms: u64,
-    /// Traces that started so many days ago, and what happened then, are dropped by the server; 0 keeps everything.
+    /// The server drops traces that started this many days ago, with their events; 0 keeps everything.
     pub retention_days: u32,
 }
 
@@ -55,23 +55,25 @@ impl ClickHouseConfig {
         Duration::from_millis(self.flush_interval_ms)
     }
 
-    /// What the settings say that can't be, if there is something.
+    /// A problem of the settings, if there is one.
     pub(super) fn problem(&self) -> Option<&'static str> {
-        /// A batch is one block of the server's, which is what makes it all or nothing.
+        /// A batch is one block on the server, which makes it atomic.
         const LARGEST_BATCH: usize = 1_000_000;
-        /// The server keeps the time when data expires in 32 bits.
+        /// The server stores expiry times in 32 bits.
         const LONGEST_RETENTION: u32 = 10_000;
         let host = self.url.strip_prefix("http://").or_else(|| self.url.strip_prefix("https://"));
         match host {
             None => Some("`url` must begin with `http://` or `https://`"),
             Some(host) if host.contains('@') => {
-                Some("`url` must not hold a user or a password; there are `username` and `password`")
+                Some("`url` must not contain a user or a password; use `username` and `password`")
             }
             Some(host) if host.is_empty() || host.contains(['?', '#', ' ']) => {
                 Some("`url` must be `http://HOST:PORT`, without parameters")
             }
             Some(_) if self.database.is_empty() => Some("`database` is empty"),
-            Some(_) if self.database.contains(char::is_control) => Some("`database` must not hold control characters"),
+            Some(_) if self.database.contains(char::is_control) => {
+                Some("`database` must not contain control characters")
+            }
             Some(_)
                 if self
                     .cluster
@@ -101,10 +103,10 @@ impl fmt::Debug for ClickHouseConfig {
     }
 }
 
-/// How data is compressed on its way.
+/// Compression of requests and responses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum CompressionMethod {
-    /// Not at all: for a server on the same machine.
+    /// No compression, for a server on the same machine.
     #[serde(alias = "none")]
     None,
     /// LZ4.

@@ -1,4 +1,4 @@
-//! The way to the server, and what its errors mean.
+//! Requests to the server, and the conversion of its errors.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,23 +11,23 @@ use reflow_tracing_storage::StorageError;
 
 use super::ClickHouseConfig;
 use super::config::CompressionMethod;
-use super::schema::Tables;
+use super::tables::Tables;
 
-/// What an answer may take beyond the time that the server allows itself.
+/// How long to wait beyond the server's own time limit.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// A server, and the tables in it.
+/// A server with its tables.
 pub(super) struct Server {
     client: Client,
     pub tables: Tables,
-    /// Its name in messages: without the password.
+    /// Its name in messages, without the password.
     target: String,
     limit: Option<Duration>,
     closed: AtomicBool,
 }
 
 impl Server {
-    /// Nothing is connected yet.
+    /// Does not connect yet.
     pub(super) fn new(config: &ClickHouseConfig) -> Self {
         let mut client = Client::default()
             .with_url(&config.url)
@@ -35,7 +35,7 @@ impl Server {
                 CompressionMethod::None => Compression::None,
                 CompressionMethod::LZ4 => Compression::Lz4,
             })
-            // The tables are this program's, whose version was checked: no statement has to ask for their columns first.
+            // The schema version was checked, so statements need not fetch the columns first.
             .with_validation(false)
             .with_product_info("reflow-tracing", env!("CARGO_PKG_VERSION"));
         if let Some(username) = &config.username {
@@ -44,16 +44,16 @@ impl Server {
         if let Some(password) = &config.password {
             client = client.with_password(password);
         }
-        // Said even where they are the defaults: these have changed from one version of the server to another.
+        // Set even if they are the defaults, because the defaults differ between server versions.
         let settings = [
             ("async_insert", "0"),
             ("insert_deduplicate", "1"),
             ("deduplicate_blocks_in_dependent_materialized_views", "1"),
             ("lightweight_deletes_sync", "2"),
             ("cancel_http_readonly_queries_on_client_close", "1"),
-            // Ids of the traces of a page.
+            // Statements list the ids of a page.
             ("max_query_size", "4194304"),
-            // Counting groups traces and events by id: in the order of the table it takes little memory, else the disk helps.
+            // Counts group by id. In the order of the table this needs little memory; otherwise the server spills to disk.
             ("optimize_aggregation_in_order", "1"),
         ];
         for (name, value) in settings {
@@ -61,10 +61,10 @@ impl Server {
         }
         if config.cluster.is_some() {
             for (name, value) in [
-                // Stored by the shard, not queued by the server that was asked.
+                // The shard stores the rows before the server answers, instead of queueing them.
                 ("distributed_foreground_insert", "1"),
                 ("insert_quorum", "auto"),
-                // Reads go to the replica that writes go to.
+                // Reads use the same replica as writes.
                 ("load_balancing", "in_order"),
                 ("prefer_localhost_replica", "0"),
             ] {
@@ -91,7 +91,7 @@ impl Server {
         }
     }
 
-    /// From now on every call fails.
+    /// Makes all further calls fail.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
@@ -107,7 +107,7 @@ impl Server {
         &self.client
     }
 
-    /// Waits for the server no longer than a statement may take.
+    /// Waits at most as long as a statement may take.
     pub(super) async fn within_limit<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match self.limit {
             None => work.await,
@@ -119,8 +119,7 @@ impl Server {
         self.client.query_raw(sql)
     }
 
-    /// All rows of a `SELECT`. Asked once more when the connection turns out to be dead: a server that was restarted has ended
-    /// those that were kept.
+    /// All rows of a `SELECT`. Retries once if the connection is broken, because a server restart breaks idle connections.
     pub(super) async fn rows<T: RowOwned + RowRead>(&self, sql: &str) -> Result<Vec<T>, StorageError> {
         self.check_open()?;
         let mut outcome = self.within_limit(self.query(sql).fetch_all()).await;
@@ -132,23 +131,23 @@ impl Server {
 
     /// The one row of a `SELECT`.
     pub(super) async fn row<T: RowOwned + RowRead>(&self, sql: &str) -> Result<T, StorageError> {
-        let missing = || StorageError::Corrupt(format!("{} answered with no row", self.target));
+        let missing = || StorageError::Corrupt(format!("{} returned no row", self.target));
         self.rows(sql).await?.pop().ok_or_else(missing)
     }
 
-    /// The rows of a `SELECT` one after another.
+    /// The rows of a `SELECT` as a stream.
     pub(super) fn cursor<T: RowOwned + RowRead>(&self, sql: &str) -> Result<RowCursor<T>, StorageError> {
         self.check_open()?;
         self.query(sql).fetch().map_err(|error| self.describe(error))
     }
 
-    /// Runs a statement that answers nothing.
+    /// Runs a statement without a result.
     pub(super) async fn execute(&self, sql: &str) -> Result<(), StorageError> {
         self.check_open()?;
         self.within_limit(self.query(sql).execute()).await.map_err(|error| self.describe(error))
     }
 
-    /// What an error means to the one who asked.
+    /// Converts an error of the client.
     pub(super) fn describe(&self, error: Error) -> StorageError {
         let target = &self.target;
         match error {
@@ -157,9 +156,9 @@ impl Server {
                 "{target} can't be reached: {}; is the server running?",
                 with_causes(&*problem)
             )),
-            Error::TimedOut => {
-                StorageError::Unavailable(format!("{target} did not answer in time; see `max_execution_time_ms`"))
-            }
+            Error::TimedOut => StorageError::Unavailable(format!(
+                "{target} did not answer in time; raise `max_execution_time_ms` if the query needs longer"
+            )),
             Error::InvalidParams(problem) => {
                 StorageError::Configuration(format!("`url` is not a URL of a ClickHouse server: {problem}"))
             }
@@ -173,16 +172,16 @@ impl Server {
         }
     }
 
-    /// What the server means with an exception. Its codes are those of `ErrorCodes.cpp` in its source.
+    /// Converts an exception of the server. The codes are from `ErrorCodes.cpp` in its source.
     fn explain(&self, said: &str) -> StorageError {
         let target = &self.target;
         let code = code(said);
-        // Without the version, which every message ends with.
+        // Remove the version, which ends every message.
         let said = said.split(" (version ").next().unwrap_or(said).trim();
         match code {
-            Some(192..=195 | 516) => {
-                StorageError::Configuration(format!("{target} refuses the user: {said}; see `username` and `password`"))
-            }
+            Some(192..=195 | 516) => StorageError::Configuration(format!(
+                "{target} rejects the user: {said}; check `username` and `password`"
+            )),
             Some(164 | 497) => StorageError::Configuration(format!(
                 "{target}: {said}; the user needs to read, insert and delete, and to change settings of a statement"
             )),
@@ -192,18 +191,18 @@ impl Server {
             )),
             Some(57 | 36 | 392 | 701) => StorageError::Configuration(format!("{target}: {said}")),
             Some(241) if !said.contains("(total)") => {
-                StorageError::Exhausted(format!("{target}: {said}; raise `max_memory_usage`, or ask for less"))
+                StorageError::Exhausted(format!("{target}: {said}; raise `max_memory_usage`, or request less data"))
             }
             Some(158 | 243 | 307 | 396) => StorageError::Exhausted(format!("{target}: {said}")),
-            Some(159 | 160) => {
-                StorageError::Unavailable(format!("{target}: {said}; raise `max_execution_time_ms`, or ask for less"))
-            }
+            Some(159 | 160) => StorageError::Unavailable(format!(
+                "{target}: {said}; raise `max_execution_time_ms`, or request less data"
+            )),
             Some(40 | 246) => StorageError::Corrupt(format!("in {target}: {said}")),
             Some(
                 3 | 95 | 198 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 252 | 279 | 285 | 286 | 289 | 319 | 394 | 415
                 | 416 | 425 | 439 | 999,
             ) => StorageError::Unavailable(format!("{target}: {said}")),
-            // Something between here and the server: it does not speak for it.
+            // The response is from a proxy, not from the server.
             None if said.starts_with("502") || said.starts_with("503") || said.starts_with("504") => {
                 StorageError::Unavailable(format!("{target}: {said}"))
             }
@@ -219,7 +218,7 @@ fn code(said: &str) -> Option<u32> {
     after[..digits].parse().ok()
 }
 
-/// An error and what it came from: the outermost one of a connection says next to nothing.
+/// An error with its causes, because the outermost error of a connection has little information.
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

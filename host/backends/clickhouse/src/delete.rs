@@ -1,4 +1,4 @@
-//! Deleting: the server masks the rows at once and removes them when it merges.
+//! Deletes traces. The server masks the rows immediately and removes them when it merges.
 
 use chrono::{DateTime, Utc};
 use reflow_tracing_model::{SortOrder, TraceId, TraceQuery, time};
@@ -9,13 +9,13 @@ use super::literal;
 use super::search;
 use super::select::Select;
 
-/// With more partitions than this, one statement goes through all of them.
+/// With more partitions than this, one statement covers all of them.
 const FEW_PARTITIONS: usize = 16;
 
-/// Traces that are deleted by one statement: their ids are in its text.
+/// Traces per statement, because the statement lists their ids.
 const DELETED_AT_ONCE: usize = 10_000;
 
-/// Deletes traces. Of how many there was anything.
+/// Deletes traces. Returns the number of traces that existed.
 pub(super) async fn traces(server: &Server, trace_ids: &[TraceId]) -> Result<u64, StorageError> {
     let mut count = 0;
     for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
@@ -33,7 +33,7 @@ pub(super) async fn traces(server: &Server, trace_ids: &[TraceId]) -> Result<u64
     Ok(count)
 }
 
-/// Deletes the traces that started before a time. How many there were.
+/// Deletes the traces that started before a time. Returns their number.
 pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, StorageError> {
     let Some(last) = time::nanos(time).checked_sub(1) else { return Ok(0) };
     let query = TraceQuery {
@@ -52,9 +52,9 @@ pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, 
     Ok(count)
 }
 
-/// Deletes everything of the traces for which this holds.
+/// Deletes all rows of the traces for which the condition holds.
 ///
-/// The lookup before the events: what is stored meanwhile is either deleted as well or stays with an entry of its own.
+/// The lookup is deleted before the events: events stored meanwhile are either deleted too, or stay with a new lookup entry.
 async fn delete(server: &Server, which: &str) -> Result<(), StorageError> {
     let tables = &server.tables;
     for table in ["traces", "trace_lookup"] {

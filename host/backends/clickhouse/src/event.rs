@@ -5,15 +5,15 @@ use std::borrow::Cow;
 use chrono::DateTime;
 use clickhouse::Row;
 use reflow_tracing_model::{
-    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent,
-    TraceEventData, TraceEventKind, TraceEventType, TraceId, time,
+    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, TraceEvent, TraceEventData,
+    TraceEventType, TraceId, time,
 };
 use reflow_tracing_storage::StorageError;
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 use uuid::Uuid;
 
-/// A UUID as the server's format has it.
+/// A UUID in the server's row format.
 pub(super) type Id = (u64, u64);
 
 fn id(id: Id) -> Uuid {
@@ -56,31 +56,28 @@ pub(super) struct EventRow<'a> {
 }
 
 impl<'a> EventRow<'a> {
-    /// With `repeated`, the event is stored already, as far as is known.
+    /// `repeated` says that the event is probably stored already.
     pub(super) fn new(trace_id: TraceId, event: &'a TraceEvent, repeated: bool) -> Result<Self, StorageError> {
         let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = event;
         let metrics = &data.performance_metrics;
-        let (to_actor, to_port) = match event_type {
-            TraceEventType::DataFlow { to_actor, to_port } => (to_actor.as_str(), to_port.as_str()),
-            _ => ("", ""),
-        };
         let (message, state) = (data.message.as_ref(), data.state_diff.as_ref());
-        let span_uuid = usual_uuid(&causality.span_id);
+        // The nil UUID stands for a span id that is another text.
+        let span_uuid = causality.span_uuid().filter(|uuid| !uuid.is_nil());
         Ok(Self {
             trace_id: trace_id.0.as_u64_pair(),
             timestamp: time::nanos(*timestamp),
             event_id: event_id.0.as_u64_pair(),
             event_type: event_type.kind().name(),
             actor_id,
-            to_actor,
-            to_port,
+            to_actor: event_type.to_actor().unwrap_or_default(),
+            to_port: event_type.to_port().unwrap_or_default(),
             port: data.port.as_deref(),
             error: data.error.as_deref(),
             message_type: message.map(|message| message.message_type.as_str()),
             message_size: message.map_or(0, |message| message.size_bytes),
             message_checksum: message.map_or("", |message| &message.checksum),
             message_data: message.map_or(&[], |message| &message.serialized_data),
-            state_kind: state.map_or("", |state| state_kind(state.diff_type)),
+            state_kind: state.map_or("", |state| state.diff_type.name()),
             state_before: state.and_then(|state| state.before.as_deref()).map(Bytes::new),
             state_after: state.map_or(&[], |state| &state.after),
             execution_time_ns: metrics.execution_time_ns,
@@ -100,12 +97,6 @@ impl<'a> EventRow<'a> {
             repeated,
         })
     }
-}
-
-/// The UUID that `text` is, written in lower case with hyphens; none for the nil one, which stands for any other text.
-fn usual_uuid(text: &str) -> Option<Uuid> {
-    let usual = |uuid: &Uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
-    Uuid::try_parse(text).ok().filter(|uuid| !uuid.is_nil() && usual(uuid))
 }
 
 /// The columns that a [`StoredEvent`] is read from.
@@ -159,26 +150,23 @@ impl StoredEvent {
         (self.timestamp, EventId(id(self.event_id)))
     }
 
-    /// The event, unless this program did not write the row.
+    /// The event. Fails if another program wrote the row.
     pub(super) fn event(self) -> Result<TraceEvent, StorageError> {
         let corrupt =
             |problem: String| StorageError::Corrupt(format!("in an event of trace {}: {problem}", id(self.trace_id)));
-        let kind: TraceEventKind = self.event_type.parse().map_err(corrupt)?;
+        let kind = self.event_type.parse().map_err(corrupt)?;
         let attributes = match self.attributes.as_str() {
             "" => Default::default(),
             json => serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?,
         };
         let diff_type = match self.state_kind.as_str() {
             "" => None,
-            "Full" => Some(StateDiffType::Full),
-            "Incremental" => Some(StateDiffType::Incremental),
-            "MemoryOnly" => Some(StateDiffType::MemoryOnly),
-            other => return Err(corrupt(format!("{other:?} is not a kind of state"))),
+            name => Some(name.parse().map_err(corrupt)?),
         };
         Ok(TraceEvent {
             event_id: EventId(id(self.event_id)),
             timestamp: DateTime::from_timestamp_nanos(self.timestamp),
-            event_type: event_type(kind, self.to_actor, self.to_port),
+            event_type: TraceEventType::from_columns(kind, || Ok::<_, StorageError>((self.to_actor, self.to_port)))?,
             actor_id: self.actor_id,
             data: TraceEventData {
                 port: self.port,
@@ -216,33 +204,9 @@ impl StoredEvent {
     }
 }
 
-/// The events of one trace in their order, each once: of those with one key, the one that was stored first.
+/// The events of one trace in order and without duplicates: of several rows with one key, the first stored counts.
 pub(super) fn in_order(mut rows: Vec<StoredEvent>) -> Result<Vec<TraceEvent>, StorageError> {
     rows.sort_unstable_by_key(|row| (row.key(), std::cmp::Reverse(row.rank)));
     rows.dedup_by_key(|row| row.key());
     rows.into_iter().map(StoredEvent::event).collect()
-}
-
-fn event_type(kind: TraceEventKind, to_actor: String, to_port: String) -> TraceEventType {
-    match kind {
-        TraceEventKind::ActorCreated => TraceEventType::ActorCreated,
-        TraceEventKind::ActorStarted => TraceEventType::ActorStarted,
-        TraceEventKind::ActorCompleted => TraceEventType::ActorCompleted,
-        TraceEventKind::ActorFailed => TraceEventType::ActorFailed,
-        TraceEventKind::MessageSent => TraceEventType::MessageSent,
-        TraceEventKind::MessageReceived => TraceEventType::MessageReceived,
-        TraceEventKind::StateChanged => TraceEventType::StateChanged,
-        TraceEventKind::PortConnected => TraceEventType::PortConnected,
-        TraceEventKind::PortDisconnected => TraceEventType::PortDisconnected,
-        TraceEventKind::DataFlow => TraceEventType::DataFlow { to_actor, to_port },
-        TraceEventKind::NetworkEvent => TraceEventType::NetworkEvent,
-    }
-}
-
-fn state_kind(diff_type: StateDiffType) -> &'static str {
-    match diff_type {
-        StateDiffType::Full => "Full",
-        StateDiffType::Incremental => "Incremental",
-        StateDiffType::MemoryOnly => "MemoryOnly",
-    }
 }

@@ -74,18 +74,12 @@ impl StoredHeader {
         self.status == "Failed"
     }
 
-    /// The header, unless this program did not write the row.
+    /// The header. Fails if another program wrote the row.
     pub(super) fn header(self) -> Result<FlowTrace, StorageError> {
         let trace_id = self.trace_id();
         let corrupt = |problem: String| StorageError::Corrupt(format!("in the header of trace {trace_id}: {problem}"));
-        let status = match self.status.as_str() {
-            "Pending" => ExecutionStatus::Pending,
-            "Running" => ExecutionStatus::Running,
-            "Completed" => ExecutionStatus::Completed,
-            "Cancelled" => ExecutionStatus::Cancelled,
-            "Failed" => ExecutionStatus::Failed { error: self.error },
-            other => return Err(corrupt(format!("{other:?} is not a status"))),
-        };
+        let error = self.failed().then_some(self.error);
+        let status = ExecutionStatus::from_columns(&self.status, error).map_err(corrupt)?;
         Ok(FlowTrace {
             trace_id,
             flow_id: FlowId(self.flow_id),

@@ -19,6 +19,7 @@ mod schema;
 mod search;
 mod select;
 mod stream;
+mod tables;
 mod writer;
 
 use std::collections::{BTreeSet, HashMap};
@@ -28,7 +29,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
-use reflow_tracing_storage::layer::{Layer, Operation, StreamOperation};
+use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
     Deletion, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
@@ -42,12 +43,13 @@ use lookup::Spans;
 pub use metrics::{EventMetrics, EventMetricsQuery, EventsPerMinute, ExecutionTimeQuantiles};
 use writer::Writer;
 
-/// Keeps traces in a ClickHouse database.
+/// Stores traces in a ClickHouse database.
 ///
-/// What was acknowledged, the server has stored: when it reaches the disk, `fsync_after_insert` and its like of the server say.
+/// The server has stored an acknowledged write. Its `fsync_after_insert` and similar settings determine when it reaches the
+/// disk.
 pub struct ClickHouseStorage(Metered<ClickHouseBackend>);
 
-/// What [`ClickHouseStorage`] measures.
+/// The backend without its measurements.
 struct ClickHouseBackend {
     server: Arc<Server>,
     writer: Writer,
@@ -55,15 +57,15 @@ struct ClickHouseBackend {
 }
 
 impl ClickHouseStorage {
-    /// Opens the database `tracing` of the server at `url` with the default settings, creating it when it is missing.
+    /// Opens the database `tracing` of the server at `url` with the default settings. Creates it if it is missing.
     pub async fn new(url: impl Into<String>) -> Result<Self, StorageError> {
         Self::with_config(ClickHouseConfig { url: url.into(), ..ClickHouseConfig::default() }).await
     }
 
-    /// Opens the database that `config` names, creating it and its tables when they are missing.
+    /// Opens the database that `config` names. Creates it and its tables if they are missing.
     ///
-    /// Fails with [`StorageError::Configuration`] when the user is refused, or the database is another program's or another
-    /// version's; it is left as it is. Fails with [`StorageError::Unavailable`] when the server is not there.
+    /// Fails with [`StorageError::Configuration`] if the server rejects the user, or the database belongs to another program or
+    /// another version; it is not changed then. Fails with [`StorageError::Unavailable`] if the server can't be reached.
     pub async fn with_config(config: ClickHouseConfig) -> Result<Self, StorageError> {
         if let Some(problem) = config.problem() {
             return Err(StorageError::Configuration(format!("in the settings of ClickHouse: {problem}")));
@@ -74,42 +76,26 @@ impl ClickHouseStorage {
         Ok(Self(Metered::around(ClickHouseBackend { server, writer, retention_days: config.retention_days })))
     }
 
-    /// How many events there were in each minute, ascending; minutes without any are left out.
+    /// The number of events per minute, ascending, without minutes that have none.
     ///
-    /// An event is counted when it is stored, and once: also when it is sent again, by this process or by one that was started
-    /// after it happened. Only when two processes that run at the same time store the same event, both are counted. Deleting
-    /// traces takes nothing away: this tells what happened.
+    /// An event counts once, when it is first stored, even if this process or a later one stores it again. Two processes that
+    /// run at the same time and store the same event count it twice. Deleted traces stay counted, because this reports what
+    /// happened.
     pub async fn events_per_minute(&self, query: &EventMetricsQuery) -> Result<Vec<EventsPerMinute>, StorageError> {
         metrics::per_minute(&self.0.inner().server, query).await
     }
 
-    /// What the events of each actor and kind took, by actor and kind. What is counted,
-    /// [`events_per_minute`](Self::events_per_minute) says.
+    /// Statistics of events per actor and kind, ordered by actor and kind. [`events_per_minute`](Self::events_per_minute)
+    /// documents which events count.
     pub async fn event_metrics(&self, query: &EventMetricsQuery) -> Result<Vec<EventMetrics>, StorageError> {
         metrics::per_actor(&self.0.inner().server, query).await
     }
 }
 
-impl Layer for ClickHouseStorage {
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
-        operation.run(&self.0).await
-    }
-
-    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
-        operation.run(&self.0)
-    }
-
-    fn extras(&self) -> Option<&dyn StorageExtras> {
-        StorageBackend::extras(&self.0)
-    }
-
-    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
-        self.0.get_metrics().await
-    }
-}
+metered!(ClickHouseStorage);
 
 impl ClickHouseBackend {
-    /// The spans of a trace; `None` when nothing is stored of it.
+    /// The spans of a trace; `None` if nothing of it is stored.
     async fn spans_of(&self, trace_id: TraceId) -> Result<Option<Spans>, StorageError> {
         Ok(lookup::spans(&self.server, [trace_id]).await?.remove(&trace_id))
     }
@@ -136,8 +122,8 @@ impl ClickHouseBackend {
         event::in_order(self.server.rows(&sql).await?)
     }
 
-    /// What the rows take up on the disks of the servers. Those that were deleted are there until the server merges them; of
-    /// each table they are taken to be as large as the others.
+    /// The size of the rows on the disks of the servers. Deleted rows stay until the server merges them; the estimate assumes
+    /// that they have the average size of their table.
     async fn bytes(&self) -> Result<u64, StorageError> {
         let tables = &self.server.tables;
         let sql = format!(
@@ -220,7 +206,7 @@ impl StorageBackend for ClickHouseBackend {
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {
-        // An insert of no rows: it asks for what a write needs, and stores nothing.
+        // An insert of no rows needs everything that a write needs, and stores nothing.
         for table in [&self.server.tables.events, &self.server.tables.traces] {
             let sql = format!("INSERT INTO {table} (trace_id) SELECT generateUUIDv4() FROM numbers(0)");
             self.server.execute(&sql).await?;
@@ -249,7 +235,7 @@ impl StorageBackend for ClickHouseBackend {
     }
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
-        /// Ids of one statement.
+        /// Ids per statement.
         const AT_ONCE: usize = 10_000;
         let mut headers = HashMap::new();
         for ids in trace_ids.chunks(AT_ONCE) {

@@ -1,4 +1,4 @@
-//! Where the rows of a trace are: its start, and from when to when its events happened.
+//! Finds the rows of a trace: the time ranges of its start and of its events.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ impl Span {
         self.from > self.to
     }
 
-    /// What holds all of these times.
+    /// The smallest span that contains all of these times.
     pub(super) fn of(times: impl Iterator<Item = i64>) -> Self {
         times.fold(Self::EMPTY, |span, at| span.union(Self { from: at, to: at }))
     }
@@ -35,7 +35,7 @@ impl Span {
         Self { from: self.from.min(other.from), to: self.to.max(other.to) }
     }
 
-    /// The condition that `column` is within.
+    /// The condition that `column` is within the span.
     pub(super) fn contains(self, column: &str) -> String {
         let [from, to] =
             [(">=", self.from), ("<=", self.to)].map(|(operator, at)| literal::compare(column, operator, at));
@@ -43,7 +43,7 @@ impl Span {
     }
 }
 
-/// Of one trace or several.
+/// The spans of one or several traces.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spans {
     pub starts: Span,
@@ -53,7 +53,7 @@ pub(super) struct Spans {
 impl Spans {
     const EMPTY: Self = Self { starts: Span::EMPTY, events: Span::EMPTY };
 
-    /// Of all of these traces together.
+    /// The union of the spans of several traces.
     pub(super) fn of<'a>(spans: impl IntoIterator<Item = &'a Self>) -> Self {
         spans.into_iter().fold(Self::EMPTY, |all, spans| Self {
             starts: all.starts.union(spans.starts),
@@ -83,7 +83,7 @@ fn trace_id(id: Id) -> TraceId {
     TraceId(Uuid::from_u64_pair(id.0, id.1))
 }
 
-/// The spans of those of the traces that something is stored of.
+/// The spans of the traces that are stored at least in part.
 pub(super) async fn spans(
     server: &Server,
     trace_ids: impl IntoIterator<Item = TraceId>,
@@ -97,13 +97,13 @@ pub(super) async fn spans(
     Ok(server.rows::<Found>(&sql).await?.iter().map(Found::spans).collect())
 }
 
-/// The traces of which events are stored and no header, ascending: those after `after`, at most `limit`.
+/// The ids of traces that have events but no header, ascending: at most `limit` ids after `after`.
 pub(super) async fn headerless(
     server: &Server,
     mut after: Option<TraceId>,
     limit: usize,
 ) -> Result<Vec<TraceId>, StorageError> {
-    /// Ids of one statement.
+    /// Ids per statement.
     const AT_ONCE: usize = 10_000;
     let mut headerless = Vec::new();
     while headerless.len() < limit {
@@ -120,7 +120,7 @@ pub(super) async fn headerless(
         let candidates: HashMap<_, _> = server.rows::<Found>(&candidates).await?.iter().map(Found::spans).collect();
         let Some(last) = candidates.keys().max() else { break };
         after = Some(*last);
-        // Events that expired may be gone before what is known of their trace.
+        // Expired events may be removed before the lookup entry of their trace.
         let still_there = format!(
             "SELECT DISTINCT trace_id FROM {} WHERE {} AND trace_id IN {}",
             server.tables.events,

@@ -1,4 +1,4 @@
-//! What happened in each minute, from the view that the server keeps up to date while events are stored.
+//! Event metrics per minute, from the materialized view that the server updates as events are stored.
 
 use chrono::{DateTime, Utc};
 use clickhouse::Row;
@@ -9,10 +9,10 @@ use serde::Deserialize;
 use super::connection::Server;
 use super::literal;
 
-/// Which events are meant. The default means all.
+/// Selects events. The default selects all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventMetricsQuery {
-    /// Events of the minutes from the one that holds the first time to the one that holds the second, both included.
+    /// Events between the minutes of these times, both included.
     pub time_range: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// Events of this actor.
     pub actor_id: Option<String>,
@@ -25,7 +25,9 @@ impl EventMetricsQuery {
         let mut conditions = Vec::new();
         if let Some((from, to)) = self.time_range {
             if from > to {
-                return Err(StorageError::InvalidArgument(format!("time_range ends ({to}) before it starts ({from})")));
+                return Err(StorageError::InvalidArgument(format!(
+                    "time_range ends ({to}) before it starts ({from}); swap the two times"
+                )));
             }
             conditions.push(format!("toUnixTimestamp64Second(minute) >= {}", minute(from)));
             conditions.push(format!("toUnixTimestamp64Second(minute) <= {}", minute(to)));
@@ -40,21 +42,21 @@ impl EventMetricsQuery {
     }
 }
 
-/// The seconds at which the minute of a time begins.
+/// The start of the minute of a time, in seconds since 1970.
 fn minute(at: DateTime<Utc>) -> i64 {
     time::nanos(at).div_euclid(60_000_000_000) * 60
 }
 
-/// The events of one minute.
+/// The number of events in one minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventsPerMinute {
-    /// When the minute begins.
+    /// The start of the minute.
     pub minute: DateTime<Utc>,
     /// How many there were.
     pub events: u64,
 }
 
-/// The events of one kind of one actor.
+/// Statistics of the events of one actor and kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventMetrics {
     /// The actor.
@@ -63,14 +65,13 @@ pub struct EventMetrics {
     pub event_type: TraceEventKind,
     /// How many there were.
     pub events: u64,
-    /// The size of all their messages, in bytes.
+    /// The total size of their messages in bytes.
     pub message_bytes: u64,
-    /// The mean execution time, in nanoseconds.
+    /// The average execution time in nanoseconds.
     pub avg_execution_time_ns: f64,
-    /// The longest execution time, in nanoseconds.
+    /// The maximum execution time in nanoseconds.
     pub max_execution_time_ns: u64,
-    /// The execution times that 50, 90, 95 and 99 per cent of the events did not exceed, in nanoseconds: estimated with
-    /// t-digests, within about a per cent of the events.
+    /// Quantiles of the execution time in nanoseconds, estimated with t-digests to within about one percent.
     pub quantiles_execution_time_ns: ExecutionTimeQuantiles,
 }
 
@@ -84,7 +85,7 @@ pub struct ExecutionTimeQuantiles {
     pub p99: f64,
 }
 
-/// Minutes without events are left out; ascending.
+/// The events per minute, ascending, without minutes that have none.
 pub(super) async fn per_minute(
     server: &Server,
     query: &EventMetricsQuery,
@@ -97,7 +98,7 @@ pub(super) async fn per_minute(
     let rows: Vec<(i64, u64)> = server.rows(&sql).await?;
     let minutes = rows.into_iter().map(|(second, events)| {
         let minute = DateTime::from_timestamp(second, 0).ok_or_else(|| {
-            StorageError::Corrupt(format!("event_metrics holds the minute {second}, which is not a valid time"))
+            StorageError::Corrupt(format!("event_metrics contains the minute {second}, which is not a valid time"))
         })?;
         Ok(EventsPerMinute { minute, events })
     });
@@ -115,7 +116,7 @@ struct Found {
     quantiles: Vec<f32>,
 }
 
-/// By actor, then by kind as its name sorts.
+/// Ordered by actor, then by the name of the kind.
 pub(super) async fn per_actor(server: &Server, query: &EventMetricsQuery) -> Result<Vec<EventMetrics>, StorageError> {
     let sql = format!(
         "SELECT actor_id, event_type, sum(events), sum(message_bytes), avgMerge(avg_execution_time), \
@@ -131,7 +132,7 @@ pub(super) async fn per_actor(server: &Server, query: &EventMetricsQuery) -> Res
 impl Found {
     fn metrics(self) -> Result<EventMetrics, StorageError> {
         let [p50, p90, p95, p99] = self.quantiles.as_slice() else {
-            return Err(StorageError::Corrupt("event_metrics holds other quantiles than this program's".into()));
+            return Err(StorageError::Corrupt("event_metrics has other quantiles than this program expects".into()));
         };
         let [p50, p90, p95, p99] = [p50, p90, p95, p99].map(|nanoseconds| f64::from(*nanoseconds));
         Ok(EventMetrics {

@@ -1,8 +1,8 @@
-//! Which events are stored already, as far as this process knows.
+//! Remembers which events this process has stored already.
 //!
-//! The tables know an event again by its key, but the view of the metrics counts whatever is inserted. So what is inserted
-//! again, such as a trace that is stored once more when it has ended, is marked. What is forgotten here, or was stored by
-//! another process that runs at the same time, is counted again: no event is ever held back.
+//! The tables deduplicate events by key, but the view of event metrics counts every inserted row. So events that are inserted
+//! again are marked, for example those of a trace that is stored once more when it ends. Events that were forgotten here, or
+//! that another process stored at the same time, count twice; no event is ever dropped.
 
 use reflow_tracing_model::{EventKey, TraceId};
 
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Events that are remembered, at least: 8 to 16 MB.
+/// The minimum number of remembered events: 8 to 16 MB.
 const REMEMBERED: usize = 500_000;
 
 #[derive(Default)]
@@ -22,12 +22,12 @@ pub(super) struct Repeats {
 #[derive(Default)]
 struct Memory {
     stored: Generations,
-    /// Whether they are stored is not known.
+    /// Events whose insert failed without a clear result.
     doubtful: Generations,
 }
 
 impl Repeats {
-    /// A hash of each key, and whether the event is stored. Two keys may have one hash.
+    /// A hash of each key, and whether the event is stored. Two keys may share a hash.
     pub(super) fn look(&self, keys: impl Iterator<Item = (TraceId, EventKey)>) -> impl Iterator<Item = (u64, bool)> {
         let memory = self.memory();
         let looked: Vec<_> =
@@ -35,7 +35,7 @@ impl Repeats {
         looked.into_iter()
     }
 
-    /// The numbers of those that are in doubt.
+    /// The indexes of the events in doubt.
     pub(super) fn doubtful(&self, hashes: impl Iterator<Item = u64>) -> Vec<usize> {
         let memory = self.memory();
         if memory.doubtful.is_empty() {
@@ -66,7 +66,7 @@ impl Repeats {
 
 type Hashes = HashSet<u64, BuildHasherDefault<Itself>>;
 
-/// The latest hashes: when there are too many, the older half is forgotten.
+/// The latest hashes. When there are too many, the older half is forgotten.
 #[derive(Default)]
 struct Generations {
     young: Hashes,
@@ -97,7 +97,7 @@ impl Generations {
     }
 }
 
-/// What is hashed is a hash.
+/// The keys are hashes already.
 #[derive(Default)]
 struct Itself(u64);
 

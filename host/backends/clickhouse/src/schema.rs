@@ -1,19 +1,19 @@
-//! Makes the database a trace store of the version that this program knows.
+//! Creates, migrates and checks the tables.
 
 use reflow_tracing_storage::StorageError;
 
 use super::ClickHouseConfig;
 use super::connection::Server;
+use super::tables::Tables;
 
-/// What leads from each version of the tables to the next, the first from nothing. What is published never changes, and every
-/// statement may be run again, by hosts that start at the same time and after one that was ended in between. It adds only, so
-/// that hosts of the version before can go on meanwhile.
+/// The migrations: the first one creates version 1. A published migration never changes. Every statement can run again, because
+/// hosts may start at the same time or stop in between. Migrations only add, so that hosts of the version before can continue.
 const MIGRATIONS: [&str; 1] = [include_str!("sql/1_tables.sql")];
 
-/// What this program writes and reads.
+/// The schema version of this program.
 const VERSION: u32 = MIGRATIONS.len() as u32;
 
-/// The tables that are spread over a cluster, and by what. What belongs to one trace is on one shard.
+/// The tables that are sharded over a cluster, with their sharding keys. All rows of a trace are on one shard.
 const DISTRIBUTED: [(&str, &str); 5] = [
     ("traces", "cityHash64(trace_id)"),
     ("events", "cityHash64(trace_id)"),
@@ -22,7 +22,7 @@ const DISTRIBUTED: [(&str, &str); 5] = [
     ("schema_version", "0"),
 ];
 
-/// The tables whose rows expire, and the time that counts, in seconds since 1970.
+/// The tables whose rows expire, with the time that counts, in seconds since 1970.
 const EXPIRING: [(&str, &str); 4] = [
     ("traces", "intDiv(toUnixTimestamp64Nano(start_time), 1000000000)"),
     ("events", "intDiv(toUnixTimestamp64Nano(timestamp), 1000000000)"),
@@ -30,60 +30,12 @@ const EXPIRING: [(&str, &str); 4] = [
     ("event_metrics", "toUnixTimestamp64Second(minute)"),
 ];
 
-/// The names of the tables, as statements have them.
-pub(super) struct Tables {
-    pub database_name: String,
-    database: String,
-    pub traces: String,
-    pub events: String,
-    pub lookup: String,
-    pub metrics: String,
-    schema_version: String,
-    cluster: Option<String>,
-}
-
 impl Tables {
-    pub(super) fn new(config: &ClickHouseConfig) -> Self {
-        let database = quoted(&config.database);
-        let table = |name: &str| format!("{database}.{name}");
-        Self {
-            traces: table("traces"),
-            events: table("events"),
-            lookup: table("trace_lookup"),
-            metrics: table("event_metrics"),
-            schema_version: table("schema_version"),
-            cluster: config.cluster.as_deref().map(quoted),
-            database_name: config.database.clone(),
-            database,
-        }
-    }
-
-    /// The table that really holds the rows, and where a statement about it is run: `TABLE ON CLUSTER CLUSTER`.
-    pub(super) fn stored(&self, name: &str) -> String {
-        format!("{}.{name}{}{}", self.database, self.local(), self.on_cluster())
-    }
-
-    /// The server's own table `name`, on all servers that hold rows.
-    pub(super) fn system(&self, name: &str) -> String {
-        match &self.cluster {
-            Some(cluster) => format!("cluster({cluster}, system.{name})"),
-            None => format!("system.{name}"),
-        }
-    }
-
-    fn local(&self) -> &'static str {
-        if self.cluster.is_some() { "_local" } else { "" }
-    }
-
-    fn on_cluster(&self) -> String {
-        self.cluster.as_ref().map_or_else(String::new, |cluster| format!(" ON CLUSTER {cluster}"))
-    }
-
     fn create_database(&self) -> String {
         format!("CREATE DATABASE IF NOT EXISTS {}{}", self.database, self.on_cluster())
     }
 
-    /// The statements of a migration, one after another.
+    /// The statements of a migration in order.
     fn statements(&self, migration: &str, retention_days: u32) -> Vec<String> {
         let (replicated, window) = match self.cluster {
             Some(_) => ("Replicated", "replicated_deduplication_window"),
@@ -123,7 +75,7 @@ impl Tables {
 }
 
 impl ClickHouseConfig {
-    /// The statements that create the tables, for people who do it by hand: where the host's user may not.
+    /// The statements that create the tables, for servers where the host's user must not create them.
     pub fn schema_sql(&self) -> String {
         let tables = Tables::new(self);
         let mut statements = vec![tables.create_database()];
@@ -135,16 +87,16 @@ impl ClickHouseConfig {
     }
 }
 
-/// When a row expires. The server keeps that in 32 bits: times before 1970, and such as would expire in 2106 or later, count as
-/// the nearest that fit.
+/// When a row expires. The server stores this in 32 bits, so times before 1970 and expiry times from 2106 on are clamped.
 fn expiry(seconds: &str, days: u32) -> String {
     let latest = u64::from(u32::MAX).saturating_sub(u64::from(days) * 86_400);
     format!("toDateTime(least(greatest({seconds}, 0), {latest}), 'UTC') + INTERVAL {days} DAY")
 }
 
-/// Creates the tables in a new database, brings older ones up to date, and refuses newer ones.
+/// Creates the tables in a new database, migrates older ones, and rejects newer ones.
 ///
-/// Several hosts may start at once: each statement creates what is not there yet, and a version that is noted twice is the same.
+/// Several hosts may start at the same time: each statement creates only what is missing, and recording a version twice does no
+/// harm.
 pub(super) async fn prepare(server: &Server, config: &ClickHouseConfig) -> Result<(), StorageError> {
     let tables = &server.tables;
     let is_there = format!("EXISTS TABLE {}", tables.schema_version);
@@ -159,7 +111,7 @@ pub(super) async fn prepare(server: &Server, config: &ClickHouseConfig) -> Resul
         let last = format!("SELECT version, retention_days FROM {} ORDER BY at DESC LIMIT 1", tables.schema_version);
         server.rows::<(u32, u32)>(&last).await?.pop()
     };
-    // A host that began to create the tables may have been ended before it noted a version.
+    // A host may have stopped before it recorded the version.
     let (version, retention_days) = noted.unwrap_or((0, config.retention_days));
     if version > VERSION {
         return Err(StorageError::Configuration(format!(
@@ -180,7 +132,7 @@ pub(super) async fn prepare(server: &Server, config: &ClickHouseConfig) -> Resul
     Ok(())
 }
 
-/// Refuses a database in which another program has a table of one of our names.
+/// Rejects a database in which another program has a table with one of our names.
 async fn check_foreign(server: &Server, config: &ClickHouseConfig) -> Result<(), StorageError> {
     let tables = &server.tables;
     for (name, column) in [("traces", "start_time"), ("events", "event_id"), ("trace_lookup", "starts_from")] {
@@ -209,7 +161,7 @@ async fn change_retention(server: &Server, retention_days: u32) -> Result<(), St
             0 => "REMOVE TTL".to_owned(),
             days => format!("MODIFY TTL {}", expiry(time, days)),
         };
-        // When parts expire is worked out anew without rewriting them.
+        // The server recomputes when parts expire, without rewriting them.
         let sql = format!(
             "ALTER TABLE {} {change} SETTINGS materialize_ttl_after_modify = {}",
             server.tables.stored(table),
@@ -218,9 +170,4 @@ async fn change_retention(server: &Server, retention_days: u32) -> Result<(), St
         server.execute(&sql).await?;
     }
     server.execute(&server.tables.note(VERSION, retention_days)).await
-}
-
-/// `text` as a name in SQL.
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }

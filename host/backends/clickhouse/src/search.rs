@@ -1,5 +1,5 @@
-//! Queries: the headers that match are walked through in their order, a chunk at a time. Of each chunk, what is no longer the
-//! latest header of its trace is left out, then what has not the events that are asked for.
+//! Queries. The matching headers are read in order, chunk by chunk. From each chunk, headers that are not the latest of their
+//! trace are removed, then traces without the requested events.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,11 +16,11 @@ use super::lookup::{self, Spans};
 use super::select::{IS_ERROR, Select};
 use super::{events_of, literal};
 
-/// Headers of a chunk, the first time and at most, when events decide as well.
+/// The first and the largest size of a chunk, in headers, if conditions on events apply.
 const FIRST_CHUNK: usize = 200;
 const LARGEST_CHUNK: usize = 10_000;
 
-/// A walk through the traces that match.
+/// Reads the matching traces chunk by chunk.
 pub(super) struct Walk<'a> {
     server: &'a Server,
     select: Select,
@@ -29,20 +29,20 @@ pub(super) struct Walk<'a> {
     ended: bool,
 }
 
-/// A trace that matches: its latest header, and where its rows are.
+/// A matching trace: its latest header, and where its rows are.
 pub(super) struct Matching {
     pub header: StoredHeader,
     pub spans: Spans,
 }
 
 impl<'a> Walk<'a> {
-    /// `wanted` traces are all that will be needed, as far as is known.
+    /// `wanted` is the expected number of traces.
     pub(super) fn new(server: &'a Server, select: Select, after: Option<Position>, wanted: usize) -> Self {
         let least = if select.is_of_headers() { 1 } else { FIRST_CHUNK };
         Self { server, select, after, chunk: wanted.clamp(least, LARGEST_CHUNK), ended: false }
     }
 
-    /// What matches of the next chunk, in order; `None` after the last.
+    /// The matching traces of the next chunk, in order; `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Matching>>, StorageError> {
         if self.ended {
             return Ok(None);
@@ -68,13 +68,13 @@ impl<'a> Walk<'a> {
         Ok(Some(matching.collect()))
     }
 
-    /// Those that no later header of their trace has replaced.
+    /// The headers that no later header of their trace replaced.
     async fn latest(&self, rows: Vec<StoredHeader>) -> Result<Vec<Matching>, StorageError> {
         let ids: HashSet<TraceId> = rows.iter().map(StoredHeader::trace_id).collect();
         let spans = lookup::spans(self.server, ids.iter().copied()).await?;
         let starts = Spans::of(spans.values()).starts;
         if starts.is_empty() {
-            // They were deleted meanwhile.
+            // The traces were deleted meanwhile.
             return Ok(Vec::new());
         }
         let sql = format!(
@@ -92,7 +92,7 @@ impl<'a> Walk<'a> {
             if latest.get(&trace_id) == Some(&header.stored_at)
                 && let Some(spans) = spans.get(&trace_id)
             {
-                // Each trace once.
+                // Return each trace once.
                 latest.remove(&trace_id);
                 found.push(Matching { header, spans: *spans });
             }
@@ -100,7 +100,7 @@ impl<'a> Walk<'a> {
         Ok(found)
     }
 
-    /// What the events of these traces have to say. Of events with one key, only the one that was stored first counts.
+    /// Evaluates the conditions on the events of these traces. Of several rows with one key, the first stored counts.
     async fn ask_events(&self, found: &[Matching]) -> Result<HashMap<TraceId, EventAnswer>, StorageError> {
         let span = Spans::of(found.iter().map(|found| &found.spans)).events;
         if span.is_empty() {
@@ -142,7 +142,7 @@ struct Latest {
 #[derive(Row, Deserialize)]
 struct EventAnswer {
     trace_id: Id,
-    /// For each condition there is an event.
+    /// Each condition holds for an event.
     holds: u8,
     /// An event reports an error.
     has_error: u8,
@@ -152,7 +152,7 @@ fn trace_id(id: Id) -> TraceId {
     TraceId(Uuid::from_u64_pair(id.0, id.1))
 }
 
-/// The page that is asked for, for no more work than that takes.
+/// The requested page, without work that it doesn't need.
 pub(super) async fn page(server: &Server, request: PageRequest) -> Result<TracePage, StorageError> {
     let PageRequest { query, detail, total } = request;
     query.validate().map_err(StorageError::InvalidArgument)?;
@@ -187,7 +187,7 @@ async fn headers(
     if window.limit == 0 {
         return Ok((TracePage::default(), HashMap::new()));
     }
-    // One trace more than the page holds tells whether another page follows.
+    // One trace more than the page holds shows whether another page follows.
     let wanted = window.limit + 1;
     let mut walk = Walk::new(server, Select::new(query), window.after, wanted.saturating_add(window.offset));
     let (mut skip, mut found) = (window.offset, Vec::new());
@@ -196,8 +196,8 @@ async fn headers(
     {
         let skipped = skip.min(matching.len());
         skip -= skipped;
-        let room = wanted - found.len();
-        found.extend(matching.into_iter().skip(skipped).take(room));
+        let missing = wanted - found.len();
+        found.extend(matching.into_iter().skip(skipped).take(missing));
     }
     let more = found.len() > window.limit;
     found.truncate(window.limit);
@@ -207,7 +207,7 @@ async fn headers(
     Ok((TracePage { traces, next_page_token, total: None }, spans))
 }
 
-/// How many traces match, whatever the window.
+/// The number of matching traces, regardless of the window.
 async fn count(server: &Server, query: &TraceQuery) -> Result<u64, StorageError> {
     let select = Select::new(query);
     if select.is_of_headers() {
@@ -226,7 +226,7 @@ async fn count(server: &Server, query: &TraceQuery) -> Result<u64, StorageError>
     Ok(count)
 }
 
-/// The ids of the traces that match, a chunk at a time.
+/// The ids of the matching traces, chunk by chunk.
 pub(super) struct Ids<'a>(Walk<'a>);
 
 impl<'a> Ids<'a> {

@@ -1,72 +1,62 @@
 //! A [`TraceQuery`] as conditions on rows of `traces` and of `events`.
 
-use reflow_tracing_model::{Position, SortOrder, TraceQuery, clamped_nanos, time};
+use reflow_tracing_model::{Position, Predicate, SortOrder, TraceQuery};
+use reflow_tracing_storage::sql;
 
 use super::literal;
 
-/// What a query asks of a trace.
+/// The conditions of a query on a trace.
 pub(super) struct Select {
-    /// Of its header.
+    /// Conditions on the header.
     header: Vec<String>,
-    /// Of its events: for each of these there must be one for which it holds.
+    /// Conditions on events. Each must hold for at least one event of the trace.
     pub events: Vec<String>,
-    /// Whether it must have failed, or must not have: by its status, or an event.
+    /// Whether the trace must have failed, by its status or an event, or must not have.
     pub has_error: Option<bool>,
     pub order: SortOrder,
 }
 
-/// Holds for an event that reports an error.
+/// The condition that an event reports an error.
 pub(super) const IS_ERROR: &str = "event_type = 'ActorFailed' OR error IS NOT NULL";
 
 impl Select {
     pub(super) fn new(query: &TraceQuery) -> Self {
-        let mut header = Vec::new();
-        if let Some(flow) = &query.flow_id {
-            header.push(format!("flow_id = {}", literal::text(&flow.0)));
+        let mut select = Self { header: Vec::new(), events: Vec::new(), has_error: None, order: query.order };
+        for predicate in query.predicates() {
+            select.and(predicate);
         }
-        if let Some(execution) = query.execution_id {
-            header.push(format!("execution_id = {}", literal::id(execution.0)));
-        }
-        if let Some((from, to)) = query.time_range {
-            header.push(literal::compare("start_time", ">=", time::nanos(from)));
-            header.push(literal::compare("start_time", "<=", time::nanos(to)));
-        }
-        if let Some(status) = &query.status {
-            header.push(format!("status = '{}'", status.name()));
-            if let Some(error) = status.error().filter(|error| !error.is_empty()) {
-                header.push(format!("error = {}", literal::text(error)));
-            }
-        }
-        for (name, value) in &query.tags {
-            let (name, value) = (literal::text(name), literal::text(value));
-            header.push(format!(
-                "has(mapValues(tags), {value}) AND mapContains(tags, {name}) AND tags[{name}] = {value}"
-            ));
-        }
-        if let Some(min) = query.min_duration {
-            header.push(format!("ifNull(duration_ns >= {}, 0)", clamped_nanos(min)));
-        }
-        if let Some(max) = query.max_duration {
-            header.push(format!("ifNull(duration_ns <= {}, 0)", clamped_nanos(max)));
-        }
-        let mut events = Vec::new();
-        if let Some(part) = &query.actor_filter {
-            events.push(match part.as_str() {
-                "" => "1".into(),
-                part => format!("position(actor_id, {}) > 0", literal::text(part)),
-            });
-        }
-        if let Some(kinds) = &query.event_types {
-            let names: Vec<_> = kinds.iter().map(|kind| format!("'{}'", kind.name())).collect();
-            events.push(match names.as_slice() {
-                [] => "0".into(),
-                names => format!("event_type IN ({})", names.join(",")),
-            });
-        }
-        Self { header, events, has_error: query.has_error, order: query.order }
+        select
     }
 
-    /// Whether headers alone decide.
+    fn and(&mut self, predicate: Predicate<'_>) {
+        let Self { header, events, has_error, .. } = self;
+        match predicate {
+            Predicate::Flow(flow) => header.push(format!("flow_id = {}", literal::text(flow))),
+            Predicate::Execution(id) => header.push(format!("execution_id = {}", literal::id(id.0))),
+            Predicate::StartedBetween(from, to) => {
+                header.push(literal::compare("start_time", ">=", from));
+                header.push(literal::compare("start_time", "<=", to));
+            }
+            Predicate::Status(status) => header.push(format!("status = {}", literal::text(status))),
+            Predicate::StatusError(error) => header.push(format!("error = {}", literal::text(error))),
+            Predicate::Tags(tags) => header.extend(tags.iter().map(|(name, value)| {
+                let (name, value) = (literal::text(name), literal::text(value));
+                format!("has(mapValues(tags), {value}) AND mapContains(tags, {name}) AND tags[{name}] = {value}")
+            })),
+            Predicate::MinDuration(min) => header.push(format!("ifNull(duration_ns >= {min}, 0)")),
+            Predicate::MaxDuration(max) => header.push(format!("ifNull(duration_ns <= {max}, 0)")),
+            Predicate::ActorContains("") => events.push("1".into()),
+            Predicate::ActorContains(part) => events.push(format!("position(actor_id, {}) > 0", literal::text(part))),
+            Predicate::EventKinds([]) => events.push("0".into()),
+            Predicate::EventKinds(kinds) => {
+                let names: Vec<_> = kinds.iter().map(|kind| literal::text(kind.name())).collect();
+                events.push(format!("event_type IN ({})", names.join(",")));
+            }
+            Predicate::HasError(wanted) => *has_error = Some(wanted),
+        }
+    }
+
+    /// Whether all conditions are on the header.
     pub(super) fn is_of_headers(&self) -> bool {
         self.events.is_empty() && self.has_error.is_none()
     }
@@ -79,15 +69,13 @@ impl Select {
         }
     }
 
-    /// The headers that match, in order, after a place; of one trace and start the latest first.
+    /// Selects the matching headers in order, after a position. Of headers of one trace with one start, the latest comes first.
     pub(super) fn headers(&self, table: &str, after: Option<Position>, limit: usize) -> String {
         let mut conditions = self.header.clone();
         if let Some(after) = after {
-            // The first condition is what the table is sorted by.
-            let (reach, beyond) = match self.order {
-                SortOrder::NewestFirst => ("<=", "<"),
-                SortOrder::OldestFirst => (">=", ">"),
-            };
+            // The table is sorted by the column of the first condition. The second skips traces with the same start that came
+            // before.
+            let (reach, beyond) = (sql::reach(self.order), sql::beyond(self.order));
             conditions.push(literal::compare("start_time", reach, after.start_time));
             conditions.push(format!(
                 "({} OR UUIDToNum(trace_id) > UUIDToNum({}))",
@@ -99,10 +87,7 @@ impl Select {
             [] => String::new(),
             conditions => format!("WHERE {}", conditions.join(" AND ")),
         };
-        let direction = match self.order {
-            SortOrder::NewestFirst => "DESC",
-            SortOrder::OldestFirst => "ASC",
-        };
+        let direction = sql::direction(self.order);
         format!(
             "SELECT {} FROM {table} {filter} ORDER BY start_time {direction}, UUIDToNum(trace_id), stored_at DESC LIMIT {limit}",
             super::header::COLUMNS

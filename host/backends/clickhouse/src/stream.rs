@@ -1,4 +1,4 @@
-//! Events and traces one after another, as the server sends them: however many there are, few are in memory.
+//! Streams traces and events as the server sends them, with few in memory.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use clickhouse::query::RowCursor;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use reflow_tracing_model::{EventKey, FlowTrace, TraceEvent, TraceId, TraceQuery};
-use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::streaming::BatchBudget;
 use reflow_tracing_storage::{StorageError, TracePart};
 
 use super::connection::Server;
@@ -16,7 +16,7 @@ use super::search::{Matching, Walk};
 use super::select::Select;
 use super::select_events;
 
-/// Traces whose events are read with one statement.
+/// Traces per statement that reads events.
 const AT_ONCE: usize = 500;
 
 /// The events of a trace.
@@ -34,7 +34,7 @@ pub(super) fn events(server: &Server, trace_id: TraceId) -> BoxStream<'_, Result
     .boxed()
 }
 
-/// The traces that match, in order.
+/// The matching traces in order.
 pub(super) fn traces(server: &Server, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
     if let Err(problem) = query.validate() {
         return stream::iter([Err(StorageError::InvalidArgument(problem))]).boxed();
@@ -44,7 +44,7 @@ pub(super) fn traces(server: &Server, query: TraceQuery) -> BoxStream<'_, Result
         found: VecDeque::new(),
         headers: VecDeque::new(),
         events: Events::new(server, VecDeque::new()),
-        telling: false,
+        in_trace: false,
     };
     stream::try_unfold(traces, |mut traces| async move { Ok(traces.next().await?.map(|part| (part, traces))) }).boxed()
 }
@@ -52,24 +52,24 @@ pub(super) fn traces(server: &Server, query: TraceQuery) -> BoxStream<'_, Result
 struct Traces<'a> {
     walk: Walk<'a>,
     found: VecDeque<Matching>,
-    /// Those whose events are being read, the ones that were told left out.
+    /// The traces whose events are being read and whose header was not returned yet.
     headers: VecDeque<FlowTrace>,
     events: Events<'a>,
-    /// Whether events of a header that was told may follow.
-    telling: bool,
+    /// Whether events of the last returned header may follow.
+    in_trace: bool,
 }
 
 impl Traces<'_> {
     async fn next(&mut self) -> Result<Option<TracePart>, StorageError> {
         loop {
-            if self.telling {
-                let piece = self.piece().await?;
-                if !piece.is_empty() {
-                    return Ok(Some(TracePart::Events(piece)));
+            if self.in_trace {
+                let batch = self.next_batch().await?;
+                if !batch.is_empty() {
+                    return Ok(Some(TracePart::Events(batch)));
                 }
             }
             if let Some(header) = self.headers.pop_front() {
-                self.telling = true;
+                self.in_trace = true;
                 return Ok(Some(TracePart::Header(header)));
             }
             if self.found.is_empty() {
@@ -85,30 +85,30 @@ impl Traces<'_> {
         }
     }
 
-    /// The next events of the trace; none after the last.
-    async fn piece(&mut self) -> Result<Vec<TraceEvent>, StorageError> {
-        let (mut piece, mut room) = (Vec::new(), Room::new());
-        while room.is_left() {
+    /// The next events of the trace; empty after the last.
+    async fn next_batch(&mut self) -> Result<Vec<TraceEvent>, StorageError> {
+        let (mut batch, mut budget) = (Vec::new(), BatchBudget::new());
+        while budget.is_left() {
             let Some(event) = self.events.next().await? else {
-                self.telling = false;
+                self.in_trace = false;
                 break;
             };
-            room.take(&event);
-            piece.push(event);
+            budget.take(&event);
+            batch.push(event);
         }
-        Ok(piece)
+        Ok(batch)
     }
 }
 
-/// The events of some traces, one trace after another.
+/// The events of several traces, trace by trace.
 struct Events<'a> {
     server: &'a Server,
-    /// Those that were not told to their end.
+    /// The traces whose events were not all returned.
     traces: VecDeque<(TraceId, Spans)>,
-    /// The last event that was told of the first of them.
+    /// The last returned event of the first of them.
     last: Option<EventKey>,
     cursor: Option<RowCursor<StoredEvent>>,
-    /// The first row of a later trace.
+    /// The first row of a later trace, already read.
     ahead: Option<StoredEvent>,
     ended: bool,
 }
@@ -118,7 +118,7 @@ impl<'a> Events<'a> {
         Self { server, traces, last: None, cursor: None, ahead: None, ended: false }
     }
 
-    /// The next event of the first trace. After its last there is none, once, and the next trace is the first.
+    /// The next event of the first trace. After its last event this returns `None` once, and continues with the next trace.
     async fn next(&mut self) -> Result<Option<TraceEvent>, StorageError> {
         let mut again = true;
         while let Some((trace_id, _)) = self.traces.front() {
@@ -127,7 +127,7 @@ impl<'a> Events<'a> {
                 Some(row) => Some(row),
                 None => match self.read().await {
                     Ok(row) => row,
-                    // What is left is asked for anew.
+                    // Query the remaining events again.
                     Err(error) if error.is_retryable() && std::mem::take(&mut again) => {
                         self.cursor = None;
                         continue;
@@ -137,7 +137,7 @@ impl<'a> Events<'a> {
             };
             match row {
                 Some(row) if row.trace_id() == trace_id => {
-                    // The first of a key counts; and another statement tells those once more that were told.
+                    // The first row of a key counts. A repeated statement returns rows again that were returned before.
                     if self.last.is_none_or(|last| row.key() > last) {
                         self.last = Some(row.key());
                         return row.event().map(Some);
@@ -178,7 +178,7 @@ impl<'a> Events<'a> {
         let ids: Vec<_> = self.traces.iter().map(|(trace_id, _)| format!("'{trace_id}'")).collect();
         let ids = ids.join(",");
         let order = match self.traces.len() {
-            // As the table has them: the server has nothing to sort.
+            // This is the order of the table, so the server doesn't sort.
             1 => String::new(),
             count => format!("transform(trace_id, CAST([{ids}], 'Array(UUID)'), range(1, {}), 0), ", count + 1),
         };

@@ -4,13 +4,13 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// The most traces. One more evicts another.
+    /// The maximum number of traces. One more evicts another.
     pub max_traces: usize,
-    /// The most events of a trace. One more is refused.
+    /// The maximum number of events per trace. One more is rejected.
     pub max_events_per_trace: usize,
-    /// The most memory for traces and events, in MiB. More evicts traces.
+    /// The maximum memory for traces and events in MiB. More evicts traces.
     pub max_memory_mb: usize,
-    /// Which trace goes first.
+    /// Which trace is evicted first.
     pub eviction_policy: EvictionPolicy,
 }
 
@@ -25,11 +25,11 @@ impl Default for MemoryConfig {
     }
 }
 
-/// Which trace is evicted when a store is full.
+/// Which trace a full store evicts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum EvictionPolicy {
-    /// The least recently used: the one whose last write or [`get_trace`](reflow_tracing_storage::StorageBackend::get_trace) is
-    /// the longest ago.
+    /// The least recently used: the trace with the oldest last write or
+    /// [`get_trace`](reflow_tracing_storage::StorageBackend::get_trace).
     #[default]
     #[serde(alias = "lru")]
     LRU,

@@ -9,7 +9,7 @@ use super::names::Name;
 use super::size::{ARC_BYTES, table_entry_bytes};
 use reflow_tracing_model::{ExecutionId, FlowTrace, Position, TraceEventKind, TraceId};
 
-/// What is known of a trace: its header, its events, or both.
+/// A trace in the store: its header, its events, or both.
 #[derive(Default)]
 pub(super) struct Entry {
     pub header: Option<Header>,
@@ -21,11 +21,11 @@ pub(super) struct Entry {
 pub(super) struct Header {
     pub trace: Arc<FlowTrace>,
     pub flow: Name,
-    /// What it holds beyond its own size.
+    /// Its heap size.
     pub heap_bytes: usize,
 }
 
-/// What queries ask of events, gathered as they come, so that no query looks at events.
+/// Summary of the events for queries, updated as they arrive, so that no query reads events.
 #[derive(Default)]
 pub(super) struct Facts {
     /// The actors that the events happened to, by ascending number.
@@ -55,22 +55,22 @@ impl Header {
 }
 
 impl Entry {
-    /// Whatever a trace holds: the entry itself, its place in the map of traces and in the order of use (a node with two
-    /// links, and a pointer to it).
+    /// The fixed size of a trace: the entry itself, its slot in the map of traces, and its node in the order of use (two links
+    /// and a pointer).
     pub(super) const BYTES: usize = size_of::<Self>()
         + table_entry_bytes(size_of::<(TraceId, Box<Self>)>())
         + size_of::<TraceId>()
         + 2 * size_of::<usize>()
         + table_entry_bytes(size_of::<usize>());
 
-    /// A header beside what it holds: shared, and in three indexes.
+    /// The fixed size of a header: it is shared, and in three indexes.
     const HEADER_BYTES: usize = ARC_BYTES
         + size_of::<FlowTrace>()
         + Index::<()>::ENTRY_BYTES
         + Index::<u64>::ENTRY_BYTES
         + Index::<ExecutionId>::ENTRY_BYTES;
 
-    /// What the trace takes up beside [`BYTES`](Self::BYTES), in O(1). Names are counted where they are kept.
+    /// The size of the trace beyond [`BYTES`](Self::BYTES), in O(1). Names are counted where they are interned.
     pub(super) fn bytes(&self) -> usize {
         let actors = self.facts.actors.capacity() * size_of::<Name>();
         let of_header = self.header.as_ref().map_or(0, |header| {
@@ -84,7 +84,7 @@ impl Entry {
     }
 }
 
-/// A trace as it was at one moment.
+/// A snapshot of a trace.
 pub(super) struct Snapshot {
     header: Arc<FlowTrace>,
     events: SharedEvents,

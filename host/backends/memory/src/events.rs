@@ -9,16 +9,16 @@ use hashlink::DefaultHashBuilder;
 use super::size::{ARC_BYTES, pack_event, table_bytes};
 use reflow_tracing_model::{EventKey, TraceEvent};
 
-/// Events that writers may add to as long as no reader shares them.
+/// A segment of events. Writers may append to it while no reader shares it.
 type Segment = Arc<Vec<TraceEvent>>;
 
-/// The most events that a segment has room for, unless more come at once: what it leaves unused stays under 120 KB.
+/// The maximum capacity of a segment, unless more events come at once: unused capacity stays under 120 KB.
 const SEGMENT_EVENTS: usize = 256;
 
-/// The events of a trace in the order of their arrival, each once.
+/// The events of a trace in order of arrival, without duplicates.
 ///
-/// They lie in segments that are shared whole: a reader takes some pointers with it, never the events. A writer that finds
-/// the last segment full or in a reader's hands begins another one, twice as large: none is copied to grow.
+/// They are stored in segments that are shared as a whole: a reader takes pointers, never events. A writer that finds the last
+/// segment full or shared starts another one, twice as large, so that growing copies no event.
 #[derive(Default)]
 pub(super) struct Events {
     segments: Vec<Segment>,
@@ -31,12 +31,12 @@ impl Events {
         self.keys.len()
     }
 
-    /// How many of the events that have these keys are new.
+    /// The number of events with these keys that are new.
     pub(super) fn count_new(&self, keys: impl Iterator<Item = EventKey>) -> usize {
         keys.filter(|key| !self.keys.contains(key)).collect::<HashSet<_>>().len()
     }
 
-    /// Adds the events that are new, and shows each of them to `added`.
+    /// Adds the new events, and calls `added` with each.
     pub(super) fn add(
         &mut self,
         events: impl ExactSizeIterator<Item = TraceEvent>,
@@ -58,7 +58,7 @@ impl Events {
         SharedEvents(self.segments.clone())
     }
 
-    /// What they take up, in O(1).
+    /// Their size, in O(1).
     pub(super) fn bytes(&self) -> usize {
         self.segment_bytes
             + self.segments.capacity() * size_of::<Segment>()
@@ -66,7 +66,7 @@ impl Events {
     }
 }
 
-/// The last segment if nobody shares it and it has room for so many events, else a new one.
+/// The last segment if it is not shared and has capacity for this many events, otherwise a new one.
 fn segment_with_room<'a>(segments: &'a mut Vec<Segment>, events: usize, bytes: &mut usize) -> &'a mut Vec<TraceEvent> {
     let grown = segments.last().map_or(0, |last| (last.len() * 2).min(SEGMENT_EVENTS));
     let mut has_room = false;
@@ -86,15 +86,15 @@ fn segment_with_room<'a>(segments: &'a mut Vec<Segment>, events: usize, bytes: &
     segments.last_mut().and_then(Arc::get_mut).expect("the last segment is new or was seen to be shared by nobody")
 }
 
-/// The events of a trace as they were at one moment.
+/// A snapshot of the events of a trace.
 pub(super) struct SharedEvents(Vec<Segment>);
 
 impl SharedEvents {
-    /// Copies them one after another, ordered by (timestamp, event id). The order takes eight bytes an event.
+    /// Copies them one by one, ordered by (timestamp, event id). The order takes eight bytes per event.
     pub(super) fn into_sorted(self) -> impl Iterator<Item = TraceEvent> + Send {
         let Self(segments) = self;
         let places = segments.iter().enumerate().flat_map(|(segment, events)| {
-            // Neither count reaches four thousand million: an event takes some hundred bytes.
+            // Neither count reaches 2^32: an event takes some hundred bytes.
             (0..events.len()).map(move |event| (segment as u32, event as u32))
         });
         let mut order: Vec<_> = places.collect();
@@ -105,7 +105,7 @@ impl SharedEvents {
     /// Copies them, ordered by (timestamp, event id).
     pub(super) fn to_sorted(&self) -> Vec<TraceEvent> {
         let mut events: Vec<_> = self.0.iter().flat_map(|segment| segment.iter()).collect();
-        // Stable because that sort is the quick one for what is in order already, as events mostly are.
+        // A stable sort, because it is faster for sorted input, which events usually are.
         events.sort_by_key(|event| event.key());
         events.into_iter().cloned().collect()
     }

@@ -1,4 +1,4 @@
-//! An order of traces that can be entered anywhere.
+//! Sorted indexes of traces, which can be read from any position.
 
 use std::collections::BTreeSet;
 use std::mem::size_of;
@@ -12,14 +12,14 @@ use reflow_tracing_model::{Position, SortOrder, TraceId};
 const LEAST_ID: TraceId = TraceId(Uuid::nil());
 const GREATEST_ID: TraceId = TraceId(Uuid::max());
 
-/// Start times, in nanoseconds since the epoch, both included.
+/// Start times in nanoseconds since 1970, both included.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub from: i64,
     pub to: i64,
 }
 
-/// Traces by a key, and under one key by their start.
+/// Traces by key, and per key by start.
 pub(super) struct Index<K>(BTreeSet<(K, i64, TraceId)>);
 
 impl<K> Default for Index<K> {
@@ -29,7 +29,7 @@ impl<K> Default for Index<K> {
 }
 
 impl<K: Copy + Ord> Index<K> {
-    /// What an entry takes up, about.
+    /// The approximate size of an entry.
     pub(super) const ENTRY_BYTES: usize = tree_entry_bytes(size_of::<(K, i64, TraceId)>());
 
     pub(super) fn insert(&mut self, key: K, at: Position) {
@@ -52,7 +52,7 @@ impl<K: Copy + Ord> Index<K> {
         self.0.last().map(position)
     }
 
-    /// The trace under `key` that comes next in that order: after a place, or the first within the bounds.
+    /// The next trace under `key` in this order: after a position, or the first within the bounds.
     pub(super) fn next(&self, key: K, bounds: Bounds, order: SortOrder, after: Option<Position>) -> Option<Position> {
         match order {
             SortOrder::OldestFirst => self.next_newer(key, bounds, after),
@@ -69,7 +69,7 @@ impl<K: Copy + Ord> Index<K> {
         self.0.range((lower, Included((key, to, GREATEST_ID)))).next().map(position)
     }
 
-    /// Ids ascend in this direction too, so a start is entered at its first trace.
+    /// Ids ascend in this direction too, so each start is entered at its first trace.
     fn next_older(&self, key: K, Bounds { from, to }: Bounds, after: Option<Position>) -> Option<Position> {
         let lower = Included((key, from, LEAST_ID));
         let upper = match after {

@@ -1,9 +1,9 @@
-//! Traces in memory, bounded: for development, tests, and programs that look at their last executions only.
+//! A bounded store in memory, for development, tests, and programs that need only their last executions.
 //!
-//! One readers-writer lock guards the whole, and nobody copies or frees a trace while holding it: headers and events are
-//! shared (`Arc`), so a reader leaves with pointers and copies afterwards. A query walks an index and looks at the traces in
-//! its order until the page is full, letting go of the lock now and then. What a query can ask of events is kept beside
-//! them. Traces are also kept in the order of their last use; a write that goes over a bound evicts the least recently used.
+//! One readers-writer lock guards the store, and no trace is copied or freed while it is held: headers and events are shared
+//! (`Arc`), so a reader takes pointers and copies after releasing the lock. A query walks an index in its order until the page
+//! is full, and releases the lock at intervals. Whatever a query can ask of events is indexed beside them. Traces are also
+//! ordered by last use; a write that exceeds a bound evicts the least recently used.
 
 mod batch;
 mod config;
@@ -21,14 +21,13 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
-use reflow_tracing_storage::layer::{self, Operation, StreamOperation};
+use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
-    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats,
+    Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageStats, async_trait,
 };
 
 pub use config::{EvictionPolicy, MemoryConfig};
@@ -37,13 +36,13 @@ use events::SharedEvents;
 use search::Plan;
 use state::State;
 
-/// How many traces are looked at or deleted before the lock is offered to others: some tens of microseconds.
+/// Traces examined or deleted before the lock is released for others: some tens of microseconds.
 const STEP: usize = 256;
 
-/// Keeps traces in memory. What it holds is gone when the process ends.
+/// Stores traces in memory. They are lost when the process ends.
 pub struct MemoryStorage(Metered<MemoryBackend>);
 
-/// What [`MemoryStorage`] measures.
+/// The backend without its measurements.
 pub struct MemoryBackend {
     state: RwLock<State>,
 }
@@ -66,31 +65,15 @@ impl MemoryStorage {
     }
 }
 
-impl layer::Layer for MemoryStorage {
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
-        operation.run(&self.0).await
-    }
-
-    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
-        operation.run(&self.0)
-    }
-
-    fn extras(&self) -> Option<&dyn StorageExtras> {
-        StorageBackend::extras(&self.0)
-    }
-
-    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
-        self.0.get_metrics().await
-    }
-}
+metered!(MemoryStorage);
 
 impl MemoryBackend {
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        // Nothing between the steps of a change panics, so a poisoned state is sound.
+        // Nothing panics in the middle of a change, so a poisoned state is consistent.
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, then evicts what goes over the bounds.
+    /// Changes the state, then evicts traces until the bounds hold.
     fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
@@ -112,7 +95,7 @@ impl MemoryBackend {
         })
     }
 
-    /// What `pick` makes of the traces that match, in order, within the window.
+    /// Applies `pick` to the matching traces, in order, within the window.
     fn search<T>(&self, query: &TraceQuery, window: Window, pick: impl Fn(&Header, &Entry) -> T) -> Vec<T> {
         let plan = Plan::new(&self.read(), query);
         let Window { limit, mut offset, mut after } = window;
@@ -147,7 +130,7 @@ impl MemoryBackend {
     ) -> Result<(Vec<T>, Option<String>), StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
         let window = query.window().map_err(StorageError::InvalidArgument)?;
-        // One trace more than the page holds tells whether another page follows.
+        // One trace more than the page holds shows whether another page follows.
         let one_more = Window { limit: if window.limit == 0 { 0 } else { window.limit + 1 }, ..window };
         let mut found = self.search(query, one_more, |header, entry| (header.position(), pick(header, entry)));
         let more = found.len() > window.limit;
@@ -157,7 +140,7 @@ impl MemoryBackend {
     }
 }
 
-/// Everything that matches.
+/// All matching traces.
 const UNBOUNDED: Window = Window { limit: usize::MAX, offset: 0, after: None };
 
 #[async_trait]
@@ -198,7 +181,7 @@ impl StorageBackend for MemoryBackend {
         events.iter().try_for_each(|(_, event)| event.validate())?;
         let events = batch::by_trace(events);
         let runs: Vec<_> = batch::runs(&events).map(|run| (run[0].0, run.len())).collect();
-        // What was stored before a refusal stays.
+        // Events stored before a rejected one stay.
         self.write(|state| {
             let mut events = events.into_iter();
             for (trace_id, count) in runs {
@@ -298,3 +281,8 @@ impl StorageExtras for MemoryBackend {
         Ok(ids)
     }
 }
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! Numbers for names.
+//! Interned names.
 
 use std::collections::HashMap;
 use std::mem::size_of;
@@ -8,15 +8,15 @@ use hashlink::DefaultHashBuilder;
 
 use super::size::{ARC_BYTES, table_entry_bytes};
 
-/// A name in use.
+/// An interned name.
 #[derive(Clone)]
 pub(super) struct Name {
-    /// Stands for the name as long as anything uses it, and for no other one ever.
+    /// The number of the name while it is in use. Never reused for another name.
     pub number: u64,
     pub text: Arc<str>,
 }
 
-/// The names in use, each once, with a number that indexes compare cheaper than text.
+/// The names in use, each with a number that indexes compare faster than text.
 #[derive(Default)]
 pub(super) struct Names {
     names: HashMap<Arc<str>, Used, DefaultHashBuilder>,
@@ -30,12 +30,12 @@ struct Used {
 }
 
 impl Names {
-    /// The number of the name that reads so, if it is in use.
+    /// The number of a name, if it is in use.
     pub(super) fn number(&self, text: &str) -> Option<u64> {
         self.names.get(text).map(|used| used.name.number)
     }
 
-    /// The name that reads so, in use once more.
+    /// Adds a use of a name, and returns it.
     pub(super) fn acquire(&mut self, text: &str) -> Name {
         if let Some(used) = self.names.get_mut(text) {
             used.times += 1;
@@ -58,7 +58,7 @@ impl Names {
         }
     }
 
-    /// The number of the name that reads so, with how often it is in use.
+    /// The number of a name, and its number of uses.
     pub(super) fn uses(&self, text: &str) -> Option<(u64, usize)> {
         self.names.get(text).map(|used| (used.name.number, used.times))
     }
@@ -69,7 +69,7 @@ impl Names {
         found.map(|used| (used.name.number, used.times))
     }
 
-    /// What the names take up, about.
+    /// The approximate size of the names.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! The traces in the order of their use.
+//! Traces ordered by last use.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,10 +11,10 @@ use reflow_tracing_model::TraceId;
 /// Traces by id, and the order in which they were used.
 #[derive(Default)]
 pub(super) struct Traces {
-    /// Boxed, so that the map's spare room is small.
+    /// Boxed, so that unused capacity of the map is small.
     entries: HashMap<TraceId, Box<Entry>, DefaultHashBuilder>,
-    /// The ids of the entries, the least recently used first. Behind a lock of its own, held to move one element: so a
-    /// read that counts as use gets by with sharing the rest.
+    /// The ids of the entries, least recently used first. It has a lock of its own, held only to move one element, so that a
+    /// read that counts as use needs only the shared lock.
     order: Mutex<LinkedHashSet<TraceId>>,
 }
 
@@ -23,12 +23,12 @@ impl Traces {
         self.entries.len()
     }
 
-    /// The trace; looking at it so is no use of it.
+    /// The trace, without counting as use.
     pub(super) fn get(&self, trace_id: TraceId) -> Option<&Entry> {
         self.entries.get(&trace_id).map(Box::as_ref)
     }
 
-    /// All of them, in no order.
+    /// All traces, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (TraceId, &Entry)> {
         self.entries.iter().map(|(trace_id, entry)| (*trace_id, &**entry))
     }
@@ -40,7 +40,7 @@ impl Traces {
         Some(entry)
     }
 
-    /// The trace, now the most recently used; a new one if there is none.
+    /// The trace, now the most recently used; created if it is missing.
     pub(super) fn entry(&mut self, trace_id: TraceId) -> &mut Entry {
         self.order().insert(trace_id);
         self.entries.entry(trace_id).or_default()

@@ -1,34 +1,34 @@
-//! How a query is answered: which traces are looked at, in which order, and what is asked of each.
+//! Plans a query: which traces to examine, in which order, with which conditions.
 
 use super::entry::{Entry, Header};
 use super::index::Bounds;
 use super::state::State;
 use reflow_tracing_model::{ExecutionId, ExecutionStatus, Position, TraceQuery, time};
 
-/// The most actors whose traces are looked at in turn; finding the next one takes a step for each of them.
+/// The maximum number of actors whose traces are merged; finding the next trace takes a step for each.
 const MAX_MERGED_ACTORS: usize = 16;
 
-/// A query, made ready for the names that were in the store when it began.
+/// A query, resolved to the names that were in the store when it began.
 pub(super) struct Plan<'a> {
     query: &'a TraceQuery,
     bounds: Bounds,
     source: Source,
-    /// The numbers of the actors that the filter lets pass, ascending.
+    /// The numbers of the actors that match the filter, ascending.
     actors: Option<Vec<u64>>,
 }
 
-/// Where the traces come from. None matches that is not in it.
+/// The source of candidates. Every matching trace is in it.
 enum Source {
     All,
     Execution(ExecutionId),
-    /// Those of one flow; of none, when the store doesn't know it.
+    /// The traces of one flow; none if the store doesn't know it.
     Flow(Option<u64>),
-    /// Those in which one of these actors takes part.
+    /// The traces with an event of one of these actors.
     Actors(Vec<u64>),
 }
 
 impl<'a> Plan<'a> {
-    /// Of the indexes that apply, the one with the fewest traces.
+    /// The applicable index with the fewest traces.
     pub(super) fn new(state: &State, query: &'a TraceQuery) -> Self {
         let indexes = &state.indexes;
         let (from, to) =
@@ -47,7 +47,7 @@ impl<'a> Plan<'a> {
         }
         let by_size = |(size, _): &(usize, Source)| *size;
         let source = match query.execution_id {
-            // An execution has a trace, seldom more.
+            // An execution usually has one trace.
             Some(execution) => Source::Execution(execution),
             None => sources.into_iter().min_by_key(by_size).map_or(Source::All, |(_, source)| source),
         };
@@ -59,7 +59,7 @@ impl<'a> Plan<'a> {
         Self { query, bounds: Bounds { from, to }, source, actors }
     }
 
-    /// The place of the next trace to look at.
+    /// The position of the next candidate.
     pub(super) fn next(&self, state: &State, after: Option<Position>) -> Option<Position> {
         let (indexes, bounds, order) = (&state.indexes, self.bounds, self.query.order);
         match &self.source {
@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether the trace is asked for: what [`TraceQuery::matches`] says, from what is known without looking at events.
+    /// Whether the trace matches: equals [`TraceQuery::matches`], computed from the index without reading events.
     pub(super) fn matches(&self, header: &Header, entry: &Entry) -> bool {
         let facts = &entry.facts;
         let failed = matches!(header.trace.status, ExecutionStatus::Failed { .. });

@@ -1,7 +1,7 @@
-//! How much memory values take up: what they have asked the allocator for, its own overhead aside.
+//! Computes the memory that values use: the bytes requested from the allocator, without its overhead.
 //!
-//! Texts and vectors say it themselves. Maps don't, so it is worked out from how the standard library builds them; the
-//! test that counts the allocator's bytes would notice a change there.
+//! Strings and vectors report their capacity. Maps don't, so their size is derived from the implementation in the standard
+//! library; the test that counts allocated bytes would notice a change.
 
 use std::collections::BTreeMap;
 use std::mem::{size_of, take};
@@ -10,15 +10,15 @@ use serde_json::{Map, Value};
 
 use reflow_tracing_model::{EventId, ExecutionStatus, FlowTrace, TraceEvent, TraceEventType};
 
-/// The two counts in front of what an `Arc` shares.
+/// The two counters of an `Arc`.
 pub(super) const ARC_BYTES: usize = 2 * size_of::<usize>();
 
-/// The entries of a full node of a B-tree, and the bytes of a node beside its entries: its parent, place and length.
+/// The entries of a full B-tree node, and the bytes of a node besides its entries: parent, position and length.
 const NODE_ENTRIES: usize = 11;
 const NODE_BYTES: usize = 16;
 
-/// What a hash table takes that has room for `capacity` entries: a power of two of slots, an eighth of them spare, each
-/// with a byte of its own, and a group of such bytes at the end.
+/// The size of a hash table for `capacity` entries: a power of two of slots, an eighth of them spare, each with a control byte,
+/// and a group of control bytes at the end.
 pub(super) const fn table_bytes(capacity: usize, entry_bytes: usize) -> usize {
     let slots = match capacity {
         0 => return 0,
@@ -28,24 +28,24 @@ pub(super) const fn table_bytes(capacity: usize, entry_bytes: usize) -> usize {
     slots.next_power_of_two() * (entry_bytes + 1) + 16
 }
 
-/// What an entry of a large hash table takes on average: such a table is between 7/16 and 7/8 full.
+/// The average size of an entry of a large hash table, which is between 7/16 and 7/8 full.
 pub(super) const fn table_entry_bytes(entry_bytes: usize) -> usize {
     (entry_bytes + 1) * 3 / 2
 }
 
-/// What an entry of a large B-tree takes on average, when entries came one by one: a node holds seven or eight then.
+/// The average size of an entry of a large B-tree that grew entry by entry: a node has seven or eight then.
 pub(super) const fn tree_entry_bytes(entry_bytes: usize) -> usize {
     (NODE_ENTRIES * entry_bytes + NODE_BYTES) * 2 / 13
 }
 
-/// What the nodes of a packed B-tree take.
+/// The size of the nodes of a packed B-tree.
 fn packed_tree_bytes(entries: usize, entry_bytes: usize) -> usize {
     if entries == 0 {
         return 0;
     }
     let leaf = NODE_ENTRIES * entry_bytes + NODE_BYTES;
     let inner = leaf + (NODE_ENTRIES + 1) * size_of::<usize>();
-    // Between two nodes there is an entry that is in their parent.
+    // Between two nodes, one entry is in their parent.
     let mut nodes = entries / (NODE_ENTRIES + 1) + 1;
     let mut bytes = nodes * leaf;
     while nodes > 1 {
@@ -55,7 +55,7 @@ fn packed_tree_bytes(entries: usize, entry_bytes: usize) -> usize {
     bytes
 }
 
-/// What a header holds beyond its own size. Its map is packed, which takes the least and can be counted.
+/// The heap size of a header. Its map is packed, which is smallest and exactly computable.
 pub(super) fn pack_header(header: &mut FlowTrace) -> usize {
     let metadata = &mut header.metadata;
     let texts = [&header.flow_id.0, &metadata.environment, &metadata.hostname, &metadata.thread_id];
@@ -69,7 +69,7 @@ pub(super) fn pack_header(header: &mut FlowTrace) -> usize {
         + pack_map(&mut metadata.tags, |value| value.capacity())
 }
 
-/// What an event holds beyond its own size. Its maps are packed, which takes the least and can be counted.
+/// The heap size of an event. Its maps are packed, which is smallest and exactly computable.
 pub(super) fn pack_event(event: &mut TraceEvent) -> usize {
     let mut bytes = event.actor_id.capacity()
         + event.causality.span_id.capacity()
@@ -89,7 +89,7 @@ pub(super) fn pack_event(event: &mut TraceEvent) -> usize {
 }
 
 fn pack_map<V>(map: &mut BTreeMap<String, V>, pack_value: impl Fn(&mut V) -> usize) -> usize {
-    // Up to one node is what it is; more of them hold six to eleven entries each until they are built anew.
+    // A single node is exact; with more nodes, each holds six to eleven entries until the map is rebuilt.
     if map.len() > NODE_ENTRIES {
         *map = take(map).into_iter().collect();
     }

@@ -1,4 +1,4 @@
-//! What the lock of a memory store guards.
+//! The state of a memory store, guarded by its lock.
 
 use super::MemoryConfig;
 use super::entry::{Entry, Facts, Header};
@@ -18,12 +18,12 @@ pub(super) struct State {
     /// What the entries take up beside [`Entry::BYTES`].
     bytes: usize,
     garbage: Vec<Entry>,
-    /// How many traces queries have looked at.
+    /// The number of traces that queries have examined.
     #[cfg(test)]
     pub looked_at: std::sync::atomic::AtomicUsize,
 }
 
-/// The traces that have a header, in the orders that queries ask for.
+/// Indexes of the traces that have a header, in the orders that queries need.
 #[derive(Default)]
 pub(super) struct Indexes {
     pub by_start: Index<()>,
@@ -52,7 +52,7 @@ impl Indexes {
         self.flows.release(&header.flow);
     }
 
-    /// Notes that an event of the trace at this place, if it has one yet, happened to the actor.
+    /// Records that the trace at this position, if it has one yet, has an event of the actor.
     fn add_actor(&mut self, actor_id: &str, facts: &mut Facts, at: Option<Position>) {
         let place = |number| facts.actors.binary_search_by_key(&number, |actor| actor.number);
         if self.actors.number(actor_id).is_some_and(|number| place(number).is_ok()) {
@@ -96,7 +96,7 @@ impl State {
         self.bytes = self.bytes - before + entry.bytes();
     }
 
-    /// Refuses events with these keys when the trace would hold too many with them.
+    /// Rejects events with these keys if the trace would hold too many.
     pub(super) fn check_room(
         &self,
         trace_id: TraceId,
@@ -105,7 +105,7 @@ impl State {
         let limit = self.config.max_events_per_trace;
         let entry = self.traces.get(trace_id);
         let stored = entry.map_or(0, |entry| entry.events.len());
-        // Mostly there is room whether they are new or not.
+        // Usually there is space even if all of them are new.
         if stored + keys.len() <= limit {
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl State {
         self.bytes = self.bytes - bytes + entry.bytes();
     }
 
-    /// Evicts until the bounds hold, but never the trace that was used last.
+    /// Evicts until the bounds hold, but never the most recently used trace.
     pub(super) fn evict(&mut self) {
         let max_bytes = self.config.max_memory_mb.saturating_mul(1024 * 1024);
         while self.traces.len() > 1 && (self.traces.len() > self.config.max_traces || self.bytes() > max_bytes) {
@@ -144,7 +144,7 @@ impl State {
         }
     }
 
-    /// What a query looks at: the trace, if it has a header.
+    /// The trace, if it has a header, for a query.
     pub(super) fn look_at(&self, trace_id: TraceId) -> Option<(&Header, &Entry)> {
         #[cfg(test)]
         self.looked_at.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -152,7 +152,7 @@ impl State {
         Some((entry.header.as_ref()?, entry))
     }
 
-    /// Removes a trace; says whether there was anything of it.
+    /// Removes a trace. Returns whether anything of it was stored.
     pub(super) fn remove(&mut self, trace_id: TraceId) -> bool {
         let Some(entry) = self.traces.remove(trace_id) else { return false };
         if let Some(header) = &entry.header {
@@ -165,13 +165,13 @@ impl State {
         true
     }
 
-    /// What was removed since the last time. Freeing a trace takes as long as copying it, so that waits for the lock to be
+    /// What was removed since the last call. Freeing a trace takes as long as copying it, so it is freed after the lock is
     /// released.
     pub(super) fn take_garbage(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.garbage)
     }
 
-    /// What the store takes up: what evictions go by.
+    /// The size of the store, which decides on evictions.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + self.traces.len() * Entry::BYTES + self.indexes.flows.bytes() + self.indexes.actors.bytes()
     }

@@ -1,4 +1,4 @@
-//! Values of columns that need a word on how they are kept.
+//! Column values that need a conversion.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use sqlx::{Error, Row};
 
 use super::escape::{escape, unescape};
 
-/// A value that this program did not write.
+/// The error for a value that another program wrote.
 pub(super) fn invalid(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Decode(problem.into())
 }
@@ -18,19 +18,19 @@ pub(super) fn escaped(text: &Option<String>) -> Option<Cow<'_, str>> {
 }
 
 pub(super) fn text(row: &PgRow, column: usize) -> sqlx::Result<String> {
-    optional_text(row, column)?.ok_or_else(|| invalid("a text is missing"))
+    optional_text(row, column)?.ok_or_else(|| invalid("a required text is NULL"))
 }
 
 pub(super) fn optional_text(row: &PgRow, column: usize) -> sqlx::Result<Option<String>> {
     let Some(text) = row.try_get::<Option<String>, _>(column)? else { return Ok(None) };
-    unescape(text).map(Some).ok_or_else(|| invalid("a text holds noncharacters that stand for nothing"))
+    unescape(text).map(Some).ok_or_else(|| invalid("a text contains an invalid escape sequence"))
 }
 
 pub(super) fn json<T: DeserializeOwned>(row: &PgRow, column: usize) -> sqlx::Result<T> {
     serde_json::from_str(row.try_get(column)?).map_err(invalid)
 }
 
-/// A number without a sign as the bits of one with a sign; `None` for 0.
+/// An unsigned number as the bits of a signed one; `None` for 0.
 pub(super) fn to_bits(number: u64) -> Option<i64> {
     (number != 0).then_some(number.cast_signed())
 }

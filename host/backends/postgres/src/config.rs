@@ -3,37 +3,37 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// How a [`PostgresStorage`](super::PostgresStorage) uses its server.
+/// Settings of a [`PostgresStorage`](super::PostgresStorage).
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PostgresConfig {
     /// `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, with parameters as `psql` takes them: `?sslmode=verify-full`,
     /// `&sslrootcert=FILE`, `?host=/FOLDER` for a Unix socket.
     pub connection_url: String,
-    /// The URL of a streaming replica of that database, to read from. Reads that it could answer without what this program
-    /// wrote go to `connection_url`, and all of them while it is away. It gets as many connections again.
+    /// The URL of a streaming replica of that database, for reads. Reads go to `connection_url` while the replica lacks
+    /// acknowledged writes or is unavailable. The replica has its own pool of the same size.
     pub read_replica_url: Option<String>,
-    /// The most connections at the same time.
+    /// The maximum number of connections.
     pub max_connections: u32,
-    /// Connections that are kept open while nothing happens.
+    /// The number of idle connections to keep open.
     pub min_connections: u32,
-    /// How long a call waits for a connection, a new one included, in milliseconds.
+    /// How long a call waits for a connection, including connecting, in milliseconds.
     pub connection_timeout_ms: u64,
-    /// A connection without work is closed after so many milliseconds; 0 for never.
+    /// Idle connections are closed after this many milliseconds; 0 for never.
     pub idle_timeout_ms: u64,
-    /// A connection is replaced by a new one after so many milliseconds; 0 for never.
+    /// Connections are replaced after this many milliseconds; 0 for never.
     pub max_lifetime_ms: u64,
-    /// The schema that holds the tables. It is created when it is missing.
+    /// The schema of the tables. It is created if it is missing.
     pub schema_name: String,
-    /// Whether events live in partitions by time. It is decided when the tables are created.
+    /// Whether events are partitioned by time. It can't be changed once the tables are created.
     pub enable_partitioning: bool,
     /// The time that a new partition covers.
     pub partition_interval: PartitionInterval,
-    /// Partitions that ended so many days ago are dropped, with their traces; 0 keeps everything.
+    /// Partitions that ended this many days ago are dropped with their traces; 0 keeps everything.
     pub partition_retention_days: u32,
-    /// Whether missing partitions are created. Without it, someone else has to.
+    /// Whether to create missing partitions. Without it, an administrator has to.
     pub auto_create_partitions: bool,
-    /// Whether the tables, when they are created, get a GIN index on the attributes of events.
+    /// Whether to create a GIN index on the attributes of events, when the tables are created.
     pub enable_gin_index: bool,
 }
 
@@ -62,9 +62,9 @@ impl PostgresConfig {
         Duration::from_millis(self.connection_timeout_ms)
     }
 
-    /// What the settings say that can't be, if there is something.
+    /// A problem of the settings, if there is one.
     pub(super) fn problem(&self) -> Option<&'static str> {
-        /// PostgreSQL cuts longer names off.
+        /// PostgreSQL truncates longer names.
         const MAX_IDENTIFIER: usize = 63;
         match () {
             () if self.max_connections == 0 => Some("`max_connections` is 0; it must be at least 1"),
@@ -75,7 +75,9 @@ impl PostgresConfig {
             () if self.schema_name.is_empty() || self.schema_name.len() > MAX_IDENTIFIER => {
                 Some("`schema_name` must have 1 to 63 bytes")
             }
-            () if self.schema_name.contains(char::is_control) => Some("`schema_name` must not hold control characters"),
+            () if self.schema_name.contains(char::is_control) => {
+                Some("`schema_name` must not contain control characters")
+            }
             () if self.schema_name.starts_with("pg_") => Some("`schema_name` must not begin with `pg_`"),
             () if self.partition_retention_days > 0 && !self.enable_partitioning => {
                 Some("`partition_retention_days` needs `enable_partitioning = true`")
@@ -97,7 +99,7 @@ impl fmt::Debug for PostgresConfig {
     }
 }
 
-/// How much time a partition covers. All begin at midnight or a full hour, UTC; weeks begin on Monday.
+/// The time that a partition covers. Partitions begin at midnight or a full hour UTC, weeks on Monday.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum PartitionInterval {
     /// An hour.

@@ -1,4 +1,4 @@
-//! The way to the server, and what its errors mean.
+//! Connections to the server, and the conversion of its errors.
 
 use std::io;
 use std::str::FromStr;
@@ -15,41 +15,41 @@ use super::PostgresConfig;
 use super::replica::Replica;
 use reflow_tracing_storage::task::Supervised;
 
-/// A server's database and the schema in it.
+/// A database with its schema.
 pub(super) struct Server {
     pub pool: PgPool,
     options: PgConnectOptions,
-    /// The setting that holds its URL.
+    /// The setting that contains its URL.
     setting: &'static str,
-    /// Its name in messages: without the password.
+    /// Its name in messages, without the password.
     pub target: String,
     timeout: Duration,
     lost: Lost,
     resting: Arc<Resting>,
-    /// Where to read, if not here.
+    /// The replica to read from, if there is one.
     pub replica: Option<Arc<Replica>>,
 }
 
-/// A connection of the pool, in use.
+/// A connection borrowed from the pool.
 pub(super) struct Session {
     pub connection: PoolConnection<Postgres>,
     since: Instant,
-    /// How far a replica had come when it was last asked on this connection: a position in the primary's log.
+    /// The replica's last known position in the primary's log, as seen on this connection.
     pub replayed: i64,
 }
 
-/// The session that was used last. Giving its connection to the pool, which tests what it gets, costs a round trip.
+/// The idle session that was used last. Returning a connection to the pool costs a round trip, because the pool tests it.
 struct Resting {
     session: Mutex<Option<Session>>,
-    /// A connection that has been in use for so long is the pool's to test and to replace.
+    /// A connection used for longer than this goes back to the pool, which tests and replaces it.
     longest: Duration,
-    /// Those who wait for the pool, which knows nothing of this one.
+    /// The number of calls that wait for the pool, which doesn't know this connection.
     waiting: AtomicUsize,
 }
 
 const LONGEST_USE: Duration = Duration::from_secs(10);
 
-/// Counts one who waits until it is dropped.
+/// Counts a waiting call until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -69,7 +69,7 @@ impl Resting {
     fn new(longest: Duration) -> Arc<Self> {
         let resting = Arc::new(Self { session: Mutex::default(), longest, waiting: AtomicUsize::new(0) });
         let weak = Arc::downgrade(&resting);
-        // Returns by itself.
+        // Returns when the server is dropped.
         Supervised::start("giving back a resting connection", move || {
             let weak = weak.clone();
             async move {
@@ -86,7 +86,7 @@ impl Resting {
         resting
     }
 
-    /// Gives the session back once it has been in use for long: while nobody calls, nobody else does.
+    /// Returns the idle session to the pool once it is old, because no call does that while there are none.
     fn give_back(&self) {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let given = session.take_if(|session| session.since.elapsed() >= self.longest);
@@ -99,8 +99,8 @@ impl Resting {
     }
 }
 
-/// When a connection was last found dead. Those that are older are tried before they are used again: a server that was
-/// restarted has ended all of them.
+/// When a connection was last found broken. Connections older than that are tested before use, because a server restart breaks
+/// all of them.
 #[derive(Clone, Default)]
 struct Lost(Arc<Mutex<Option<Instant>>>);
 
@@ -109,7 +109,7 @@ impl Lost {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Whether a connection of this age may have been lost too.
+    /// Whether a connection of this age may be broken too.
     fn concerns(&self, age: Duration) -> bool {
         let lost = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lost.is_some_and(|lost| lost.elapsed() <= age)
@@ -117,12 +117,12 @@ impl Lost {
 }
 
 impl Server {
-    /// The server that is written, without a replica. Nothing is connected yet.
+    /// The primary, without a replica. Does not connect yet.
     pub(super) fn primary(config: &PostgresConfig) -> Result<Self, StorageError> {
         Self::new(config, "connection_url", &config.connection_url, config.connection_timeout())
     }
 
-    /// The server at the URL that `setting` holds. Nothing is connected yet.
+    /// The server at the URL in `setting`. Does not connect yet.
     pub(super) fn new(
         config: &PostgresConfig,
         setting: &'static str,
@@ -141,7 +141,7 @@ impl Server {
             .acquire_timeout(timeout)
             .idle_timeout(idle)
             .max_lifetime(lifetime)
-            // A round trip for every use; only connections in doubt are worth it.
+            // Testing costs a round trip, so only connections in doubt are tested.
             .test_before_acquire(false)
             .before_acquire({
                 let lost = lost.clone();
@@ -154,7 +154,7 @@ impl Server {
         Ok(Self { pool, options, setting, target, timeout, lost, resting: Resting::new(longest), replica: None })
     }
 
-    /// A connection beside the pool. Unlike the pool it does not wait for a server that is not there.
+    /// A connection outside of the pool. Unlike the pool, it fails immediately if the server can't be reached.
     pub(super) async fn connect(&self) -> Result<PgConnection, StorageError> {
         match tokio::time::timeout(self.timeout, self.options.connect()).await {
             Ok(connected) => connected.map_err(|error| self.describe(error)),
@@ -173,7 +173,7 @@ impl Server {
         }
     }
 
-    /// Like [`session`](Self::session), but does not find out why there is none.
+    /// Like [`session`](Self::session), but without the reason for a failure.
     pub(super) async fn try_session(&self) -> sqlx::Result<Session> {
         let _waiting = Waiting::new(&self.resting.waiting);
         if let Some(session) = self.resting.take()
@@ -185,8 +185,8 @@ impl Server {
         Ok(Session { connection, since: Instant::now(), replayed: i64::MIN })
     }
 
-    /// Where to read: the replica if `on_replica` and that has all that was acknowledged. Whether it is one, `on_replica`
-    /// says afterwards.
+    /// The session to read from: the replica if `on_replica` is set and the replica has all acknowledged writes. Sets
+    /// `on_replica` to whether it is the replica.
     pub(super) async fn reader(&self, on_replica: &mut bool) -> Result<(&Self, Session), StorageError> {
         if *on_replica
             && let Some(replica) = &self.replica
@@ -198,7 +198,7 @@ impl Server {
         Ok((self, self.session().await?))
     }
 
-    /// Has to be done on the connection of a commit before that is acknowledged: from then on, no read misses it.
+    /// Call this on the connection of a commit before acknowledging it. After that, no read misses it.
     pub(super) async fn committed(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         if let Some(replica) = &self.replica {
             let written = sqlx::query_scalar(include_str!("sql/log_position.sql")).fetch_one(connection).await?;
@@ -207,30 +207,30 @@ impl Server {
         Ok(())
     }
 
-    /// Whether someone waits for a connection and there is none left.
+    /// Whether a call waits for a connection and none is left.
     pub(super) fn is_short(&self) -> bool {
         self.resting.waiting.load(Ordering::SeqCst) > 0
             && self.pool.num_idle() == 0
             && self.pool.size() >= self.pool.options().get_max_connections()
     }
 
-    /// A connection that has been in use for so long is the pool's to test and to replace.
+    /// How long a connection may be used before it goes back to the pool, which tests and replaces it.
     pub(super) fn longest_use(&self) -> Duration {
         self.resting.longest
     }
 
-    /// Keeps a session for the next call, after one that came to its end.
+    /// Keeps the session of a completed call for the next call.
     pub(super) fn rest(&self, session: Session) {
         let earlier = {
             let mut resting = self.resting.session.lock().unwrap_or_else(PoisonError::into_inner);
             resting.replace(session)
         };
-        // Whoever began to wait before it was there does not look again.
+        // A call that started to wait earlier does not look again.
         let wanted = self.resting.waiting.load(Ordering::SeqCst) > 0 || self.pool.is_closed();
         drop((earlier, wanted.then(|| self.resting.take())));
     }
 
-    /// Why the pool gave no connection.
+    /// The reason why the pool returned no connection.
     async fn explain(&self, error: Error) -> StorageError {
         if !matches!(error, Error::PoolTimedOut) {
             return self.describe(error);
@@ -243,14 +243,14 @@ impl Server {
                 self.target, self.timeout
             ));
         }
-        // The pool does not say what kept it from connecting.
+        // The pool does not report why it could not connect.
         match self.connect().await {
             Ok(_) => self.describe(error),
             Err(error) => error,
         }
     }
 
-    /// Waits for calls under way, but not for those who leave a stream unread.
+    /// Waits for calls in progress, but not for streams that nobody reads.
     pub(super) async fn close(&self) {
         let closed = self.pool.close();
         drop(self.resting.take());
@@ -260,7 +260,7 @@ impl Server {
         }
     }
 
-    /// Notes when `error` says that its connection is dead. Whether it does.
+    /// Records that a connection is broken if `error` says so. Returns whether it does.
     pub(super) fn is_lost(&self, error: &Error) -> bool {
         let lost = match error {
             Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => true,
@@ -272,14 +272,14 @@ impl Server {
         lost
     }
 
-    /// Notes what kept the replica from answering.
+    /// Records why the replica failed.
     pub(super) fn replica_failed(&self, error: &Error) {
         if let Some(replica) = &self.replica {
             replica.failed(error);
         }
     }
 
-    /// A certificate that is not accepted comes as bad input. Over TCP, files that can't be read are those of the URL.
+    /// A rejected certificate is reported as invalid input. Over TCP, unreadable files are those that the URL names.
     fn is_of_tls(&self, problem: &io::Error) -> bool {
         match problem.kind() {
             io::ErrorKind::InvalidData => true,
@@ -291,11 +291,11 @@ impl Server {
     fn no_tls(&self, problem: &dyn std::error::Error) -> StorageError {
         let Self { target, setting, .. } = self;
         StorageError::Configuration(format!(
-            "{target} can't be spoken to over TLS: {problem}; see `sslmode` and `sslrootcert` in `{setting}`"
+            "{target} can't be reached over TLS: {problem}; see `sslmode` and `sslrootcert` in `{setting}`"
         ))
     }
 
-    /// What an error means to the one who asked.
+    /// Converts an error of this server.
     pub(super) fn describe(&self, error: Error) -> StorageError {
         let Self { target, setting, .. } = self;
         let Some(code) = code(&error) else {
@@ -308,7 +308,7 @@ impl Server {
                 }
                 Error::PoolClosed => StorageError::Unavailable(format!("the store in {target} was closed")),
                 Error::PoolTimedOut => {
-                    StorageError::Unavailable(format!("{target} gave no connection within {:?}", self.timeout))
+                    StorageError::Unavailable(format!("{target} did not connect within {:?}", self.timeout))
                 }
                 Error::Io(_) => {
                     StorageError::Unavailable(format!("{target} can't be reached: {error}; is the server running?"))
@@ -322,7 +322,7 @@ impl Server {
         let said = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
         match code.as_str() {
             "28P01" | "28000" => StorageError::Configuration(format!(
-                "{target} refuses the user: {said}; see the user and the password in `{setting}`"
+                "{target} rejects the user: {said}; check the user and the password in `{setting}`"
             )),
             "3D000" => StorageError::Configuration(format!("{target}: {said}; create it, for example with `createdb`")),
             "42501" => StorageError::Configuration(format!(
@@ -334,7 +334,7 @@ impl Server {
                  what creates them"
             )),
             "42P06" | "42P07" | "42710" | "42723" => StorageError::Configuration(format!(
-                "{target}: {said}: the schema holds something of another program; set `schema_name` to another one"
+                "{target}: {said}: the schema contains objects of another program; set `schema_name` to another one"
             )),
             "53100" => StorageError::Exhausted(format!("{target}: {said}")),
             "54000" => StorageError::InvalidArgument(format!("{target}: {said}")),
@@ -349,19 +349,19 @@ impl Server {
     }
 }
 
-/// The SQLSTATE that the server gave.
+/// The SQLSTATE of an error.
 pub(super) fn code(error: &Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(Into::into)
 }
 
-/// `text` as a name in SQL.
+/// `name` as a quoted SQL identifier.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// What sessions are set to, unless the URL says otherwise.
+/// Session settings, unless the URL overrides them.
 const SESSION: [(&str, &str); 2] = [
-    // The server keeps plans. One that was made while a table was small would go on to read all of it.
+    // The server caches plans. A plan made while a table was small would keep scanning the whole table.
     ("enable_seqscan", "off"),
     ("jit", "off"),
 ];
@@ -395,15 +395,14 @@ fn name(options: &PgConnectOptions) -> String {
     }
 }
 
-/// Runs statements on a connection of the pool: once more on another one when the first was dead.
+/// Runs statements on a connection of the pool, and retries once on another one if it was broken.
 macro_rules! retried {
     ($server:expr, |$connection:ident| $work:expr) => {
         $crate::connection::attempts!($server, false, |$connection| $work)
     };
 }
 
-/// Like `retried`, for statements that change nothing: on the replica if it has all that was acknowledged. Should it fail, the
-/// primary is asked.
+/// Like `retried`, for read-only statements: on the replica if it has all acknowledged writes. If it fails, on the primary.
 macro_rules! read {
     ($server:expr, |$connection:ident| $work:expr) => {
         $crate::connection::attempts!($server, true, |$connection| $work)

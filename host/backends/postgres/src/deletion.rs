@@ -1,9 +1,9 @@
-//! Deleting, beside those who write.
+//! Deletes traces while others write.
 //!
-//! Events are stored with the place of their trace, which was looked up before. Until they are committed that trace must not be
-//! deleted: its events would stay, and nobody would find them. So those who write much share a lock of the schema, which who
-//! deletes holds alone. Locking the rows of the traces instead would write to each of them; only small groups do, in the
-//! statement that stores their events, which is their only one.
+//! Writers look up the location of a trace before they store its events. Until they commit, the trace must not be deleted;
+//! otherwise its events would stay without a trace. So writers of large groups share an advisory lock of the schema, and a
+//! deletion takes it exclusively. Locking the rows of the traces would write to each row, so only small groups do that, in the
+//! single statement that stores their events.
 
 use std::collections::BTreeSet;
 
@@ -13,44 +13,44 @@ use reflow_tracing_storage::StorageError;
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
+use super::catalog::use_catalog;
 use super::connection::{Server, retried};
 use super::header::Place;
-use super::partition::use_catalog;
 
-/// Traces that are deleted in one transaction: writers don't wait for long.
+/// Traces deleted per transaction, so that writers don't wait long.
 pub(super) const AT_ONCE: usize = 500;
 
-/// The statement that runs the function on the lock.
+/// The statement that runs the lock function.
 macro_rules! lock {
     ($function:literal) => {
         concat!("SELECT ", $function, "(hashtextextended('reflow-tracing:places:' || current_schema(), 0))")
     };
 }
 
-/// Keeps others from deleting for as long as the session lasts.
+/// Prevents deletions until the lock is released or the session ends.
 pub(super) const LOCK_OUT: &str = lock!("pg_advisory_lock_shared");
-/// Lets others delete again.
+/// Allows deletions again.
 pub(super) const LET_IN: &str = lock!("pg_advisory_unlock_shared");
-/// Lets those delete who wait to, and keeps them from it again.
+/// Lets waiting deletions run, then prevents deletions again.
 pub(super) const TAKE_TURNS: &str = concat!(lock!("pg_advisory_unlock_shared"), ";", lock!("pg_advisory_lock_shared"));
 
-/// Begins a transaction in which no trace is deleted by others, and which sees all partitions if there are any.
+/// Begins a transaction that prevents deletions and sees all partitions, if there are any.
 pub(super) async fn begin_writing(
     connection: &mut PgConnection,
     partitioned: bool,
 ) -> sqlx::Result<Transaction<'_, Postgres>> {
     const BEGIN: &str = concat!("BEGIN;", lock!("pg_advisory_xact_lock_shared"));
     const PARTITIONED: &str = concat!("BEGIN;", lock!("pg_advisory_xact_lock_shared"), ";", use_catalog!());
-    // In the same message: it takes no further round trip.
+    // Sent in one message, to save a round trip.
     connection.begin_with(if partitioned { PARTITIONED } else { BEGIN }).await
 }
 
-/// Begins a transaction in which nobody stores many events. It sees all that were stored before.
+/// Begins a transaction that prevents writes of large groups. It sees everything stored before.
 pub(super) async fn begin(connection: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
     connection.begin_with(concat!("BEGIN;", lock!("pg_advisory_xact_lock"), ";", use_catalog!())).await
 }
 
-/// Deletes traces with their events. How many there were.
+/// Deletes traces with their events. Returns the number of traces.
 pub(super) async fn traces(server: &Server, trace_ids: &[TraceId]) -> Result<u64, StorageError> {
     let mut count = 0;
     for trace_ids in trace_ids.chunks(AT_ONCE) {
@@ -71,7 +71,7 @@ pub(super) async fn traces(server: &Server, trace_ids: &[TraceId]) -> Result<u64
     Ok(count)
 }
 
-/// Deletes the traces that started before a time, with their events. How many there were.
+/// Deletes the traces that started before a time, with their events. Returns the number of traces.
 pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, StorageError> {
     let mut count = 0;
     loop {
@@ -95,8 +95,8 @@ pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, 
     }
 }
 
-/// Deletes the events of traces that this transaction has deleted. A statement of its own, which sees what small groups stored
-/// while the one before it waited for them.
+/// Deletes the events of traces that this transaction has deleted. A separate statement, so that it sees what small groups
+/// stored while the statement before waited for them.
 async fn delete_events(connection: &mut PgConnection, places: &[Place]) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM event WHERE trace = ANY($1) AND placed_at = ANY($2)")
         .bind(places.iter().map(|place| place.sequence).collect::<Vec<_>>())

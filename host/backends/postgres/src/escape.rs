@@ -1,16 +1,16 @@
-//! U+0000 in text: PostgreSQL has none.
+//! Escapes U+0000, which PostgreSQL can't store in text.
 //!
-//! It is written as a word of three noncharacters, which no one exchanges as text; when they occur nevertheless they become
-//! such words too. In each word the second symbol is greater than the first and not less than the third. So no word can be
-//! found across the border of two others, and escaped text contains an escaped part exactly where the text contains the part:
-//! equality and `position` stay exact.
+//! The escape sequence consists of three noncharacters, which don't occur in normal text; if they do, they are escaped too. In
+//! each sequence the second symbol is greater than the first and not less than the third, so no sequence can match across the
+//! border of two others. So escaped text contains an escaped part exactly where the text contains the part, and equality and
+//! `position` stay exact.
 
 use std::borrow::Cow;
 
 const SYMBOLS: [char; 3] = ['\u{fdd0}', '\u{fdd1}', '\u{fdd2}'];
 
-/// What is escaped, and its word.
-const WORDS: [(char, &str); 4] = [
+/// The escaped characters with their sequences.
+const SEQUENCES: [(char, &str); 4] = [
     ('\0', "\u{fdd0}\u{fdd1}\u{fdd0}"),
     (SYMBOLS[0], "\u{fdd0}\u{fdd2}\u{fdd0}"),
     (SYMBOLS[1], "\u{fdd0}\u{fdd2}\u{fdd1}"),
@@ -20,22 +20,22 @@ const WORDS: [(char, &str); 4] = [
 /// The first byte of the symbols in UTF-8.
 const LEAD: u8 = 0xef;
 
-/// The text as PostgreSQL can hold it.
+/// The text in a form that PostgreSQL can store.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|byte| byte == 0 || byte == LEAD) {
         return text.into();
     }
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
-        match WORDS.iter().find(|(escaped, _)| *escaped == character) {
-            Some((_, word)) => escaped.push_str(word),
+        match SEQUENCES.iter().find(|(escaped, _)| *escaped == character) {
+            Some((_, sequence)) => escaped.push_str(sequence),
             None => escaped.push(character),
         }
     }
     escaped.into()
 }
 
-/// The text that was escaped; `None` when it holds symbols that don't make a word.
+/// The original text; `None` if it contains symbols outside of a valid sequence.
 pub(super) fn unescape(text: String) -> Option<String> {
     if !text.bytes().any(|byte| byte == LEAD) {
         return Some(text);
@@ -44,9 +44,9 @@ pub(super) fn unescape(text: String) -> Option<String> {
     let mut rest = text.as_str();
     while let Some(character) = rest.chars().next() {
         if SYMBOLS.contains(&character) {
-            let (meaning, word) = WORDS.iter().find(|(_, word)| rest.starts_with(word))?;
+            let (meaning, sequence) = SEQUENCES.iter().find(|(_, sequence)| rest.starts_with(sequence))?;
             plain.push(*meaning);
-            rest = &rest[word.len()..];
+            rest = &rest[sequence.len()..];
         } else {
             plain.push(character);
             rest = &rest[character.len_utf8()..];
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_escaped_has_no_nul_and_comes_back() {
+    fn escaped_text_has_no_nul_and_unescapes_to_the_original() {
         for text in texts(5) {
             let escaped = escape(&text).into_owned();
             assert!(!escaped.contains('\0'), "{text:?}");
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_found_where_it_is_and_nowhere_else() {
+    fn escaping_keeps_the_positions_of_substrings() {
         let parts = texts(3);
         for text in texts(4) {
             let escaped = escape(&text);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn symbols_that_are_no_word_are_noticed() {
+    fn invalid_escape_sequences_are_rejected() {
         for text in ["\u{fdd0}", "a\u{fdd1}\u{fdd1}\u{fdd1}", "\u{fdd0}\u{fdd1}"] {
             assert_eq!(unescape(text.to_owned()), None, "{text:?}");
         }

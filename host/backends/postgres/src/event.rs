@@ -2,8 +2,8 @@
 
 use chrono::DateTime;
 use reflow_tracing_model::{
-    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent,
-    TraceEventData, TraceEventKind, TraceEventType, TraceId, time,
+    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, TraceEvent, TraceEventData,
+    TraceEventType, TraceId, time,
 };
 use reflow_tracing_storage::StorageError;
 use sqlx::Row;
@@ -15,13 +15,12 @@ use super::column::{escaped, from_bits, invalid, json, optional_text, text, to_b
 use super::copy::Tuple;
 use super::escape::escape;
 
-/// An event, with what takes time to encode encoded before it is sent.
+/// An event. The costly encodings are done before the event reaches a writer.
 pub(super) struct EventRow {
     pub trace_id: TraceId,
     event: TraceEvent,
     attributes: Option<String>,
     dependency_chain: Option<Vec<u8>>,
-    /// The span id, when it is a UUID as usually written: lower case, with hyphens.
     span_uuid: Option<Uuid>,
 }
 
@@ -29,13 +28,11 @@ impl EventRow {
     pub(super) fn new(trace_id: TraceId, event: TraceEvent) -> Result<Self, StorageError> {
         let attributes = &event.data.custom_attributes;
         let chain = &event.causality.dependency_chain;
-        let span_id = &event.causality.span_id;
-        let usual = |uuid: &Uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == span_id;
         Ok(Self {
             trace_id,
             attributes: (!attributes.is_empty()).then(|| serde_json::to_string(attributes)).transpose()?,
             dependency_chain: (!chain.is_empty()).then(|| chain.iter().flat_map(|id| id.0.into_bytes()).collect()),
-            span_uuid: Uuid::try_parse(span_id).ok().filter(usual),
+            span_uuid: event.causality.span_uuid(),
             event,
         })
     }
@@ -44,18 +41,11 @@ impl EventRow {
         self.event.key()
     }
 
-    /// About as many as it takes to send it.
+    /// About how many bytes it takes to send the event.
     pub(super) fn bytes(&self) -> usize {
         let message = self.message().map_or(0, |message| message.serialized_data.len());
         let state = self.state().map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
         200 + message + state + self.attributes.as_ref().map_or(0, String::len)
-    }
-
-    fn flow(&self) -> (Option<&String>, Option<&String>) {
-        match &self.event.event_type {
-            TraceEventType::DataFlow { to_actor, to_port } => (Some(to_actor), Some(to_port)),
-            _ => (None, None),
-        }
     }
 
     fn message(&self) -> Option<&MessageSnapshot> {
@@ -68,7 +58,7 @@ impl EventRow {
 }
 
 impl EventRow {
-    /// Writes the columns that `sql/copy_events.sql` names after the place.
+    /// Writes the columns that `sql/copy_events.sql` names after the location.
     pub(super) fn copy(&self, tuple: &mut Tuple<'_>) {
         let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = &self.event;
         let metrics = &data.performance_metrics;
@@ -77,15 +67,15 @@ impl EventRow {
         tuple.number(Some(time::nanos(*timestamp)));
         tuple.text(Some(event_type.kind().name()));
         tuple.text(Some(escape(actor_id)));
-        tuple.text(self.flow().0.map(|to_actor| escape(to_actor)));
-        tuple.text(self.flow().1.map(|to_port| escape(to_port)));
+        tuple.text(event_type.to_actor().map(escape));
+        tuple.text(event_type.to_port().map(escape));
         tuple.text(escaped(&data.port));
         tuple.text(escaped(&data.error));
         tuple.text(message.map(|message| escape(&message.message_type)));
         tuple.number(message.map(|message| message.size_bytes.cast_signed()));
         tuple.text(message.filter(|message| !message.checksum.is_empty()).map(|message| escape(&message.checksum)));
         tuple.bytes(message.map(|message| message.serialized_data.as_slice()).filter(|bytes| !bytes.is_empty()));
-        tuple.text(state.map(|state| state_kind(state.diff_type)));
+        tuple.text(state.map(|state| state.diff_type.name()));
         tuple.bytes(state.and_then(|state| state.before.as_deref()));
         tuple.bytes(state.map(|state| state.after.as_slice()));
         tuple.number(to_bits(metrics.execution_time_ns));
@@ -102,7 +92,7 @@ impl EventRow {
     }
 }
 
-/// What `sql/store_events.sql` takes for these rows.
+/// Binds these rows to the parameters of `sql/store_events.sql`.
 pub(super) fn bind<'q>(
     query: Query<'q, sqlx::Postgres, PgArguments>,
     rows: &[&EventRow],
@@ -120,8 +110,8 @@ pub(super) fn bind<'q>(
         time::nanos(row.event.timestamp),
         row.event.event_type.kind().name(),
         escape(&row.event.actor_id),
-        row.flow().0.map(|to_actor| escape(to_actor)),
-        row.flow().1.map(|to_port| escape(to_port)),
+        row.event.event_type.to_actor().map(escape),
+        row.event.event_type.to_port().map(escape),
         escaped(&row.event.data.port),
         escaped(&row.event.data.error),
         row.message().map(|message| escape(&message.message_type)),
@@ -130,7 +120,7 @@ pub(super) fn bind<'q>(
         row.message()
             .filter(|message| !message.serialized_data.is_empty())
             .map(|message| message.serialized_data.as_slice()),
-        row.state().map(|state| state_kind(state.diff_type)),
+        row.state().map(|state| state.diff_type.name()),
         row.state().and_then(|state| state.before.as_deref()),
         row.state().map(|state| state.after.as_slice()),
         to_bits(row.event.data.performance_metrics.execution_time_ns),
@@ -184,19 +174,8 @@ pub(super) fn read(row: &PgRow) -> sqlx::Result<TraceEvent> {
 }
 
 fn event_type(row: &PgRow) -> sqlx::Result<TraceEventType> {
-    Ok(match row.try_get::<&str, _>(2)?.parse().map_err(|error: String| invalid(error))? {
-        TraceEventKind::ActorCreated => TraceEventType::ActorCreated,
-        TraceEventKind::ActorStarted => TraceEventType::ActorStarted,
-        TraceEventKind::ActorCompleted => TraceEventType::ActorCompleted,
-        TraceEventKind::ActorFailed => TraceEventType::ActorFailed,
-        TraceEventKind::MessageSent => TraceEventType::MessageSent,
-        TraceEventKind::MessageReceived => TraceEventType::MessageReceived,
-        TraceEventKind::StateChanged => TraceEventType::StateChanged,
-        TraceEventKind::PortConnected => TraceEventType::PortConnected,
-        TraceEventKind::PortDisconnected => TraceEventType::PortDisconnected,
-        TraceEventKind::DataFlow => TraceEventType::DataFlow { to_actor: text(row, 4)?, to_port: text(row, 5)? },
-        TraceEventKind::NetworkEvent => TraceEventType::NetworkEvent,
-    })
+    let kind = row.try_get::<&str, _>(2)?.parse().map_err(|error: String| invalid(error))?;
+    TraceEventType::from_columns(kind, || Ok((text(row, 4)?, text(row, 5)?)))
 }
 
 fn message(row: &PgRow) -> sqlx::Result<Option<MessageSnapshot>> {
@@ -210,22 +189,9 @@ fn message(row: &PgRow) -> sqlx::Result<Option<MessageSnapshot>> {
 }
 
 fn state_diff(row: &PgRow) -> sqlx::Result<Option<StateDiff>> {
-    let diff_type = match row.try_get::<Option<&str>, _>(12)? {
-        None => return Ok(None),
-        Some("Full") => StateDiffType::Full,
-        Some("Incremental") => StateDiffType::Incremental,
-        Some("MemoryOnly") => StateDiffType::MemoryOnly,
-        Some(other) => return Err(invalid(format!("{other:?} is not a kind of state"))),
-    };
+    let Some(diff_type) = row.try_get::<Option<&str>, _>(12)? else { return Ok(None) };
+    let diff_type = diff_type.parse().map_err(|error: String| invalid(error))?;
     Ok(Some(StateDiff { before: row.try_get(13)?, after: row.try_get(14)?, diff_type }))
-}
-
-fn state_kind(diff_type: StateDiffType) -> &'static str {
-    match diff_type {
-        StateDiffType::Full => "Full",
-        StateDiffType::Incremental => "Incremental",
-        StateDiffType::MemoryOnly => "MemoryOnly",
-    }
 }
 
 fn dependency_chain(row: &PgRow) -> sqlx::Result<Vec<EventId>> {

@@ -17,7 +17,7 @@ use super::escape::escape;
 pub(super) const COLUMNS: &str =
     "seq, placed_at, trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata";
 
-/// A header, with what takes time to encode encoded before it is sent.
+/// A header. The costly encodings are done before the header reaches a writer.
 pub(super) struct HeaderRow {
     pub header: FlowTrace,
     version: String,
@@ -50,7 +50,7 @@ pub(super) fn tags_json(tags: &BTreeMap<String, String>) -> serde_json::Result<S
     serde_json::to_string(&escaped)
 }
 
-/// What `sql/store_traces.sql` takes for these rows, of which no two are of one trace.
+/// Binds these rows, each of another trace, to the parameters of `sql/store_traces.sql`.
 pub(super) fn bind<'q>(
     query: Query<'q, sqlx::Postgres, PgArguments>,
     rows: &[&HeaderRow],
@@ -78,13 +78,13 @@ pub(super) fn bind<'q>(
     )
 }
 
-/// A header, and where the events of its trace are.
+/// A header, and the location of its events.
 pub(super) struct Found {
     pub header: FlowTrace,
     pub place: Place,
 }
 
-/// Where the events of a trace are.
+/// The location of the events of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub sequence: i64,
@@ -92,24 +92,16 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// From a row whose first columns are `seq` and `placed_at`.
+    /// Reads a row whose first columns are `seq` and `placed_at`.
     pub(super) fn read(row: &PgRow) -> sqlx::Result<Self> {
         Ok(Self { sequence: row.try_get(0)?, placed_at: row.try_get(1)? })
     }
 }
 
 impl Found {
-    /// From a row whose columns are [`COLUMNS`].
+    /// Reads a row with the columns [`COLUMNS`].
     pub(super) fn read(row: &PgRow) -> sqlx::Result<Self> {
-        let status: &str = row.try_get(7)?;
-        let status = match (status, optional_text(row, 8)?) {
-            ("Pending", None) => ExecutionStatus::Pending,
-            ("Running", None) => ExecutionStatus::Running,
-            ("Completed", None) => ExecutionStatus::Completed,
-            ("Cancelled", None) => ExecutionStatus::Cancelled,
-            ("Failed", Some(error)) => ExecutionStatus::Failed { error },
-            _ => return Err(invalid(format!("{status:?} is not a status"))),
-        };
+        let status = ExecutionStatus::from_columns(row.try_get(7)?, optional_text(row, 8)?).map_err(invalid)?;
         let header = FlowTrace {
             trace_id: TraceId(row.try_get(2)?),
             flow_id: FlowId(text(row, 3)?),

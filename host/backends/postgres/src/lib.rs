@@ -4,6 +4,7 @@
 //! A few writers commit what waits in groups (`writer.rs`); events may live in partitions by time (`partition.rs`). The layout
 //! is in `sql/schema.sql`, what people see is in `sql/views.sql`.
 
+mod catalog;
 mod column;
 mod config;
 mod connection;
@@ -32,7 +33,7 @@ use futures::stream::BoxStream;
 use reflow_tracing_model::{
     FlowId, FlowTrace, FlowVersion, Position, TraceEvent, TraceId, TracePage, TraceQuery, Window,
 };
-use reflow_tracing_storage::layer::{Layer, Operation, StreamOperation};
+use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
     Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
@@ -51,12 +52,12 @@ use select::{Select, Statement};
 pub use settings::{ServerSettings, SettingAdvice, SettingChange};
 use writer::Writer;
 
-/// Keeps traces in a PostgreSQL database.
+/// Stores traces in a PostgreSQL database.
 ///
-/// What was acknowledged is committed: how durable that is, `synchronous_commit` and `fsync` of the server say.
+/// An acknowledged write is committed. The server's `synchronous_commit` and `fsync` determine its durability.
 pub struct PostgresStorage(Metered<PostgresBackend>);
 
-/// What [`PostgresStorage`] measures.
+/// The backend without its measurements.
 struct PostgresBackend {
     server: Arc<Server>,
     writer: Writer,
@@ -70,15 +71,16 @@ struct Partitioned {
 }
 
 impl PostgresStorage {
-    /// Opens the database at `connection_url` with the default settings, creating the tables when they are missing.
+    /// Opens the database at `connection_url` with the default settings. Creates the tables if they are missing.
     pub async fn new(connection_url: impl Into<String>) -> Result<Self, StorageError> {
         Self::with_config(PostgresConfig { connection_url: connection_url.into(), ..PostgresConfig::default() }).await
     }
 
-    /// Opens the database that `config` names, creating the tables when they are missing.
+    /// Opens the database that `config` names. Creates the tables if they are missing.
     ///
-    /// Fails with [`StorageError::Configuration`] when the user is refused, or the schema is another program's or another
-    /// version's; the schema is left as it is. Fails with [`StorageError::Unavailable`] when the server is not there.
+    /// Fails with [`StorageError::Configuration`] if the server rejects the user, or the schema belongs to another program or
+    /// another version; the schema is not changed then. Fails with [`StorageError::Unavailable`] if the server can't be
+    /// reached.
     pub async fn with_config(config: PostgresConfig) -> Result<Self, StorageError> {
         if let Some(problem) = config.problem() {
             return Err(StorageError::Configuration(format!("in the settings of PostgreSQL: {problem}")));
@@ -101,7 +103,7 @@ impl PostgresStorage {
         Ok(Self(Metered::around(PostgresBackend { server, writer, partitioned })))
     }
 
-    /// Drops the partitions that have expired, with their traces, as happens by itself every ten minutes. The number of
+    /// Drops expired partitions with their traces, as the background maintenance does every ten minutes. Returns the number of
     /// partitions.
     pub async fn drop_expired_partitions(&self) -> Result<u64, StorageError> {
         let PostgresBackend { server, partitioned, .. } = self.0.inner();
@@ -110,31 +112,15 @@ impl PostgresStorage {
     }
 }
 
-impl Layer for PostgresStorage {
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
-        operation.run(&self.0).await
-    }
+metered!(PostgresStorage);
 
-    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
-        operation.run(&self.0)
-    }
-
-    fn extras(&self) -> Option<&dyn StorageExtras> {
-        StorageBackend::extras(&self.0)
-    }
-
-    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
-        self.0.get_metrics().await
-    }
-}
-
-/// The events at a place, in order.
+/// The events at a location in order.
 async fn events_at(connection: &mut PgConnection, place: Place) -> sqlx::Result<Vec<TraceEvent>> {
     let query = sqlx::query(include_str!("sql/get_events.sql")).bind(place.sequence).bind(place.placed_at);
     query.fetch_all(connection).await?.iter().map(event::read).collect()
 }
 
-/// Where the events of a trace are, header or not.
+/// The location of the events of a trace, with or without a header.
 async fn place_of(connection: &mut PgConnection, trace_id: TraceId) -> sqlx::Result<Option<Place>> {
     let query = sqlx::query("SELECT seq, placed_at FROM trace WHERE trace_id = $1").bind(trace_id.0);
     query.fetch_optional(connection).await?.as_ref().map(Place::read).transpose()
@@ -145,8 +131,8 @@ async fn header_of(connection: &mut PgConnection, trace_id: TraceId) -> sqlx::Re
     query.fetch_optional(connection).await?.as_ref().map(Found::read).transpose()
 }
 
-/// A trace, complete. Header and events are read one after the other: a deletion in between takes all events, so a trace
-/// without any is looked up again.
+/// A complete trace. The header and the events are read separately. A concurrent deletion removes all events, so a trace
+/// without events is looked up again.
 async fn trace(connection: &mut PgConnection, trace_id: TraceId) -> sqlx::Result<Option<FlowTrace>> {
     let mut found = header_of(connection, trace_id).await?;
     while let Some(Found { header, place }) = found {
@@ -163,7 +149,7 @@ async fn trace(connection: &mut PgConnection, trace_id: TraceId) -> sqlx::Result
     Ok(None)
 }
 
-/// The traces that a statement for `window` finds, and the token of the page after them, if there is one.
+/// The traces that a statement for `window` finds, and the token of the next page, if there is one.
 async fn page(
     connection: &mut PgConnection,
     statement: &Statement,
@@ -171,7 +157,7 @@ async fn page(
 ) -> sqlx::Result<(Vec<Found>, Option<String>)> {
     let rows = statement.query().fetch_all(connection).await?;
     let mut found = rows.iter().map(Found::read).collect::<sqlx::Result<Vec<_>>>()?;
-    // One more than was asked for: there is another page.
+    // One more trace than requested: another page follows.
     let more = found.len() > window.limit;
     found.truncate(window.limit);
     let last = found.last().filter(|_| more);
@@ -179,7 +165,7 @@ async fn page(
     Ok((found, token))
 }
 
-/// Completes traces with their events. Those that were deleted meanwhile are left out.
+/// Adds the events of traces. Omits traces that were deleted meanwhile.
 async fn complete(connection: &mut PgConnection, found: Vec<Found>) -> sqlx::Result<Vec<FlowTrace>> {
     let sequences: Vec<i64> = found.iter().map(|found| found.place.sequence).collect();
     let places: BTreeSet<i64> = found.iter().map(|found| found.place.placed_at).collect();
@@ -187,7 +173,7 @@ async fn complete(connection: &mut PgConnection, found: Vec<Found>) -> sqlx::Res
     let mut rows = sqlx::query(include_str!("sql/get_events_of_traces.sql"))
         .bind(&sequences)
         .bind(places.into_iter().collect::<Vec<_>>())
-        // Planned for these very places: other partitions are left alone.
+        // Not prepared, so that the server plans it for these locations and skips other partitions.
         .persistent(false)
         .fetch(&mut *connection);
     while let Some(row) = rows.try_next().await? {
@@ -237,7 +223,7 @@ impl StorageBackend for PostgresBackend {
         if let Some(replica) = &self.server.replica
             && let Some(session) = replica.session().await
         {
-            // Without reads it would not be noticed whether it is there.
+            // Without reads, nothing else notices that the replica is gone.
             replica.server.rest(session);
         }
         match problem {
@@ -352,7 +338,7 @@ impl StorageBackend for PostgresBackend {
 
     async fn flush(&self) -> Result<(), StorageError> {
         retried!(self.server, |connection| {
-            // A commit that waits for its own record in the log waits for those of all commits before it.
+            // A commit that waits for its own log record waits for all commits before it.
             let mut transaction = connection.begin().await?;
             sqlx::raw_sql(
                 "SET LOCAL synchronous_commit = on; SELECT pg_logical_emit_message(true, 'reflow-tracing', '')",
@@ -370,7 +356,7 @@ impl StorageBackend for PostgresBackend {
         let flushed = self.flush().await;
         self.server.close().await;
         match flushed {
-            // Everything acknowledged is committed.
+            // Acknowledged writes are committed.
             Err(StorageError::Unavailable(reason)) => tracing::info!("closed without a flush: {reason}"),
             other => other?,
         }

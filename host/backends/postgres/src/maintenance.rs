@@ -1,4 +1,4 @@
-//! What is done beside the calls: partitions for the time to come, and the end of those that have expired.
+//! Background maintenance: creates the next partitions and drops expired ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::connection::{Server, retried};
 use super::partition::{self, Dropped, Partitions};
 use reflow_tracing_storage::task::Supervised;
 
-/// The next partition is there at least half an hour before its time, even with hourly ones.
+/// The next partition exists at least half an hour before its time, even with hourly partitions.
 const EVERY: Duration = Duration::from_secs(600);
 
-/// Ends when it is dropped.
+/// The maintenance task. Stops when this is dropped.
 pub(super) struct Maintenance(Supervised);
 
 impl Maintenance {
-    /// Starts with a look at once.
+    /// Starts the task, which runs immediately and then at intervals.
     pub(super) fn start(server: Arc<Server>, partitions: Arc<Partitions>, retention_days: u32) -> Self {
         Self(Supervised::start("partition maintenance", move || {
             let (server, partitions) = (server.clone(), partitions.clone());
@@ -28,7 +28,7 @@ impl Maintenance {
                     match maintain(&server, &partitions, retention_days).await {
                         Ok(0) => {}
                         Ok(dropped) => tracing::info!("dropped {dropped} expired partitions"),
-                        // The next turn, or the write that needs the partition, tries again.
+                        // The next run, or the write that needs the partition, tries again.
                         Err(error) => tracing::warn!("maintenance of the partitions failed: {error}"),
                     }
                 }
@@ -40,7 +40,7 @@ impl Maintenance {
         self.0.stop();
     }
 
-    /// What an operator should know.
+    /// A warning for the operator.
     pub(super) fn warning(&self) -> Option<String> {
         self.0.health().warning()
     }
@@ -53,7 +53,7 @@ async fn maintain(server: &Server, partitions: &Partitions, retention_days: u32)
     drop_expired(server, partitions, retention_days).await
 }
 
-/// The number of partitions that were dropped.
+/// Returns the number of dropped partitions.
 pub(super) async fn drop_expired(
     server: &Server,
     partitions: &Partitions,
@@ -66,7 +66,7 @@ pub(super) async fn drop_expired(
     Ok(drop_until(server, partitions, limit).await?.partitions)
 }
 
-/// Drops the oldest partitions up to the first that has traces, of those that ended at `time` or before. The number of their
+/// Drops the oldest partitions that ended at `time` or before, up to the first that has traces. Returns the number of its
 /// traces.
 pub(super) async fn drop_oldest(
     server: &Server,
@@ -84,7 +84,7 @@ pub(super) async fn drop_oldest(
 }
 
 async fn drop_until(server: &Server, partitions: &Partitions, time: DateTime<Utc>) -> Result<Dropped, StorageError> {
-    // Of its own: a lock that a call which was given up on holds would stay with a connection of the pool.
+    // A connection outside of the pool, because a cancelled call would leave its lock on a pooled one.
     let mut connection = server.connect().await?;
     let dropped = async {
         let dropped = partitions.drop_ended(&mut connection, time).await?;

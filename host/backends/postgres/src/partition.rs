@@ -1,11 +1,4 @@
-//! The partitions of the table `event`: which there are, those that are missing, those that have expired.
-//!
-//! A session of PostgreSQL makes a list of a table's partitions when it first needs it, and makes another one when it hears of a
-//! change. But what it hears while it makes the list is lost: the list stays as it was begun, and what a statement finds lacks
-//! what is in a partition that was attached meanwhile. A session listens when it locks a table that it has not locked in this
-//! transaction, and the only one that it locks while it makes the list is `pg_class`. So each statement on `event` uses
-//! `pg_class` itself, with [`CATALOG_IN_USE`], or is in a transaction that did, with [`use_catalog`] (see
-//! `docs/decisions/0019-what-a-session-knows-of-partitions.md`).
+//! The partitions of the table `event`: creates missing ones and drops expired ones.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,26 +8,16 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use reflow_tracing_model::time;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
+pub(super) use super::catalog::use_catalog;
 use super::{PartitionInterval, deletion};
 
 const HOUR: i128 = 3_600_000_000_000;
 const DAY: i128 = 24 * HOUR;
 
-/// A partition that is about to be dropped says so, so that a drop that was cut short is ended by the next.
+/// The comment on a partition that is about to be dropped, so that the next run finishes an interrupted drop.
 const EXPIRED: &str = "expired";
 
-/// A statement at the beginning of a transaction that finds nothing. See above.
-macro_rules! use_catalog {
-    () => {
-        "SELECT oid FROM pg_class WHERE oid = 0"
-    };
-}
-pub(super) use use_catalog;
-
-/// A condition that is always met. See above.
-pub(super) const CATALOG_IN_USE: &str = concat!("(", use_catalog!(), ") IS NULL");
-
-/// Nanoseconds since 1970, from the first to the one after the last. Wider than what a time can be, for the outermost.
+/// Nanoseconds since 1970, excluding the end. Wider than a time can be, for the first and the last partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub from: i128,
@@ -42,7 +25,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The one of this interval with `at` in it.
+    /// The span of this interval that contains `at`.
     fn around(interval: PartitionInterval, at: i64) -> Self {
         let every = |length: i128, first: i128| {
             let from = (i128::from(at) - first).div_euclid(length) * length + first;
@@ -66,7 +49,7 @@ impl Span {
         (self.from..self.to).contains(&i128::from(at))
     }
 
-    /// What of it is in none of these, as far as it is joined with `at`.
+    /// The part of the span around `at` that no existing span covers.
     fn without(self, others: &[Span], at: i64) -> Self {
         let at = i128::from(at);
         let from = others.iter().map(|other| other.to).filter(|to| *to <= at).fold(self.from, i128::max);
@@ -87,7 +70,7 @@ impl Span {
         format!("FROM ({}) TO ({})", bound(self.from, "MINVALUE"), bound(self.to, "MAXVALUE"))
     }
 
-    /// From what PostgreSQL says of a partition: `FOR VALUES FROM ('1') TO (MAXVALUE)`.
+    /// Parses PostgreSQL's bounds of a partition: `FOR VALUES FROM ('1') TO (MAXVALUE)`.
     fn parse(bounds: &str) -> Option<Self> {
         let (from, to) = bounds.strip_prefix("FOR VALUES FROM (")?.strip_suffix(')')?.split_once(") TO (")?;
         let bound = |text: &str, beyond: &str, instead: i128| match text.trim_matches('\'') {
@@ -100,8 +83,7 @@ impl Span {
         })
     }
 
-    /// The statements that create its partition. A table that is attached blocks no writer; one that is created as a
-    /// partition would.
+    /// The statements that create its partition. Attaching a table doesn't block writers; creating it as a partition would.
     pub(super) fn creation(self) -> String {
         self.creation_as(&self.table())
     }
@@ -114,14 +96,14 @@ impl Span {
     }
 }
 
-/// The spans of now and of the time after.
+/// The current span and the next one.
 pub(super) fn ahead(interval: PartitionInterval) -> [Span; 2] {
     let now = Span::around(interval, time::nanos(Utc::now()));
     let next = i64::try_from(now.to).map_or(now, |next| Span::around(interval, next));
     [now, next]
 }
 
-/// A partition that nobody created and this program was told not to create.
+/// A missing partition that this program must not create.
 #[derive(Debug)]
 pub(super) struct Missing(pub Span);
 
@@ -131,23 +113,23 @@ impl Missing {
             "there is no partition for the time of an event, and `auto_create_partitions` is off; set it, or run, with \
              the schema as the search_path:\n",
         );
-        // Writing to a text can't fail.
+        // Writing to a string can't fail.
         let _ = write!(message, "{}", self.0.creation());
         message
     }
 }
 
-/// What was dropped.
+/// The dropped partitions and traces.
 pub(super) struct Dropped {
     pub partitions: u64,
     pub traces: u64,
 }
 
-/// What is known of the partitions; that they are still there is for the server to say.
+/// The known partitions. Only the server knows whether they still exist.
 pub(super) struct Partitions {
     interval: PartitionInterval,
     auto_create: bool,
-    /// The ends by their beginnings.
+    /// Ends by starts.
     known: Mutex<BTreeMap<i128, i128>>,
 }
 
@@ -156,14 +138,14 @@ impl Partitions {
         Self { interval, auto_create, known: Mutex::default() }
     }
 
-    /// Whether there is a partition for this time, as far as is known.
+    /// Whether a partition for this time is known.
     pub(super) fn covers(&self, at: i64) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let nearest = known.range(..=i128::from(at)).next_back();
         nearest.is_some_and(|(from, to)| Span { from: *from, to: *to }.contains(at))
     }
 
-    /// Looks anew.
+    /// Reads the partitions from the server.
     pub(super) fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -173,7 +155,7 @@ impl Partitions {
         *known = found.iter().map(|span| (span.from, span.to)).collect();
     }
 
-    /// Sees to it that there are partitions for these times.
+    /// Ensures that partitions for these times exist.
     pub(super) async fn ensure(
         &self,
         connection: &mut PgConnection,
@@ -195,7 +177,7 @@ impl Partitions {
         Ok(Ok(()))
     }
 
-    /// Creates the partitions of now and of the time after it.
+    /// Creates the current partition and the next one.
     pub(super) async fn create_ahead(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         if self.auto_create {
             let times = ahead(self.interval).map(|span| i64::try_from(span.from).unwrap_or(i64::MIN));
@@ -204,13 +186,13 @@ impl Partitions {
         Ok(())
     }
 
-    /// Creates the partition for a time, unless another host was faster.
+    /// Creates the partition for a time, unless another host has created it.
     async fn create(&self, connection: &mut PgConnection, at: i64) -> sqlx::Result<()> {
         let mut transaction = connection.begin().await?;
         lock(&mut transaction, "pg_advisory_xact_lock").await?;
         let mut there = attached(&mut transaction).await?;
         if !there.iter().any(|span| span.contains(at)) {
-            // Those of another interval stay as they are.
+            // Partitions of another interval stay unchanged.
             let span = Span::around(self.interval, at).without(&there, at);
             let mut table = span.table();
             let taken: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
@@ -218,7 +200,7 @@ impl Partitions {
                 .fetch_one(&mut *transaction)
                 .await?;
             if taken {
-                // Someone detached it to keep it.
+                // An administrator detached the table to keep it.
                 let _ = write!(table, "_{}", time::nanos(Utc::now()));
             }
             sqlx::raw_sql(AssertSqlSafe(span.creation_as(&table))).execute(&mut *transaction).await?;
@@ -231,8 +213,8 @@ impl Partitions {
 
     /// Drops the partitions that ended at `limit` or before, with their traces.
     ///
-    /// The traces go first, so that none is seen without its events. Readers and writers are not blocked: a partition is
-    /// detached concurrently, which waits for those that still use it.
+    /// Deletes the traces first, so that no reader sees one without its events. Readers and writers are not blocked, because
+    /// `DETACH CONCURRENTLY` waits for those that still use the partition.
     pub(super) async fn drop_ended(
         &self,
         connection: &mut PgConnection,
@@ -240,14 +222,14 @@ impl Partitions {
     ) -> sqlx::Result<Dropped> {
         lock(connection, "pg_advisory_lock").await?;
         let dropped = self.drop_before(connection, time::nanos(limit)).await;
-        // It ends with the connection at the latest.
+        // The lock ends with the connection at the latest.
         let _ = lock(connection, "pg_advisory_unlock").await;
         dropped
     }
 
     async fn drop_before(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<Dropped> {
         let partitions = partitions(connection).await?;
-        // Where the first partition begins that stays.
+        // The start of the first partition that stays.
         let stays = |span: &Span| span.to > i128::from(limit);
         let begins = partitions.iter().map(|(_, span, _)| *span).filter(stays).map(|span| span.from);
         let until = begins.fold(Span::around(self.interval, limit).from, i128::min);
@@ -262,7 +244,7 @@ impl Partitions {
             }
             dropped.partitions += 1;
         }
-        // Those that came while the others left.
+        // Traces stored while the others were deleted.
         dropped.traces += delete_placed_before(connection, until).await?;
         let detached: Vec<String> =
             sqlx::query_scalar(include_str!("sql/expired.sql")).bind(EXPIRED).fetch_all(&mut *connection).await?;
@@ -274,7 +256,7 @@ impl Partitions {
     }
 }
 
-/// Deletes the traces whose partition has expired, but not their events, which go with it. The number of traces.
+/// Deletes the traces of an expired partition, but not their events, which are dropped with it. Returns the number of traces.
 async fn delete_placed_before(connection: &mut PgConnection, until: i128) -> sqlx::Result<u64> {
     let until = i64::try_from(until).unwrap_or(i64::MIN);
     let mut count = 0;
@@ -290,14 +272,14 @@ async fn delete_placed_before(connection: &mut PgConnection, until: i128) -> sql
     }
 }
 
-/// Where the partitions end, ascending.
+/// The ends of the partitions, ascending.
 pub(super) async fn ends(connection: &mut PgConnection) -> sqlx::Result<Vec<DateTime<Utc>>> {
     let mut ends: Vec<i128> = attached(connection).await?.iter().map(|span| span.to).collect();
     ends.sort_unstable();
     Ok(ends.into_iter().map(|end| DateTime::from_timestamp_nanos(i64::try_from(end).unwrap_or(i64::MAX))).collect())
 }
 
-/// Creation and expiry take turns.
+/// Creation and expiry exclude each other.
 async fn lock(connection: &mut PgConnection, function: &str) -> sqlx::Result<()> {
     let sql = format!("SELECT {function}(hashtextextended('reflow-tracing:partitions:' || current_schema(), 0))");
     sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
@@ -313,14 +295,15 @@ async fn attached(connection: &mut PgConnection) -> sqlx::Result<Vec<Span>> {
         .collect())
 }
 
-/// Each partition's table, quoted, its span, and whether its detachment was begun.
+/// The quoted table of each partition, its span, and whether its detachment was started.
 async fn partitions(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, Span, bool)>> {
     let rows = sqlx::query(include_str!("sql/partitions.sql")).fetch_all(connection).await?;
     let mut partitions = Vec::with_capacity(rows.len());
     for row in rows {
         let bounds: String = row.try_get(1)?;
-        let span = Span::parse(&bounds)
-            .ok_or_else(|| sqlx::Error::Decode(format!("a partition of `event` is {bounds}").into()))?;
+        let span = Span::parse(&bounds).ok_or_else(|| {
+            sqlx::Error::Decode(format!("a partition of `event` has the unexpected bounds {bounds}").into())
+        })?;
         partitions.push((row.try_get(0)?, span, row.try_get(2)?));
     }
     Ok(partitions)

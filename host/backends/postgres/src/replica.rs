@@ -1,11 +1,11 @@
-//! A server that follows the primary, and how reads go there without missing what was acknowledged.
+//! A streaming replica for reads, which never misses an acknowledged write.
 //!
-//! Before a write is acknowledged it is noted where in the primary's log it ends. A read goes to the replica once that has
-//! come as far. Each connection remembers how far its server had come when it was last asked, so while nothing is written
-//! nobody asks; it is for the connection to remember, since behind one address there may be several replicas.
+//! Before a write is acknowledged, its end position in the primary's log is recorded. A read uses the replica only after the
+//! replica has replayed that position. Each connection caches the last known position of its server, so reads need no query
+//! while nothing is written. The cache is per connection, because several replicas may share one address.
 //!
-//! A replica that is a moment behind is waited for. One that is further behind, or gone, is left alone, and the primary is
-//! read; a task looks when it is back, so that no read waits for it.
+//! A read waits for a replica that is a moment behind. If the replica is further behind or gone, reads use the primary, and a
+//! background task checks when the replica is usable again.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use super::PostgresConfig;
 use super::connection::{Server, Session};
 use reflow_tracing_storage::task::Supervised;
 
-/// How long a read waits between looks whether the replica has come far enough.
+/// Pauses between checks whether the replica has caught up.
 const LOOKS: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(1),
@@ -28,34 +28,34 @@ const LOOKS: [Duration; 5] = [
     Duration::from_millis(8),
 ];
 
-/// One that says nothing for so long is gone.
+/// A replica that does not answer within this time is unavailable.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the replica is back.
+/// How often to check whether the replica is usable again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Being behind is told once it has lasted: under many writes it comes and goes.
+/// How long the replica must be behind before a warning is logged, because under load this comes and goes.
 const LONG_BEHIND: Duration = Duration::from_secs(10);
 
-/// Another server that is read.
+/// The replica.
 pub(super) struct Replica {
     pub server: Server,
-    /// Which primary's it is: every server of a cluster has this number.
+    /// The system identifier of the cluster, which the primary and its replicas share.
     system: i64,
-    /// Where the primary's log was after the last write that was acknowledged.
+    /// The position in the primary's log after the last acknowledged write.
     written: AtomicI64,
     away: Mutex<Option<Away>>,
 }
 
-/// A replica that is not read.
+/// The state of a replica that reads don't use.
 struct Away {
     since: Instant,
     why: Unfit,
-    /// Whether the log says so.
-    told: bool,
+    /// Whether a warning was logged.
+    logged: bool,
 }
 
-/// Why a look at the replica found nothing to read from.
+/// Why the replica can't be used.
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
     #[error("it is behind the primary")]
@@ -65,10 +65,10 @@ enum Unfit {
 }
 
 impl Replica {
-    /// The replica at `url`, of the primary `of`, which holds the tables. It may be away; then the primary is read until it comes
-    /// back.
+    /// The replica at `url` of the primary `of`, which has the tables. If it is unavailable, reads use the primary until it is
+    /// available.
     ///
-    /// Fails with [`StorageError::Configuration`] when the server refuses the user or is not a replica of that primary.
+    /// Fails with [`StorageError::Configuration`] if the server rejects the user or is not a replica of that primary.
     pub(super) async fn open(config: &PostgresConfig, url: &str, of: &Server) -> Result<Arc<Self>, StorageError> {
         let silence = SILENCE.min(config.connection_timeout());
         let server = Server::new(config, "read_replica_url", url, silence)?;
@@ -87,12 +87,12 @@ impl Replica {
         Ok(replica)
     }
 
-    /// From now on, no read is answered by a replica that has not come as far in the primary's log.
+    /// From now on, reads don't use the replica until it has replayed this position.
     pub(super) fn has_to_reach(&self, position: i64) {
         self.written.fetch_max(position, Ordering::SeqCst);
     }
 
-    /// A session that sees all that was acknowledged, if there is one soon.
+    /// A session that sees all acknowledged writes, if one is available soon.
     pub(super) async fn session(self: &Arc<Self>) -> Option<Session> {
         if self.is_away() {
             return None;
@@ -106,21 +106,21 @@ impl Replica {
         }
     }
 
-    /// What an operator should know of it.
+    /// A warning if reads use the primary.
     pub(super) fn warning(&self) -> Option<String> {
         let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         let Away { since, why, .. } = away.as_ref()?;
         let seconds = since.elapsed().as_secs();
-        Some(format!("for {seconds} s reads have gone to the primary instead of the replica: {why}"))
+        Some(format!("reads have used the primary instead of the replica for {seconds} s: {why}"))
     }
 
-    /// Takes note of what a statement came to on a session of its.
+    /// Records the error of a statement on the replica.
     pub(super) fn failed(self: &Arc<Self>, error: &Error) {
         if self.server.is_lost(error) {
             self.leave(Unfit::Gone(format!("{}: {error}", self.server.target)));
         } else {
-            // As when what is read is removed on the primary meanwhile.
-            tracing::debug!("a read goes from the replica to the primary: {error}");
+            // For example, the primary removed rows that the read needed.
+            tracing::debug!("a read moves from the replica to the primary: {error}");
         }
     }
 
@@ -149,7 +149,7 @@ impl Replica {
         match found.await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
-                // The others of its connections are in doubt then.
+                // Test its other connections before they are used again.
                 self.server.is_lost(&error);
                 Err(Unfit::Gone(self.server.describe(error).to_string()))
             }
@@ -157,7 +157,7 @@ impl Replica {
         }
     }
 
-    /// Whether there is a replica of the right primary.
+    /// Checks that the server is a replica of the right primary.
     async fn look(&self) -> Result<(), StorageError> {
         let mut connection = self.server.connect().await?;
         let found = async {
@@ -177,7 +177,7 @@ impl Replica {
         }
         match replayed {
             Some(_) => Ok(()),
-            // As after a failover.
+            // For example after a failover.
             None => Err(StorageError::Unavailable(self.no_replica())),
         }
     }
@@ -187,25 +187,25 @@ impl Replica {
     }
 
     fn no_replica(&self) -> String {
-        format!("{} is no replica now", self.server.target)
+        format!("{} is not a replica any more", self.server.target)
     }
 
     fn is_away(&self) -> bool {
         self.away.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Leaves the replica alone until it is back.
+    /// Stops using the replica until it is usable again.
     fn leave(self: &Arc<Self>, why: Unfit) {
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         if away.is_some() {
             return;
         }
-        let mut now = Away { since: Instant::now(), why, told: false };
-        now.tell();
+        let mut now = Away { since: Instant::now(), why, logged: false };
+        now.log_once();
         *away = Some(now);
         drop(away);
         let replica = Arc::downgrade(self);
-        // Returns by itself.
+        // Returns when the replica is back or dropped.
         Supervised::start("looking for the replica", move || {
             let replica = replica.clone();
             async move {
@@ -238,13 +238,13 @@ impl Replica {
         match (found, away.as_mut()) {
             (Ok(session), _) => {
                 self.server.rest(session);
-                if away.take().is_some_and(|away| away.told) {
-                    tracing::info!("the replica is back: reads go there again");
+                if away.take().is_some_and(|away| away.logged) {
+                    tracing::info!("the replica is back; reads use it again");
                 }
             }
             (Err(why), Some(away)) => {
                 away.why = why;
-                away.tell();
+                away.log_once();
             }
             (Err(_), None) => {}
         }
@@ -253,22 +253,22 @@ impl Replica {
 }
 
 impl Away {
-    /// Tells the log, once.
-    fn tell(&mut self) {
+    /// Logs a warning, once.
+    fn log_once(&mut self) {
         let worth_it = matches!(self.why, Unfit::Gone(_)) || self.since.elapsed() > LONG_BEHIND;
-        if worth_it && !self.told {
-            self.told = true;
-            tracing::warn!("reads go to the primary until the replica is back: {}", self.why);
+        if worth_it && !self.logged {
+            self.logged = true;
+            tracing::warn!("reads use the primary until the replica is back: {}", self.why);
         }
     }
 }
 
-/// The number of a cluster: its primary and all replicas have it.
+/// The system identifier of the cluster.
 async fn system(connection: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar("SELECT system_identifier FROM pg_control_system()").fetch_one(connection).await
 }
 
-/// How far a replica has come; `None` when the server is not a replica.
+/// The replayed position; `None` if the server is not a replica.
 async fn replayed(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar(include_str!("sql/replayed.sql")).fetch_one(connection).await
 }

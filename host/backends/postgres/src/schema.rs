@@ -1,4 +1,4 @@
-//! Makes sure that the schema is a trace store of a version that this program knows.
+//! Creates and checks the tables.
 
 use reflow_tracing_storage::StorageError;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
@@ -6,15 +6,15 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use super::connection::{Server, quoted};
 use super::{PostgresConfig, partition};
 
-/// What this program writes and reads.
+/// The schema version of this program.
 const VERSION: i32 = 1;
 
-/// The oldest server that detaches partitions without blocking writers.
+/// The oldest server version that detaches partitions without blocking writers.
 const OLDEST_SERVER: i32 = 140_000;
 
 impl PostgresConfig {
-    /// The statements that create the tables, for people who do it by hand: in a database where the host's role may not.
-    /// With partitions, those for now and the time after it are among them.
+    /// The statements that create the tables, for databases where the host's role must not create them. With partitioning, they
+    /// include the current partition and the next one.
     pub fn schema_sql(&self) -> String {
         let schema = quoted(&self.schema_name);
         let mut sql = format!("BEGIN;\nCREATE SCHEMA IF NOT EXISTS {schema};\nSET LOCAL search_path TO {schema};\n\n");
@@ -31,7 +31,7 @@ impl PostgresConfig {
 
 fn tables(config: &PostgresConfig) -> String {
     let (key, partitions) = match config.enable_partitioning {
-        // The key of a partitioned table has to contain what it is partitioned by.
+        // The primary key of a partitioned table must contain the partition key.
         true => ("PRIMARY KEY (trace, occurred_at, event_id, placed_at)", " PARTITION BY RANGE (placed_at)"),
         false => ("PRIMARY KEY (trace, occurred_at, event_id)", ""),
     };
@@ -46,7 +46,7 @@ fn tables(config: &PostgresConfig) -> String {
     format!("{tables}\n{}{gin}", include_str!("sql/views.sql"))
 }
 
-/// Creates the tables in a new schema and refuses one of another version or shape.
+/// Creates the tables in a new schema. Rejects a schema of another version or layout.
 pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<(), StorageError> {
     let mut connection = server.connect().await?;
     let described = |error| server.describe(error);
@@ -60,13 +60,13 @@ pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<
     let (encoding, version, exists): (String, i32, bool) = (row.get(0), row.get(1), row.get(2));
     if encoding != "UTF8" {
         return Err(StorageError::Configuration(format!(
-            "the database has the encoding {encoding}, which can't hold any text; create one with UTF8: \
+            "the database has the encoding {encoding}, which can't store every text; create one with UTF8: \
              createdb --encoding=UTF8 --template=template0"
         )));
     }
     if version < OLDEST_SERVER {
         return Err(StorageError::Configuration(format!(
-            "the server is PostgreSQL {}; 14 is the oldest that is supported; update the server",
+            "the server is PostgreSQL {}; version 14 or newer is required; update the server",
             version / 10_000
         )));
     }
@@ -90,7 +90,7 @@ fn check(schema: &str, version: i32, partitioned: bool, config: &PostgresConfig)
     if version != VERSION {
         let (age, remedy) = match version > VERSION {
             true => ("newer", "update this one"),
-            false => ("older", "there was no release with it; set `schema_name` to another schema"),
+            false => ("older", "no release used it; set `schema_name` to another schema"),
         };
         return Err(StorageError::Configuration(format!(
             "the schema {schema} has version {version}, this program knows {VERSION}: it was written by a program that is \
@@ -107,7 +107,7 @@ fn check(schema: &str, version: i32, partitioned: bool, config: &PostgresConfig)
     Ok(())
 }
 
-/// Several hosts may start at once: the first to get the lock does the work, the others find it done.
+/// Several hosts may start at the same time: the first to get the lock creates the tables.
 async fn create(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx::Result<()> {
     let schema = quoted(&config.schema_name);
     let mut transaction = connection.begin().await?;
@@ -115,7 +115,7 @@ async fn create(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx:
         .bind(&config.schema_name)
         .execute(&mut *transaction)
         .await?;
-    // `CREATE SCHEMA IF NOT EXISTS` would need a permission that is not needed where the schema exists.
+    // `CREATE SCHEMA IF NOT EXISTS` needs a permission even if the schema exists.
     let exists: bool =
         sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL").bind(&schema).fetch_one(&mut *transaction).await?;
     if !exists {

@@ -1,15 +1,15 @@
 //! A [`TraceQuery`] as SQL over the tables of `sql/schema.sql`.
 
-use reflow_tracing_model::{SortOrder, TraceQuery, Window, clamped_nanos, time};
-use reflow_tracing_storage::StorageError;
+use reflow_tracing_model::{Predicate, SortOrder, TraceQuery, Window};
+use reflow_tracing_storage::{StorageError, sql};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 use uuid::Uuid;
 
+use super::catalog::CATALOG_IN_USE;
 use super::escape::escape;
 use super::header::{COLUMNS, tags_json};
-use super::partition;
 
 enum Value {
     Text(String),
@@ -18,7 +18,7 @@ enum Value {
     Id(Uuid),
 }
 
-/// A `WHERE` clause and what its placeholders stand for.
+/// A `WHERE` clause and the values of its placeholders.
 pub(super) struct Select {
     conditions: Vec<String>,
     values: Vec<Value>,
@@ -26,48 +26,42 @@ pub(super) struct Select {
 }
 
 impl Select {
-    /// The traces that match, whatever the window.
+    /// The traces that match, regardless of the window.
     pub(super) fn new(query: &TraceQuery) -> Result<Self, StorageError> {
-        let mut select =
-            Self { conditions: vec!["start_time IS NOT NULL".into()], values: Vec::new(), order: query.order };
-        if let Some(flow) = &query.flow_id {
-            select.and("flow_id = $", Value::Text(escape(&flow.0).into()));
-        }
-        if let Some(execution) = query.execution_id {
-            select.and("execution_id = $", Value::Id(execution.0));
-        }
-        if let Some((from, to)) = query.time_range {
-            select.and("start_time >= $", Value::Number(time::nanos(from)));
-            select.and("start_time <= $", Value::Number(time::nanos(to)));
-        }
-        if let Some(status) = &query.status {
-            select.and("status = $", Value::Text(status.name().into()));
-            if let Some(error) = status.error().filter(|error| !error.is_empty()) {
-                select.and("error = $", Value::Text(escape(error).into()));
-            }
-        }
-        if let Some(part) = &query.actor_filter {
-            select.and(&has_event("position($ in event.actor) > 0"), Value::Text(escape(part).into()));
-        }
-        if let Some(kinds) = &query.event_types {
-            let kinds = kinds.iter().map(|kind| kind.name()).collect();
-            select.and(&has_event("event.kind = ANY($)"), Value::Texts(kinds));
-        }
-        if !query.tags.is_empty() {
-            select.and("tags @> $::jsonb", Value::Text(tags_json(&query.tags)?));
-        }
-        if let Some(min) = query.min_duration {
-            select.and("duration >= $", Value::Number(clamped_nanos(min)));
-        }
-        if let Some(max) = query.max_duration {
-            select.and("duration <= $", Value::Number(clamped_nanos(max)));
-        }
-        if let Some(wanted) = query.has_error {
-            let not = if wanted { "" } else { "NOT " };
-            let failed = has_event("(event.kind = 'ActorFailed' OR event.error IS NOT NULL)");
-            select.conditions.push(format!("{not}(status = 'Failed' OR {failed})"));
+        let conditions = vec!["start_time IS NOT NULL".into()];
+        let mut select = Self { conditions, values: Vec::new(), order: query.order };
+        for predicate in query.predicates() {
+            select.and_predicate(predicate)?;
         }
         Ok(select)
+    }
+
+    fn and_predicate(&mut self, predicate: Predicate<'_>) -> Result<(), StorageError> {
+        let text = |text| Value::Text(escape(text).into());
+        match predicate {
+            Predicate::Flow(flow) => self.and("flow_id = $", text(flow)),
+            Predicate::Execution(id) => self.and("execution_id = $", Value::Id(id.0)),
+            Predicate::StartedBetween(from, to) => {
+                self.and("start_time >= $", Value::Number(from));
+                self.and("start_time <= $", Value::Number(to));
+            }
+            Predicate::Status(status) => self.and("status = $", text(status)),
+            Predicate::StatusError(error) => self.and("error = $", text(error)),
+            Predicate::Tags(tags) => self.and("tags @> $::jsonb", Value::Text(tags_json(tags)?)),
+            Predicate::MinDuration(min) => self.and("duration >= $", Value::Number(min)),
+            Predicate::MaxDuration(max) => self.and("duration <= $", Value::Number(max)),
+            Predicate::ActorContains(part) => self.and(&has_event("position($ in event.actor) > 0"), text(part)),
+            Predicate::EventKinds(kinds) => {
+                let kinds = kinds.iter().map(|kind| kind.name()).collect();
+                self.and(&has_event("event.kind = ANY($)"), Value::Texts(kinds));
+            }
+            Predicate::HasError(wanted) => {
+                let not = if wanted { "" } else { "NOT " };
+                let failed = has_event("(event.kind = 'ActorFailed' OR event.error IS NOT NULL)");
+                self.conditions.push(format!("{not}(status = 'Failed' OR {failed})"));
+            }
+        }
+        Ok(())
     }
 
     /// Adds a condition, in which `$` stands for `value`.
@@ -82,23 +76,17 @@ impl Select {
         Statement { sql, values: self.values }
     }
 
-    /// The traces in `window`, and one more, which tells whether there are more.
+    /// Selects the traces in `window`, and one more, which shows whether another page follows.
     pub(super) fn page(mut self, window: Window) -> Statement {
         if let Some(after) = window.after {
-            // The first condition is what an index can seek to; the second leaves out those that start at the same time.
-            let (reach, beyond) = match self.order {
-                SortOrder::NewestFirst => ("<=", "<"),
-                SortOrder::OldestFirst => (">=", ">"),
-            };
+            // An index can seek to the first condition. The second skips traces with the same start that came before.
+            let (reach, beyond) = (sql::reach(self.order), sql::beyond(self.order));
             self.and(&format!("start_time {reach} $"), Value::Number(after.start_time));
             let start = self.values.len();
             self.values.push(Value::Id(after.trace_id.0));
             self.conditions.push(format!("(start_time {beyond} ${start} OR trace_id > ${})", start + 1));
         }
-        let direction = match self.order {
-            SortOrder::NewestFirst => "DESC",
-            SortOrder::OldestFirst => "ASC",
-        };
+        let direction = sql::direction(self.order);
         let limit = window.limit.saturating_add(1);
         let sql = format!(
             "SELECT {COLUMNS} FROM trace WHERE {} ORDER BY start_time {direction}, trace_id LIMIT {limit} OFFSET {}",
@@ -109,13 +97,13 @@ impl Select {
     }
 }
 
-/// The condition that a trace has an event for which `condition` holds. Written so that it is asked of one trace after
-/// another, through the index: for `EXISTS` the server may read all events first.
+/// The condition that a trace has an event for which `condition` holds. The server evaluates it trace by trace, with the
+/// index. With `EXISTS`, the server may read all events first.
 fn has_event(condition: &str) -> String {
     format!(
         "(SELECT true FROM event WHERE event.trace = trace.seq AND event.placed_at = trace.placed_at AND {condition} \
          AND {} LIMIT 1) IS TRUE",
-        partition::CATALOG_IN_USE
+        CATALOG_IN_USE
     )
 }
 
@@ -126,7 +114,7 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// Planned for these very values: which index is best depends on them.
+    /// Not prepared, so that the server plans it for these values: the best index depends on them.
     pub(super) fn query(&self) -> Query<'static, Postgres, PgArguments> {
         let mut query = sqlx::query(AssertSqlSafe(self.sql.clone())).persistent(false);
         for value in &self.values {

@@ -1,7 +1,7 @@
-//! The server's settings, and which of them to change.
+//! Checks the server's settings and recommends changes.
 //!
-//! The list is the one that the documentation of the backend gives for a machine with 1 GB of memory, scaled to the memory there
-//! is, and the settings without which what was acknowledged is not safe.
+//! The recommendations are those of the backend's documentation for a machine with 1 GB of memory, scaled to the actual memory,
+//! and the settings that acknowledged writes need to be safe.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ const GB: u64 = 1 << 30;
 /// The settings of a PostgreSQL server that matter to a trace store.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
-    /// The server and the database, for people; without a password.
+    /// The server and the database for display, without the password.
     pub server: String,
-    /// Its version: `15.14`.
+    /// The version, such as `15.14`.
     pub version: String,
-    /// Whether it is on this machine.
+    /// Whether the server runs on this machine.
     pub local: bool,
     settings: Vec<Setting>,
 }
@@ -31,35 +31,35 @@ pub struct ServerSettings {
 /// A setting to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingAdvice {
-    /// Its name.
+    /// The name of the setting.
     pub name: &'static str,
-    /// What it is.
+    /// The current value.
     pub is: String,
-    /// The value to change it to, as SQL takes it: `'6GB'`, `0.9`.
+    /// The recommended value in SQL: `'6GB'`, `0.9`.
     pub better: String,
-    /// How it is changed.
+    /// How to change it.
     pub change: SettingChange,
 }
 
-/// How a setting is changed.
+/// How to change a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingChange {
-    /// It takes effect when the server reads its configuration again.
+    /// Takes effect when the server reloads its configuration.
     Reload,
-    /// It takes effect when the server is started again.
+    /// Takes effect when the server restarts.
     Restart,
-    /// It was changed already; that takes effect when the server is started again.
+    /// Was changed already; takes effect when the server restarts.
     Waiting,
-    /// It is given where the server is started, which is stronger than `ALTER SYSTEM`.
+    /// Set on the server's command line, which overrides `ALTER SYSTEM`.
     CommandLine,
-    /// It is given for the role or the database, which is stronger than `ALTER SYSTEM`.
+    /// Set for the role or the database, which overrides `ALTER SYSTEM`.
     RoleOrDatabase,
-    /// It is given in `connection_url`, which is stronger than `ALTER SYSTEM`.
+    /// Set in `connection_url`, which overrides `ALTER SYSTEM`.
     Url,
 }
 
 impl SettingChange {
-    /// Whether `ALTER SYSTEM` changes it.
+    /// Whether `ALTER SYSTEM` can change the setting.
     pub fn is_altered(self) -> bool {
         matches!(self, Self::Reload | Self::Restart)
     }
@@ -68,12 +68,12 @@ impl SettingChange {
 impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Reload => "takes effect at once",
-            Self::Restart => "takes effect when the server is restarted",
-            Self::Waiting => "was changed; the server has to be restarted",
-            Self::CommandLine => "given where the server is started; change it there",
-            Self::RoleOrDatabase => "given by ALTER ROLE or ALTER DATABASE; change it there",
-            Self::Url => "given in `connection_url`; change it there",
+            Self::Reload => "takes effect immediately",
+            Self::Restart => "takes effect when the server restarts",
+            Self::Waiting => "was changed; restart the server to apply it",
+            Self::CommandLine => "set on the server's command line; change it there",
+            Self::RoleOrDatabase => "set by ALTER ROLE or ALTER DATABASE; change it there",
+            Self::Url => "set in `connection_url`; change it there",
         })
     }
 }
@@ -95,21 +95,21 @@ enum Value {
     On(bool),
 }
 
-/// The value that a setting should have.
+/// A recommendation for one setting.
 struct Rule {
     name: &'static str,
     better: String,
-    /// Whether a value is good enough.
+    /// Whether a value is acceptable.
     does: fn(Value, u64) -> bool,
 }
 
 impl PostgresConfig {
-    /// Reads the settings of the server at `connection_url`. Needs no tables.
+    /// Reads the settings of the server at `connection_url`. The tables need not exist.
     pub async fn server_settings(&self) -> Result<ServerSettings, StorageError> {
         let server = Server::primary(self)?;
         let mut connection = server.connect().await?;
         let read = async {
-            // Over TCP within one machine both ends have one address; through a Unix socket neither has any.
+            // Over TCP within one machine, both ends have the same address; over a Unix socket, neither has one.
             let about = sqlx::query(
                 "SELECT current_setting('server_version'), inet_server_addr() IS NOT DISTINCT FROM inet_client_addr()",
             );
@@ -127,7 +127,7 @@ impl PostgresConfig {
 }
 
 impl ServerSettings {
-    /// The settings to change on a machine with so many bytes of memory.
+    /// The settings to change on a machine with this much memory in bytes.
     pub fn advice(&self, memory: u64) -> Vec<SettingAdvice> {
         let of = |rule: Rule| {
             let setting = self.settings.iter().find(|setting| setting.name == rule.name)?;
@@ -142,9 +142,9 @@ impl ServerSettings {
     }
 }
 
-/// The names of what is looked at, and what is right with so many bytes of memory.
+/// The recommendations for a machine with this much memory in bytes.
 fn rules(memory: u64) -> Vec<Rule> {
-    /// Between these parts of the memory.
+    /// Whether the value is between these fractions of the memory.
     fn within(value: Value, memory: u64, least: f64, most: f64) -> bool {
         let Value::Bytes(bytes) = value else { return false };
         let part = bytes as f64 / memory as f64;
@@ -183,7 +183,7 @@ fn rules(memory: u64) -> Vec<Rule> {
     ]
 }
 
-/// More helps no vacuum and no new index.
+/// More memory does not make vacuum or new indexes faster.
 fn maintenance(memory: u64) -> u64 {
     (memory / 16).min(2 * GB - MB)
 }
@@ -193,7 +193,7 @@ fn wal_buffers(memory: u64) -> u64 {
     (memory / 64).min(16 * MB)
 }
 
-/// As PostgreSQL takes it.
+/// A size in PostgreSQL's syntax.
 fn size(bytes: u64) -> String {
     match bytes {
         bytes if bytes >= GB && bytes.is_multiple_of(GB) => format!("'{}GB'", bytes / GB),
@@ -208,7 +208,7 @@ impl Setting {
         Ok(Self {
             name: row.try_get(0)?,
             value: Value::parse(setting, unit)
-                .ok_or_else(|| sqlx::Error::Decode(format!("a setting is {setting:?}").into()))?,
+                .ok_or_else(|| sqlx::Error::Decode(format!("a setting has the unexpected value {setting:?}").into()))?,
             restart: row.try_get(3)?,
             source: row.try_get(4)?,
             pending: row.try_get(5)?,
@@ -241,7 +241,7 @@ impl Value {
         Some(match (factor, text) {
             (Some(factor), text) => Self::Bytes(text.parse::<u64>().ok()?.saturating_mul(factor)),
             (None, "off") => Self::On(false),
-            // Those of synchronous_commit that wait for this server's disk are among them.
+            // Includes the values of synchronous_commit that wait for the local disk.
             (None, "on" | "local" | "remote_write" | "remote_apply") => Self::On(true),
             (None, text) => Self::Number(text.parse().ok()?),
         })
@@ -269,7 +269,7 @@ mod tests {
         advice.iter().map(|advice| advice.name).collect()
     }
 
-    /// What the documentation says for 1 GB.
+    /// The documented values for 1 GB.
     const DOCUMENTED: [(&str, &str, Option<&str>); 6] = [
         ("shared_buffers", "32768", Some("8kB")),
         ("effective_cache_size", "131072", Some("8kB")),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_endangers_the_acknowledged_is_told() {
+    fn settings_that_endanger_acknowledged_writes_are_reported() {
         let advice = settings(&[
             ("fsync", "off", None),
             ("full_page_writes", "on", None),

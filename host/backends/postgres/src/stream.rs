@@ -1,11 +1,11 @@
-//! Traces and events one after another, as the server sends them: however many there are, few are in memory.
+//! Streams traces and events as the server sends them, with few in memory.
 
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{EventKey, Position, TraceEvent, TraceId, TraceQuery, Window};
-use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::streaming::BatchBudget;
 use reflow_tracing_storage::{StorageError, TracePart};
 use sqlx::{PgConnection, Postgres, Row, Transaction};
 use tokio::sync::mpsc;
@@ -15,10 +15,10 @@ use super::header::Found;
 use super::select::Select;
 use super::{event, page, place_of};
 
-/// Events that are fetched at a time.
+/// Fetches the next batch of events.
 const FETCH: &str = "FETCH 1000 FROM events";
 
-/// Keeps a connection of the pool until the stream ends or is dropped.
+/// Streams the events of a trace. Holds a connection of the pool until the stream ends or is dropped.
 pub(super) fn events(server: &Server, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
     let reading = Reading { server, trace_id, on_replica: true, again: true, cursor: None, last: None };
     let parts = stream::try_unfold(reading, async |mut reading| {
@@ -34,17 +34,17 @@ type Cursor = Transaction<'static, Postgres>;
 struct Reading<'a> {
     server: &'a Server,
     trace_id: TraceId,
-    /// Whether the replica is read, if there is one.
+    /// Whether to read from the replica, if there is one.
     on_replica: bool,
-    /// Whether a dead connection may be replaced by another one.
+    /// Whether to retry on another connection after this one breaks.
     again: bool,
     cursor: Option<Cursor>,
-    /// The last event that was given.
+    /// The last event returned.
     last: Option<EventKey>,
 }
 
 impl Reading<'_> {
-    /// The next events; none at the end.
+    /// The next events; empty at the end.
     async fn next_part(&mut self) -> Result<Vec<TraceEvent>, StorageError> {
         loop {
             let cursor = match self.cursor.take() {
@@ -82,7 +82,7 @@ impl Reading<'_> {
     }
 }
 
-/// Makes the cursor; `None` when the trace is unknown.
+/// Declares the cursor; `None` if the trace is unknown.
 async fn declare(mut transaction: Cursor, trace_id: TraceId) -> sqlx::Result<Option<Cursor>> {
     let Some(place) = place_of(&mut transaction, trace_id).await? else { return Ok(None) };
     sqlx::query(concat!("DECLARE events NO SCROLL CURSOR FOR ", include_str!("sql/get_events.sql")))
@@ -94,27 +94,27 @@ async fn declare(mut transaction: Cursor, trace_id: TraceId) -> sqlx::Result<Opt
 }
 
 async fn fetch(mut cursor: Cursor) -> sqlx::Result<(Vec<TraceEvent>, Cursor)> {
-    // Not kept prepared: the next cursor of this name is another one.
+    // Not prepared, because the next cursor of this name is another one.
     let rows = sqlx::query(FETCH).persistent(false).fetch_all(&mut *cursor).await?;
     Ok((rows.iter().map(event::read).collect::<sqlx::Result<_>>()?, cursor))
 }
 
-/// Headers that are read at a time.
+/// Headers per page.
 const HEADERS: usize = 500;
 
-/// The traces that match, in order. Keeps a connection of the pool while it is read.
+/// Streams the matching traces in order. Holds a connection of the pool while it is read.
 pub(super) fn traces(server: &Arc<Server>, query: TraceQuery) -> BoxStream<'static, Result<TracePart, StorageError>> {
     let server = server.clone();
     stream::once(async move {
-        // One waits while another is read.
-        let (pieces, receiver) = mpsc::channel(1);
+        // One batch is buffered while the reader works on another.
+        let (batches, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
-            if let Err(error) = send_traces(&server, query, &pieces).await {
+            if let Err(error) = send_traces(&server, query, &batches).await {
                 // The receiver may be gone; ignore the error.
-                let _ = pieces.send(Err(error)).await;
+                let _ = batches.send(Err(error)).await;
             }
         });
-        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) })
+        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|batch| (batch, receiver)) })
     })
     .flatten()
     .map_ok(|parts| stream::iter(parts.into_iter().map(Ok)))
@@ -122,34 +122,34 @@ pub(super) fn traces(server: &Arc<Server>, query: TraceQuery) -> BoxStream<'stat
     .boxed()
 }
 
-type Pieces = mpsc::Sender<Result<Vec<TracePart>, StorageError>>;
+type Batches = mpsc::Sender<Result<Vec<TracePart>, StorageError>>;
 
-async fn send_traces(server: &Server, query: TraceQuery, pieces: &Pieces) -> Result<(), StorageError> {
+async fn send_traces(server: &Server, query: TraceQuery, batches: &Batches) -> Result<(), StorageError> {
     query.validate().map_err(StorageError::InvalidArgument)?;
     let mut window = Window { limit: HEADERS, offset: 0, after: None };
     loop {
         let statement = Select::new(&query)?.page(window);
         let (found, next) = read!(server, |connection| page(connection, &statement, window).await)?;
         window.after = found.last().map(|last| Position::of(&last.header));
-        if !send_page(server, found, pieces).await? || next.is_none() {
+        if !send_page(server, found, batches).await? || next.is_none() {
             return Ok(());
         }
     }
 }
 
-/// Sends these traces with their events. Whether there is still someone who reads.
-async fn send_page(server: &Server, found: Vec<Found>, pieces: &Pieces) -> Result<bool, StorageError> {
+/// Sends these traces with their events. Returns whether the receiver is still there.
+async fn send_page(server: &Server, found: Vec<Found>, batches: &Batches) -> Result<bool, StorageError> {
     let mut page = Page::new(found);
     let (mut on_replica, mut again) = (true, true);
     loop {
         let (reader, mut session) = server.reader(&mut on_replica).await?;
-        match page.send(&mut session.connection, pieces).await {
+        match page.send(&mut session.connection, batches).await {
             Ok(true) => {
                 reader.rest(session);
                 return Ok(true);
             }
             Ok(false) => {
-                // What the server goes on to send would have to be read before the connection is used again.
+                // The connection still receives rows, so it can't be reused.
                 drop(session.connection.detach());
                 return Ok(false);
             }
@@ -160,27 +160,27 @@ async fn send_page(server: &Server, found: Vec<Found>, pieces: &Pieces) -> Resul
     }
 }
 
-/// Traces whose events are read. What one connection did not give another one does.
+/// Traces whose events are read. If the connection breaks, another one continues.
 struct Page {
     found: Vec<Found>,
-    /// How many of them were told, the events of the last one perhaps not yet.
-    told: usize,
-    /// The last event of that one.
+    /// The number of traces whose header was sent; the events of the last one may not be complete.
+    headers_sent: usize,
+    /// The last event read of the last of them.
     last: Option<EventKey>,
-    /// What was read and not sent.
-    piece: Vec<TracePart>,
+    /// Items that were read but not sent.
+    batch: Vec<TracePart>,
     events: Vec<TraceEvent>,
-    room: Room,
+    budget: BatchBudget,
 }
 
 impl Page {
     fn new(found: Vec<Found>) -> Self {
-        Self { found, told: 0, last: None, piece: Vec::new(), events: Vec::new(), room: Room::new() }
+        Self { found, headers_sent: 0, last: None, batch: Vec::new(), events: Vec::new(), budget: BatchBudget::new() }
     }
 
-    /// Reads what is left. Whether there is still someone who reads it.
-    async fn send(&mut self, connection: &mut PgConnection, pieces: &Pieces) -> sqlx::Result<bool> {
-        let before = self.told.saturating_sub(1);
+    /// Reads the remaining events. Returns whether the receiver is still there.
+    async fn send(&mut self, connection: &mut PgConnection, batches: &Batches) -> sqlx::Result<bool> {
+        let before = self.headers_sent.saturating_sub(1);
         let left = &self.found[before..];
         let mut rows = sqlx::query(include_str!("sql/stream_events.sql"))
             .bind(left.iter().map(|found| found.place.sequence).collect::<Vec<_>>())
@@ -189,47 +189,48 @@ impl Page {
             .fetch(connection);
         while let Some(row) = rows.try_next().await? {
             let number = before + usize::try_from(row.try_get::<i64, _>(26)?).unwrap_or(usize::MAX);
-            if number < self.told || number > self.found.len() {
+            if number < self.headers_sent || number > self.found.len() {
                 return Err(sqlx::Error::Decode("the events did not come in the order of their traces".into()));
             }
-            // Those in between have no events.
-            self.tell(number);
+            // The traces in between have no events.
+            self.queue_headers(number);
             let event = event::read(&row)?;
             if self.last.is_some_and(|last| event.key() <= last) {
-                // The connection before this one gave it.
+                // An earlier connection returned it.
                 continue;
             }
             self.last = Some(event.key());
-            self.room.take(&event);
+            self.budget.take(&event);
             self.events.push(event);
-            if !self.room.is_left() && !self.send_piece(pieces).await {
+            if !self.budget.is_left() && !self.send_batch(batches).await {
                 return Ok(false);
             }
         }
-        self.tell(self.found.len());
-        Ok(self.send_piece(pieces).await)
+        self.queue_headers(self.found.len());
+        Ok(self.send_batch(batches).await)
     }
 
-    /// The headers up to this number.
-    fn tell(&mut self, number: usize) {
-        if number > self.told {
+    /// Queues the headers up to this index.
+    fn queue_headers(&mut self, number: usize) {
+        if number > self.headers_sent {
             self.end_trace();
             self.last = None;
-            let headers = self.found[self.told..number].iter().map(|found| TracePart::Header(found.header.clone()));
-            self.piece.extend(headers);
-            self.told = number;
+            let headers =
+                self.found[self.headers_sent..number].iter().map(|found| TracePart::Header(found.header.clone()));
+            self.batch.extend(headers);
+            self.headers_sent = number;
         }
     }
 
     fn end_trace(&mut self) {
         if !self.events.is_empty() {
-            self.piece.push(TracePart::Events(std::mem::take(&mut self.events)));
+            self.batch.push(TracePart::Events(std::mem::take(&mut self.events)));
         }
     }
 
-    async fn send_piece(&mut self, pieces: &Pieces) -> bool {
+    async fn send_batch(&mut self, batches: &Batches) -> bool {
         self.end_trace();
-        self.room = Room::new();
-        pieces.send(Ok(std::mem::take(&mut self.piece))).await.is_ok()
+        self.budget = BatchBudget::new();
+        batches.send(Ok(std::mem::take(&mut self.batch))).await.is_ok()
     }
 }

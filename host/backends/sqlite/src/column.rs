@@ -1,4 +1,4 @@
-//! Values of columns that SQLite has no type for.
+//! Column values of types that SQLite doesn't have.
 
 use chrono::{DateTime, Utc};
 use rusqlite::types::{Type, ValueRef};
@@ -6,7 +6,7 @@ use rusqlite::{Error, Row};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-/// A value that this program did not write.
+/// The error for a value that another program wrote.
 pub(super) fn invalid(column: usize, problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::FromSqlConversionFailure(column, Type::Null, problem.into())
 }
@@ -16,14 +16,14 @@ pub(super) fn nanoseconds(since_epoch: i64) -> DateTime<Utc> {
 }
 
 pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
-    optional_id(row, column)?.ok_or_else(|| invalid(column, "an id is missing"))
+    optional_id(row, column)?.ok_or_else(|| invalid(column, "the id is missing"))
 }
 
 pub(super) fn optional_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
         ValueRef::Blob(bytes) => Uuid::from_slice(bytes).map(Some).map_err(|error| invalid(column, error)),
-        other => Err(invalid(column, format!("{} is no id", other.data_type()))),
+        other => Err(invalid(column, format!("a value of type {} is not an id", other.data_type()))),
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlit
     serde_json::from_slice(text).map_err(|error| invalid(column, error))
 }
 
-/// A number without a sign as the bits of one with a sign; `None` for 0.
+/// An unsigned number as the bits of a signed one; `None` for 0.
 pub(super) fn to_bits(number: u64) -> Option<i64> {
     (number != 0).then_some(number.cast_signed())
 }
@@ -41,7 +41,7 @@ pub(super) fn from_bits(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, Option<i64>>(column)?.map_or(0, i64::cast_unsigned))
 }
 
-/// A fraction; `None` for 0.0, but not for -0.0.
+/// A floating-point number; `None` for 0.0, but not for -0.0.
 pub(super) fn to_real(number: f64) -> Option<f64> {
     (number.to_bits() != 0).then_some(number)
 }

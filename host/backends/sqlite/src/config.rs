@@ -2,25 +2,25 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// How a [`SqliteStorage`](super::SqliteStorage) keeps its file.
+/// Settings of a [`SqliteStorage`](super::SqliteStorage).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SqliteConfig {
-    /// The database file. It is created with its folder when it is missing.
+    /// The database file. It and its folder are created if they are missing.
     pub database_path: String,
     /// How a transaction is made atomic.
     pub journal_mode: JournalMode,
     /// When SQLite waits for the disk.
     pub synchronous: SynchronousMode,
-    /// Page cache of the writer and of each reader, in MiB.
+    /// Page cache in MiB, for the writer and for each reader.
     pub cache_size_mb: u32,
-    /// How long to wait for another process that has the file locked, in milliseconds.
+    /// How long to wait for a lock of another process, in milliseconds.
     pub busy_timeout_ms: u32,
-    /// The most queries that read at the same time. Writes have a connection of their own.
+    /// The maximum number of concurrent reads. Writes use a connection of their own.
     pub max_connections: u32,
-    /// Where temporary tables live.
+    /// Where SQLite keeps temporary tables.
     pub temp_store: TempStore,
-    /// How much of the file is read through a memory map, in MiB; 0 for none.
+    /// How much of the file to memory-map, in MiB; 0 for none.
     pub mmap_size_mb: u32,
 }
 
@@ -63,9 +63,10 @@ macro_rules! pragma_values {
 }
 
 pragma_values!(
-    /// SQLite's `journal_mode`: how a transaction is made atomic. All but `Off` and `Memory` survive a killed process.
+    /// SQLite's `journal_mode`: how a transaction is made atomic. All modes but `Off` and `Memory` survive a crash of the
+    /// process.
     JournalMode {
-        /// Write-ahead log: readers and the writer don't wait for one another.
+        /// Write-ahead log: readers and the writer don't block each other.
         #[default]
         WAL = "wal",
         /// Rollback journal, deleted after every transaction.
@@ -74,33 +75,33 @@ pragma_values!(
         Truncate = "truncate",
         /// Rollback journal, overwritten after every transaction.
         Persist = "persist",
-        /// Rollback journal in memory: a process killed in a transaction can leave a damaged file.
+        /// Rollback journal in memory. A crash during a transaction can damage the file.
         Memory = "memory",
-        /// No journal: a failed transaction can leave a damaged file.
+        /// No journal. A failed transaction can damage the file.
         Off = "off",
     }
 );
 
 pragma_values!(
-    /// SQLite's `synchronous`: when it waits until the disk has what it wrote. It matters when the machine loses power;
-    /// the death of the process alone loses nothing in any mode.
+    /// SQLite's `synchronous`: when to wait for the disk. It matters only for a loss of power; a crash of the process alone
+    /// loses nothing in any mode.
     SynchronousMode {
-        /// Never. After a loss of power the file may be damaged.
+        /// Never. A loss of power can damage the file.
         Off = "off",
-        /// At checkpoints. With WAL the file stays sound after a loss of power; the last transactions may be missing.
+        /// At checkpoints. With WAL, a loss of power doesn't damage the file but can lose the last transactions.
         #[default]
         Normal = "normal",
-        /// At every transaction. A loss of power loses nothing that was acknowledged.
+        /// At every transaction. A loss of power loses no acknowledged write.
         Full = "full",
-        /// As `Full`, and the folder too.
+        /// As `Full`, and also syncs the folder.
         Extra = "extra",
     }
 );
 
 pragma_values!(
-    /// SQLite's `temp_store`: where temporary tables and sorts live.
+    /// SQLite's `temp_store`: where temporary tables and sorts are kept.
     TempStore {
-        /// As SQLite was compiled: files.
+        /// SQLite's compile-time default: files.
         #[default]
         Default = "default",
         /// In files.

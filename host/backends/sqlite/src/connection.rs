@@ -1,4 +1,4 @@
-//! Connections to a SQLite file, each set up the same way.
+//! Opens connections to a SQLite file, all with the same settings.
 
 use std::path::Path;
 
@@ -8,19 +8,20 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::SqliteConfig;
 use reflow_tracing_storage::StorageError;
 
-/// Opens the file that `config` names, creating it and its folder when missing.
+/// Opens the file that `config` names. Creates the file and its folder if they are missing.
 pub fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
     let path = Path::new(&config.database_path);
     if config.database_path.is_empty() || config.database_path.starts_with(":memory:") {
-        let message = format!("database_path {:?} names no file; for a store in memory use the backend `memory`", path);
+        let message =
+            format!("database_path {:?} is not a file name; use the backend `memory` for a store in memory", path);
         return Err(StorageError::Configuration(message));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| {
-            StorageError::Configuration(format!("the folder of the database {}: {error}", path.display()))
+            StorageError::Configuration(format!("can't create the folder of the database {}: {error}", path.display()))
         })?;
     }
-    // No URI file names: a path is a path. One thread at a time uses a connection, so SQLite need not lock it.
+    // URI file names are off, so that every path is valid. Only one thread at a time uses a connection, so no mutex is needed.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| describe(path, &error))?;
     configure(&connection, config).map_err(|error| describe(path, &error))?;
@@ -29,16 +30,16 @@ pub fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
 
 fn configure(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {
     connection.busy_timeout(config.busy_timeout())?;
-    // Asked of SQLite: a program that was killed while it made the file can leave a length that is about to be undone.
+    // Ask SQLite, not the file system: if a program was killed while it created the file, the length may be rolled back.
     let pages: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
     if pages == 0 {
-        // To be said before anything is written: later it would take a rewrite of the whole file.
+        // Must be set before the first write; later it requires a rewrite of the whole file.
         connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
     }
     connection.set_prepared_statement_cache_capacity(64);
-    // Otherwise a statement that bounds a range is compiled anew for every value, in search of a plan that suits it better.
+    // Without this, SQLite compiles a statement with a range again for every value, to find a better plan.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // Answers with a row, which is why it isn't in the batch.
+    // This pragma returns a row, so it can't be part of the batch.
     let mode = config.journal_mode.pragma();
     connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))?;
     connection.execute_batch(&format!(
@@ -50,11 +51,11 @@ fn configure(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result
     ))
 }
 
-/// What an error of SQLite's means to the caller of a store.
+/// Converts an error of SQLite.
 pub fn describe(path: &Path, error: &rusqlite::Error) -> StorageError {
     let file = path.display();
     if let rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) = error {
-        return StorageError::Corrupt(format!("{file} holds a value that this program did not write: {error}"));
+        return StorageError::Corrupt(format!("{file} contains a value that another program wrote: {error}"));
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StorageError::Unavailable(format!(
@@ -70,14 +71,16 @@ pub fn describe(path: &Path, error: &rusqlite::Error) -> StorageError {
              restore a backup"
         )),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            // The words are the same for a dozen causes.
+            // SQLite uses the same message for many causes, so the code helps.
             let code = error.sqlite_extended_error_code().unwrap_or_default();
             StorageError::Configuration(format!(
                 "{file} can't be opened for writing: {error} (SQLite's code {code}); check the permissions of the file, \
                  of those beside it whose names begin with its, and of the folder"
             ))
         }
-        Some(ErrorCode::TooBig) => StorageError::InvalidArgument(format!("too big for a row of {file}: {error}")),
+        Some(ErrorCode::TooBig) => {
+            StorageError::InvalidArgument(format!("a value is too large for a row of {file}: {error}"))
+        }
         _ => StorageError::Other { message: format!("{file}: {error}"), retryable: false },
     }
 }

@@ -1,22 +1,22 @@
-//! Whether the disk of a file takes more.
+//! Checks for free disk space.
 //!
-//! A transaction that is rolled back may never reach the disk, and one that is committed may fit into what the log has already.
-//! So a file without a name is written beside the database and forgotten: it needs what a write needs, and nobody sees it.
+//! A small write into the database proves nothing: a rolled back transaction may never reach the disk, and a committed one may
+//! fit into the existing log. So the check writes an unnamed temporary file in the same folder.
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use reflow_tracing_storage::StorageError;
 
-/// What has to be free: a transaction with events of a common size, its indexes included.
+/// The space that must be free: a typical transaction of events, including its indexes.
 const ROOM: usize = 256 * 1024;
 
-/// Fails as [`StorageError::Exhausted`] where the disk, or a quota, has no room for a write into `database`. Blocks.
+/// Fails with [`StorageError::Exhausted`] if the disk or a quota has no space for a write into `database`. Blocks.
 pub fn check_room(database: &Path) -> Result<(), StorageError> {
-    // What SQLite keeps beside the file is where a link leads.
+    // SQLite follows a symbolic link and keeps its other files beside the target.
     let file = database.canonicalize();
     let file = file.as_deref().unwrap_or(database);
-    // A file that is yet to be created may be in a folder that is too.
+    // The file and its folder may not exist yet.
     let absolute = std::path::absolute(file);
     let folder = absolute.as_deref().unwrap_or(file).ancestors().skip(1).find(|folder| folder.is_dir());
     let Some(folder) = folder else { return Ok(()) };
@@ -30,13 +30,13 @@ pub fn check_room(database: &Path) -> Result<(), StorageError> {
             folder.display()
         ))),
         ErrorKind::ReadOnlyFilesystem => Err(StorageError::Configuration(format!("{of} can't be written: {error}"))),
-        // SQLite may have all the files that it needs.
+        // SQLite may have opened all files that it needs.
         ErrorKind::PermissionDenied => Ok(()),
-        _ => Err(StorageError::Unavailable(format!("the disk of {of} takes nothing: {error}"))),
+        _ => Err(StorageError::Unavailable(format!("can't write to the disk of {of}: {error}"))),
     }
 }
 
-/// Bytes that a file system does not compress.
+/// Bytes that no file system can compress.
 fn noise() -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let words = (0..ROOM / 8).flat_map(|_| {

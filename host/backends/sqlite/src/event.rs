@@ -6,25 +6,18 @@ use uuid::Uuid;
 
 use super::column::{from_bits, from_real, id, invalid, json, nanoseconds, optional_id, to_bits, to_real};
 use reflow_tracing_model::{
-    CausalityInfo, EventId, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent, TraceEventData,
-    TraceEventKind, TraceEventType, TraceId, time,
+    CausalityInfo, EventId, MessageSnapshot, PerformanceMetrics, StateDiff, TraceEvent, TraceEventData, TraceEventType,
+    TraceId, time,
 };
 use reflow_tracing_storage::StorageError;
 
-/// An event, with what takes time to encode encoded before it reaches the writer.
+/// An event. The costly encodings are done before the event reaches the writer thread.
 pub(super) struct EventRow {
     pub trace_id: TraceId,
     event: TraceEvent,
     attributes: Option<String>,
     dependency_chain: Option<Vec<u8>>,
-    span_id: SpanId,
-}
-
-/// A span id in as few bytes as tell it.
-enum SpanId {
-    Uuid(Uuid),
-    /// As it stands in the event.
-    Text,
+    span_uuid: Option<Uuid>,
 }
 
 impl EventRow {
@@ -40,7 +33,7 @@ impl EventRow {
             trace_id,
             attributes: (!attributes.is_empty()).then(|| serde_json::to_string(attributes)).transpose()?,
             dependency_chain: (!chain.is_empty()).then(|| chain.iter().flat_map(|id| id.0.into_bytes()).collect()),
-            span_id: SpanId::new(&event.causality.span_id),
+            span_uuid: event.causality.span_uuid(),
             event,
         })
     }
@@ -48,16 +41,12 @@ impl EventRow {
     /// Runs `sql/store_event.sql`.
     pub(super) fn store(&self, statement: &mut Statement<'_>, sequence: i64) -> rusqlite::Result<()> {
         let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = &self.event;
-        let (to_actor, to_port) = match event_type {
-            TraceEventType::DataFlow { to_actor, to_port } => (Some(to_actor), Some(to_port)),
-            _ => (None, None),
-        };
         let message = data.message.as_ref();
         let state = data.state_diff.as_ref();
         let metrics = &data.performance_metrics;
-        let span_id: &dyn ToSql = match &self.span_id {
-            SpanId::Uuid(uuid) => &Blob(uuid.as_bytes()),
-            SpanId::Text => &causality.span_id,
+        let span_id: &dyn ToSql = match &self.span_uuid {
+            Some(uuid) => &Blob(uuid.as_bytes()),
+            None => &causality.span_id,
         };
         statement.execute(params![
             sequence,
@@ -65,15 +54,15 @@ impl EventRow {
             time::nanos(*timestamp),
             event_type.kind().name(),
             actor_id,
-            to_actor,
-            to_port,
+            event_type.to_actor(),
+            event_type.to_port(),
             data.port,
             data.error,
             message.map(|message| &message.message_type),
             message.map(|message| message.size_bytes.cast_signed()),
             message.map(|message| &message.checksum).filter(|checksum| !checksum.is_empty()),
             message.map(|message| &message.serialized_data).filter(|bytes| !bytes.is_empty()),
-            state.map(|state| state_kind(state.diff_type)),
+            state.map(|state| state.diff_type.name()),
             state.and_then(|state| state.before.as_ref()),
             state.map(|state| &state.after),
             to_bits(metrics.execution_time_ns),
@@ -99,16 +88,6 @@ impl ToSql for Blob<'_> {
     }
 }
 
-impl SpanId {
-    fn new(text: &str) -> Self {
-        match Uuid::try_parse(text) {
-            // Only when nothing but the very same text comes back: lower case, with hyphens.
-            Ok(uuid) if uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text => Self::Uuid(uuid),
-            _ => Self::Text,
-        }
-    }
-}
-
 /// The event in a row of `sql/get_events.sql`.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TraceEvent> {
     Ok(TraceEvent {
@@ -124,7 +103,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TraceEvent> {
             performance_metrics: PerformanceMetrics {
                 execution_time_ns: from_bits(row, 15)?,
                 memory_usage_bytes: from_bits(row, 16)?,
-                // It was one before it was stored, so this is exact.
+                // It was an f32 when it was stored, so the conversion is exact.
                 cpu_usage_percent: from_real(row, 17)? as f32,
                 queue_depth: from_bits(row, 18)?,
                 throughput_msgs_per_sec: from_real(row, 19)?,
@@ -148,19 +127,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TraceEvent> {
 
 fn event_type(row: &Row<'_>) -> rusqlite::Result<TraceEventType> {
     let kind = row.get_ref(2)?.as_str().map_err(|error| invalid(2, error))?.parse();
-    Ok(match kind.map_err(|error: String| invalid(2, error))? {
-        TraceEventKind::ActorCreated => TraceEventType::ActorCreated,
-        TraceEventKind::ActorStarted => TraceEventType::ActorStarted,
-        TraceEventKind::ActorCompleted => TraceEventType::ActorCompleted,
-        TraceEventKind::ActorFailed => TraceEventType::ActorFailed,
-        TraceEventKind::MessageSent => TraceEventType::MessageSent,
-        TraceEventKind::MessageReceived => TraceEventType::MessageReceived,
-        TraceEventKind::StateChanged => TraceEventType::StateChanged,
-        TraceEventKind::PortConnected => TraceEventType::PortConnected,
-        TraceEventKind::PortDisconnected => TraceEventType::PortDisconnected,
-        TraceEventKind::DataFlow => TraceEventType::DataFlow { to_actor: row.get(4)?, to_port: row.get(5)? },
-        TraceEventKind::NetworkEvent => TraceEventType::NetworkEvent,
-    })
+    TraceEventType::from_columns(kind.map_err(|error: String| invalid(2, error))?, || Ok((row.get(4)?, row.get(5)?)))
 }
 
 fn message(row: &Row<'_>) -> rusqlite::Result<Option<MessageSnapshot>> {
@@ -176,22 +143,10 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Option<MessageSnapshot>> {
 fn state_diff(row: &Row<'_>) -> rusqlite::Result<Option<StateDiff>> {
     let diff_type = match row.get_ref(12)? {
         ValueRef::Null => return Ok(None),
-        kind => match kind.as_str().map_err(|error| invalid(12, error))? {
-            "Full" => StateDiffType::Full,
-            "Incremental" => StateDiffType::Incremental,
-            "MemoryOnly" => StateDiffType::MemoryOnly,
-            other => return Err(invalid(12, format!("{other:?} is no kind of state"))),
-        },
+        name => name.as_str().map_err(|error| invalid(12, error))?.parse(),
     };
+    let diff_type = diff_type.map_err(|error: String| invalid(12, error))?;
     Ok(Some(StateDiff { before: row.get(13)?, after: row.get(14)?, diff_type }))
-}
-
-fn state_kind(diff_type: StateDiffType) -> &'static str {
-    match diff_type {
-        StateDiffType::Full => "Full",
-        StateDiffType::Incremental => "Incremental",
-        StateDiffType::MemoryOnly => "MemoryOnly",
-    }
 }
 
 fn dependency_chain(row: &Row<'_>) -> rusqlite::Result<Vec<EventId>> {

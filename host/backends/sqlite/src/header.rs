@@ -10,7 +10,7 @@ use reflow_tracing_storage::StorageError;
 pub(super) const COLUMNS: &str =
     "trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata";
 
-/// A header, with what takes time to encode encoded before it reaches the writer.
+/// A header. The costly encodings are done before the header reaches the writer thread.
 pub(super) struct HeaderRow {
     pub header: FlowTrace,
     version: String,
@@ -27,7 +27,7 @@ impl HeaderRow {
         Ok(Self { header, version, metadata })
     }
 
-    /// Runs `sql/store_trace.sql`. The trace's sequence number.
+    /// Runs `sql/store_trace.sql`. Returns the trace's sequence number.
     pub(super) fn store(&self, statement: &mut rusqlite::Statement<'_>) -> rusqlite::Result<i64> {
         let header = &self.header;
         statement.query_row(
@@ -49,22 +49,15 @@ impl HeaderRow {
 
 /// The header in a row, whose columns from `first` on are [`COLUMNS`].
 pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<FlowTrace> {
-    let status: String = row.get(first + 5)?;
-    let status = match (status.as_str(), row.get(first + 6)?) {
-        ("Pending", None) => ExecutionStatus::Pending,
-        ("Running", None) => ExecutionStatus::Running,
-        ("Completed", None) => ExecutionStatus::Completed,
-        ("Cancelled", None) => ExecutionStatus::Cancelled,
-        ("Failed", Some(error)) => ExecutionStatus::Failed { error },
-        _ => return Err(invalid(first + 5, format!("{status:?} is no status"))),
-    };
+    let status = row.get_ref(first + 5)?.as_str().map_err(|error| invalid(first + 5, error))?;
+    let status = ExecutionStatus::from_columns(status, row.get(first + 6)?);
     Ok(FlowTrace {
         trace_id: TraceId(id(row, first)?),
         flow_id: FlowId(row.get(first + 1)?),
         execution_id: ExecutionId(id(row, first + 2)?),
         start_time: nanoseconds(row.get(first + 3)?),
         end_time: row.get::<_, Option<i64>>(first + 4)?.map(nanoseconds),
-        status,
+        status: status.map_err(|error| invalid(first + 5, error))?,
         version: json(row, first + 7)?,
         metadata: json(row, first + 8)?,
         events: Vec::new(),

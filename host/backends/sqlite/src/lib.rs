@@ -1,17 +1,17 @@
-//! Traces in a SQLite file: the default.
+//! The SQLite backend, the default.
 //!
-//! One thread writes ([`writer`]), several readers work beside it. The layout is in `sql/schema.sql`, what people who open
-//! the file see is in `sql/views.sql`.
+//! One thread writes (`writer`), and several readers work in parallel. The tables are in `sql/schema.sql`, the views for users
+//! of the file in `sql/views.sql`.
 
 mod column;
 mod config;
-/// Connections to a SQLite file, for the packages of this workspace that keep files of their own.
+/// Connections to a SQLite file, also for other packages of this workspace.
 pub mod connection;
-/// Room on the disk of a file.
+/// Checks for free disk space.
 pub mod disk;
 mod event;
 mod header;
-/// A pool of such connections.
+/// A pool of connections to a SQLite file.
 pub mod pool;
 mod schema;
 mod select;
@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use futures::stream::BoxStream;
 use reflow_tracing_model::{FlowTrace, Position, TraceEvent, TraceId, TracePage, TraceQuery, time};
-use reflow_tracing_storage::layer::{self, Operation, StreamOperation};
+use reflow_tracing_storage::metered;
 use reflow_tracing_storage::metrics::Metered;
 use reflow_tracing_storage::{
     Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
@@ -40,20 +40,20 @@ use pool::{Pool, blocking};
 use select::{Select, narrowed};
 use writer::{Write, Writer};
 
-/// Keeps traces in a SQLite file.
+/// Stores traces in a SQLite file.
 ///
-/// With the default settings everything acknowledged survives the death of the process; what each
-/// [`SynchronousMode`] risks when the machine loses power stands there.
+/// With the default settings, acknowledged writes survive a crash of the process. [`SynchronousMode`] documents what a loss of
+/// power can lose.
 pub struct SqliteStorage(Metered<SqliteBackend>);
 
-/// What [`SqliteStorage`] measures.
+/// The backend without its measurements.
 pub struct SqliteBackend {
     readers: Pool,
     writer: Writer,
 }
 
 impl SqliteStorage {
-    /// Opens the file at `path` with the default settings, creating it and its folder when missing.
+    /// Opens the file at `path` with the default settings. Creates the file and its folder if they are missing.
     pub async fn new(path: impl AsRef<Path>) -> Result<Self, StorageError> {
         let path = path.as_ref();
         let database_path = path.to_str().ok_or_else(|| {
@@ -62,10 +62,10 @@ impl SqliteStorage {
         Self::with_config(SqliteConfig { database_path: database_path.into(), ..SqliteConfig::default() }).await
     }
 
-    /// Opens the file that `config` names, creating it and its folder when missing.
+    /// Opens the file that `config` names. Creates the file and its folder if they are missing.
     ///
-    /// Fails with [`StorageError::Configuration`] on a file that is no database, is another program's, or was written by
-    /// a newer version of this one; the file is left as it is.
+    /// Fails with [`StorageError::Configuration`] if the file is not a SQLite database, belongs to another program, or was
+    /// written by a newer version. The file is not changed then.
     pub async fn with_config(config: SqliteConfig) -> Result<Self, StorageError> {
         blocking(move || {
             let path = Path::new(&config.database_path).to_owned();
@@ -78,21 +78,21 @@ impl SqliteStorage {
         .await
     }
 
-    /// Writes a copy of the store into the file `target`, as it is at one moment, while others read and write.
+    /// Writes a consistent copy of the store to the file `target`, while others read and write.
     ///
-    /// The copy is a complete store in a single file. `target` appears when the copy is complete; it must not exist.
+    /// The copy is a complete store in a single file. `target` must not exist; it appears when the copy is complete.
     pub async fn backup(&self, target: impl AsRef<Path>) -> Result<(), StorageError> {
         let target = target.as_ref().to_owned();
         let refuse = |target: &Path, problem: &dyn std::fmt::Display| {
             StorageError::InvalidArgument(format!("the backup {}: {problem}", target.display()))
         };
         if target.exists() {
-            return Err(refuse(&target, &"it exists; name another file"));
+            return Err(refuse(&target, &"the file exists; name another file"));
         }
         let mut partial = target.clone().into_os_string();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        // What an earlier attempt left.
+        // Remove the file of an earlier attempt.
         let _ = std::fs::remove_file(&partial);
         let name = partial.to_str().ok_or_else(|| refuse(&target, &"the path is not Unicode"))?.to_owned();
         let copy = |connection: &mut Connection| connection.execute("VACUUM INTO ?1", [name]).map(|_| ());
@@ -105,26 +105,10 @@ impl SqliteStorage {
     }
 }
 
-impl layer::Layer for SqliteStorage {
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
-        operation.run(&self.0).await
-    }
-
-    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
-        operation.run(&self.0)
-    }
-
-    fn extras(&self) -> Option<&dyn StorageExtras> {
-        StorageBackend::extras(&self.0)
-    }
-
-    async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
-        self.0.get_metrics().await
-    }
-}
+metered!(SqliteStorage);
 
 impl SqliteBackend {
-    /// Runs `work` in a read transaction: on one state of the store, whatever is written meanwhile.
+    /// Runs `work` in a read transaction, which sees one state of the store.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -139,7 +123,7 @@ impl SqliteBackend {
             .await
     }
 
-    /// A page of what `read` makes of rows with a sequence number and a header.
+    /// One page of matching traces.
     async fn page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
         let PageRequest { query, detail, total } = request;
         query.validate().map_err(StorageError::InvalidArgument)?;
@@ -159,7 +143,7 @@ impl SqliteBackend {
             let mut rows = statement.query(params_from_iter(parameters))?;
             while let Some(row) = rows.next()? {
                 if page.traces.len() == window.limit {
-                    // One more than was asked for: there is another page.
+                    // One more trace than requested: another page follows.
                     page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
                     break;
                 }
@@ -174,23 +158,23 @@ impl SqliteBackend {
     }
 }
 
-/// Traces that are deleted in one transaction, so that no writer waits long for it.
+/// Traces deleted per transaction, so that writers don't wait long.
 const DELETED_AT_ONCE: usize = 100;
 
-/// A trace by its id: its sequence number and its header.
+/// Selects the sequence number and the header of a trace by id.
 const GET_HEADER: &str = include_str!("sql/get_header.sql");
 
-/// The events of a trace, in order.
+/// The events of a trace in order.
 fn events(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<TraceEvent>> {
     connection.prepare_cached(include_str!("sql/get_events.sql"))?.query_map([sequence], event::read)?.collect()
 }
 
-/// A trace from a row with its sequence number and its header.
+/// The trace in a row with its sequence number and its header.
 fn complete(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<FlowTrace> {
     Ok(FlowTrace { events: events(connection, row.get(0)?)?, ..header::read(row, 1)? })
 }
 
-/// What `sql` finds of the trace, if it finds it.
+/// The result of `sql` for the trace; `None` if there is no row.
 fn find<T>(
     connection: &Connection,
     sql: &str,
@@ -322,7 +306,7 @@ impl StorageBackend for SqliteBackend {
         let flushed = self.flush().await;
         self.readers.close();
         match flushed {
-            // Everything acknowledged is in the log, and whoever opens the file next finds it there.
+            // Acknowledged writes are in the log, where the next program that opens the file finds them.
             Err(StorageError::Unavailable(reason)) => tracing::info!("closed without a checkpoint: {reason}"),
             other => other?,
         }
@@ -340,3 +324,8 @@ impl StorageExtras for SqliteBackend {
         self.read(move |connection| stream::headerless(connection, after, limit)).await
     }
 }
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,7 +8,7 @@ use super::SqliteConfig;
 use super::connection::{describe, open};
 use reflow_tracing_storage::StorageError;
 
-/// Connections that work on threads where they may block, at most `max_connections` at a time.
+/// A pool of at most `max_connections` connections, which are used on threads that may block.
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -21,7 +21,7 @@ struct Shared {
     permits: Arc<Semaphore>,
 }
 
-/// A connection of a pool, for as long as it is needed.
+/// A connection borrowed from a pool.
 pub struct Pooled {
     connection: Option<Connection>,
     shared: Arc<Shared>,
@@ -29,7 +29,7 @@ pub struct Pooled {
 }
 
 impl Pool {
-    /// A pool whose connections are set up by `set_up`, beyond what `config` says.
+    /// A pool whose connections run `set_up` when they are opened.
     pub fn new(config: SqliteConfig, set_up: fn(&mut Connection) -> rusqlite::Result<()>) -> Self {
         let permits = Arc::new(Semaphore::new(config.max_connections.max(1) as usize));
         Self { shared: Arc::new(Shared { config, set_up, idle: Mutex::default(), permits }) }
@@ -40,7 +40,7 @@ impl Pool {
         Path::new(&self.shared.config.database_path)
     }
 
-    /// Waits for a connection. It must be used, and dropped, on a thread that may block.
+    /// Waits for a connection. Use and drop it on a thread that may block.
     pub async fn acquire(&self) -> Result<Pooled, StorageError> {
         let permit = Arc::clone(&self.shared.permits)
             .acquire_owned()
@@ -63,7 +63,7 @@ impl Pool {
         .await
     }
 
-    /// Lets no one in any more, and closes the connections that are idle.
+    /// Rejects further calls, and closes the idle connections.
     pub fn close(&self) {
         self.shared.permits.close();
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -77,7 +77,7 @@ impl Shared {
 }
 
 impl Pooled {
-    /// The connection, opened when it is first asked for.
+    /// The connection, opened at the first use.
     pub fn connection(&mut self) -> Result<&mut Connection, StorageError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -93,7 +93,7 @@ impl Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        // A transaction that was left open would keep its lock; if it can't be rolled back, closing the connection does.
+        // An open transaction would keep its lock. If the rollback fails, closing the connection releases it.
         if let Some(connection) = self.connection.take()
             && (connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok())
             && !self.shared.permits.is_closed()

@@ -1,4 +1,4 @@
-//! Makes sure that a file is a trace store of a version that this program knows.
+//! Creates, migrates and checks the tables.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use reflow_tracing_storage::StorageError;
 /// Marks our files in SQLite's header ("RFLT").
 const APPLICATION_ID: i32 = 0x5246_4c54;
 
-/// One entry a version: what makes the version before it into this one.
+/// The migrations: entry n brings version n to version n + 1.
 const MIGRATIONS: &[&str] = &[include_str!("sql/schema.sql")];
 
-/// Creates the tables in a new file, brings an older one up to date, refuses any other.
+/// Creates the tables in a new file, migrates an older one, and rejects any other.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {
     let newest = MIGRATIONS.len();
     let on_error = |error: rusqlite::Error| describe(path, &error);
-    // Two hosts may start at once: the first to get the lock does the work, the other finds it done.
+    // Two hosts may start at the same time: the first to get the lock creates the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(on_error)?;
     let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(on_error);
     let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
@@ -32,7 +32,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     let version = usize::try_from(version).unwrap_or(usize::MAX);
     if version > newest {
         return Err(StorageError::Configuration(format!(
-            "{file} has version {version}, this program knows {newest}: it was written by a newer one; update this one"
+            "{file} has version {version}, but this program supports up to version {newest}; update this program"
         )));
     }
     if version < newest {

@@ -1,5 +1,5 @@
-//! Traces and events piece by piece. Each piece is a read transaction of its own: one that lasted as long as its reader would
-//! keep the log from being emptied.
+//! Streams traces and events in batches. Each batch is a read transaction of its own, because a long transaction would keep
+//! SQLite from truncating the log.
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -8,41 +8,41 @@ use rusqlite::{Connection, params, params_from_iter};
 use super::select::{Select, narrowed};
 use super::{SqliteBackend, event, find, header};
 use reflow_tracing_model::{EventKey, Position, TraceEvent, TraceId, TraceQuery, Window};
-use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::streaming::BatchBudget;
 use reflow_tracing_storage::{StorageError, TracePart};
 
-/// Headers that one statement looks for; mostly it ends before.
+/// Headers per statement; usually the batch is full before.
 const HEADERS: usize = 1_000;
 
-/// Where the rest of a trace begins.
+/// The position within a trace that is read in part.
 #[derive(Clone, Copy)]
 struct Rest {
     sequence: i64,
     trace_id: TraceId,
-    /// The last event that was read.
+    /// The last event read.
     after: Option<EventKey>,
 }
 
 /// The events of a trace.
 pub(super) fn events(storage: &SqliteBackend, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-    enum Place {
+    enum EventsPosition {
         Start,
         Within(Rest),
         End,
     }
-    stream::try_unfold(Place::Start, move |place| async move {
-        let (events, rest) = match place {
-            Place::End => return Ok::<_, StorageError>(None),
-            Place::Within(rest) => {
-                storage.read(move |connection| read_rest(connection, rest, &mut Room::new())).await?
+    stream::try_unfold(EventsPosition::Start, move |position| async move {
+        let (events, rest) = match position {
+            EventsPosition::End => return Ok::<_, StorageError>(None),
+            EventsPosition::Within(rest) => {
+                storage.read(move |connection| read_rest(connection, rest, &mut BatchBudget::new())).await?
             }
-            Place::Start => {
+            EventsPosition::Start => {
                 let read = move |connection: &Connection| {
                     let sql = "SELECT seq FROM trace WHERE trace_id = ?1";
                     match find(connection, sql, trace_id, |row| row.get(0))? {
                         Some(sequence) => {
                             let rest = Rest { sequence, trace_id, after: None };
-                            read_events(connection, rest, &mut Room::new())
+                            read_events(connection, rest, &mut BatchBudget::new())
                         }
                         None => Ok((Vec::new(), None)),
                     }
@@ -50,20 +50,20 @@ pub(super) fn events(storage: &SqliteBackend, trace_id: TraceId) -> BoxStream<'_
                 storage.read(read).await?
             }
         };
-        Ok(Some((stream::iter(events.into_iter().map(Ok)), rest.map_or(Place::End, Place::Within))))
+        Ok(Some((stream::iter(events.into_iter().map(Ok)), rest.map_or(EventsPosition::End, EventsPosition::Within))))
     })
     .try_flatten()
     .boxed()
 }
 
-/// The traces that match, in order.
+/// The matching traces in order.
 pub(super) fn traces(storage: &SqliteBackend, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
-    stream::try_unfold(Some(Place::default()), move |place| {
+    stream::try_unfold(Some(TracesPosition::default()), move |position| {
         let query = query.clone();
         async move {
-            let Some(place) = place else { return Ok::<_, StorageError>(None) };
+            let Some(position) = position else { return Ok::<_, StorageError>(None) };
             query.validate().map_err(StorageError::InvalidArgument)?;
-            let (parts, next) = storage.read(move |connection| read_traces(connection, query, place)).await?;
+            let (parts, next) = storage.read(move |connection| read_traces(connection, query, position)).await?;
             Ok(Some((stream::iter(parts.into_iter().map(Ok)), next)))
         }
     })
@@ -72,90 +72,90 @@ pub(super) fn traces(storage: &SqliteBackend, query: TraceQuery) -> BoxStream<'_
 }
 
 #[derive(Clone, Copy, Default)]
-struct Place {
-    /// The last trace of which anything was read.
+struct TracesPosition {
+    /// The last trace that was read, at least in part.
     after: Option<Position>,
-    /// What is left of it.
+    /// The rest of that trace, if its events were not all read.
     rest: Option<Rest>,
 }
 
-/// What there is room for, and where to go on if there is more.
+/// One batch of traces, and the position after it; `None` at the end.
 fn read_traces(
     connection: &Connection,
     query: TraceQuery,
-    mut place: Place,
-) -> rusqlite::Result<(Vec<TracePart>, Option<Place>)> {
-    let mut room = Room::new();
+    mut position: TracesPosition,
+) -> rusqlite::Result<(Vec<TracePart>, Option<TracesPosition>)> {
+    let mut budget = BatchBudget::new();
     let mut parts = Vec::new();
-    if let Some(rest) = place.rest {
-        let (events, rest) = read_rest(connection, rest, &mut room)?;
+    if let Some(rest) = position.rest {
+        let (events, rest) = read_rest(connection, rest, &mut budget)?;
         if !events.is_empty() {
             parts.push(TracePart::Events(events));
         }
-        place.rest = rest;
-        if rest.is_some() || !room.is_left() {
-            return Ok((parts, Some(place)));
+        position.rest = rest;
+        if rest.is_some() || !budget.is_left() {
+            return Ok((parts, Some(position)));
         }
     }
-    let window = Window { limit: HEADERS, offset: 0, after: place.after };
-    let (sql, parameters) = Select::new(&narrowed(query, place.after)).page(window);
+    let window = Window { limit: HEADERS, offset: 0, after: position.after };
+    let (sql, parameters) = Select::new(&narrowed(query, position.after)).page(window);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(parameters))?;
     let mut headers = 0;
     while let Some(row) = rows.next()? {
-        if !room.is_left() || headers == HEADERS {
-            return Ok((parts, Some(place)));
+        if !budget.is_left() || headers == HEADERS {
+            return Ok((parts, Some(position)));
         }
         let (sequence, header) = (row.get(0)?, header::read(row, 1)?);
         headers += 1;
-        room.take_header();
-        place.after = Some(Position::of(&header));
+        budget.take_header();
+        position.after = Some(Position::of(&header));
         let rest = Rest { sequence, trace_id: header.trace_id, after: None };
         parts.push(TracePart::Header(header));
-        let (events, rest) = read_events(connection, rest, &mut room)?;
+        let (events, rest) = read_events(connection, rest, &mut budget)?;
         if !events.is_empty() {
             parts.push(TracePart::Events(events));
         }
         if rest.is_some() {
-            place.rest = rest;
-            return Ok((parts, Some(place)));
+            position.rest = rest;
+            return Ok((parts, Some(position)));
         }
     }
     Ok((parts, None))
 }
 
-/// What there is room for of the rest of a trace. Nothing when it was deleted meanwhile: its number may be another's now.
+/// The next events of a trace. None if the trace was deleted: its sequence number may belong to another trace now.
 fn read_rest(
     connection: &Connection,
     rest: Rest,
-    room: &mut Room,
+    budget: &mut BatchBudget,
 ) -> rusqlite::Result<(Vec<TraceEvent>, Option<Rest>)> {
     let sql = "SELECT seq FROM trace WHERE trace_id = ?1";
     match find(connection, sql, rest.trace_id, |row| row.get::<_, i64>(0))? {
-        Some(sequence) if sequence == rest.sequence => read_events(connection, rest, room),
+        Some(sequence) if sequence == rest.sequence => read_events(connection, rest, budget),
         _ => Ok((Vec::new(), None)),
     }
 }
 
-/// Events that there is room for, one at least, and where to go on if there are more.
+/// Events within the budget, at least one, and the position after them; `None` after the last event.
 fn read_events(
     connection: &Connection,
     mut rest: Rest,
-    room: &mut Room,
+    budget: &mut BatchBudget,
 ) -> rusqlite::Result<(Vec<TraceEvent>, Option<Rest>)> {
     let mut events = Vec::new();
     let mut statement = connection.prepare_cached(include_str!("sql/get_events_after.sql"))?;
     let mut rows = match rest.after {
         Some((timestamp, event_id)) => statement.query(params![rest.sequence, timestamp, event_id.0.as_bytes()])?,
-        // Nothing is as small.
+        // This is less than every key.
         None => statement.query(params![rest.sequence, i64::MIN, [0_u8; 0]])?,
     };
     while let Some(row) = rows.next()? {
-        if !events.is_empty() && !room.is_left() {
+        if !events.is_empty() && !budget.is_left() {
             return Ok((events, Some(rest)));
         }
         let event = event::read(row)?;
-        room.take(&event);
+        budget.take(&event);
         rest.after = Some(event.key());
         events.push(event);
     }

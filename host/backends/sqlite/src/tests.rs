@@ -325,7 +325,7 @@ async fn what_is_deleted_gives_its_room_back() {
 }
 
 #[tokio::test]
-async fn a_file_whose_making_was_cut_short_is_made_anew_and_gives_room_back() {
+async fn a_file_whose_creation_was_interrupted_is_created_again_and_frees_space() {
     let (folder, file) = folder();
     let unfinished = folder.path().join("unfinished.db");
     killed_while_writing(&Connection::open(&unfinished).unwrap(), &unfinished, &file);

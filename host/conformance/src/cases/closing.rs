@@ -9,7 +9,7 @@ use reflow_tracing_storage::StorageBackendExt;
 cases! { "closing":
     closing_succeeds => "close succeeds after writes.",
     calls_after_closing_come_to_an_end => "Calls after close may fail; they neither panic nor hang.",
-    closing_amid_other_calls_leaves_none_hanging => "Calls that close overtakes may fail; they neither panic nor hang.",
+    closing_amid_other_calls_leaves_none_hanging => "Calls in progress during close may fail; they neither panic nor hang.",
 }
 
 async fn closing_succeeds(store: &Store) -> Outcome {
@@ -18,7 +18,7 @@ async fn closing_succeeds(store: &Store) -> Outcome {
     Ok(())
 }
 
-/// Calls everything. What comes of it does not matter: a panic or a call without an end fails the case.
+/// Calls every method. The results don't matter: only a panic or a hang fails the case.
 async fn call_everything(store: &Store, number: u32) {
     let _ = store.store_trace(with_events(trace(number), [event(1)])).await;
     let _ = store.get_trace(trace_id(number.into())).await;
@@ -66,7 +66,7 @@ async fn closing_amid_other_calls_leaves_none_hanging(store: &Store) -> Outcome 
             })
         })
         .collect();
-    // Some of the calls are under way, and more are to come.
+    // Some calls are in progress, and others follow.
     tokio::task::yield_now().await;
     let _ = store.close().await;
     for caller in callers {

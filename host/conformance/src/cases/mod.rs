@@ -1,5 +1,5 @@
-//! The cases, by topic. Expectations are written out here rather than asked from the oracle, which shares its predicates
-//! with some backends.
+//! The cases by topic. Expected results are literal, not computed by the oracle, which shares its conditions with some
+//! backends.
 
 mod actors;
 mod arguments;

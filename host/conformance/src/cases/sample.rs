@@ -1,4 +1,4 @@
-//! What the cases store: values that are the same in every run, built from a number.
+//! Sample values for the cases, built from a number and the same in every run.
 
 use chrono::{DateTime, Utc};
 
@@ -95,7 +95,7 @@ pub(super) async fn store_each(store: &Store, traces: &[FlowTrace]) -> Outcome {
     Ok(())
 }
 
-/// Stores the trace, then checks that it comes back whole by every read.
+/// Stores the trace, then checks that every read returns it unchanged.
 pub(super) async fn comes_back(store: &Store, trace: FlowTrace) -> Outcome {
     store.store_trace(trace.clone()).await?;
     holds(store, trace).await

@@ -1,15 +1,15 @@
-//! Tries calls again that failed with a transient error ([`StorageError::is_retryable`]): a database that restarts, a
-//! connection that broke.
+//! Retries calls that failed with a transient error ([`StorageError::is_retryable`]), such as a database restart or a broken
+//! connection.
 //!
-//! Only calls that can be repeated without a difference are ([`Operation::REPEATABLE`]): reads, and writes, which are
-//! idempotent. Not deletions, which count, and not health checks, which report how things are.
+//! It retries only calls that can be repeated ([`Operation::REPEATABLE`]): reads, and writes, which are idempotent. It doesn't
+//! retry deletions, which return a count, or health checks, which report the current state.
 //!
-//! The pause before an attempt doubles from one to the next and is jittered, so that those who failed together don't come
-//! back together. A budget bounds the retries of all calls.
+//! The pause before an attempt doubles each time and is jittered, so that calls that failed together are not retried together.
+//! A budget bounds the retries of all calls.
 //!
-//! It goes around the [time limit](super::timeout), which bounds each attempt. A `spool` takes its place: that keeps writes while
-//! a backend is away. A write is copied so that it can be repeated, which is some percent of what storing it takes; local
-//! backends, which are never away, are faster without this layer.
+//! This layer goes around the [time limit](super::timeout), which applies to each attempt. A `spool` replaces it, because it
+//! keeps writes while a backend is unavailable. Retrying requires a copy of each write, which costs a few percent; local
+//! backends, which are always available, are faster without this layer.
 
 mod budget;
 
@@ -24,14 +24,14 @@ use reflow_tracing_storage::{Layer, StorageBackend, StorageError, StorageExtras,
 
 use budget::Budget;
 
-/// What is tried again, and how often.
+/// Settings of retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryConfig {
-    /// Attempts after the first.
+    /// The number of attempts after the first.
     pub retries: u32,
-    /// The pause before the second attempt; each further one is twice as long. Up to as much again is added at random.
+    /// The pause before the second attempt. It doubles for each further one, plus a random jitter of up to the same length.
     pub first_pause: Duration,
-    /// No pause is longer, what is added aside.
+    /// The maximum pause, without jitter.
     pub longest_pause: Duration,
 }
 
@@ -50,7 +50,7 @@ pub struct Retrying<B> {
 }
 
 impl<B: StorageBackend> Retrying<B> {
-    /// Tries calls to `inner` again as `config` says.
+    /// Retries calls to `inner` according to `config`.
     pub fn around(inner: B, config: &RetryConfig) -> Self {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(config.first_pause)
@@ -60,7 +60,7 @@ impl<B: StorageBackend> Retrying<B> {
         Self { inner, pauses, budget: Budget::default(), retries: AtomicU64::new(0) }
     }
 
-    /// Waits before another attempt; `false` when there is to be none.
+    /// Waits before another attempt. Returns `false` if there must not be one.
     async fn pauses(&self, error: &StorageError, pauses: &mut impl Iterator<Item = Duration>) -> bool {
         if !error.is_retryable() || !self.budget.failed() {
             return false;
@@ -158,10 +158,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_transient_error_is_retried_with_growing_pauses() {
         let storage = flaky(3, away);
-        let begun = tokio::time::Instant::now();
+        let start = tokio::time::Instant::now();
         storage.store_trace(FlowTrace::default()).await.unwrap();
         // 100, 200 and 400 ms, and up to as much again.
-        let took = begun.elapsed();
+        let took = start.elapsed();
         assert!((Duration::from_millis(700)..Duration::from_millis(1_410)).contains(&took), "{took:?}");
         assert_eq!(storage.get_metrics().await.unwrap().retries, 3);
     }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_an_outage_calls_are_no_longer_multiplied() {
+    async fn an_outage_stops_retries() {
         let storage = flaky(usize::MAX, away);
         for _ in 0..100 {
             storage.get_events(TraceId::new()).await.unwrap_err();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_retry_can_not_help_fails_at_once() {
+    async fn permanent_errors_are_not_retried() {
         for error in [|| StorageError::InvalidArgument("x".into()), || StorageError::Exhausted("x".into())] {
             let storage = flaky(1, error);
             storage.store_trace(FlowTrace::default()).await.unwrap_err();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_is_begun_again_before_its_first_event() {
+    async fn a_stream_is_retried_before_its_first_event() {
         let storage = flaky(2, away);
         let trace_id = TraceId::new();
         storage.store_event(trace_id, TraceEvent::default()).await.unwrap();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_only_some_stores_can_do_is_tried_again_too() {
+    async fn optional_capabilities_are_retried_too() {
         let storage = flaky(2, away);
         assert_eq!(storage.headerless_traces(None, 1).await.unwrap(), []);
         assert_eq!(retries(&storage), 2);

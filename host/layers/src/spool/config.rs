@@ -5,12 +5,12 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Where a [`Spool`](super::Spool) keeps what waits. In a configuration: the folder, or a table.
+/// Settings of a [`Spool`](super::Spool). In a configuration file: the folder, or a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolConfig {
-    /// The folder, which is created when it is missing. One spool uses it at a time.
+    /// The folder. It is created if it is missing. Only one spool can use it at a time.
     pub dir: PathBuf,
-    /// What waits takes up no more than about so many MiB; writers wait for room beyond.
+    /// The approximate maximum size of the waiting writes in MiB. Beyond it, writers block.
     pub max_size_mb: u32,
 }
 

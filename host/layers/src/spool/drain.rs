@@ -1,4 +1,4 @@
-//! From the queue into the backend, in order, in large batches.
+//! Moves waiting writes from the queue to the backend, in order and in large batches.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use reflow_tracing_storage::{StorageBackend, StorageError};
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Works until the spool is closed.
+/// Drains the queue until the spool is closed.
 pub(super) async fn run<B: StorageBackend + 'static>(core: Arc<Core<B>>) {
     let pauses = ExponentialBuilder::default()
         .with_min_delay(FIRST_PAUSE)
@@ -46,7 +46,7 @@ pub(super) async fn run<B: StorageBackend + 'static>(core: Arc<Core<B>>) {
 }
 
 impl<B: StorageBackend> Core<B> {
-    /// Gives the backend the oldest of what waits, or asks for its health when nothing does.
+    /// Stores the oldest waiting writes, or checks the backend's health if none wait.
     async fn drain_some(&self) -> Result<(), StorageError> {
         let rows = self.queue.next().await?;
         if rows.is_empty() {
@@ -58,19 +58,20 @@ impl<B: StorageBackend> Core<B> {
             removed.add(&row);
             take_apart(row, &mut events, &mut headers, &mut refused);
         }
-        // The events first: whoever sees a trace then sees all of it.
+        // Store the events first, so that a reader who sees a trace sees all of its events.
         self.deliver(events, &mut refused).await?;
         self.deliver(headers.into_iter().map(|(_, header)| header).collect(), &mut refused).await?;
         for Refused { error, trace_id, .. } in &refused {
             let trace = trace_id.map_or_else(|| "of some trace".into(), |trace_id| format!("of trace {trace_id}"));
             tracing::error!(
-                "a spooled write {trace} was refused and is kept in the table `refused` of the spool: {error}"
+                "a spooled write {trace} was rejected by the backend; it is in the table `refused` of the spool: {error}"
             );
         }
         self.queue.remove(removed, refused).await
     }
 
-    /// Stores items. What the backend refuses for good is found by halving and set aside; a transient error ends it.
+    /// Stores items. Bisects a batch to find items that the backend rejects permanently, and sets them aside. Stops at a
+    /// transient error.
     async fn deliver<T: Item>(&self, items: Vec<T>, refused: &mut Vec<Refused>) -> Result<(), StorageError> {
         let mut parts = vec![items];
         while let Some(mut part) = parts.pop() {
@@ -79,11 +80,11 @@ impl<B: StorageBackend> Core<B> {
             }
             match T::store(&self.inner, part.clone()).await {
                 Ok(()) => {}
-                Err(error) if part.len() > 1 && may_be_one_of_them(&error) => {
+                Err(error) if part.len() > 1 && may_be_caused_by_one_item(&error) => {
                     let second_half = part.split_off(part.len() / 2);
                     parts.extend([second_half, part]);
                 }
-                Err(error) if may_be_one_of_them(&error) && self.is_to_blame(&error).await => {
+                Err(error) if may_be_caused_by_one_item(&error) && self.item_is_at_fault(&error).await => {
                     refused.extend(part.iter().map(|item| item.refused(&error)));
                 }
                 Err(error) => return Err(error),
@@ -92,19 +93,19 @@ impl<B: StorageBackend> Core<B> {
         Ok(())
     }
 
-    /// Whether an item that was refused alone is, rather than the backend.
-    async fn is_to_blame(&self, error: &StorageError) -> bool {
+    /// Whether the item caused the error, rather than the backend.
+    async fn item_is_at_fault(&self, error: &StorageError) -> bool {
         matches!(error, StorageError::InvalidArgument(_)) || self.inner.health_check().await.is_ok()
     }
 }
 
-/// Whether a single item of many can be the reason.
-fn may_be_one_of_them(error: &StorageError) -> bool {
+/// Whether a single item of a batch can cause this error.
+fn may_be_caused_by_one_item(error: &StorageError) -> bool {
     use StorageError::{Configuration, Exhausted, Unsupported};
     !error.is_retryable() && !matches!(error, Configuration(_) | Exhausted(_) | Unsupported(_))
 }
 
-/// What a row holds. Of a trace's headers the last remains, where the first was.
+/// Decodes a row. If a trace has several headers, the last one stays, at the position of the first.
 fn take_apart(
     row: Row,
     events: &mut Vec<(TraceId, TraceEvent)>,
@@ -125,7 +126,7 @@ fn take_apart(
     events.extend(record.events);
 }
 
-/// What is stored by one call, many at a time.
+/// An item that one call stores in batches.
 trait Item: Clone + Send {
     async fn store(backend: &dyn StorageBackend, items: Vec<Self>) -> Result<(), StorageError>;
 

@@ -1,4 +1,4 @@
-//! The file of a spool: opened by one at a time, checked before it is used.
+//! The file of a spool, used by one process at a time and checked when it is opened.
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -18,18 +18,18 @@ use reflow_tracing_storage::StorageError;
 const APPLICATION_ID: i32 = 0x5246_5350;
 const VERSION: i32 = 1;
 
-/// What one reading takes at most, if the first record is not larger.
+/// The maximum of one read, unless the first record is larger.
 const CHUNK_EVENTS: u64 = 5_000;
 const CHUNK_BYTES: usize = 8 * 1024 * 1024;
 
 pub(super) struct SpoolFile {
     connection: Connection,
     path: PathBuf,
-    /// Held as long as the file is in use. The system lets go of it when the process dies.
+    /// Held while the file is in use. The operating system releases it when the process dies.
     _lock: File,
 }
 
-/// What was found in a file.
+/// The contents of a file when it was opened.
 #[derive(Default)]
 pub(super) struct Found {
     pub records: u64,
@@ -38,11 +38,11 @@ pub(super) struct Found {
     pub kib: u64,
     pub refused: u64,
     pub last: i64,
-    /// Where the newest header of each trace is.
+    /// The record with the newest header of each trace.
     pub headers: HashMap<TraceId, i64>,
 }
 
-/// A record as it lies in the file.
+/// A stored record.
 pub(super) struct Row {
     pub seq: i64,
     pub traces: u64,
@@ -51,7 +51,7 @@ pub(super) struct Row {
     pub is_sound: bool,
 }
 
-/// What the backend did not take.
+/// A write that the backend rejected.
 pub(super) struct Refused {
     pub error: String,
     pub trace_id: Option<TraceId>,
@@ -60,7 +60,7 @@ pub(super) struct Refused {
 }
 
 impl SpoolFile {
-    /// Opens the spool in `dir`, creating it when it is missing, and checks everything that waits in it.
+    /// Opens the spool in `dir`, or creates it, and checks every waiting record.
     pub(super) fn open(dir: &Path, backend: &str) -> Result<(Self, Found), StorageError> {
         let problem = |error: std::io::Error| {
             StorageError::Configuration(format!("the spool {} can't be used: {error}", dir.display()))
@@ -85,7 +85,7 @@ impl SpoolFile {
         let connection = open(&SqliteConfig {
             database_path: name.into(),
             journal_mode: JournalMode::WAL,
-            // What is acknowledged survives a loss of power too: the backend does not have it.
+            // Acknowledged writes must survive a loss of power too, because the backend doesn't have them.
             synchronous: SynchronousMode::Full,
             cache_size_mb: 8,
             ..SqliteConfig::default()
@@ -93,11 +93,11 @@ impl SpoolFile {
         let mut file = Self { connection, path, _lock: lock };
         file.prepare()?;
         let found = file.check()?;
-        file.direct_to(backend, found.records)?;
+        file.set_target(backend, found.records)?;
         Ok((file, found))
     }
 
-    /// Whether the disk has room for an append.
+    /// Checks that the disk has space for an append.
     pub(super) fn check_room(&self) -> Result<(), StorageError> {
         check_room(&self.path)
     }
@@ -118,7 +118,7 @@ impl SpoolFile {
             (APPLICATION_ID, VERSION) => return Ok(()),
             (APPLICATION_ID, version) => {
                 return Err(StorageError::Configuration(format!(
-                    "the spool {} has version {version}, this program knows {VERSION}: let the program that wrote it drain it",
+                    "the spool {} has version {version}, but this program supports version {VERSION}; start the program that wrote it once more to drain it",
                     path.display()
                 )));
             }
@@ -136,7 +136,7 @@ impl SpoolFile {
         transaction.commit().map_err(on_error)
     }
 
-    /// Reads all that waits. A damaged record is an error: whoever started this is to know before it goes on.
+    /// Reads all records. Fails at a damaged one, so that the operator decides before the host starts.
     fn check(&self) -> Result<Found, StorageError> {
         let mut found = Found::default();
         let mut look = || -> rusqlite::Result<Option<i64>> {
@@ -161,16 +161,16 @@ impl SpoolFile {
             None => Ok(found),
             Some(damaged) => Err(StorageError::Corrupt(format!(
                 "the spool {} is damaged at record {damaged}; the {} records before it are sound. Delete that row with the \
-                 sqlite3 shell (DELETE FROM record WHERE seq = {damaged}) to give up what it held, or move the file away to \
-                 start without any",
+                 sqlite3 shell (DELETE FROM record WHERE seq = {damaged}) to discard its writes, or move the file away to \
+                 start with an empty spool",
                 self.path.display(),
                 found.records
             ))),
         }
     }
 
-    /// Notes which backend the writes are for. Those for another one are not given to this one.
-    fn direct_to(&self, backend: &str, waiting: u64) -> Result<(), StorageError> {
+    /// Records which backend the writes are for, and rejects waiting writes for another one.
+    fn set_target(&self, backend: &str, waiting: u64) -> Result<(), StorageError> {
         let on_error = |error| self.describe(&error);
         let target: Option<String> = self
             .connection
@@ -194,7 +194,7 @@ impl SpoolFile {
         }
     }
 
-    /// Appends records in one transaction, which is on the disk when this returns. Their numbers.
+    /// Appends records in one transaction, which is on the disk when this returns. Returns their numbers.
     pub(super) fn append<'a>(&mut self, records: impl Iterator<Item = &'a Encoded>) -> rusqlite::Result<Vec<i64>> {
         let transaction = self.connection.transaction()?;
         let mut numbers = Vec::new();
@@ -232,7 +232,7 @@ impl SpoolFile {
         self.connection.prepare_cached(sql)?.query_row([seq], Row::read).optional()
     }
 
-    /// Removes what has been stored, up to a record, and keeps what was refused.
+    /// Removes the records up to `until`, which were stored, and keeps the rejected writes.
     pub(super) fn remove(&mut self, until: i64, refused: &[Refused]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         transaction.prepare_cached("DELETE FROM record WHERE seq <= ?1")?.execute([until])?;
@@ -240,9 +240,9 @@ impl SpoolFile {
         transaction.commit()
     }
 
-    /// Gives the space of what was removed back to the disk.
+    /// Returns free space to the file system.
     pub(super) fn shrink(&self) -> rusqlite::Result<()> {
-        // Each step gives back a page.
+        // Each step returns a page.
         let mut vacuum = self.connection.prepare_cached("PRAGMA incremental_vacuum")?;
         let mut pages = vacuum.query([])?;
         while pages.next()?.is_some() {}

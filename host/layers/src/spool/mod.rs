@@ -1,4 +1,4 @@
-//! Keeps writes while a backend is away: they go to a queue on the disk, are acknowledged, and follow when it is back.
+//! Keeps writes in a queue on disk while a backend is unavailable, and stores them when it is available again.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), reflow_tracing_storage::StorageError> {
@@ -11,28 +11,27 @@
 //! ```
 //!
 //! # Writes
-//! While all is well a write goes to the backend, and the queue is not touched. A write that fails with a transient error
-//! ([`StorageError::is_retryable`]) goes to the queue, and so does every write after it, until the queue is empty: what was
-//! written first is stored first. Every other error is the caller's, at once.
+//! While the backend is available, writes go to it directly, and the queue is not used. A write that fails with a transient
+//! error ([`StorageError::is_retryable`]) goes to the queue, and so does every later write until the queue is empty, which
+//! preserves the order. Every other error is returned to the caller.
 //!
-//! `Ok` of a spooled write means that it is on this machine's disk (SQLite, WAL, `synchronous = FULL`): it survives the death of
-//! the process and a loss of power. What waits follows after a restart too. It may be stored twice, when the process dies
-//! between storing and removing; writes are idempotent, so nothing shows.
+//! `Ok` of a spooled write means that it is on the local disk (SQLite, WAL, `synchronous = FULL`): it survives a crash and a
+//! loss of power, and is stored after a restart. If the process dies between storing and removing a write, it is stored twice,
+//! which has no effect because writes are idempotent.
 //!
-//! The queue is bounded ([`SpoolConfig::max_size_mb`]). Beyond, and while the disk is full, writers wait; nothing is refused,
-//! nothing dropped. A write that the backend refuses for good when its turn comes is set aside, in the table `refused` of the
-//! file, and logged.
+//! The queue is bounded ([`SpoolConfig::max_size_mb`]). While it or the disk is full, writers block; no write is rejected or
+//! dropped. A write that the backend rejects permanently when it is replayed is logged and moved to the table `refused` of the
+//! file.
 //!
 //! # Reads
-//! A read never misses what was acknowledged. It waits until what was acknowledged before it has been stored, five seconds at
-//! most; then, or at once when the backend is away for longer than that, it fails as [`StorageError::Pending`] and says how much
-//! waits. Deletions wait like reads.
-//!
-//! One read is answered all the while, since senders depend on it: [`get_headers`](StorageBackend::get_headers), for traces
-//! that wait or were written lately. For others it fails soon, once the backend is away for a quarter of a second.
+//! A read never misses an acknowledged write. It waits up to five seconds until all earlier acknowledged writes are stored.
+//! After that, or immediately if the backend has been unavailable for longer, it fails with [`StorageError::Pending`], which
+//! says how much waits. Deletions wait like reads.
+//! One read works all the time, because senders depend on it: [`get_headers`](StorageBackend::get_headers), for traces that
+//! wait or were written recently. For other traces it fails once the backend has been unavailable for a quarter of a second.
 //!
 //! # Order
-//! It is the outermost layer; it takes the place of [retries](super::retry), and wants a [time limit](super::timeout) inside.
+//! It is the outermost layer. It replaces [retries](super::retry), and needs a [time limit](super::timeout) inside.
 
 mod config;
 mod drain;
@@ -66,16 +65,16 @@ use queue::Queue;
 use record::Encoded;
 use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
-/// How long a read waits for what was written before it.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
-/// How long the backend has to be away until a question for headers no longer waits for it.
-const HEADERS_PATIENCE: Duration = Duration::from_millis(250);
-/// How long a writer waits before it tries again to write to a full disk.
+/// How long a read waits for earlier writes.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the backend must be unavailable before `get_headers` stops waiting for it.
+const HEADERS_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a writer waits before it retries on a full disk.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
-/// Headers of traces written lately that are remembered, for questions while the backend is away.
+/// The number of recently written headers that are cached for `get_headers`.
 const RECENT: usize = 10_000;
-/// How long closing waits for a batch that is being stored.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long closing waits for a batch in progress.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The layer. See the [module](self).
 pub struct Spool<B> {
@@ -91,27 +90,28 @@ struct Core<B> {
     /// Lock-free copy of `away.is_some()`.
     is_away: AtomicBool,
     closed: AtomicBool,
-    /// Something was appended, or the backend is away, or it is time to end.
+    /// Wakes the drain: something was appended, the backend became unavailable, or the spool closes.
     work: Notify,
-    /// The backend went away or came back, or it is time to end.
+    /// Wakes waiting calls: the backend became unavailable or available, or the spool closes.
     news: Notify,
     recent: Mutex<LruCache<TraceId, FlowTrace>>,
-    /// Why an append would find no room on the disk, as of the last look.
+    /// Why the disk has no space for an append, as of the last check.
     no_room: Mutex<Option<String>>,
 }
 
 struct Away {
     since: DateTime<Utc>,
-    /// The same on the clock that nobody sets.
-    begun: Instant,
+    /// The same on the monotonic clock.
+    start: Instant,
     error: String,
 }
 
 impl<B: StorageBackend + 'static> Spool<B> {
-    /// Puts the spool that `config` describes before `inner`, whose name is `backend`. What waits in it from before follows.
+    /// Opens the spool that `config` describes in front of `inner`, whose name is `backend`. Writes that wait from before are
+    /// stored.
     ///
-    /// Must be called within a Tokio runtime. Fails with [`StorageError::Configuration`] when another process uses the folder
-    /// or what waits there is for another backend, and with [`StorageError::Corrupt`] when the file is damaged.
+    /// Must be called within a Tokio runtime. Fails with [`StorageError::Configuration`] if another process uses the folder or
+    /// the waiting writes are for another backend, and with [`StorageError::Corrupt`] if the file is damaged.
     pub async fn open(inner: B, backend: &str, config: &SpoolConfig) -> Result<Self, StorageError> {
         let queue = Queue::open(config, backend).await?;
         let core = Arc::new(Core {
@@ -128,7 +128,7 @@ impl<B: StorageBackend + 'static> Spool<B> {
         let waiting = core.metrics();
         if !waiting.is_empty() {
             let SpoolMetrics { pending_events, pending_traces, .. } = waiting;
-            tracing::info!(pending_events, pending_traces, "writes from before wait in the spool");
+            tracing::info!(pending_events, pending_traces, "writes of an earlier run wait in the spool");
         }
         let drained = core.clone();
         let drain = Supervised::start("storing what is spooled", move || drain::run(drained.clone()));
@@ -145,7 +145,7 @@ impl<B> Core<B> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether calls go to the backend.
+    /// Whether calls go to the backend directly.
     fn is_through(&self) -> bool {
         self.queue.is_empty() && !self.is_away.load(SeqCst)
     }
@@ -154,43 +154,43 @@ impl<B> Core<B> {
         self.closed.load(SeqCst)
     }
 
-    /// Notes that the backend is away; logs it if that is new.
+    /// Records that the backend is unavailable, and logs it if that is new.
     fn is_away(&self, error: &StorageError) {
         let mut away = self.away();
         if let Some(away) = &mut *away {
             away.error = error.to_string();
             return;
         }
-        tracing::warn!("the backend is away, and writes are spooled until it is back: {error}");
-        *away = Some(Away { since: Utc::now(), begun: Instant::now(), error: error.to_string() });
+        tracing::warn!("the backend is unavailable; writes are spooled until it is back: {error}");
+        *away = Some(Away { since: Utc::now(), start: Instant::now(), error: error.to_string() });
         self.is_away.store(true, SeqCst);
         drop(away);
         self.work.notify_one();
         self.news.notify_waiters();
     }
 
-    /// Notes that the backend did what it was asked.
+    /// Records that the backend is available.
     fn is_back(&self) {
         if !self.is_away.load(SeqCst) {
             return;
         }
-        let Some(Away { begun, .. }) = self.away().take() else { return };
+        let Some(Away { start, .. }) = self.away().take() else { return };
         self.is_away.store(false, SeqCst);
         self.news.notify_waiters();
-        let (seconds, events) = (begun.elapsed().as_secs(), self.metrics_of_queue().pending_events);
-        tracing::info!("the backend is back after {seconds} s; {events} spooled events are left to be stored");
+        let (seconds, events) = (start.elapsed().as_secs(), self.metrics_of_queue().pending_events);
+        tracing::info!("the backend is available again after {seconds} s; {events} spooled events wait to be stored");
     }
 
-    /// Whether it is no blip: the backend is away for longer than a read waits.
+    /// Whether the backend has been unavailable for longer than a read waits.
     fn is_away_for_long(&self) -> bool {
-        self.away().as_ref().is_some_and(|away| away.begun.elapsed() >= READ_PATIENCE)
+        self.away().as_ref().is_some_and(|away| away.start.elapsed() >= READ_TIMEOUT)
     }
 
-    /// Waits until the backend is back, or is away for longer than a question for headers waits. Whether it is back.
+    /// Waits until the backend is available, or `get_headers` must not wait any longer. Returns whether it is available.
     async fn is_back_soon(&self) -> bool {
         loop {
             let news = self.news.notified();
-            let Some(left) = self.away().as_ref().map(|away| HEADERS_PATIENCE.saturating_sub(away.begun.elapsed()))
+            let Some(left) = self.away().as_ref().map(|away| HEADERS_TIMEOUT.saturating_sub(away.start.elapsed()))
             else {
                 return true;
             };
@@ -200,16 +200,16 @@ impl<B> Core<B> {
         }
     }
 
-    /// Adds the headers of `places` that were written lately; whether that was all of them.
-    fn add_recent(&self, trace_ids: &[TraceId], places: &[usize], headers: &mut [Option<FlowTrace>]) -> bool {
+    /// Fills the headers at `indexes` from the cache. Returns whether all of them were cached.
+    fn add_recent(&self, trace_ids: &[TraceId], indexes: &[usize], headers: &mut [Option<FlowTrace>]) -> bool {
         let mut recent = self.recent();
-        for place in places {
-            headers[*place] = recent.get(&trace_ids[*place]).cloned();
+        for index in indexes {
+            headers[*index] = recent.get(&trace_ids[*index]).cloned();
         }
-        places.iter().all(|place| headers[*place].is_some())
+        indexes.iter().all(|index| headers[*index].is_some())
     }
 
-    /// Waits for something to do; `false` when it is time to end.
+    /// Waits for work. Returns `false` when the spool is closed.
     async fn work_to_do(&self) -> bool {
         loop {
             if self.is_closed() {
@@ -218,7 +218,7 @@ impl<B> Core<B> {
             if !self.is_through() {
                 return true;
             }
-            // A permit is kept for whoever was told before it waits.
+            // `Notify` keeps a permit, so a notification before this await is not lost.
             self.work.notified().await;
         }
     }
@@ -244,19 +244,19 @@ impl<B> Core<B> {
         metrics
     }
 
-    /// Why a read can't be answered.
+    /// The error of a read that can't be answered yet.
     fn pending(&self) -> StorageError {
         let SpoolMetrics { pending_events, pending_traces, away_since, error, .. } = self.metrics();
-        let waiting = format!("{pending_events} events and {pending_traces} headers of traces wait in the spool");
+        let waiting = format!("{pending_events} events and {pending_traces} trace headers wait in the spool");
         StorageError::Pending(match (away_since, error) {
             (Some(since), Some(error)) => {
-                format!("the backend is away since {}, and {waiting}: {error}", since.format("%FT%TZ"))
+                format!("the backend has been unavailable since {}, and {waiting}: {error}", since.format("%FT%TZ"))
             }
-            _ => format!("{waiting} and are being stored now; ask again when they are"),
+            _ => format!("{waiting} and are being stored; try again later"),
         })
     }
 
-    /// Waits until what was acknowledged is in the backend, unless that is away for long.
+    /// Waits until the backend has all acknowledged writes, unless it is unavailable for long.
     async fn ready(&self) -> Result<(), StorageError> {
         if self.is_through() {
             return Ok(());
@@ -278,14 +278,14 @@ impl<B> Core<B> {
                 }
             }
         };
-        match tokio::time::timeout(READ_PATIENCE, drained).await {
+        match tokio::time::timeout(READ_TIMEOUT, drained).await {
             Ok(true) => Ok(()),
             _ if self.is_closed() => Err(queue::closed()),
             _ => Err(self.pending()),
         }
     }
 
-    /// Waits so long, but not beyond the end.
+    /// Waits for this time, or until the spool is closed.
     async fn pause(&self, time: Duration) {
         let news = async {
             loop {
@@ -314,12 +314,12 @@ impl<B> Core<B> {
         }
     }
 
-    /// Appends a write to the queue, however long that takes.
+    /// Appends a write to the queue, and waits as long as that takes.
     async fn spool(&self, traces: &[FlowTrace], events: &[(TraceId, TraceEvent)]) -> Result<(), StorageError> {
         traces.iter().try_for_each(FlowTrace::validate)?;
         events.iter().try_for_each(|(_, event)| event.validate())?;
         let record = Encoded::new(traces, events);
-        let mut told = false;
+        let mut logged = false;
         while !self.is_closed() {
             match self.queue.append(&record).await {
                 Ok(()) => {
@@ -327,10 +327,10 @@ impl<B> Core<B> {
                     self.work.notify_one();
                     return Ok(());
                 }
-                // Of the local disk. The backend may come back, or somebody make room.
+                // The local disk is full. The backend may become available, or space may be freed.
                 Err(StorageError::Exhausted(problem)) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!("a writer waits: {problem}");
+                    if !std::mem::replace(&mut logged, true) {
+                        tracing::warn!("a writer waits for space in the spool: {problem}");
                     }
                     let _waiting = self.queue.wait();
                     self.pause(DISK_PAUSE).await;
@@ -343,7 +343,7 @@ impl<B> Core<B> {
 }
 
 impl<B: StorageBackend> Core<B> {
-    /// Asks the backend when it has what was acknowledged.
+    /// Runs a call once the backend has all acknowledged writes.
     async fn ask<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
         self.ready().await?;
         operation.run(&self.inner).await
@@ -353,13 +353,13 @@ impl<B: StorageBackend> Core<B> {
         self.ready().map_ok(|()| operation.run(&self.inner)).try_flatten_stream().boxed()
     }
 
-    /// What is known of headers without asking the backend: those that wait.
+    /// The header of a trace that waits in the queue.
     async fn waiting_header(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
         let Some(seq) = self.queue.header(trace_id) else { return Ok(None) };
         if let Some(header) = self.recent().get(&trace_id) {
             return Ok(Some(header.clone()));
         }
-        // It may have been stored meanwhile; then the backend has it.
+        // If it was stored meanwhile, the backend has it.
         let Some(row) = self.queue.read(seq).await? else { return Ok(None) };
         let traces = record::decode_traces(&row.body)
             .map_err(|_| StorageError::Corrupt(format!("record {seq} of the spool is damaged")))?;
@@ -514,7 +514,7 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
 
     async fn get_metrics(&self) -> Result<StorageMetrics, StorageError> {
         let mut metrics = match self.core.inner.get_metrics().await {
-            // A backend that nothing measures may be asked for its size while it is away.
+            // A backend without the metrics layer may fail to report its size while it is unavailable.
             Err(error) if error.is_retryable() => StorageMetrics::unmeasured(None),
             answer => answer?,
         };
@@ -522,7 +522,7 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
         Ok(metrics)
     }
 
-    /// What waits is on the disk already.
+    /// Waiting writes are on the disk already.
     async fn flush(&self) -> Result<(), StorageError> {
         match self.core.inner.flush().await {
             Err(error) if error.is_retryable() && !self.core.is_through() => Ok(()),
@@ -530,14 +530,14 @@ impl<B: StorageBackend + 'static> StorageBackend for Spool<B> {
         }
     }
 
-    /// What waits stays for the next time.
+    /// Waiting writes stay for the next start.
     async fn close(&self) -> Result<(), StorageError> {
         self.core.closed.store(true, SeqCst);
         self.core.work.notify_one();
         self.core.news.notify_waiters();
         let drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(drain) = drain {
-            drain.end_within(CLOSE_PATIENCE).await;
+            drain.end_within(CLOSE_TIMEOUT).await;
         }
         let waiting = self.core.metrics();
         self.core.queue.close().await;

@@ -1,17 +1,17 @@
-//! A write as the spool keeps it: in postcard's format, whose version is that of the file.
+//! A write in the spool's file, encoded with postcard. The version of the file is that of the encoding.
 
 use std::sync::Arc;
 
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
 
-/// A write that waits: traces, whose events may be in them, and events.
+/// A waiting write: traces, possibly with events, and further events.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Record {
     pub traces: Vec<FlowTrace>,
     pub events: Vec<(TraceId, TraceEvent)>,
 }
 
-/// The same, ready for the file.
+/// An encoded record.
 #[derive(Clone)]
 pub(super) struct Encoded {
     pub traces: Vec<TraceId>,
@@ -31,7 +31,7 @@ impl Encoded {
     }
 }
 
-/// The room that a body takes up in the file, in KiB.
+/// The size of a body in the file in KiB.
 pub(super) fn kib(body: &[u8]) -> u32 {
     u32::try_from(body.len() / 1024).unwrap_or(u32::MAX).saturating_add(1)
 }
@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    /// Written by version 1 of the file.
+    /// A record written by version 1.
     const GOLDEN: &str = include_str!("golden/record.v1.hex");
 
     fn sample() -> Record {

@@ -295,7 +295,7 @@ async fn who_is_not_let_in_learns_why_without_the_password() {
 }
 
 #[tokio::test]
-async fn who_may_only_read_reads_and_is_told_when_writing() {
+async fn a_read_only_user_can_read_and_gets_an_error_when_writing() {
     let (_server, config, storage) = storage().await;
     let stored = trace(DateTime::default());
     storage.store_trace(stored.clone()).await.unwrap();

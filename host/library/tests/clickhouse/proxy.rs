@@ -37,7 +37,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let (servers, trouble) = (servers.clone(), of_connections.clone());
                 tokio::spawn(async move {
-                    // A client that gave up is no matter.
+                    // The client may be gone; ignore the error.
                     let _ = pass(client, &servers, &trouble).await;
                 });
             }

@@ -35,7 +35,7 @@ async fn starts(storage: &ClickHouseStorage) -> Vec<DateTime<Utc>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_is_kept_to_a_size() {
+async fn retention_limits_the_size_of_a_store() {
     let (_server, _config, storage) = storage().await;
     fill(&storage).await;
     let full = storage.stats().await.unwrap().bytes.unwrap();
@@ -53,7 +53,7 @@ async fn a_store_is_kept_to_a_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_is_kept_to_an_age_to_the_trace() {
+async fn retention_limits_the_age_of_each_trace() {
     let (_server, _config, storage) = storage().await;
     fill(&storage).await;
     // In the middle of the second day: one is dropped as it is, of the other the earlier half goes.

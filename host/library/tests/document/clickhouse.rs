@@ -1,7 +1,6 @@
-//! The server is the test's own, so its address stands where the page has one of an example. The page's configuration is of a
-//! cluster, so one runs here.
+//! The URL is that of the test's own server. The page configures a cluster, so the test starts one.
 
-use reflow_tracing::storage::StorageError;
+use reflow_tracing::storage::*;
 
 use super::works;
 use crate::clickhouse::proxy::Proxy;
@@ -26,8 +25,6 @@ async fn clickhouse_storage_takes_a_configuration() -> Result<(), StorageError> 
     let proxy = Proxy::start(servers.iter().map(ClickHouse::address).collect()).await;
     let url = proxy.url.as_str();
 
-    // The page forgets this import.
-    use reflow_tracing::storage::CompressionMethod;
     use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage};
 
     let config = ClickHouseConfig {
@@ -41,7 +38,7 @@ async fn clickhouse_storage_takes_a_configuration() -> Result<(), StorageError> 
         flush_interval_ms: 5000,
         max_memory_usage: 1_000_000_000, // 1GB
         max_execution_time_ms: 300_000,  // 5 minutes
-        // Beside the page's fields there is `retention_days`.
+        // This configuration has a field more, `retention_days`, and a struct expression needs all of them.
         ..Default::default()
     };
 
@@ -52,10 +49,8 @@ async fn clickhouse_storage_takes_a_configuration() -> Result<(), StorageError> 
 }
 
 #[tokio::test]
-async fn what_is_sent_may_be_compressed_or_not() -> Result<(), StorageError> {
+async fn clickhouse_storage_works_without_compression() -> Result<(), StorageError> {
     let server = ClickHouse::shared();
-
-    use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, CompressionMethod};
 
     let config = ClickHouseConfig { compression: CompressionMethod::None, ..crate::clickhouse::config(&server) };
     works(&ClickHouseStorage::with_config(config).await?).await;

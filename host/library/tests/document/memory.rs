@@ -1,3 +1,5 @@
+use reflow_tracing::storage::*;
+
 use super::works;
 
 #[tokio::test]
@@ -11,8 +13,6 @@ async fn memory_storage_needs_no_configuration() {
 
 #[tokio::test]
 async fn memory_storage_takes_its_bounds() {
-    // The page forgets this import.
-    use reflow_tracing::storage::EvictionPolicy;
     use reflow_tracing::storage::{MemoryConfig, MemoryStorage};
 
     let config = MemoryConfig {

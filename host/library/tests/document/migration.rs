@@ -1,7 +1,6 @@
-//! Paths and URLs are those of a temporary folder and of the test's own server; otherwise they are the page's.
+//! The paths are in a temporary folder, and the URL is that of the test's own server.
 
-use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageBackendExt, StorageError};
-use reflow_tracing::{FlowTrace, TraceQuery};
+use reflow_tracing::storage::*;
 
 #[cfg(all(feature = "postgres", unix))]
 #[tokio::test]
@@ -9,8 +8,6 @@ async fn traces_are_migrated_from_sqlite_to_postgresql() -> Result<(), StorageEr
     let server = crate::servers::Postgres::start();
     let (folder, url) = (tempfile::tempdir().unwrap(), server.url("postgres"));
     let path = folder.path().join("traces.db");
-    // The page forgets this import.
-    use reflow_tracing::storage::{PostgresStorage, SqliteStorage};
     let trace = FlowTrace::default();
     SqliteStorage::new(&path).await?.store_trace(trace.clone()).await?;
 
@@ -33,8 +30,6 @@ async fn traces_are_migrated_from_sqlite_to_postgresql() -> Result<(), StorageEr
 async fn a_store_is_backed_up_to_a_file_and_restored() -> Result<(), StorageError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("traces_backup.json");
-    // The page forgets this import.
-    use reflow_tracing::migration::Backup;
     let storage = MemoryStorage::new();
     let trace = FlowTrace::default();
     storage.store_trace(trace.clone()).await?;
@@ -49,7 +44,7 @@ async fn a_store_is_backed_up_to_a_file_and_restored() -> Result<(), StorageErro
     storage.import_from_file(backup_path).await?;
 
     assert_eq!(storage.query_traces(TraceQuery::default()).await?, std::slice::from_ref(&trace));
-    // Whatever the backend, also one that is known at run time only.
+    // It works for every backend, also for one that is known only at run time.
     let storage: std::sync::Arc<dyn StorageBackend> = std::sync::Arc::new(MemoryStorage::new());
     storage.import_from_file(backup_path).await?;
     storage.export_to_file(backup_path).await?;

@@ -1,11 +1,15 @@
-//! The examples of Reflow's page "Storage Backends", as they stand there. What had to be changed is said where it is.
+//! The examples of Reflow's page "Storage Backends", as a reader pastes them: in a file whose only import is everything in
+//! `reflow_tracing::storage`, beside what an example imports itself. A comment marks each change that Rust requires.
+//! `pasted` compiles the examples word for word; the other modules run them.
 
 #[cfg(all(feature = "clickhouse", unix))]
 mod clickhouse;
 mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "migration"))]
 mod migration;
 mod monitoring;
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "clickhouse"))]
+mod pasted;
 #[cfg(all(feature = "postgres", unix))]
 mod postgres;
 #[cfg(all(feature = "redis", unix))]
@@ -16,7 +20,7 @@ mod sqlite;
 use reflow_tracing::storage::StorageBackend;
 use reflow_tracing::{FlowTrace, TraceEvent, TraceQuery};
 
-/// Checks that the example's storage is one.
+/// Checks that the example's storage stores and returns a trace.
 async fn works(storage: &dyn StorageBackend) {
     let trace = FlowTrace { events: vec![TraceEvent::default()], ..FlowTrace::default() };
     let (trace_id, later) = (trace.trace_id, TraceEvent { timestamp: chrono::Utc::now(), ..TraceEvent::default() });

@@ -1,16 +1,14 @@
-//! The page's 'Monitoring Storage Performance', on every backend that the page names and that needs no server of its own.
+//! The page's section "Monitoring Storage Performance", on every built-in backend.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageError};
-use reflow_tracing::{FlowTrace, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing::storage::*;
 use reflow_tracing_conformance::Oracle;
 
 use super::works;
 
 /// The page's example of metrics, on a store in use.
-async fn tells_its_metrics(storage: impl StorageBackend) -> Result<(), StorageError> {
+async fn reports_its_metrics(storage: impl StorageBackend) -> Result<(), StorageError> {
     works(&storage).await;
 
     use reflow_tracing::storage::StorageMetrics;
@@ -22,7 +20,7 @@ async fn tells_its_metrics(storage: impl StorageBackend) -> Result<(), StorageEr
     println!("  Storage size: {}MB", metrics.storage_size_mb);
     println!("  Query performance: {}ms", metrics.avg_query_latency_ms);
 
-    // The page imports the type and leaves it to the compiler.
+    // The page imports the type and doesn't use it.
     let metrics: StorageMetrics = metrics;
     for latency in [metrics.avg_write_latency_ms, metrics.avg_read_latency_ms, metrics.avg_query_latency_ms] {
         assert!(latency > 0.0, "{metrics:?}");
@@ -34,43 +32,42 @@ async fn tells_its_metrics(storage: impl StorageBackend) -> Result<(), StorageEr
 }
 
 #[tokio::test]
-async fn memory_storage_tells_its_metrics() -> Result<(), StorageError> {
-    tells_its_metrics(MemoryStorage::new()).await
+async fn memory_storage_reports_its_metrics() -> Result<(), StorageError> {
+    reports_its_metrics(MemoryStorage::new()).await
 }
 
 #[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn sqlite_storage_tells_its_metrics() -> Result<(), StorageError> {
+async fn sqlite_storage_reports_its_metrics() -> Result<(), StorageError> {
     let folder = tempfile::tempdir().unwrap();
-    tells_its_metrics(reflow_tracing::storage::SqliteStorage::new(folder.path().join("traces.db")).await?).await
+    reports_its_metrics(SqliteStorage::new(folder.path().join("traces.db")).await?).await
 }
 
 #[cfg(all(feature = "postgres", unix))]
 #[tokio::test]
-async fn postgres_storage_tells_its_metrics() -> Result<(), StorageError> {
+async fn postgres_storage_reports_its_metrics() -> Result<(), StorageError> {
     let server = crate::servers::Postgres::shared();
-    tells_its_metrics(reflow_tracing::storage::PostgresStorage::with_config(crate::postgres::config(&server)).await?)
-        .await
+    reports_its_metrics(PostgresStorage::with_config(crate::postgres::config(&server)).await?).await
 }
 
 #[cfg(all(feature = "clickhouse", unix))]
 #[tokio::test(flavor = "multi_thread")]
-async fn clickhouse_storage_tells_its_metrics() -> Result<(), StorageError> {
+async fn clickhouse_storage_reports_its_metrics() -> Result<(), StorageError> {
     let server = crate::servers::ClickHouse::shared();
     let config = crate::clickhouse::config(&server);
-    tells_its_metrics(reflow_tracing::storage::ClickHouseStorage::with_config(config).await?).await
+    reports_its_metrics(ClickHouseStorage::with_config(config).await?).await
 }
 
-/// A backend of one's own: six methods, and a store that can be told to be away.
+/// A custom backend: the six required methods, with a switch that makes it unavailable.
 #[derive(Default)]
-struct Own {
+struct Custom {
     oracle: std::sync::Mutex<Oracle>,
     away: std::sync::atomic::AtomicBool,
-    asked: tokio::sync::Notify,
+    checked: tokio::sync::Notify,
 }
 
-#[async_trait::async_trait]
-impl StorageBackend for Own {
+#[async_trait]
+impl StorageBackend for Custom {
     async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
         self.oracle.lock().unwrap().store_trace(trace);
         Ok(())
@@ -94,31 +91,31 @@ impl StorageBackend for Own {
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {
-        self.asked.notify_one();
+        self.checked.notify_one();
         match self.away.load(std::sync::atomic::Ordering::SeqCst) {
-            true => Err(StorageError::Unavailable("told to be".into())),
+            true => Err(StorageError::Unavailable("switched off".into())),
             false => Ok(()),
         }
     }
 }
 
 #[tokio::test]
-async fn a_backend_of_ones_own_is_measured_by_the_layer() -> Result<(), StorageError> {
+async fn the_metrics_layer_measures_a_custom_backend() -> Result<(), StorageError> {
     use reflow_tracing::storage::layers::metrics::Metered;
 
-    let storage = Metered::around(Own::default());
+    let storage = Metered::around(Custom::default());
     works(&storage).await;
     let metrics = storage.get_metrics().await?;
     assert!(metrics.avg_write_latency_ms > 0.0, "{metrics:?}");
-    // Its size is nothing that six methods tell.
+    // The six required methods don't report a size.
     assert!(metrics.storage_size_mb.is_nan() && metrics.storage_bytes.is_none(), "{metrics:?}");
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn health_is_looked_at_regularly() {
-    let own = Arc::new(Own::default());
-    let storage = own.clone();
+async fn the_health_loop_checks_every_thirty_seconds() {
+    let custom = Arc::new(Custom::default());
+    let storage = custom.clone();
 
     // Regular health checks
     let checks = tokio::spawn(async move {
@@ -131,11 +128,11 @@ async fn health_is_looked_at_regularly() {
         }
     });
 
-    own.asked.notified().await;
-    own.away.store(true, std::sync::atomic::Ordering::SeqCst);
-    let (begun, minute) = (tokio::time::Instant::now(), Duration::from_secs(60));
-    own.asked.notified().await;
-    own.asked.notified().await;
-    assert!(begun.elapsed() >= minute && !checks.is_finished(), "{:?}", begun.elapsed());
+    custom.checked.notified().await;
+    custom.away.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (start, minute) = (tokio::time::Instant::now(), Duration::from_secs(60));
+    custom.checked.notified().await;
+    custom.checked.notified().await;
+    assert!(start.elapsed() >= minute && !checks.is_finished(), "{:?}", start.elapsed());
     checks.abort();
 }

@@ -1,8 +1,6 @@
-//! The server is the test's own, so its URL stands where the page has one of an example; a schema of its own keeps each
-//! test apart. The page's SQL is in `crate::postgres`.
+//! The URL is that of the test's own server, and each test has a schema of its own. The page's SQL is in `crate::postgres`.
 
-use reflow_tracing::FlowTrace;
-use reflow_tracing::storage::{StorageBackend, StorageError};
+use reflow_tracing::storage::*;
 
 use super::works;
 use crate::postgres::fresh_schema;
@@ -25,8 +23,6 @@ async fn postgres_storage_needs_a_url() -> Result<(), StorageError> {
 async fn postgres_storage_takes_a_configuration() -> Result<(), StorageError> {
     let server = Postgres::shared();
 
-    // The page forgets this import.
-    use reflow_tracing::storage::PartitionInterval;
     use reflow_tracing::storage::{PostgresConfig, PostgresStorage};
 
     let config = PostgresConfig {
@@ -39,7 +35,7 @@ async fn postgres_storage_takes_a_configuration() -> Result<(), StorageError> {
         schema_name: fresh_schema(),
         enable_partitioning: true,
         partition_interval: PartitionInterval::Daily,
-        // The page's next example shows more fields than this one.
+        // The page's next example has more fields, and a struct expression needs all of them.
         ..Default::default()
     };
 
@@ -53,8 +49,6 @@ async fn postgres_storage_takes_a_configuration() -> Result<(), StorageError> {
 async fn postgres_storage_manages_partitions() -> Result<(), StorageError> {
     let server = Postgres::shared();
 
-    use reflow_tracing::storage::{PartitionInterval, PostgresConfig, PostgresStorage};
-
     // Automatic partition management
     let config = PostgresConfig {
         enable_partitioning: true,
@@ -67,7 +61,7 @@ async fn postgres_storage_manages_partitions() -> Result<(), StorageError> {
     let config = PostgresConfig { connection_url: server.url("postgres"), schema_name: fresh_schema(), ..config };
     let storage = PostgresStorage::with_config(config).await?;
 
-    // Of now: what is thirty days old has expired.
+    // A trace from now: one that is thirty days old has expired.
     let trace = FlowTrace { start_time: chrono::Utc::now(), ..FlowTrace::default() };
     storage.store_trace(trace.clone()).await?;
     assert_eq!(storage.get_trace(trace.trace_id).await?, Some(trace));

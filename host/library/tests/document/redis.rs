@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 
-use async_trait::async_trait;
 use redis::{Client, Connection};
+use reflow_tracing::SortOrder;
+use reflow_tracing::storage::*;
+// What the page imports.
 use reflow_tracing::storage::{StorageBackend, StorageError};
-use reflow_tracing::{FlowTrace, SortOrder, TraceEvent, TraceId, TraceQuery};
 use reflow_tracing_conformance::{Ability, Subject, Suite};
 
 use super::works;
@@ -34,7 +35,7 @@ impl StorageBackend for RedisStorage {
             .arg(&value)
             .arg("EX")
             .arg(3600) // 1 hour TTL
-            // The page leaves `::<()>` to the compiler, which no longer guesses it since edition 2024.
+            // The page omits `::<()>`, which the compiler requires since edition 2024.
             .query::<()>(&mut conn)?;
 
         Ok(())
@@ -52,7 +53,7 @@ impl StorageBackend for RedisStorage {
         }
     }
 
-    // From here on it is ours: "Implement other methods..." is all that the page says.
+    // The page ends with "Implement other methods..."; the rest is the test's.
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
         query.validate().map_err(StorageError::InvalidArgument)?;
@@ -66,7 +67,7 @@ impl StorageBackend for RedisStorage {
         Ok(traces.into_iter().skip(query.offset.unwrap_or(0)).take(limit).collect())
     }
 
-    /// Two writers of one trace at a time can lose an event here: a value that holds the whole trace allows no better.
+    /// Two concurrent writers of one trace can lose an event, because one value holds the whole trace.
     async fn store_event(&self, trace_id: TraceId, event: TraceEvent) -> Result<(), StorageError> {
         let found = self.get_trace(trace_id).await?;
         let mut trace = found.ok_or_else(|| StorageError::NotFound(format!("trace {trace_id}")))?;
@@ -115,11 +116,10 @@ async fn the_redis_storage_works() {
     assert!((3500..=3600).contains(&ttl), "{ttl} s");
 }
 
-/// What it does not keep: the page's value holds the whole trace, events and all, as it was given. So events can't come
-/// before their trace, in any order or from two writers at once, a header that is stored again takes the events with it,
-/// and nothing is validated.
+/// Only the suites on queries run. The page's value holds the whole trace as it was given. So events can't come before their
+/// trace, out of order or from two concurrent writers; storing a header again removes the events; and nothing is validated.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_redis_storage_keeps_what_the_contract_says_of_questions() {
+async fn the_redis_storage_answers_queries_as_the_contract_says() {
     let server = RedisServer::start();
     let url = server.url();
     let empty = || async {
@@ -133,7 +133,7 @@ async fn the_redis_storage_keeps_what_the_contract_says_of_questions() {
 }
 
 #[tokio::test]
-async fn a_redis_server_that_is_gone_is_unavailable_and_a_retry_may_help() {
+async fn a_stopped_redis_server_is_unavailable_and_retryable() {
     let server = RedisServer::start();
     let storage = RedisStorage::new(&server.url()).unwrap();
     drop(server);
@@ -142,13 +142,13 @@ async fn a_redis_server_that_is_gone_is_unavailable_and_a_retry_may_help() {
 }
 
 #[test]
-fn an_address_that_is_none_is_a_matter_of_configuration() {
+fn an_invalid_address_is_a_configuration_error() {
     let error = RedisStorage::new("no address").err().unwrap();
     assert!(matches!(error, StorageError::Configuration(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn what_redis_refuses_is_an_error_that_says_why() {
+async fn an_error_of_redis_says_why() {
     let server = RedisServer::start();
     let storage = RedisStorage::new(&server.url()).unwrap();
     let mut conn = storage.client.get_connection().unwrap();
@@ -166,7 +166,7 @@ async fn what_redis_refuses_is_an_error_that_says_why() {
 }
 
 #[tokio::test]
-async fn what_was_not_written_by_the_store_is_corrupt() {
+async fn a_value_of_another_program_is_corrupt() {
     let server = RedisServer::start();
     let storage = RedisStorage::new(&server.url()).unwrap();
     let trace_id = TraceId::new();

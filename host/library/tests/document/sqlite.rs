@@ -1,6 +1,6 @@
-//! Paths are those of a temporary folder; otherwise they are the page's, where they are relative to the working folder.
+//! The paths are in a temporary folder; the page's are relative to the working folder.
 
-use reflow_tracing::storage::StorageError;
+use reflow_tracing::storage::*;
 
 use super::works;
 
@@ -26,8 +26,6 @@ async fn sqlite_storage_takes_a_configuration() -> Result<(), StorageError> {
     let folder = folder();
     let path = folder.path().join("traces.db");
 
-    // The page forgets this import.
-    use reflow_tracing::storage::{JournalMode, SynchronousMode};
     use reflow_tracing::storage::{SqliteConfig, SqliteStorage};
 
     let config = SqliteConfig {
@@ -37,7 +35,7 @@ async fn sqlite_storage_takes_a_configuration() -> Result<(), StorageError> {
         cache_size_mb: 64,
         busy_timeout_ms: 5000,
         max_connections: 10,
-        // The page's next example shows more fields than this one.
+        // The page's next example has two more fields, and a struct expression needs all of them.
         ..Default::default()
     };
 
@@ -49,8 +47,6 @@ async fn sqlite_storage_takes_a_configuration() -> Result<(), StorageError> {
 
 #[tokio::test]
 async fn sqlite_storage_is_tuned_for_writing_or_reading() -> Result<(), StorageError> {
-    use reflow_tracing::storage::{JournalMode, SqliteConfig, SqliteStorage, SynchronousMode, TempStore};
-
     // Optimize for write performance
     let fast_config = SqliteConfig {
         journal_mode: JournalMode::WAL,       // Write-Ahead Logging

@@ -146,7 +146,7 @@ async fn traces_that_had_not_ended_are_counted() {
 }
 
 #[tokio::test]
-async fn what_differs_for_good_is_told() {
+async fn permanent_differences_are_reported() {
     let (source, target) = (Arc::new(filled(50).await), Arc::new(memory()));
     let migrator = StorageMigrator::shared(source.clone(), target.clone()).options(verifying());
     migrator.migrate_all_traces().await.unwrap();
@@ -162,7 +162,7 @@ async fn what_differs_for_good_is_told() {
 }
 
 #[tokio::test]
-async fn a_source_that_can_not_list_traces_without_a_header_is_told_of() {
+async fn a_source_that_can_not_list_headerless_traces_is_reported() {
     let source = Failing { lists_headerless: false, ..Failing::new(filled(50).await) };
     let report = StorageMigrator::new(source, memory()).options(verifying()).migrate_all_traces().await.unwrap();
     assert!(report.headerless_unlisted && !report.is_complete());

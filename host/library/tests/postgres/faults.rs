@@ -229,7 +229,7 @@ fn raise(server: &Postgres, config: &PostgresConfig, code: &str, condition: &str
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_from_other_errors() {
+async fn a_full_disk_is_distinguished_from_other_errors() {
     let (server, config, storage) = storage().await;
     raise(&server, &config, "53100", "true");
     let error = storage.store_trace(trace(DateTime::default())).await.unwrap_err();

@@ -102,7 +102,7 @@ async fn reads_go_to_the_replica_and_writes_to_the_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_writes_reads_what_was_written_while_the_replica_follows() {
+async fn a_writer_reads_its_own_writes_while_the_replica_follows() {
     let pair = Pair::start();
     for url_of_the_primary in [pair.config().connection_url, pair.primary.url("postgres")] {
         // The second one acknowledges a commit before it is in the log.
@@ -227,7 +227,7 @@ async fn a_replica_that_became_a_primary_is_read_no_more() {
     storage.store_trace(next.clone()).await.unwrap();
     assert_eq!(storage.get_trace(next.trace_id).await.unwrap(), Some(next));
     let warnings = storage.warnings();
-    assert!(matches!(&warnings[..], [warning] if warning.contains("no replica")), "{warnings:?}");
+    assert!(matches!(&warnings[..], [warning] if warning.contains("not a replica")), "{warnings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

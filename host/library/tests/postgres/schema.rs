@@ -94,7 +94,7 @@ async fn tables_of_another_program_are_left_alone() {
     let message = refusal(config.clone()).await;
     assert!(message.contains("another program") && message.contains("schema_name"), "{message}");
     let tables = "SELECT string_agg(relname, ',') FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
-    // A name with quotes is no regnamespace without them.
+    // `to_regnamespace` needs quotes around this name.
     let tables = tables.replace("current_schema()::regnamespace", "quote_ident(current_schema())::regnamespace");
     assert_eq!(query(&server, &config, &tables), "trace");
 }

@@ -3,37 +3,37 @@ use futures::TryStreamExt;
 use reflow_tracing_model::{FlowTrace, SortOrder, TraceQuery, json_bytes};
 use reflow_tracing_storage::{PageRequest, StorageBackend, StorageBackendExt, StorageError};
 
-/// The traces that are weighed to learn what the whole store weighs: of a larger store, half of them from each end.
+/// The maximum number of traces to sample. Of a larger store, half of them are sampled at each end.
 const SAMPLE: u64 = 256;
 
-/// What traces take up in a store: its size, divided among them by the length of their JSON.
+/// Estimates the size of traces: the size of the store, divided among them by the length of their JSON.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Estimate {
     bytes_per_weight: f64,
 }
 
 impl Estimate {
-    /// For a store that takes up `bytes`.
+    /// The estimate for a store of `bytes`.
     pub(super) async fn of(storage: &dyn StorageBackend, bytes: u64) -> Result<Self, StorageError> {
         let traces = storage.count_traces(TraceQuery::default()).await?;
         let at_an_end = if traces <= SAMPLE { SAMPLE } else { SAMPLE / 2 };
-        // The oldest are those that go, so they count as they are, and stand for no others.
+        // The oldest traces are deleted first, so their own size counts, not an average.
         let (oldest, mut whole) = weigh_first(storage, SortOrder::OldestFirst, at_an_end).await?;
         if traces > oldest {
             let (newest, weight) = weigh_first(storage, SortOrder::NewestFirst, at_an_end).await?;
             whole += weight / newest.max(1) as f64 * (traces - oldest) as f64;
         }
-        // An empty store has no weight, and nothing is asked of its estimate.
+        // An empty store has no traces to estimate.
         Ok(Self { bytes_per_weight: if whole > 0.0 { bytes as f64 / whole } else { 0.0 } })
     }
 
-    /// The bytes that the store has less without the trace.
+    /// The estimated bytes that deleting the trace frees.
     pub(super) async fn bytes(&self, storage: &dyn StorageBackend, header: &FlowTrace) -> Result<f64, StorageError> {
         Ok(weigh(storage, header).await? as f64 * self.bytes_per_weight)
     }
 }
 
-/// The number of the first traces in an order, at most so many, and what they weigh together.
+/// The number and the total weight of the first traces in an order, at most `limit`.
 async fn weigh_first(storage: &dyn StorageBackend, order: SortOrder, most: u64) -> Result<(u64, f64), StorageError> {
     let query = TraceQuery { order, limit: Some(most as usize), ..TraceQuery::default() };
     let headers = storage.query_page(PageRequest::headers(query)).await?.traces;

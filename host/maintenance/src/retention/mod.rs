@@ -1,14 +1,14 @@
-//! Deletes what a policy does not keep, on any backend.
+//! Retention: deletes the traces that a policy doesn't keep, on every backend.
 //!
-//! What the backend keeps in parts by time (PostgreSQL's partitions) is dropped by the part, which costs next to nothing; the
-//! rest is deleted trace by trace, the oldest first, in batches. After each batch there is a pause as long as the batch took, so
-//! that writers have the store for half of the time at least.
+//! Partitions by time (PostgreSQL) are dropped as a whole, which costs almost nothing. Other traces are deleted in batches,
+//! oldest first. After each batch, retention pauses as long as the batch took, so that writers have the store for at least half
+//! of the time.
 //!
-//! A trace that is being written is left alone, whatever its age: one without an end that had an event within the last hour.
-//! Deleting it would leave its next events without a header. (Parts are dropped without a look at each trace.)
+//! A trace that is being written is kept regardless of its age: one without an end that had an event within the last hour.
+//! Deleting it would leave its next events without a header. (Dropping a partition doesn't check each trace.)
 //!
-//! A dry run goes through the same traces and takes the same decisions. The size is the one thing that it can only estimate: a
-//! run measures the store after each batch, ends when it is small enough, and goes on when the estimate fell short.
+//! A dry run reads the same traces and takes the same decisions. It can only estimate sizes; a run measures the store after
+//! each batch, stops when it is small enough, and continues if the estimate was too low.
 
 mod estimate;
 mod policy;
@@ -26,20 +26,21 @@ use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError};
 pub use task::RetentionTask;
 use walk::Walk;
 
-/// The most traces that are deleted between two pauses.
+/// The maximum number of traces per batch.
 const BATCH: u64 = 200;
 
-/// Batches without the store getting smaller, after which no more is deleted for its size.
+/// After this many batches without progress, retention by size stops.
 const BATCHES_WITHOUT_PROGRESS: u32 = 5;
 
-/// What is deleted for size beyond what is needed, as a share of it: estimates are not exact, and a bound that is just missed
-/// takes another batch.
+/// The margin for retention by size, as a share of what must be deleted: estimates are not exact, and missing the bound by a
+/// little costs another batch.
 const MARGIN: f64 = 1.0 / 16.0;
 
-/// Deletes what `policy` does not keep in `storage`. With `dry_run` it deletes nothing, and reports what it would delete.
+/// Deletes the traces of `storage` that `policy` doesn't keep. With `dry_run`, deletes nothing and reports what it would
+/// delete.
 ///
-/// Fails with [`StorageError::Unsupported`] on a backend that does not delete, and for a size on one that can't tell its own or
-/// does not get smaller.
+/// Fails with [`StorageError::Unsupported`] on a backend that can't delete, and for a maximum size also on one that can't
+/// report its size or doesn't get smaller.
 pub async fn retain(
     storage: &dyn StorageBackend,
     policy: &RetentionPolicy,
@@ -66,12 +67,12 @@ pub async fn retain(
     Ok(report)
 }
 
-/// Checks that the policy can be kept on `storage`: that it deletes, and tells its size if that matters.
+/// Checks that `storage` supports the policy: that it can delete and, if needed, report its size.
 pub async fn check(storage: &dyn StorageBackend, policy: &RetentionPolicy) -> Result<(), StorageError> {
     if policy.keeps_everything() {
         return Ok(());
     }
-    // There is no such trace.
+    // No such trace exists.
     storage.delete_trace(TraceId::new()).await?;
     if policy.max_bytes.is_some() {
         size(storage).await?;
@@ -82,13 +83,13 @@ pub async fn check(storage: &dyn StorageBackend, policy: &RetentionPolicy) -> Re
 async fn size(storage: &dyn StorageBackend) -> Result<u64, StorageError> {
     let metrics = storage.get_metrics().await?;
     let bytes = match metrics.storage_bytes {
-        // A layer reports what it knows while the backend is away; this asks the backend itself.
+        // A layer may answer while the backend is unavailable, so ask the backend itself.
         None => storage.stats().await?.bytes,
         told => told,
     };
     bytes.ok_or_else(|| {
         StorageError::Unsupported(
-            "this backend does not tell its size, so it can't be kept to one; keep it to an age or a number of traces"
+            "this backend does not report its size, so a maximum size can't be enforced; limit the age or the number of traces instead"
                 .into(),
         )
     })
@@ -99,18 +100,18 @@ struct Run<'a> {
     now: DateTime<Utc>,
     dry_run: bool,
     walk: Walk<'a>,
-    /// In a dry run that is to know the size.
+    /// Set in a dry run with a maximum size.
     thought_away: Option<ThoughtAway>,
 }
 
-/// The size of a store without what a dry run would have deleted so far.
+/// The size of the store without the traces that a dry run would have deleted so far.
 struct ThoughtAway {
     estimate: Estimate,
     left: f64,
 }
 
 impl Run<'_> {
-    /// Deletes what started before `horizon`. The number of traces.
+    /// Deletes traces that started before `horizon`. Returns their number.
     async fn delete_before(&mut self, horizon: DateTime<Utc>) -> Result<u64, StorageError> {
         let mut count = 0;
         if !self.dry_run {
@@ -121,18 +122,18 @@ impl Run<'_> {
         Ok(count + self.delete_oldest(Some(horizon), u64::MAX).await?)
     }
 
-    /// Deletes until there are `max` traces. Of those that are there, a dry run would have deleted `deleted`.
+    /// Deletes until `max` traces are left. `deleted` of the existing ones would have been deleted by a dry run.
     async fn limit_count(&mut self, max: u64, deleted: u64) -> Result<u64, StorageError> {
         let traces = self.storage.count_traces(TraceQuery::default()).await?;
         let left = if self.dry_run { traces.saturating_sub(deleted) } else { traces };
         self.delete_oldest(None, left.saturating_sub(max)).await
     }
 
-    /// Deletes at most `most` of the oldest traces, of those that started before a time if there is one. The number of traces.
+    /// Deletes at most `most` of the oldest traces, optionally only those that started before a time. Returns their number.
     async fn delete_oldest(&mut self, before: Option<DateTime<Utc>>, most: u64) -> Result<u64, StorageError> {
         let mut count = 0;
         while count < most {
-            let begun = tokio::time::Instant::now();
+            let start = tokio::time::Instant::now();
             let mut batch = Vec::new();
             while (batch.len() as u64) < BATCH.min(most - count) {
                 let Some(header) = self.walk.next(before).await? else { break };
@@ -144,22 +145,22 @@ impl Run<'_> {
             if batch.is_empty() {
                 break;
             }
-            count += self.delete(batch, begun).await?;
+            count += self.delete(batch, start).await?;
         }
         Ok(count)
     }
 
-    /// Deletes traces that were collected since `begun`, and pauses. The number of those that were still there.
-    async fn delete(&self, batch: Vec<TraceId>, begun: tokio::time::Instant) -> Result<u64, StorageError> {
+    /// Deletes traces that were collected since `start`, and pauses. Returns how many of them still existed.
+    async fn delete(&self, batch: Vec<TraceId>, start: tokio::time::Instant) -> Result<u64, StorageError> {
         if self.dry_run {
             return Ok(batch.len() as u64);
         }
         let deleted = self.storage.delete_traces(batch).await?;
-        tokio::time::sleep(begun.elapsed()).await;
+        tokio::time::sleep(start.elapsed()).await;
         Ok(deleted)
     }
 
-    /// Deletes until the store is no larger than `max` bytes. The number of traces.
+    /// Deletes until the store has at most `max` bytes. Returns the number of traces.
     async fn limit_size(&mut self, max: u64) -> Result<u64, StorageError> {
         if let Some(ThoughtAway { estimate, left }) = self.thought_away {
             return self.delete_for_size(estimate, left.max(0.0) as u64, max).await;
@@ -173,7 +174,8 @@ impl Run<'_> {
                     tracing::warn!(
                         bytes,
                         max,
-                        "the newest partition alone is larger than the size that the store is kept to"
+                        "the newest partition alone is larger than the maximum size of the store; raise the \
+                         maximum, or use shorter partitions"
                     );
                     return Ok(count);
                 }
@@ -189,16 +191,16 @@ impl Run<'_> {
         Ok(count + self.delete_for_size(estimate, bytes, max).await?)
     }
 
-    /// Deletes what makes a store of `bytes` no larger than `max`, by the estimate and then by what is measured. The number of
+    /// Deletes until a store of `bytes` has at most `max`, first by the estimate, then by measuring. Returns the number of
     /// traces.
     async fn delete_for_size(&mut self, estimate: Estimate, mut bytes: u64, max: u64) -> Result<u64, StorageError> {
         let excess = bytes.saturating_sub(max) as f64;
         let margin = excess * MARGIN;
-        // What is still to be deleted, in estimated bytes.
+        // The estimated bytes still to delete.
         let mut needed = excess + margin;
         let (mut count, mut least, mut without_progress) = (0, 1, 0);
         while needed > 0.0 {
-            let begun = tokio::time::Instant::now();
+            let start = tokio::time::Instant::now();
             let mut batch = Vec::new();
             while (batch.len() as u64) < BATCH && (needed > 0.0 || (batch.len() as u64) < least) {
                 let Some(header) = self.walk.next(None).await? else { break };
@@ -208,13 +210,13 @@ impl Run<'_> {
             if batch.is_empty() {
                 break;
             }
-            count += self.delete(batch, begun).await?;
+            count += self.delete(batch, start).await?;
             if self.dry_run {
                 continue;
             }
             let left = size(self.storage).await?;
             if left <= max {
-                // Sooner than estimated. The margin alone is deleted all the same, as a dry run said.
+                // The store is small enough earlier than estimated. Delete the margin anyway, as a dry run would report.
                 if needed > margin {
                     break;
                 }
@@ -222,13 +224,13 @@ impl Run<'_> {
                 if left < bytes {
                     (without_progress, least) = (0, 1);
                 } else {
-                    // Space may come back in units that are larger than a few traces.
+                    // The store may free space in units larger than a few traces.
                     (without_progress, least) = (without_progress + 1, (least * 2).min(BATCH));
                 }
                 if without_progress == BATCHES_WITHOUT_PROGRESS {
                     return Err(StorageError::Unsupported(format!(
-                        "{count} traces were deleted, and the store did not get smaller ({left} bytes): it keeps the space for \
-                         new data. Keep it to an age or a number of traces instead of a size"
+                        "{count} traces were deleted, but the store did not get smaller ({left} bytes): it keeps the space for \
+                         new data. Limit the age or the number of traces instead of the size"
                     )));
                 }
                 if needed <= 0.0 {
@@ -241,7 +243,7 @@ impl Run<'_> {
     }
 }
 
-/// The time from one application of a policy to the next, unless the configuration says otherwise.
+/// The default time between two runs.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(600);
 
 #[cfg(test)]

@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What is kept. Each bound that is present holds; the oldest traces go first. A trace is as old as its start.
+/// What to keep. Every bound that is set applies; the oldest traces are deleted first. The age of a trace is that of its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionPolicy {
-    /// Traces that started longer ago are deleted.
+    /// The maximum age.
     pub max_age: Option<Duration>,
-    /// So many traces are kept.
+    /// The maximum number of traces.
     pub max_traces: Option<u64>,
-    /// The store is kept to so many bytes, on disk or wherever it is. Needs a backend that can tell its size.
+    /// The maximum size of the store in bytes. Requires a backend that reports its size.
     pub max_bytes: Option<u64>,
 }
 
@@ -20,28 +20,28 @@ impl RetentionPolicy {
         *self == Self::default()
     }
 
-    /// What started before is deleted for its age; `None` when age does not matter.
+    /// Traces that started before this time are too old; `None` if the age is not limited.
     pub fn horizon(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let age = TimeDelta::from_std(self.max_age?).ok()?;
         now.checked_sub_signed(age)
     }
 }
 
-/// The traces that were deleted, or would be, by the bound that they are over.
+/// The number of traces that were deleted, or would be, per bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionReport {
-    /// For their age.
+    /// Because of their age.
     pub by_age: u64,
-    /// For the number of traces.
+    /// Because of the number of traces.
     pub by_count: u64,
-    /// For the size of the store. Before it is done this is an estimate.
+    /// Because of the size of the store. In a dry run, an estimate.
     pub by_size: u64,
-    /// Left alone, although they are over a bound, since they are being written.
+    /// Kept although they exceed a bound, because they are being written.
     pub being_written: u64,
 }
 
 impl RetentionReport {
-    /// All that were deleted.
+    /// The total number of deleted traces.
     pub fn deleted(&self) -> u64 {
         self.by_age + self.by_count + self.by_size
     }
@@ -55,7 +55,7 @@ impl fmt::Display for RetentionReport {
         write!(f, "{deleted} {traces}: {by_age} for age, {by_count} for number, {by_size} for size")?;
         match being_written {
             0 => Ok(()),
-            left => write!(f, "; {left} left alone, since they are being written"),
+            left => write!(f, "; {left} kept because they are being written"),
         }
     }
 }

@@ -9,11 +9,11 @@ use super::{RetentionPolicy, retain};
 use reflow_tracing_storage::StorageBackend;
 use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
-/// Keeps a store to a policy until it is dropped.
+/// Applies a policy to a store until it is dropped.
 pub struct RetentionTask(Supervised);
 
 impl RetentionTask {
-    /// Applies the policy now and then at every interval. What fails is logged, and tried again at the next. Must be called
+    /// Applies the policy now and then at every interval. Logs errors, and tries again at the next interval. Must be called
     /// within a Tokio runtime.
     pub fn start(storage: Arc<dyn StorageBackend>, policy: RetentionPolicy, interval: Duration) -> Self {
         Self(Supervised::start("retention", move || {
@@ -26,15 +26,15 @@ impl RetentionTask {
                     match AssertUnwindSafe(retain(&*storage, &policy, false)).catch_unwind().await {
                         Ok(Ok(report)) if report.deleted() > 0 => tracing::info!("retention deleted {report}"),
                         Ok(Ok(_)) => {}
-                        Ok(Err(error)) => tracing::warn!("retention could not be applied: {error}"),
-                        Err(_) => tracing::error!("the backend panicked while retention was applied; its log says why"),
+                        Ok(Err(error)) => tracing::warn!("retention failed and will be tried again: {error}"),
+                        Err(_) => tracing::error!("the backend panicked during retention; the log says why"),
                     }
                 }
             }
         }))
     }
 
-    /// How the task is.
+    /// The health of the task.
     pub fn health(&self) -> TaskHealth {
         self.0.health()
     }

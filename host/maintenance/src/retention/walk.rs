@@ -6,21 +6,21 @@ use futures::TryStreamExt;
 use reflow_tracing_model::{ExecutionStatus, FlowTrace, SortOrder, TraceId, TraceQuery};
 use reflow_tracing_storage::{PageRequest, StorageBackend, StorageError};
 
-/// Headers that are read at once.
+/// Headers per page.
 const PAGE: usize = 200;
 
-/// A trace without an end that had no event for so long is not being written any more.
+/// A trace without an end is being written if it had an event within this time.
 const IDLE: TimeDelta = TimeDelta::hours(1);
 
-/// Goes through the traces of a store once, from the oldest to the newest, and passes over those that are being written.
+/// Reads the traces of a store once, oldest first, and skips those that are being written.
 ///
-/// What it has given is deleted, or would be; so each bound of a policy goes on where the one before it stopped, whether
-/// anything is deleted or not.
+/// The returned traces are deleted, or would be, so each bound of a policy continues where the one before it stopped, in a dry
+/// run too.
 pub(super) struct Walk<'a> {
     storage: &'a dyn StorageBackend,
     now: DateTime<Utc>,
     read: VecDeque<FlowTrace>,
-    /// Where to read on; `None` at the start.
+    /// The position to continue from; `None` at the start.
     page_token: Option<String>,
     is_read_to_the_end: bool,
     passed_over: HashSet<TraceId>,
@@ -38,7 +38,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The header of the oldest trace that is left, if it started before `before`.
+    /// The header of the oldest remaining trace, if it started before `before`.
     pub(super) async fn next(&mut self, before: Option<DateTime<Utc>>) -> Result<Option<FlowTrace>, StorageError> {
         loop {
             if self.read.is_empty() && !self.read_page().await? {
@@ -53,19 +53,19 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The traces that were passed over.
+    /// The skipped traces.
     pub(super) fn passed_over(&self) -> u64 {
         self.passed_over.len() as u64
     }
 
-    /// Begins again at the oldest trace: many of those that were read may be gone.
+    /// Starts again at the oldest trace, because many of those read may be deleted.
     pub(super) fn restart(&mut self) {
         self.read.clear();
         self.page_token = None;
         self.is_read_to_the_end = false;
     }
 
-    /// Says whether there was anything to read.
+    /// Returns whether there was another page.
     async fn read_page(&mut self) -> Result<bool, StorageError> {
         while self.read.is_empty() && !self.is_read_to_the_end {
             let query = TraceQuery {

@@ -1,9 +1,9 @@
-//! Exports: a store in a file, whatever the backend, and back into any other.
+//! Exports a store to a file and imports it, for every backend.
 //!
-//! A file of JSON lines, compressed when its name ends in `.zst`: what it is, the traces from the earliest start to the
-//! latest, each as its header followed by its events, then the traces without a header, then a manifest. Each line has a
-//! checksum (see [`line`]), the manifest that of everything. A file is checked from the first line to the last before
-//! anything of it is stored.
+//! A file of JSON lines, compressed if its name ends in `.zst`: a first line that identifies the format, the traces by
+//! ascending start, each as its header followed by its events, then the traces without a header, then a manifest. Each line has
+//! a checksum (see [`line`]), and the manifest has that of the whole. An import checks the whole file before it stores
+//! anything.
 
 mod line;
 mod read;
@@ -44,9 +44,9 @@ use read::{Checked, Problem};
 /// # }
 /// ```
 pub trait Backup: StorageBackend {
-    /// Writes everything that is stored to a file, compressed when the name ends in `.zst`.
+    /// Exports all traces to a file, compressed if the name ends in `.zst`.
     ///
-    /// The file is there when it is complete, and then replaces one of that name; until then it is called `PATH.partial`.
+    /// The file appears when it is complete, and replaces one of that name; until then it is called `PATH.partial`.
     fn export_to_file(
         &self,
         path: impl AsRef<Path> + Send,
@@ -54,8 +54,8 @@ pub trait Backup: StorageBackend {
         async move { self.export_to_file_with(path, TraceQuery::default(), &CopyOptions::default()).await }
     }
 
-    /// Writes what matches `filter` to a file; otherwise like [`export_to_file`](Self::export_to_file). The window and the
-    /// order of the query make no difference, and of the options only `on_progress` does.
+    /// Exports the traces that match `filter`; otherwise like [`export_to_file`](Self::export_to_file). Limit, offset and order
+    /// of the query are ignored, and of the options only `on_progress` applies.
     fn export_to_file_with(
         &self,
         path: impl AsRef<Path> + Send,
@@ -65,7 +65,7 @@ pub trait Backup: StorageBackend {
         async move { write::to_file(self, path.as_ref(), filter, options).await }
     }
 
-    /// The same to any writer, which is called `name` in errors; not compressed.
+    /// Exports to any writer, which is called `name` in errors; not compressed.
     fn export_to_writer(
         &self,
         writer: impl Write + Send + 'static,
@@ -76,9 +76,9 @@ pub trait Backup: StorageBackend {
         async move { write::to_writer(self, writer, name.as_ref(), filter, options).await }
     }
 
-    /// Stores everything that is in an export, which is checked before anything is stored.
+    /// Imports an export. The whole file is checked before anything is stored.
     ///
-    /// What is there already stays, except that headers are replaced: an import that was interrupted is completed by another.
+    /// Existing data stays, except that headers are replaced: running an interrupted import again completes it.
     fn import_from_file(
         &self,
         path: impl AsRef<Path> + Send,
@@ -93,7 +93,7 @@ fn is_compressed_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zst"))
 }
 
-/// An export that was read from the first line to the last and found sound.
+/// An export that was checked from the first line to the last.
 #[derive(Debug)]
 pub struct ExportFile {
     file: Arc<File>,
@@ -104,15 +104,15 @@ pub struct ExportFile {
 impl ExportFile {
     /// Reads and checks a file, compressed or not.
     ///
-    /// Fails with [`MigrationError::Damaged`] when it is not an export, was changed, is cut off, or was written by a
-    /// newer version.
+    /// Fails with [`MigrationError::Damaged`] if it is not an export, was changed, is incomplete, or was written by a newer
+    /// version.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, MigrationError> {
         let path = path.as_ref().to_owned();
         Self::check(path, |path| File::open(path)).await
     }
 
-    /// The same for what comes from `input`, which is called `name` in errors. It is written to a temporary file first:
-    /// nothing can be stored before the last line was read.
+    /// The same for `input`, which is called `name` in errors. It is written to a temporary file first, because nothing may be
+    /// stored before the last line was checked.
     pub async fn receive(
         mut input: impl Read + Send + 'static,
         name: impl AsRef<Path>,
@@ -144,12 +144,12 @@ impl ExportFile {
         checked.await.map_err(|error| problem(error.into()))?
     }
 
-    /// The counts and the checksum of what the file holds.
+    /// The counts and the checksum of the contents.
     pub fn digest(&self) -> &Digest {
         &self.checked.digest
     }
 
-    /// Stores everything that is in the file.
+    /// Stores the contents of the file.
     pub async fn import_into<B: StorageBackend + ?Sized>(
         &self,
         target: &B,

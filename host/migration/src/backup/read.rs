@@ -1,4 +1,4 @@
-//! The reading of an export: first all of it, to see whether it is sound, then as a stream of parts.
+//! Reads an export: first checks the whole file, then streams its parts.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use reflow_tracing_model::{EventKey, FlowTrace, TraceEvent};
 use reflow_tracing_storage::StorageError;
-use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::streaming::BatchBudget;
 use tokio::sync::mpsc;
 
 use super::line::{self, Manifest, OwnedRecord};
@@ -16,19 +16,19 @@ use crate::counts::{Counter, Counts};
 use crate::digest::Digest;
 use crate::store_stream::{StorePart, StoreStream, StreamPosition};
 
-/// How a compressed file begins.
+/// The magic number of a compressed file.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// What is read from the file at once.
+/// The size of a read.
 const BUFFER: usize = 256 << 10;
 
-/// What is wrong with a line.
+/// A problem with a line.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub line: u64,
     pub problem: String,
 }
 
-/// What a sound file holds.
+/// The contents of a checked file.
 #[derive(Debug)]
 pub(super) struct Checked {
     pub digest: Digest,
@@ -36,7 +36,7 @@ pub(super) struct Checked {
     pub range: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-/// Reads all of the file, and says what it holds if every line of it is sound.
+/// Reads and checks the whole file, and returns a summary of its contents.
 pub(super) fn check(file: &Arc<File>) -> Result<Checked, Problem> {
     let mut reader = Reader::open(file)?;
     let mut range = None;
@@ -49,11 +49,11 @@ pub(super) fn check(file: &Arc<File>) -> Result<Checked, Problem> {
     Ok(Checked { digest: reader.counter.counts().digest, range })
 }
 
-/// The parts of a file that was checked.
+/// The parts of a checked file.
 pub(super) fn parts(file: Arc<File>) -> StoreStream<'static> {
     stream::once(async move {
         let (sender, receiver) = mpsc::channel(1);
-        // Reading, decompressing and decoding have a thread of their own.
+        // A separate thread reads, decompresses and decodes.
         tokio::task::spawn_blocking(move || {
             if let Err(Problem { line, problem }) = send(&file, &sender) {
                 let message =
@@ -74,7 +74,7 @@ pub(super) fn parts(file: Arc<File>) -> StoreStream<'static> {
     .boxed()
 }
 
-/// Sends the parts, many at a time. Ends early when nobody receives them any more.
+/// Sends the parts in batches, until the receiver is gone.
 fn send(file: &Arc<File>, sender: &mpsc::Sender<Result<Vec<StorePart>, StorageError>>) -> Result<(), Problem> {
     let mut reader = Reader::open(file)?;
     let (mut parts, mut events) = (Vec::new(), 0);
@@ -94,7 +94,7 @@ fn send(file: &Arc<File>, sender: &mpsc::Sender<Result<Vec<StorePart>, StorageEr
     }
 }
 
-/// A file read from its beginning, whoever else reads it.
+/// A reader from the start of a file with its own position, so that several readers don't interfere.
 struct FromStart {
     file: Arc<File>,
     offset: u64,
@@ -132,7 +132,7 @@ impl Lines {
         Ok(Self { input, number: 0, line: Vec::new() })
     }
 
-    /// The next line says this; `None` after the last.
+    /// The record in the next line; `None` after the last.
     fn next(&mut self) -> Result<Option<OwnedRecord>, Problem> {
         self.line.clear();
         self.number += 1;
@@ -143,12 +143,12 @@ impl Lines {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(self.problem("the compressed data is cut off in this line or before it"));
             }
-            Err(error) => return Err(self.problem(format!("the file can't be read on: {error}"))),
+            Err(error) => return Err(self.problem(format!("reading the file failed: {error}"))),
         }
         if self.line.pop_if(|last| *last == b'\n').is_none() {
             let cut_off = (self.line.len() as u64) < most;
             let problem = if cut_off { "it is cut off: the file is not complete" } else { "it is too long" };
-            // That it is no export at all says more about a first line.
+            // For a first line, the error is that the file is not an export.
             if self.number > 1 || line::version(&self.line).is_some() {
                 return Err(self.problem(problem));
             }
@@ -168,9 +168,9 @@ impl Lines {
         })
     }
 
-    /// Whether the file goes on.
+    /// Whether more data follows.
     fn next_is_there(&mut self) -> bool {
-        // What can't be read is there in some way.
+        // Unreadable data counts as data.
         let goes_on = !self.input.fill_buf().is_ok_and(<[u8]>::is_empty);
         self.number += u64::from(goes_on);
         goes_on
@@ -181,13 +181,13 @@ impl Lines {
     }
 }
 
-/// Reads parts, and checks that lines follow each other as they must.
+/// Reads parts, and checks the order of the lines.
 struct Reader {
     lines: Lines,
     counter: Counter,
     position: Option<StreamPosition>,
     last_event: Option<EventKey>,
-    /// The line that ended the events before it.
+    /// The record that ended the events before it.
     next: Option<StorePart>,
     manifest: Option<Manifest>,
 }
@@ -215,14 +215,14 @@ impl Reader {
         Ok(Self { lines, counter, position: None, last_event: None, next: None, manifest: None })
     }
 
-    /// The next part; `None` at the end, when that agrees with everything before it.
+    /// The next part; `None` at the end, if the manifest matches.
     fn next(&mut self) -> Result<Option<StorePart>, Problem> {
-        let mut room = Room::new();
+        let mut budget = BatchBudget::new();
         let mut events = Vec::new();
-        while self.manifest.is_none() && self.next.is_none() && room.is_left() {
+        while self.manifest.is_none() && self.next.is_none() && budget.is_left() {
             match self.item()? {
                 Some(Item::Event(event)) => {
-                    room.take(&event);
+                    budget.take(&event);
                     events.push(event);
                 }
                 Some(Item::Begin(part)) => self.next = Some(part),
@@ -235,14 +235,14 @@ impl Reader {
             None => {
                 let digest = self.counter.counts().digest;
                 if self.manifest.as_ref().is_some_and(|manifest| manifest.digest != digest) {
-                    return Err(self.lines.problem("what it says of the file is not what the file holds"));
+                    return Err(self.lines.problem("the manifest does not match the contents of the file"));
                 }
             }
         }
         Ok(part)
     }
 
-    /// What the next line says; `None` when it is the last.
+    /// The next record; `None` if it is the manifest.
     fn item(&mut self) -> Result<Option<Item>, Problem> {
         let Some(record) = self.lines.next()? else {
             return Err(self.lines.problem("it is missing: the file is not complete"));

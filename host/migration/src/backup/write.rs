@@ -1,4 +1,4 @@
-//! The writing of an export: to a file that is there once it is complete, or to any writer.
+//! Writes an export: to a file that appears when it is complete, or to any writer.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
@@ -20,14 +20,14 @@ use crate::report::{MigrationReport, Progress};
 use crate::store_stream::{StorePart, StoreStream, stream_store};
 use crate::{CopyOptions, MigrationError};
 
-/// Bytes that are encoded before they are handed to the writer.
+/// The size of a chunk for the writer in bytes.
 const CHUNK: usize = 256 << 10;
-/// Parts between two reports of progress.
+/// Parts per progress report.
 const PARTS_PER_REPORT: usize = 100;
-/// The level of zstd: as fast as most disks, and a tenth of the size.
+/// The zstd level: as fast as most disks, for a tenth of the size.
 const LEVEL: i32 = 3;
 
-/// Writes what matches `filter` to a file, which replaces one of that name when it is complete.
+/// Writes the matching traces to a file, which replaces one of that name when it is complete.
 pub(super) async fn to_file<B: StorageBackend + ?Sized>(
     source: &B,
     path: &Path,
@@ -49,7 +49,7 @@ pub(super) async fn to_file<B: StorageBackend + ?Sized>(
     Ok(report)
 }
 
-/// Writes what matches `filter` to `out`, which is called `name` in errors.
+/// Writes the matching traces to `out`, which is called `name` in errors.
 pub(super) async fn to_writer<B: StorageBackend + ?Sized>(
     source: &B,
     out: impl Write + Send + 'static,
@@ -74,7 +74,7 @@ async fn write<B: StorageBackend + ?Sized, W: Write + Send + 'static>(
     let total = source.count_traces(filter.clone()).await.map_err(MigrationError::Source)?;
     options.notify(Progress::Started { traces: total, resumed: Digest::default() });
     let (chunks, mut received) = mpsc::channel::<Vec<u8>>(2);
-    // Compression and the disk have a thread of their own.
+    // A separate thread compresses and writes.
     let writer = tokio::task::spawn_blocking(move || {
         while let Some(chunk) = received.blocking_recv() {
             out.write_all(&chunk)?;
@@ -84,7 +84,7 @@ async fn write<B: StorageBackend + ?Sized, W: Write + Send + 'static>(
     let parts = stream_store(source, filter.clone(), headerless == Listing::Listed, None);
     let encoded = encode(parts, chunks, options).await;
     let written = writer.await.unwrap_or_else(|error| Err(error.into()));
-    // When the writer gave up, that is why.
+    // An error of the writer is the cause.
     written.map_err(|error| MigrationError::File { path: name.to_owned(), problem: error.to_string() })?;
     let mut report = encoded?.report();
     report.headerless_unlisted = headerless == Listing::Unlisted;
@@ -98,7 +98,7 @@ async fn write<B: StorageBackend + ?Sized, W: Write + Send + 'static>(
     Ok(report)
 }
 
-/// Sends the lines in chunks. Ends early when nobody receives them any more.
+/// Sends the lines in chunks, until the receiver is gone.
 async fn encode(
     mut parts: StoreStream<'_>,
     chunks: mpsc::Sender<Vec<u8>>,
@@ -140,7 +140,7 @@ async fn encode(
     Ok(counter.counts())
 }
 
-/// Lines on their way to the writer.
+/// Lines not yet sent to the writer.
 struct Lines {
     chunk: Vec<u8>,
     /// Of the last line.
@@ -150,17 +150,17 @@ struct Lines {
 impl Lines {
     fn add(&mut self, record: &Record<'_>) -> Result<(), MigrationError> {
         self.number += 1;
-        // Whatever comes from a store can be written as JSON.
+        // Every value from a store can be written as JSON.
         line::write(&mut self.chunk, self.number, record).map_err(|error| MigrationError::Source(error.into()))
     }
 
-    /// Returns whether somebody still receives them.
+    /// Returns whether the receiver is still there.
     async fn send_if_full(&mut self, chunks: &mpsc::Sender<Vec<u8>>) -> bool {
         self.chunk.len() < CHUNK || chunks.send(std::mem::take(&mut self.chunk)).await.is_ok()
     }
 }
 
-/// A file that is written beside the one that it becomes.
+/// A temporary file beside the target, which is renamed when it is complete.
 struct Partial {
     file: File,
     path: PathBuf,
@@ -172,7 +172,7 @@ impl Partial {
         let mut partial = path.to_owned().into_os_string();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        // What an export that was interrupted left is written over, but not what another is writing.
+        // Overwrite the file of an interrupted export, but not that of a running one.
         let file = File::options().write(true).create(true).truncate(false).open(&partial)?;
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::other("another export is writing it"),
@@ -182,7 +182,7 @@ impl Partial {
         Ok(Self { file, path: partial, becomes: path.to_owned() })
     }
 
-    /// Gives the complete file its name; after that, a crash of the machine leaves it whole.
+    /// Renames the complete file to its target; after that, it survives a crash of the machine.
     fn finish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.path, &self.becomes)?;
@@ -197,7 +197,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // What was not finished is of no use.
+        // Remove an incomplete file.
         if !self.path.as_os_str().is_empty() {
             let _ = fs::remove_file(&self.path);
         }

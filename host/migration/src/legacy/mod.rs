@@ -1,10 +1,10 @@
-//! SQLite files of the tracing servers that came with Reflow before, as stores that can be read and not written.
+//! Reads the SQLite files of older Reflow tracing servers, as read-only stores.
 //!
 //! There are two layouts ([`layout`]), told apart by their columns:
 //! - *whole traces*: `traces.data` is a trace as JSON, with zstd when it is long;
 //! - *columns*: a row of `trace_events` for each event, its times in whole seconds.
 //!
-//! What can't be decoded is reported with its row, and reading goes on behind it.
+//! Rows that can't be decoded are reported, and reading continues after them.
 
 mod event;
 mod layout;
@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use layout::Layout;
 use walk::Walk;
 
-/// A SQLite file that an older Reflow tracing server wrote: a source of migrations, never written.
+/// A SQLite file of an older Reflow tracing server: a read-only source for migrations.
 ///
 /// Times that the file has in whole seconds come with nanoseconds that keep the events of a trace in the order in which they
 /// were recorded: the n-th event of a second is n nanoseconds into it.
@@ -40,7 +40,7 @@ pub struct LegacySqlite {
 }
 
 impl LegacySqlite {
-    /// Opens the file when it is one of an older server's; `None` when it is something else, or not there.
+    /// Opens the file if an older server wrote it; `None` if it is something else or missing.
     pub async fn detect(path: impl AsRef<Path>) -> Result<Option<Self>, StorageError> {
         let path = path.as_ref().to_owned();
         if !path.is_file() {
@@ -56,7 +56,7 @@ impl LegacySqlite {
 
     /// Opens the file.
     ///
-    /// Fails with [`StorageError::Configuration`] when it is not there or not one of an older server's.
+    /// Fails with [`StorageError::Configuration`] if it is missing or no older server wrote it.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
         let file = path.as_ref().display();
         Self::detect(path.as_ref()).await?.ok_or_else(|| {

@@ -274,7 +274,7 @@ async fn events_beside_whole_traces_and_without_a_trace_come_too() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_decoded_is_told_with_its_row_and_the_rest_comes() {
+async fn rows_that_can_not_be_decoded_are_reported_and_the_rest_is_read() {
     let server = Server::new(WHOLE);
     let traces: Vec<_> = (0..6).map(|number| trace(number, 3)).collect();
     traces.iter().for_each(|trace| server.store_whole(trace));
@@ -372,7 +372,7 @@ async fn a_file_is_queried_like_any_store_and_never_written() {
 }
 
 #[tokio::test]
-async fn other_files_are_told_apart() {
+async fn files_of_other_programs_are_recognised() {
     let folder = tempfile::tempdir().unwrap();
     let ours = folder.path().join("ours.db");
     SqliteStorage::new(&ours).await.unwrap().close().await.unwrap();

@@ -1,9 +1,9 @@
-//! A walk through all traces of a file, in the order that a query asks for.
+//! Reads all traces of a file in the order of a query.
 
 use std::collections::HashSet;
 
 use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
-use reflow_tracing_storage::streaming::Room;
+use reflow_tracing_storage::streaming::BatchBudget;
 use reflow_tracing_storage::{Detail, TracePart};
 use rusqlite::{Connection, params};
 
@@ -14,16 +14,16 @@ pub(super) struct Walk<'a> {
     pub connection: &'a Connection,
     pub layout: &'a Layout,
     pub query: &'a TraceQuery,
-    /// Whether events are emitted. Where only headers are, events are read for the predicates that are about them.
+    /// Whether to emit events. Even if not, conditions on events need to read them.
     pub detail: Detail,
-    /// Where the walk begins: right after this trace.
+    /// The position to start from: right after this trace.
     pub after: Option<Position>,
 }
 
 type Emit<'a> = &'a mut dyn FnMut(TracePart) -> bool;
 
 impl Walk<'_> {
-    /// Emits what matches, whatever the query's window, until there is no more or `emit` says that it is enough.
+    /// Emits the matching traces, regardless of the window, until the end or until `emit` returns false.
     pub(super) fn run(&self, emit: Emit<'_>) -> rusqlite::Result<()> {
         let (from, to) = self.seconds();
         let direction = match self.query.order {
@@ -54,7 +54,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The first and the last second in which a trace may have begun.
+    /// The first and the last second in which a trace may have started.
     fn seconds(&self) -> (i64, i64) {
         let (mut from, mut to) =
             self.query.time_range.map_or((i64::MIN, i64::MAX), |(from, to)| (time::nanos(from), time::nanos(to)));
@@ -66,14 +66,14 @@ impl Walk<'_> {
         (from.div_euclid(1_000_000_000), to.div_euclid(1_000_000_000))
     }
 
-    /// A page of what matches, not counted.
+    /// A page of the matching traces, without a total.
     pub(super) fn page(&self, window: Window) -> rusqlite::Result<TracePage> {
         let mut page = TracePage::default();
         let (mut to_skip, mut is_skipped) = (window.offset, false);
         self.run(&mut |part| {
             match part {
                 TracePart::Header(_) if to_skip > 0 => (to_skip, is_skipped) = (to_skip - 1, true),
-                // There is another page.
+                // Another page follows.
                 TracePart::Header(_) if page.traces.len() == window.limit => {
                     page.next_page_token = page.traces.last().map(|last| Position::of(last).token());
                     return false;
@@ -173,14 +173,14 @@ impl Walk<'_> {
         if !emit(TracePart::Header(trace)) {
             return Ok(false);
         }
-        let (mut room, mut piece, mut goes_on) = (Room::new(), Vec::new(), true);
+        let (mut budget, mut piece, mut goes_on) = (BatchBudget::new(), Vec::new(), true);
         further_events(self.connection, self.layout, trace_id, &HashSet::new(), &mut |event| {
             match event {
                 Ok(event) => {
-                    room.take(&event);
+                    budget.take(&event);
                     piece.push(event);
-                    if !room.is_left() {
-                        room = Room::new();
+                    if !budget.is_left() {
+                        budget = BatchBudget::new();
                         goes_on = emit(TracePart::Events(std::mem::take(&mut piece)));
                     }
                 }
@@ -222,7 +222,7 @@ fn is_unfiltered(query: &TraceQuery) -> bool {
     *query == TraceQuery { order: query.order, ..TraceQuery::default() }
 }
 
-/// How many traces match, whatever the query's window.
+/// The number of matching traces, regardless of the window.
 pub(super) fn count(connection: &Connection, layout: &Layout, query: &TraceQuery) -> rusqlite::Result<u64> {
     let query = TraceQuery { limit: None, offset: None, page_token: None, ..query.clone() };
     if is_unfiltered(&query) {

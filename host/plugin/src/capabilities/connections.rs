@@ -1,15 +1,14 @@
-//! How many connections to databases and servers a plugin may have open, and all plugins together.
+//! Limits the open connections to databases and servers, of each plugin and of all plugins together.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a call waits for a connection to come free. Whoever waits longer most likely waits for itself: a plugin that
-/// keeps what it opened.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a call waits for a free connection. A longer wait usually means that the plugin itself holds all of them.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A plugin's share of the connections.
+/// The connections of a plugin.
 #[derive(Clone)]
 pub(crate) struct ConnectionBudget {
     own: Arc<Semaphore>,
@@ -23,7 +22,7 @@ pub(crate) struct ConnectionPermit {
     _all: OwnedSemaphorePermit,
 }
 
-/// No connection came free in time.
+/// No connection became free in time.
 #[derive(Debug)]
 pub(crate) struct TooManyConnections;
 
@@ -33,20 +32,20 @@ impl ConnectionBudget {
         Self { own: Arc::new(Semaphore::new(limit)), all: Arc::clone(all), limit }
     }
 
-    /// The most connections that the plugin can have.
+    /// The maximum connections of the plugin.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Waits until there is a connection to be had, but not for long.
+    /// Waits for a connection, at most [`ACQUIRE_TIMEOUT`].
     pub(crate) async fn acquire(&self) -> Result<ConnectionPermit, TooManyConnections> {
-        // Its own first: who waits here takes nothing from the others.
+        // The plugin's own limit first: waiting for it takes nothing from other plugins.
         let both = async {
             let own = Arc::clone(&self.own).acquire_owned().await.map_err(|_| TooManyConnections)?;
             let all = Arc::clone(&self.all).acquire_owned().await.map_err(|_| TooManyConnections)?;
             Ok(ConnectionPermit { _own: own, _all: all })
         };
-        tokio::time::timeout(PATIENCE, both).await.unwrap_or(Err(TooManyConnections))
+        tokio::time::timeout(ACQUIRE_TIMEOUT, both).await.unwrap_or(Err(TooManyConnections))
     }
 }
 
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_plugin_gets_no_more_than_its_share_and_none_than_there_are() {
+    async fn connections_are_limited_for_each_plugin_and_in_total() {
         let all = Arc::new(Semaphore::new(3));
         let (one, other) = (ConnectionBudget::new(2, &all), ConnectionBudget::new(2, &all));
         let first = one.acquire().await.unwrap();

@@ -1,4 +1,4 @@
-//! `reflow:capabilities/log`: the host's log, tagged with the plugin, and kept readable whatever the plugin writes.
+//! `reflow:capabilities/log`: writes to the host's log, tagged with the plugin, escaped and rate-limited.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,12 +8,11 @@ use crate::instance::InstanceState;
 
 /// The longest message, in bytes.
 const MAX_BYTES: usize = 8 * 1024;
-/// Messages in each `PERIOD`: more than anyone reads, fewer than fill a disk.
-const MOST: u32 = 100;
+/// Maximum messages per `PERIOD`, so that a plugin can't fill the disk.
+const MAX_MESSAGES: u32 = 100;
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What a plugin writes to the log, or is written there because of it: at most so much in a second, whatever the number of
-/// its instances.
+/// The log of a plugin: its own messages, and the host's warnings about it. The rate limit covers all its instances.
 pub(crate) struct PluginLog {
     plugin: String,
     period: Mutex<Period>,
@@ -22,21 +21,21 @@ pub(crate) struct PluginLog {
 struct Period {
     began: Instant,
     written: u32,
-    left_out: u64,
+    dropped: u64,
 }
 
-/// What becomes of a message.
+/// The decision of the rate limit about a message.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
-    /// Written, after so many were left out.
-    Written { left_out: u64 },
-    /// Left out, as the first of its period or not.
-    LeftOut { first: bool },
+enum Decision {
+    /// Write it. `dropped` messages were dropped before it.
+    Write { dropped: u64 },
+    /// Drop it. `first` in its period or not.
+    Drop { first: bool },
 }
 
 impl PluginLog {
     pub(crate) fn new(plugin: &str) -> Self {
-        let period = Period { began: Instant::now(), written: 0, left_out: 0 };
+        let period = Period { began: Instant::now(), written: 0, dropped: 0 };
         Self { plugin: plugin.into(), period: Mutex::new(period) }
     }
 
@@ -44,28 +43,28 @@ impl PluginLog {
         &self.plugin
     }
 
-    /// A warning because of something that the plugin does.
+    /// Writes a warning about the plugin.
     pub(crate) fn warn(&self, message: &str) {
         self.write(Level::Warn, message);
     }
 
     fn write(&self, level: Level, message: &str) {
-        // What no one wants to see is not counted either.
+        // Messages below the host's level don't count towards the rate limit.
         if !enabled(level) {
             return;
         }
         let plugin = self.plugin();
-        let fate = self.period.lock().unwrap_or_else(PoisonError::into_inner).fate(Instant::now());
-        match fate {
-            Fate::Written { left_out: 0 } => {}
-            Fate::Written { left_out } => tracing::warn!(plugin, "{left_out} messages were left out before this one"),
-            Fate::LeftOut { first: true } => {
-                tracing::warn!(plugin, "more than {MOST} messages in a second; the others are left out");
+        let decision = self.period.lock().unwrap_or_else(PoisonError::into_inner).decide(Instant::now());
+        match decision {
+            Decision::Write { dropped: 0 } => {}
+            Decision::Write { dropped } => tracing::warn!(plugin, "{dropped} messages were dropped before this one"),
+            Decision::Drop { first: true } => {
+                tracing::warn!(plugin, "more than {MAX_MESSAGES} messages in a second; the others are dropped");
                 return;
             }
-            Fate::LeftOut { first: false } => return,
+            Decision::Drop { first: false } => return,
         }
-        let message = presentable(message);
+        let message = sanitize(message);
         match level {
             Level::Trace => tracing::trace!(plugin, "{message}"),
             Level::Debug => tracing::debug!(plugin, "{message}"),
@@ -78,9 +77,9 @@ impl PluginLog {
 
 impl Drop for PluginLog {
     fn drop(&mut self) {
-        let left_out = self.period.get_mut().unwrap_or_else(PoisonError::into_inner).left_out;
-        if left_out > 0 {
-            tracing::warn!(plugin = self.plugin, "{left_out} messages were left out at the end");
+        let dropped = self.period.get_mut().unwrap_or_else(PoisonError::into_inner).dropped;
+        if dropped > 0 {
+            tracing::warn!(plugin = self.plugin, "{dropped} messages were dropped at the end");
         }
     }
 }
@@ -96,32 +95,32 @@ fn enabled(level: Level) -> bool {
 }
 
 impl Period {
-    fn fate(&mut self, now: Instant) -> Fate {
+    fn decide(&mut self, now: Instant) -> Decision {
         if now.saturating_duration_since(self.began) >= PERIOD {
             self.began = now;
             self.written = 0;
         }
-        if self.written >= MOST {
-            self.left_out += 1;
-            // One more than the most: the notice was written.
-            let first = self.written == MOST;
-            self.written = MOST + 1;
-            return Fate::LeftOut { first };
+        if self.written >= MAX_MESSAGES {
+            self.dropped += 1;
+            // One above the maximum marks that the warning was written.
+            let first = self.written == MAX_MESSAGES;
+            self.written = MAX_MESSAGES + 1;
+            return Decision::Drop { first };
         }
         self.written += 1;
-        Fate::Written { left_out: std::mem::take(&mut self.left_out) }
+        Decision::Write { dropped: std::mem::take(&mut self.dropped) }
     }
 }
 
-/// The message on one line, without anything that a terminal would obey, and not too long.
-fn presentable(message: &str) -> String {
+/// The message on one line, without terminal control characters, truncated to `MAX_BYTES`.
+fn sanitize(message: &str) -> String {
     let mut text = String::with_capacity(message.len().min(MAX_BYTES));
     for char in message.chars() {
         if text.len() + char.len_utf8() > MAX_BYTES {
             text.push_str(&format!(".. (cut: {} bytes in all)", message.len()));
             break;
         }
-        if char.is_control() || is_direction(char) {
+        if char.is_control() || is_bidi_or_line_separator(char) {
             text.extend(char.escape_default());
         } else {
             text.push(char);
@@ -130,8 +129,8 @@ fn presentable(message: &str) -> String {
     text
 }
 
-/// Characters that turn the direction of the text after them, or begin a new line for some readers.
-fn is_direction(char: char) -> bool {
+/// Characters that change the text direction, or begin a new line in some viewers.
+fn is_bidi_or_line_separator(char: char) -> bool {
     matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -148,28 +147,28 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_of_text() {
-        assert_eq!(presentable("one\ntwo\u{1b}[31m\tred \u{e9}\u{202e}"), "one\\ntwo\\u{1b}[31m\\tred \u{e9}\\u{202e}");
+        assert_eq!(sanitize("one\ntwo\u{1b}[31m\tred \u{e9}\u{202e}"), "one\\ntwo\\u{1b}[31m\\tred \u{e9}\\u{202e}");
     }
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
         let long = "\u{1f4be}".repeat(MAX_BYTES);
-        let cut = presentable(&long);
+        let cut = sanitize(&long);
         assert!(cut.len() < MAX_BYTES + 100, "{}", cut.len());
         assert!(cut.ends_with(&format!("({} bytes in all)", long.len())) || cut.contains("bytes in all"), "{cut}");
         assert!(cut.starts_with(&"\u{1f4be}".repeat(MAX_BYTES / 4)));
     }
 
     #[test]
-    fn a_flood_is_left_out_and_counted() {
+    fn a_flood_is_dropped_and_counted() {
         let began = Instant::now();
-        let mut period = Period { began, written: 0, left_out: 0 };
-        for _ in 0..MOST {
-            assert_eq!(period.fate(began), Fate::Written { left_out: 0 });
+        let mut period = Period { began, written: 0, dropped: 0 };
+        for _ in 0..MAX_MESSAGES {
+            assert_eq!(period.decide(began), Decision::Write { dropped: 0 });
         }
-        assert_eq!(period.fate(began), Fate::LeftOut { first: true });
-        assert_eq!(period.fate(began), Fate::LeftOut { first: false });
-        assert_eq!(period.fate(began + PERIOD), Fate::Written { left_out: 2 });
-        assert_eq!(period.fate(began + PERIOD), Fate::Written { left_out: 0 });
+        assert_eq!(period.decide(began), Decision::Drop { first: true });
+        assert_eq!(period.decide(began), Decision::Drop { first: false });
+        assert_eq!(period.decide(began + PERIOD), Decision::Write { dropped: 2 });
+        assert_eq!(period.decide(began + PERIOD), Decision::Write { dropped: 0 });
     }
 }

@@ -1,4 +1,4 @@
-//! `reflow:capabilities/metrics`: a plugin's own figures.
+//! `reflow:capabilities/metrics`: the metrics that a plugin records.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,55 +7,54 @@ use super::log::PluginLog;
 use crate::bindings::reflow::capabilities::metrics::Host;
 use crate::instance::InstanceState;
 
-/// Names that are kept for a plugin.
-const MOST_NAMES: usize = 100;
-/// The longest name, in bytes.
+/// Maximum names per plugin.
+const MAX_NAMES: usize = 100;
+/// Maximum length of a name, in bytes.
 const MAX_NAME: usize = 64;
 
-/// The upper bounds of a distribution's buckets: three a decade, from a microsecond to a million.
+/// The upper bounds of a histogram's buckets: three per decade, from 1e-6 to 1e6.
 const BOUNDS: [f64; 37] = [
     1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 2.5e-1,
     5e-1, 1e0, 2.5e0, 5e0, 1e1, 2.5e1, 5e1, 1e2, 2.5e2, 5e2, 1e3, 2.5e3, 5e3, 1e4, 2.5e4, 5e4, 1e5, 2.5e5, 5e5, 1e6,
 ];
 
-/// The figures of a plugin, of all its instances together. They outlive the instances.
+/// The metrics of a plugin, of all its instances together. They outlive the instances.
 pub(crate) struct PluginMetrics {
-    figures: Mutex<Figures>,
+    state: Mutex<State>,
     log: Arc<PluginLog>,
 }
 
 #[derive(Default)]
-struct Figures {
-    by_name: BTreeMap<String, Figure>,
-    /// Whether the log says that something was ignored.
+struct State {
+    by_name: BTreeMap<String, Metric>,
+    /// Whether the warning about ignored metrics was logged.
     warned: bool,
 }
 
-/// A figure of a plugin's.
+/// A metric that a plugin records.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Figure {
-    /// It only grows.
-    Count(u64),
-    /// It goes up and down.
+pub enum Metric {
+    /// Only grows.
+    Counter(u64),
+    /// Goes up and down.
     Gauge(f64),
-    /// What was observed.
-    Distribution(Distribution),
+    /// A distribution of observations.
+    Histogram(Histogram),
 }
 
-/// How observations are distributed.
+/// A distribution of observations.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Distribution {
-    /// How many there were.
+pub struct Histogram {
+    /// The number of observations.
     pub count: u64,
     /// Their sum.
     pub sum: f64,
-    /// How many were at most the bound and above the one before; what is above the last bound is in none.
+    /// The observations in each bucket, not cumulative. Values above the last bound are in none.
     buckets: Box<[u64; BOUNDS.len()]>,
 }
 
-impl Distribution {
-    /// The upper bounds of the buckets, ascending, and how many observations were at most that, as a Prometheus histogram
-    /// counts them.
+impl Histogram {
+    /// The upper bounds of the buckets, ascending, with cumulative counts, as in a Prometheus histogram.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         BOUNDS.iter().zip(self.buckets.iter()).scan(0, |below, (&bound, &count)| {
             *below += count;
@@ -75,18 +74,18 @@ impl Distribution {
 
 impl PluginMetrics {
     pub(crate) fn new(log: &Arc<PluginLog>) -> Self {
-        Self { figures: Mutex::default(), log: Arc::clone(log) }
+        Self { state: Mutex::default(), log: Arc::clone(log) }
     }
 
-    /// All figures, by name.
-    pub(crate) fn list(&self) -> Vec<(String, Figure)> {
-        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        figures.by_name.iter().map(|(name, figure)| (name.clone(), figure.clone())).collect()
+    /// All metrics, by name.
+    pub(crate) fn list(&self) -> Vec<(String, Metric)> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.by_name.iter().map(|(name, metric)| (name.clone(), metric.clone())).collect()
     }
 
     fn count(&self, name: &str, by: u64) {
-        self.change(name, Figure::Count(0), |figure| match figure {
-            Figure::Count(count) => {
+        self.change(name, Metric::Counter(0), |metric| match metric {
+            Metric::Counter(count) => {
                 *count = count.saturating_add(by);
                 true
             }
@@ -95,8 +94,8 @@ impl PluginMetrics {
     }
 
     fn gauge(&self, name: &str, value: f64) {
-        self.change(name, Figure::Gauge(0.0), |figure| match figure {
-            Figure::Gauge(gauge) => {
+        self.change(name, Metric::Gauge(0.0), |metric| match metric {
+            Metric::Gauge(gauge) => {
                 *gauge = value;
                 true
             }
@@ -108,9 +107,9 @@ impl PluginMetrics {
         if !value.is_finite() {
             return;
         }
-        let none = Distribution { count: 0, sum: 0.0, buckets: Box::new([0; BOUNDS.len()]) };
-        self.change(name, Figure::Distribution(none), |figure| match figure {
-            Figure::Distribution(distribution) => {
+        let none = Histogram { count: 0, sum: 0.0, buckets: Box::new([0; BOUNDS.len()]) };
+        self.change(name, Metric::Histogram(none), |metric| match metric {
+            Metric::Histogram(distribution) => {
                 distribution.observe(value);
                 true
             }
@@ -118,20 +117,22 @@ impl PluginMetrics {
         });
     }
 
-    /// Changes the figure `name`, which is `new` at first. `change` says whether it is of the right kind.
-    fn change(&self, name: &str, new: Figure, change: impl FnOnce(&mut Figure) -> bool) {
-        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Changes the metric `name`, which starts as `new`. `change` returns false when the metric is of another kind.
+    fn change(&self, name: &str, new: Metric, change: impl FnOnce(&mut Metric) -> bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let problem = if !is_name(name) {
-            "that is no name: lower-case letters, digits and `_`, a letter first, 64 at most"
-        } else if !figures.by_name.contains_key(name) && figures.by_name.len() >= MOST_NAMES {
-            "there are 100 names already"
-        } else if !change(figures.by_name.entry(name.into()).or_insert(new)) {
-            "it is a figure of another kind"
+            "the name is not valid: it needs lower-case letters, digits and `_`, a letter first, at most 64"
+        } else if !state.by_name.contains_key(name) && state.by_name.len() >= MAX_NAMES {
+            "the plugin already has 100 metrics"
+        } else if !change(state.by_name.entry(name.into()).or_insert(new)) {
+            "the name belongs to a metric of another kind"
         } else {
             return;
         };
-        if !std::mem::replace(&mut figures.warned, true) {
-            self.log.warn(&format!("the metric `{name}` is ignored, and so may be others: {problem}"));
+        if !std::mem::replace(&mut state.warned, true) {
+            self.log.warn(&format!(
+                "the metric `{name}` is ignored; later ones may be ignored without a warning: {problem}"
+            ));
         }
     }
 }
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_of_every_kind_are_kept() {
+    fn metrics_of_every_kind_are_recorded() {
         let metrics = metrics();
         metrics.count("events", 2);
         metrics.count("events", u64::MAX);
@@ -177,10 +178,10 @@ mod tests {
         for value in [0.0, 1e-6, 0.7, 2e6, f64::NAN, f64::INFINITY] {
             metrics.observe("seconds", value);
         }
-        let figures = metrics.list();
-        assert_eq!(figures[0], ("events".into(), Figure::Count(u64::MAX)));
-        assert_eq!(figures[1], ("queue".into(), Figure::Gauge(-1.5)));
-        let Figure::Distribution(seconds) = &figures[2].1 else { panic!("{:?}", figures[2]) };
+        let listed = metrics.list();
+        assert_eq!(listed[0], ("events".into(), Metric::Counter(u64::MAX)));
+        assert_eq!(listed[1], ("queue".into(), Metric::Gauge(-1.5)));
+        let Metric::Histogram(seconds) = &listed[2].1 else { panic!("{:?}", listed[2]) };
         assert_eq!((seconds.count, seconds.sum), (4, 0.0 + 1e-6 + 0.7 + 2e6));
         let at_most = |bound: f64| seconds.buckets().find(|bucket| bucket.0 == bound).map(|bucket| bucket.1);
         assert_eq!((at_most(1e-6), at_most(0.5), at_most(1.0), at_most(1e6)), (Some(2), Some(2), Some(3), Some(3)));
@@ -192,11 +193,11 @@ mod tests {
         metrics.count("events", 1);
         metrics.gauge("events", 7.0);
         metrics.observe("events", 7.0);
-        assert_eq!(metrics.list(), [("events".into(), Figure::Count(1))]);
+        assert_eq!(metrics.list(), [("events".into(), Metric::Counter(1))]);
     }
 
     #[test]
-    fn names_are_checked_and_counted() {
+    fn names_are_validated_and_limited() {
         let metrics = metrics();
         for name in ["", "1a", "_a", "A", "a-b", "a b", "\u{e4}", "a\n", &"a".repeat(65)] {
             metrics.count(name, 1);
@@ -206,8 +207,8 @@ mod tests {
             metrics.count(&format!("n{number}"), 1);
         }
         assert_eq!(metrics.list().len(), 100);
-        // Those that are there go on.
+        // Existing metrics still change.
         metrics.count("n0", 1);
-        assert!(metrics.list().contains(&("n0".into(), Figure::Count(2))));
+        assert!(metrics.list().contains(&("n0".into(), Metric::Counter(2))));
     }
 }

@@ -1,8 +1,10 @@
-//! What a plugin can reach: one folder or file for each interface of `wit/capabilities/`.
+//! The capabilities of plugins: one folder or file for each interface of `wit/capabilities/`.
 //!
-//! A new capability is a file here that implements the interface for [`InstanceState`](super::instance::InstanceState),
-//! its grants in [`policy`](super::policy), what stands behind them in [`Granted`], and the interface in the world of
-//! `wit/capabilities/world.wit`.
+//! To add a capability:
+//!
+//! 1. Add its interface to the world in `wit/capabilities/world.wit`.
+//! 2. Implement the interface for [`InstanceState`](super::instance::InstanceState) in a new file here.
+//! 3. Add its grants to [`policy`](super::policy), and the granted resources to [`Granted`].
 
 mod config;
 mod connections;
@@ -26,7 +28,7 @@ use super::policy::PluginConfig;
 use reflow_tracing_sqlite::disk::check_room;
 use reflow_tracing_sqlite::pool::blocking;
 
-/// What a plugin was granted, ready for use. All of its instances share it.
+/// The granted resources of a plugin. All its instances share them.
 pub(crate) struct Granted {
     pub sql: sql::Databases,
     pub keyvalue: keyvalue::Buckets,
@@ -40,7 +42,7 @@ pub(crate) struct Granted {
 }
 
 impl Granted {
-    /// What `config` grants to `plugin`. Connects to nothing yet. Fails on a grant that makes no sense.
+    /// The resources that `config` grants to `plugin`. Does not connect yet. Fails on an invalid grant.
     pub(crate) fn new(
         plugin: &str,
         config: &PluginConfig,
@@ -60,7 +62,7 @@ impl Granted {
         })
     }
 
-    /// Whether the disks of the files that were granted have room for a write.
+    /// Checks that the disks of the granted files have room for a write.
     pub(crate) async fn check_room(&self) -> Result<(), StorageError> {
         let files: Vec<_> = self.sql.files().chain(self.keyvalue.files()).map(Path::to_owned).collect();
         if files.is_empty() {

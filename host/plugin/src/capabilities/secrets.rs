@@ -1,6 +1,6 @@
-//! `reflow:capabilities/secrets`: what must stand neither in the configuration nor in the log.
+//! `reflow:capabilities/secrets`: values that must appear neither in the configuration nor in the log.
 //!
-//! A secret is read at every call, so a new one counts at once, and none is kept.
+//! Every call reads the secret from its source, so a replaced secret takes effect immediately and none stays in memory.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,10 +14,10 @@ use crate::bindings::reflow::capabilities::secrets::{Host, SecretError};
 use crate::instance::InstanceState;
 use crate::policy::Grants;
 
-/// The largest secret, in bytes.
+/// Maximum size of a secret, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Where a plugin's secrets are, by label.
+/// The sources of a plugin's secrets, by label.
 pub(crate) struct Secrets {
     by_label: BTreeMap<String, Source>,
     log: Arc<PluginLog>,
@@ -30,17 +30,17 @@ enum Source {
 }
 
 impl Secrets {
-    /// What `plugin` was granted. Reads nothing yet.
+    /// The secrets granted to `plugin`. Does not read them yet.
     pub(crate) fn new(plugin: &str, grants: &Grants, log: &Arc<PluginLog>) -> Result<Self, StorageError> {
         let source = |(label, source): (&String, &String)| match source.split_once(':') {
             Some(("env", name)) if !name.is_empty() && !name.contains(['=', '\0']) => {
                 Ok((label.clone(), Source::Variable(name.into())))
             }
             Some(("file", path)) if !path.is_empty() => Ok((label.clone(), Source::File(path.into()))),
-            // Without what is written there: it may be the secret itself.
+            // The message omits the value, which may be the secret itself.
             _ => Err(StorageError::Configuration(format!(
-                "plugins.{plugin}.grants.secrets.{label}: it says where the secret is, not what it is; write env:NAME, \
-                 with the name of a variable of the environment, or file:PATH"
+                "plugins.{plugin}.grants.secrets.{label} must name the source of the secret, not the secret: write env:NAME \
+                 for an environment variable, or file:PATH"
             ))),
         };
         let by_label = grants.secrets.iter().map(source).collect::<Result<_, _>>()?;
@@ -57,9 +57,9 @@ impl Secrets {
             Ok(Err(problem)) => problem,
             Err(error) => error.to_string(),
         };
-        // Where it is, is for the operator alone.
-        self.log.warn(&format!("the secret `{label}`: {problem}"));
-        Err(SecretError::Unavailable(format!("the secret `{label}` can't be read; the host's log says why")))
+        // Only the operator may see the source.
+        self.log.warn(&format!("can't read the secret `{label}`: {problem}"));
+        Err(SecretError::Unavailable(format!("can't read the secret `{label}`; the host's log says why")))
     }
 }
 
@@ -68,26 +68,26 @@ impl Source {
         let secret = match self {
             Self::Variable(name) => std::env::var_os(name)
                 .map(std::ffi::OsString::into_encoded_bytes)
-                .ok_or_else(|| format!("the environment has no variable {name}"))?,
+                .ok_or_else(|| format!("the environment variable {name} is not set"))?,
             Self::File(path) => {
-                read_file(path).map_err(|error| format!("the file {} can't be read: {error}", path.display()))?
+                read_file(path).map_err(|error| format!("can't read the file {}: {error}", path.display()))?
             }
         };
         if secret.len() as u64 > MAX_BYTES {
-            return Err(format!("it has more than {MAX_BYTES} bytes"));
+            return Err(format!("it is larger than {MAX_BYTES} bytes"));
         }
         Ok(secret)
     }
 }
 
-/// The content without the newline that an editor leaves at its end, read no further than to see that it is too large.
+/// The contents without the newline that an editor adds. Stops reading soon after the maximum size.
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    // Anything else might never end, or never begin.
+    // Reading a device or a pipe might never end.
     if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("it is no file"));
+        return Err(std::io::Error::other("it is not a regular file"));
     }
     let mut secret = Vec::new();
-    // For a line ending, too.
+    // One byte more than a secret and its line ending.
     std::fs::File::open(path)?.take(MAX_BYTES + 3).read_to_end(&mut secret)?;
     if secret.last() == Some(&b'\n') {
         secret.pop();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_or_a_device_is_no_secret() {
+    async fn a_folder_or_a_device_is_refused() {
         for path in ["/dev/zero", "/"] {
             let problem = secrets(&format!("file:{path}")).unwrap().get("token").await.unwrap_err();
             assert!(matches!(&problem, SecretError::Unavailable(message) if !message.contains(path)), "{problem:?}");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_source_is_refused_without_being_shown() {
+    fn an_invalid_source_is_refused_without_showing_it() {
         for source in ["", "hunter2", "env:", "env:hunter2=x", "file:", "vault:hunter2"] {
             let message = secrets(source).err().expect("it is refused").to_string();
             assert!(message.contains("plugins.p.grants.secrets.token"), "{message}");

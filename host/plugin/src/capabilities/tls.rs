@@ -1,4 +1,4 @@
-//! TLS to what was granted: whose certificates are trusted.
+//! TLS to granted servers: which certificate authorities are trusted.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -8,8 +8,8 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-/// Connects to servers with a certificate of the authorities that browsers trust; with `ca`, of the authorities in this file
-/// in PEM, and of no others. Says what is wrong with the file.
+/// A connector that trusts the authorities in the PEM file `ca` and no others; without `ca`, those that browsers trust. Fails
+/// with the problem of the file.
 pub(super) fn connector(ca: Option<&Path>) -> Result<TlsConnector, String> {
     static BROWSERS: LazyLock<TlsConnector> =
         LazyLock::new(|| trusting(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }));
@@ -21,14 +21,14 @@ pub(super) fn connector(ca: Option<&Path>) -> Result<TlsConnector, String> {
 
 fn authorities(file: &Path) -> Result<RootCertStore, String> {
     let refuse = |problem: String| format!("`ca` is {}: {problem}", file.display());
-    let content = std::fs::read(file).map_err(|error| refuse(format!("it can't be read: {error}")))?;
+    let pem = std::fs::read(file).map_err(|error| refuse(format!("can't read it: {error}")))?;
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&content) {
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| refuse(format!("it is damaged: {error}")))?;
-        roots.add(certificate).map_err(|error| refuse(format!("a certificate in it is of no use: {error}")))?;
+        roots.add(certificate).map_err(|error| refuse(format!("it has an invalid certificate: {error}")))?;
     }
     if roots.is_empty() {
-        return Err(refuse("there is no certificate in it; it must be in PEM, -----BEGIN CERTIFICATE-----".into()));
+        return Err(refuse("it has no certificate; it must be in PEM format (-----BEGIN CERTIFICATE-----)".into()));
     }
     Ok(roots)
 }
@@ -47,15 +47,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_of_no_use_is_named_with_the_reason() {
+    fn an_unusable_file_is_named_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
         let refusal = || connector(Some(&file)).err().unwrap();
-        assert!(refusal().contains("ca.pem: it can't be read"), "{}", refusal());
+        assert!(refusal().contains("ca.pem: can't read it"), "{}", refusal());
         for (content, reason) in [
-            ("", "no certificate in it"),
+            ("", "it has no certificate"),
             ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "damaged"),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "of no use"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "invalid certificate"),
         ] {
             std::fs::write(&file, content).unwrap();
             assert!(refusal().contains(reason), "{content:?}: {}", refusal());

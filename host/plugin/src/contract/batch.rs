@@ -1,4 +1,4 @@
-//! Batches of events, as plugins hold them: `reflow:storage/batch`.
+//! `reflow:storage/batch`: batches of events behind handles.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::body::{self, DecodeError};
 use crate::convert;
 use crate::instance::InstanceState;
 
-/// Events in an order. Shared, so that a capability can take them to another thread.
+/// An ordered batch of events. Cheap to clone, so that a capability can move it to another thread.
 #[derive(Default, Clone)]
 pub struct EventBatch {
     rows: Arc<Vec<Row>>,
-    /// The bytes of the bodies that it was filled from.
+    /// The size of the bodies that it was decoded from.
     bytes: usize,
 }
 
@@ -26,19 +26,19 @@ pub(crate) struct Row {
 }
 
 impl EventBatch {
-    /// Events to be stored.
+    /// A batch of events to store.
     pub(crate) fn new(events: Vec<(TraceId, TraceEvent)>) -> Self {
         let rows = events.into_iter().map(|(trace_id, event)| Row { trace_id, event }).collect();
         Self { rows: Arc::new(rows), bytes: 0 }
     }
 
-    /// Events that were read. Fails on a body that is none.
+    /// A batch of events that were read. Fails on an invalid body.
     pub(crate) fn from_bodies<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DecodeError> {
-        let of_no_trace = TraceId(uuid::Uuid::nil());
+        let no_trace = TraceId(uuid::Uuid::nil());
         let mut bytes = 0;
         let row = |body: &[u8]| {
             bytes += body.len();
-            Ok(Row { trace_id: of_no_trace, event: body::decode_event(body)? })
+            Ok(Row { trace_id: no_trace, event: body::decode_event(body)? })
         };
         let rows = bodies.into_iter().map(row).collect::<Result<_, DecodeError>>()?;
         Ok(Self { rows: Arc::new(rows), bytes })
@@ -48,7 +48,7 @@ impl EventBatch {
         &self.rows
     }
 
-    /// The events, when no one else holds them; copies otherwise.
+    /// The events, copied only if the batch is shared.
     pub(crate) fn into_events(self) -> Vec<TraceEvent> {
         match Arc::try_unwrap(self.rows) {
             Ok(rows) => rows.into_iter().map(|row| row.event).collect(),
@@ -57,7 +57,7 @@ impl EventBatch {
     }
 }
 
-/// A field of an event, by the name that the contract gives it.
+/// A field of an event, named as in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
     TraceId,
@@ -100,7 +100,7 @@ impl FromStr for Field {
             "message-size" => Self::MessageSize,
             "execution-time-ns" => Self::ExecutionTimeNs,
             "body" => Self::Body,
-            _ => return Err(format!("`{name}` is no field of an event")),
+            _ => return Err(format!("`{name}` is not a field of an event; wit/storage/batch.wit lists them")),
         })
     }
 }
@@ -115,7 +115,7 @@ pub(crate) enum FieldValue<'a> {
 }
 
 impl Row {
-    /// The value of the field `body`, after what `bytes` holds.
+    /// Appends the value of the field `body` to `bytes`.
     pub(crate) fn append_body(&self, bytes: &mut Vec<u8>) {
         body::append_event(&self.event, bytes);
     }
@@ -198,16 +198,16 @@ fn column(rows: &[Row], field: Field) -> Column {
     }
 }
 
-/// The byte strings of `blobs`; `None` when its ends are not ascending places in its data.
+/// The byte strings of `blobs`; `None` when its ends are not ascending offsets into its data.
 fn split(blobs: &Blobs) -> Option<Vec<&[u8]>> {
     let mut start = 0;
-    let parts = blobs.ends.iter().map(|&end| {
-        let part = blobs.data.get(start..end as usize);
+    let slices = blobs.ends.iter().map(|&end| {
+        let slice = blobs.data.get(start..end as usize);
         start = end as usize;
-        part
+        slice
     });
-    let parts = parts.collect::<Option<Vec<_>>>()?;
-    (start == blobs.data.len()).then_some(parts)
+    let slices = slices.collect::<Option<Vec<_>>>()?;
+    (start == blobs.data.len()).then_some(slices)
 }
 
 impl Host for InstanceState {}
@@ -240,17 +240,17 @@ impl HostEventBatch for InstanceState {
 
     fn push(&mut self, batch: Resource<EventBatch>, bodies: Blobs) -> wasmtime::Result<Result<(), String>> {
         let Some(bodies) = split(&bodies) else {
-            return Ok(Err("the ends of the bodies are not ascending places in their data".into()));
+            return Ok(Err("`ends` must ascend and the last must be the length of `data`".into()));
         };
         let added = match EventBatch::from_bodies(bodies) {
             Ok(added) => added,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        if let Err(problem) = self.make_room(&added) {
+        if let Err(problem) = self.reserve(&added) {
             return Ok(Err(problem));
         }
         let batch = self.table.get_mut(&batch)?;
-        // Neither is shared: the one is new, and no capability keeps a batch beyond its call.
+        // Neither is shared: `added` is new, and no capability keeps a batch beyond its call.
         match (Arc::get_mut(&mut batch.rows), Arc::try_unwrap(added.rows)) {
             (Some(rows), Ok(new)) => {
                 rows.extend(new);
@@ -268,26 +268,27 @@ impl HostEventBatch for InstanceState {
 }
 
 impl InstanceState {
-    /// Hands a batch that a capability filled to the instance, or says that it holds too much.
+    /// Adds a batch from a capability to the instance's handles. Fails when its batches exceed the limit.
     pub(crate) fn add_batch(&mut self, batch: EventBatch) -> wasmtime::Result<Result<Resource<EventBatch>, String>> {
-        match self.make_room(&batch) {
+        match self.reserve(&batch) {
             Ok(()) => Ok(Ok(self.table.push(batch)?)),
             Err(problem) => Ok(Err(problem)),
         }
     }
 
-    /// Takes a batch from the instance.
+    /// Removes a batch from the instance's handles.
     pub(crate) fn remove_batch(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<EventBatch> {
         let batch = self.table.delete(batch)?;
         self.batch_bytes -= batch.bytes;
         Ok(batch)
     }
 
-    fn make_room(&mut self, added: &EventBatch) -> Result<(), String> {
+    /// Counts the bytes of a batch. Fails when the batches of the instance exceed the limit.
+    fn reserve(&mut self, added: &EventBatch) -> Result<(), String> {
         let bytes = self.batch_bytes + added.bytes;
         if bytes > self.limits.result_bytes() {
             return Err(format!(
-                "{bytes} bytes of events in batches: ask for pages, or raise plugins.{}.limits.result_mb, which is {}",
+                "the batches hold {bytes} bytes of events: request smaller pages, or raise plugins.{}.limits.result_mb, which is {}",
                 self.plugin, self.limits.result_mb
             ));
         }

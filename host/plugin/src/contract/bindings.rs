@@ -5,7 +5,7 @@ wasmtime::component::bindgen!({
     path: ["wit/storage", "wit/capabilities"],
     world: "reflow:capabilities/plugin",
     imports: {
-        // Only what waits for a database is async: a plain call costs less.
+        // Only functions that wait are async, because a synchronous call costs less.
         "reflow:capabilities/sql": async | trappable,
         "reflow:capabilities/keyvalue": async | trappable,
         "reflow:capabilities/secrets": async | trappable,

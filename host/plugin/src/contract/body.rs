@@ -1,8 +1,8 @@
-//! The store's own lossless encoding of headers and events: the `body` that backends keep and give back.
+//! The lossless encoding of headers and events: the `body` that plugins store and return.
 //!
-//! One byte names the version, the rest is the value in postcard's format (<https://postcard.jamesmunns.com>). It is
-//! several times smaller and faster to read than JSON. A change of the model's fields or cases is a new version, whose
-//! decoder keeps reading the older ones.
+//! The first byte is the version, the rest is the value in postcard's format (<https://postcard.jamesmunns.com>). It is
+//! several times smaller and faster to read than JSON. Changing the model's fields or cases needs a new version, and the
+//! decoder must keep reading the older ones.
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
@@ -12,10 +12,10 @@ use reflow_tracing_model::{FlowTrace, TraceEvent};
 
 const VERSION: u8 = 1;
 
-/// Room for the body of most events, so that it does not grow byte by byte.
+/// Initial capacity: enough for most events.
 const USUAL_BYTES: usize = 256;
 
-/// Bytes that are no body, or one from a newer version.
+/// The bytes are not a body, or a body of a newer version.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
     #[error("an empty body")]
@@ -30,7 +30,7 @@ pub(crate) enum DecodeError {
 
 /// The body of a trace's header: the trace without its events.
 pub(crate) fn encode_header(trace: &FlowTrace) -> Vec<u8> {
-    debug_assert!(trace.events.is_empty(), "events are stored apart");
+    debug_assert!(trace.events.is_empty(), "events are stored separately");
     encode(trace)
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn decode_event(body: &[u8]) -> Result<TraceEvent, DecodeError> {
     decode(body)
 }
 
-/// The same, after what `bytes` holds.
+/// Appends the body of an event to `bytes`.
 pub(crate) fn append_event(event: &TraceEvent, bytes: &mut Vec<u8>) {
     append(event, bytes);
 }
@@ -63,7 +63,7 @@ fn append(value: &impl Serialize, bytes: &mut Vec<u8>) {
         .expect("a Vec grows, and every type of the model knows its length");
 }
 
-/// Where postcard writes: behind what is there. Its own flavor for a `Vec` makes a new one.
+/// Appends to a `Vec`. Postcard's own flavor for a `Vec` creates a new one.
 struct Append<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Append<'_> {

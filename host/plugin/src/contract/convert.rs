@@ -1,4 +1,4 @@
-//! The model in the words of the contract, and back.
+//! Conversions between the model and the types of the contract.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn status(status: &ExecutionStatus) -> types::Status {
     }
 }
 
-/// A trace without its events, and these.
+/// Splits a trace into its header and its events.
 pub(crate) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, TraceEvent)>) {
     let trace_id = trace.trace_id;
     let events = std::mem::take(&mut trace.events).into_iter().map(|event| (trace_id, event)).collect();
@@ -84,20 +84,20 @@ pub(crate) fn query(query: &TraceQuery) -> types::TraceQuery {
     }
 }
 
-/// What a plugin says went wrong.
+/// A plugin's error as an error of the store.
 pub(crate) fn error(plugin: &str, call: &'static str, error: types::StorageError) -> StorageError {
-    use types::StorageError as Said;
-    let of_plugin = |message: String| format!("plugin `{plugin}`: {message}");
+    use types::StorageError as PluginError;
+    let with_name = |message: String| format!("plugin `{plugin}`: {message}");
     match error {
-        Said::InvalidArgument(message) => StorageError::InvalidArgument(of_plugin(message)),
-        Said::NotFound(message) => StorageError::NotFound(of_plugin(message)),
-        Said::Unavailable(message) => StorageError::Unavailable(of_plugin(message)),
-        Said::Exhausted(message) => StorageError::Exhausted(of_plugin(message)),
-        Said::Unsupported(message) => StorageError::Unsupported(of_plugin(message)),
-        Said::Conflict(message) => {
+        PluginError::InvalidArgument(message) => StorageError::InvalidArgument(with_name(message)),
+        PluginError::NotFound(message) => StorageError::NotFound(with_name(message)),
+        PluginError::Unavailable(message) => StorageError::Unavailable(with_name(message)),
+        PluginError::Exhausted(message) => StorageError::Exhausted(with_name(message)),
+        PluginError::Unsupported(message) => StorageError::Unsupported(with_name(message)),
+        PluginError::Conflict(message) => {
             StorageError::Plugin { plugin: plugin.into(), call, reason: message, retryable: true }
         }
-        Said::Other(failure) => {
+        PluginError::Other(failure) => {
             StorageError::Plugin { plugin: plugin.into(), call, reason: failure.message, retryable: failure.retryable }
         }
     }

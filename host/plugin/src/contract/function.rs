@@ -45,9 +45,9 @@ impl Function {
         }
     }
 
-    /// Whether a second call, after one that may or may not have done its work, answers what the first would have.
+    /// Whether a retry, after a call that may have completed, returns the same answer.
     pub(crate) fn is_idempotent(self) -> bool {
-        // The second finds nothing left to count.
+        // A retry would count only the traces that the first call left.
         self != Self::DeleteTraces
     }
 }

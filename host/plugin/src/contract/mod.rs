@@ -1,4 +1,4 @@
-//! The contract of `wit/` on the host's side: its types and functions, batches of events, bodies, and the model in its words.
+//! The host's side of the contract in `wit/`: bindings, conversions of the model, batches of events, and bodies.
 
 pub(super) mod batch;
 pub(super) mod bindings;

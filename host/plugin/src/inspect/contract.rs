@@ -1,18 +1,19 @@
-//! What a component imports and exports, held against what this host has. All of it before anything is compiled.
+//! Checks a component's imports and exports against this host's contract, before anything is compiled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::host::{INTERFACES, Interface};
+use super::problem::Problem;
+use super::wasi;
 use super::world::{Item, Signature, World};
-use super::{Problem, wasi};
 use crate::wit;
 
 const BACKEND: &str = "reflow:storage/backend";
 const CAPABILITIES: &str = "reflow:capabilities/";
 
-/// What the type of a component says.
+/// The result of the check.
 pub(super) struct Contract {
-    /// The version of the contract that the component was built for; absent when it exports no backend.
+    /// The contract version that the component was built for; `None` when it exports no backend.
     pub version: Option<String>,
     pub imports: Vec<String>,
     pub exports: Vec<String>,
@@ -21,12 +22,12 @@ pub(super) struct Contract {
 }
 
 impl Contract {
-    /// Of a component's bytes. Fails on what is no component.
+    /// Checks a component. Fails when the bytes are not a component.
     pub(super) fn of(component: &[u8]) -> Result<Self, Problem> {
         let world = World::of(component).map_err(|error| {
             Problem::new(
-                format!("it can't be read as a component: {error}"),
-                "it may be cut off or damaged: build it or copy it again",
+                format!("can't read it as a component: {error}"),
+                "it may be truncated or damaged: build or copy it again",
             )
         })?;
         let names = |items: &[Item]| items.iter().map(|item| item.name.clone()).collect();
@@ -43,16 +44,16 @@ impl Contract {
     }
 }
 
-/// `NAMESPACE:PACKAGE/INTERFACE@VERSION`, taken apart.
-struct Named<'a> {
-    /// Without the version.
+/// The parts of `NAMESPACE:PACKAGE/INTERFACE@VERSION`.
+struct InterfaceName<'a> {
+    /// `NAMESPACE:PACKAGE/INTERFACE`.
     name: &'a str,
     package: &'a str,
     interface: &'a str,
     version: &'a str,
 }
 
-impl<'a> Named<'a> {
+impl<'a> InterfaceName<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (name, version) = text.split_once('@').unwrap_or((text, "without a version"));
         let (package, interface) = name.split_once('/')?;
@@ -60,7 +61,7 @@ impl<'a> Named<'a> {
     }
 }
 
-/// What of a version matters to linking: 0.1.2 is 0.1, 1.2.3 is 1.
+/// The part of a version that linking compares: 0.1 of 0.1.2, 1 of 1.2.3.
 fn track(version: &str) -> Option<(u64, u64)> {
     let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().ok());
     let (major, minor) = (numbers.next()??, numbers.next()??);
@@ -71,21 +72,21 @@ fn track(version: &str) -> Option<(u64, u64)> {
 struct Check {
     capabilities: BTreeSet<String>,
     problems: Vec<Problem>,
-    /// Interfaces of versions that this host doesn't have, by package and version: one problem for all of them.
+    /// Interfaces of unsupported versions, by package and version: one problem for each version.
     versions: BTreeMap<(String, String), Vec<String>>,
 }
 
 impl Check {
-    /// Checks the backend among the exports and gives its version.
+    /// Checks the exported backend and returns its version.
     fn exports(&mut self, world: &World) -> Option<String> {
         let backend = world.exports.iter().find_map(|item| {
-            let named = Named::parse(&item.name).filter(|named| named.name == BACKEND)?;
+            let named = InterfaceName::parse(&item.name).filter(|named| named.name == BACKEND)?;
             Some((named, item.functions.as_ref()?))
         });
         let Some((named, functions)) = backend else {
             self.problem(
-                format!("it exports no `{BACKEND}`, so it is no storage plugin"),
-                "generate bindings for the world `reflow:capabilities/plugin` and export what it asks for",
+                format!("it does not export `{BACKEND}`, so it is not a storage plugin"),
+                "generate bindings for the world `reflow:capabilities/plugin` and implement its exports",
             );
             return None;
         };
@@ -104,8 +105,8 @@ impl Check {
     }
 
     fn import(&mut self, item: &Item) {
-        let (Some(named), Some(functions)) = (Named::parse(&item.name), &item.functions) else {
-            return self.nobody_gives(&item.name);
+        let (Some(named), Some(functions)) = (InterfaceName::parse(&item.name), &item.functions) else {
+            return self.not_provided(&item.name);
         };
         if let Some(capability) = named.name.strip_prefix(CAPABILITIES) {
             self.capabilities.insert(capability.into());
@@ -130,7 +131,7 @@ impl Check {
         }
     }
 
-    fn import_wasi(&mut self, named: &Named<'_>) {
+    fn import_wasi(&mut self, named: &InterfaceName<'_>) {
         if named.name == wasi::HTTP {
             self.capabilities.insert("http".into());
         }
@@ -139,31 +140,31 @@ impl Check {
             return;
         }
         let fix = if of_0_2 {
-            "build it without; plugins reach databases and servers through `reflow:capabilities`"
+            "build it without that import; plugins reach databases and servers through `reflow:capabilities`"
         } else {
             "build it for WASI 0.2, for example for the target wasm32-wasip2"
         };
         self.problem(format!("it imports `{}@{}`, which this host does not have", named.name, named.version), fix);
     }
 
-    fn unknown_interface(&mut self, named: &Named<'_>) {
+    fn unknown_interface(&mut self, named: &InterfaceName<'_>) {
         let siblings = format!("{}/", named.package);
         let known: Vec<_> = INTERFACES.keys().filter_map(|name| name.strip_prefix(&siblings)).collect();
         let name = format!("{}@{}", named.name, named.version);
         if known.is_empty() {
-            return self.nobody_gives(&name);
+            return self.not_provided(&name);
         }
         self.problem(
             format!("it imports `{name}`, which this host does not have"),
-            format!("use a newer host, or build it without; of {} there are {}", named.package, known.join(", ")),
+            format!("use a newer host, or build it without that import; {} has {}", named.package, known.join(", ")),
         );
     }
 
-    fn nobody_gives(&mut self, what: &str) {
+    fn not_provided(&mut self, what: &str) {
         self.problem(
-            format!("it imports `{what}`, which no host gives"),
-            "a plugin may import `reflow:storage`, `reflow:capabilities` and WASI 0.2; compose it with what it needs, or \
-             build it without",
+            format!("it imports `{what}`, which no host provides"),
+            "a plugin may import `reflow:storage`, `reflow:capabilities` and WASI 0.2; compose it with a component that \
+             exports the import, or build it without",
         );
     }
 
@@ -171,7 +172,7 @@ impl Check {
         if found.is_async && !wanted.is_async {
             self.problem(
                 format!("`{name}` of `{interface}` is an async function of the component model"),
-                "build it with plain functions: what waits, waits in the host",
+                "build it with synchronous functions; waiting happens in the host",
             );
         } else if found != wanted {
             self.problem(
@@ -179,12 +180,12 @@ impl Check {
                     "`{name}` of `{interface}` has another signature: {}; the contract's is {}",
                     found.text, wanted.text
                 ),
-                format!("generate its bindings from the contract {}, and build it again", wit::version()),
+                format!("generate bindings from contract {} and rebuild it", wit::version()),
             );
         }
     }
 
-    fn is_of_this_version(&mut self, found: &Named<'_>) -> bool {
+    fn is_of_this_version(&mut self, found: &InterfaceName<'_>) -> bool {
         let same = track(found.version) == track(wit::version());
         if !same {
             let of_one = self.versions.entry((found.package.into(), found.version.into())).or_default();
@@ -220,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_that_link_are_told_from_those_that_do_not() {
+    fn versions_link_by_their_first_nonzero_number() {
         assert_eq!(track("0.1.0"), track("0.1.7"));
         assert_ne!(track("0.1.0"), track("0.2.0"));
         assert_eq!(track("1.0.0"), track("1.4.2"));

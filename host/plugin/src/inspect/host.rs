@@ -1,4 +1,4 @@
-//! What this host has, as the files of `wit/` say, which its bindings are generated from too.
+//! The interfaces of this host, read from the files of `wit/`, from which the bindings are generated too.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_contract_of_this_host_is_read() {
+    fn the_interfaces_of_this_host_are_read() {
         let sql = &INTERFACES["reflow:capabilities/sql"];
         assert_eq!(sql.functions["[method]connection.dialect"].text, "func(self: borrow<connection>) -> string");
     }

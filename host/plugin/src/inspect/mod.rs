@@ -1,41 +1,24 @@
-//! What a plugin's file is and wants, without running or compiling it.
+//! Inspects a plugin's file without compiling or running it.
 
 mod contract;
+mod core_module;
+mod file;
 mod host;
+mod package_cycles;
+mod problem;
 mod wasi;
 mod world;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wasmparser::{KnownCustom, Parser, Payload};
 
-use super::component::file::{self, PluginFile};
 use super::policy::Grants;
 use contract::Contract;
-
-/// Something that keeps a component from working with this host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// What is wrong.
-    pub what: String,
-    /// What to do.
-    pub fix: String,
-}
-
-impl Problem {
-    pub(crate) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what: what.into(), fix: fix.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.fix)
-    }
-}
+pub(crate) use file::{PluginFile, read, sha256};
+pub use problem::{Kind, Problem};
 
 /// A file that can't be a plugin.
 #[derive(Debug, thiserror::Error)]
@@ -43,44 +26,25 @@ impl fmt::Display for Problem {
 pub struct InspectError {
     /// The file.
     pub file: PathBuf,
-    /// What is wrong with it.
+    /// The problem with it.
     pub problem: Problem,
-}
-
-/// What a file holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A component.
-    Component,
-    /// A core module with an embedded world, which the host makes a component when it loads it.
-    CoreModule,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Component => "component",
-            Self::CoreModule => "core module with an embedded world, made a component when it is loaded",
-        })
-    }
 }
 
 /// Languages and tools by role, with their versions.
 type Producers = BTreeMap<String, BTreeMap<String, String>>;
 
-/// What a plugin's file is and wants.
+/// What a plugin's file is and what it needs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     /// The file.
     pub file: PathBuf,
-    /// What it holds.
+    /// Its kind.
     pub kind: Kind,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Its digest, in hexadecimal.
+    /// Its SHA-256, in hexadecimal.
     pub sha256: String,
-    /// The version of the contract that it was built for; absent when it exports no backend.
+    /// The contract version that it was built for; `None` when it exports no backend.
     pub contract: Option<String>,
     /// The interfaces that it imports, with their versions.
     pub imports: Vec<String>,
@@ -88,9 +52,9 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// The capabilities that it imports: `sql`, `log`, ...
     pub capabilities: Vec<String>,
-    /// The languages and tools that it was made with, by role, with their versions.
+    /// The languages and tools that it was built with, by role, with their versions.
     pub producers: Producers,
-    /// What keeps it from working with this host.
+    /// Why it can't run on this host. Empty when it can.
     pub problems: Vec<Problem>,
 }
 
@@ -98,23 +62,23 @@ pub struct Inspection {
 const ALWAYS_GRANTED: &[&str] = &["config", "log", "metrics"];
 
 impl Inspection {
-    /// The capabilities that the operator has to grant before they can be used.
+    /// The imported capabilities that need a grant.
     pub fn needs_grants(&self) -> impl Iterator<Item = &str> {
         self.capabilities.iter().map(String::as_str).filter(|capability| !ALWAYS_GRANTED.contains(capability))
     }
 
-    /// Of [`needs_grants`](Self::needs_grants), those of which `grants` has nothing.
-    pub fn not_in(&self, grants: &Grants) -> Vec<&str> {
+    /// The capabilities of [`needs_grants`](Self::needs_grants) for which `grants` has no grant.
+    pub fn missing_grants(&self, grants: &Grants) -> Vec<&str> {
         self.needs_grants().filter(|capability| !grants.has(capability)).collect()
     }
 }
 
-/// Looks at the plugin in `file`: what it is, what it wants, and whether this host can give it that.
+/// Inspects the plugin in `file`: what it is, what it needs, and whether it can run on this host.
 ///
-/// Fails on what is neither a component nor a core module with an embedded world.
+/// Fails when the file is neither a component nor a core module with an embedded world.
 pub fn inspect(file: &Path) -> Result<Inspection, InspectError> {
     let refuse = |problem| InspectError { file: file.to_owned(), problem };
-    let PluginFile { kind, component, sha256, bytes } = file::read(file).map_err(refuse)?;
+    let PluginFile { kind, component, sha256, bytes } = read(file).map_err(refuse)?;
     let contract = Contract::of(&component).map_err(refuse)?;
     Ok(Inspection {
         file: file.to_owned(),
@@ -130,11 +94,11 @@ pub fn inspect(file: &Path) -> Result<Inspection, InspectError> {
     })
 }
 
-/// The world of the component in `file`, in WIT. Only for files of one's own: unlike [`inspect`], this is no match for one
-/// that was made to break its reader.
+/// The world of the component in `file`, in WIT. Only for trusted files: unlike [`inspect`], it does not withstand a file
+/// crafted to break the parser.
 pub fn world_of(file: &Path) -> Result<String, InspectError> {
     let refuse = |problem| InspectError { file: file.to_owned(), problem };
-    let component = file::read(file).map_err(refuse)?.component;
+    let component = read(file).map_err(refuse)?.component;
     let print = || {
         let decoded = wit_component::decode(&component)?;
         let mut printer = wit_component::WitPrinter::default();
@@ -142,11 +106,11 @@ pub fn world_of(file: &Path) -> Result<String, InspectError> {
         Ok(String::from(printer.output))
     };
     print().map_err(|error: Box<dyn std::error::Error>| {
-        refuse(Problem::new(format!("its world can't be told: {error}"), "build it or copy it again"))
+        refuse(Problem::new(format!("can't print its world: {error}"), "build or copy it again"))
     })
 }
 
-/// Checks that this host can give a component what it wants. The error tells every problem.
+/// Checks that a component can run on this host. The error lists every problem.
 pub(super) fn check(component: &[u8]) -> Result<(), String> {
     let contract = Contract::of(component).map_err(|problem| problem.to_string())?;
     match contract.problems.as_slice() {
@@ -156,7 +120,7 @@ pub(super) fn check(component: &[u8]) -> Result<(), String> {
     }
 }
 
-/// What the component and the modules in it were made with; nothing when it doesn't say.
+/// The `producers` sections of the component and its modules.
 fn producers(component: &[u8]) -> Producers {
     let mut all = Producers::new();
     for payload in Parser::new(0).parse_all(component) {
@@ -164,9 +128,9 @@ fn producers(component: &[u8]) -> Producers {
             && let KnownCustom::Producers(roles) = section.as_known()
         {
             for role in roles.into_iter().map_while(Result::ok) {
-                let made = all.entry(role.name.into()).or_default();
-                for with in role.values.into_iter().map_while(Result::ok) {
-                    made.insert(with.name.into(), with.version.into());
+                let tools = all.entry(role.name.into()).or_default();
+                for tool in role.values.into_iter().map_while(Result::ok) {
+                    tools.insert(tool.name.into(), tool.version.into());
                 }
             }
         }

@@ -1,6 +1,7 @@
-//! What of WASI a component may import.
+//! The WASI interfaces that a component may import.
 
-/// The interfaces of WASI 0.2 that the host links. All but the last two are empty: no files, no sockets, no environment.
+/// The WASI 0.2 interfaces that the host links. They grant nothing (no files, no sockets, no environment), except HTTP to
+/// granted origins.
 const INTERFACES: &[&str] = &[
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -33,7 +34,7 @@ const INTERFACES: &[&str] = &[
     "wasi:http/types",
 ];
 
-/// What sends HTTP requests, which is granted as the capability `http`.
+/// Sends HTTP requests; granted as the capability `http`.
 pub(super) const HTTP: &str = "wasi:http/outgoing-handler";
 
 /// Whether the host links `interface` (without its version).

@@ -1,6 +1,6 @@
-//! What a component imports and exports, as its own type says.
+//! Reads a component's imports and exports from its type.
 //!
-//! Read with the parser that wasmtime validates with: it is made for files that nobody vouches for.
+//! Uses the parser that wasmtime validates with, because it is built for untrusted files.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,27 +17,27 @@ pub(super) struct World {
     pub exports: Vec<Item>,
 }
 
-/// Something that is imported or exported.
+/// An import or export.
 pub(super) struct Item {
     /// `reflow:storage/backend@0.1.0`
     pub name: String,
-    /// The functions of an interface; absent when it is something else.
+    /// The functions of an interface; `None` for other items.
     pub functions: Option<BTreeMap<String, Signature>>,
 }
 
-/// The signature of a function, as text in which the names of types don't matter, except those of resources: two functions
-/// are linked exactly when these are equal.
+/// The signature of a function as text, without type names except those of resources. Two functions link exactly when their
+/// signatures are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Signature {
     pub text: String,
-    /// Whether it is a function of the component model's own concurrency.
+    /// Whether it is an async function of the component model.
     pub is_async: bool,
 }
 
 impl World {
-    /// Fails on what is no component, or a damaged one.
+    /// Fails when the bytes are not a component, or a damaged one.
     pub(super) fn of(component: &[u8]) -> Result<Self, String> {
-        // What this host's engine does not take is its own to say; here everything is read.
+        // All features, so that unsupported ones are reported by the engine when it compiles.
         let mut validator = Validator::new_with_features(WasmFeatures::all());
         let (mut imports, mut exports, mut types) = (Vec::new(), Vec::new(), None);
         let mut depth = 0;
@@ -58,12 +58,12 @@ impl World {
                 Payload::End(_) => depth -= 1,
                 _ => {}
             }
-            // The code of functions is left to the engine, which compiles them.
-            if let ValidPayload::End(of_this) = validator.payload(&payload).map_err(|error| error.to_string())? {
-                types = Some(of_this);
+            // Function bodies are validated by the engine when it compiles them.
+            if let ValidPayload::End(end_types) = validator.payload(&payload).map_err(|error| error.to_string())? {
+                types = Some(end_types);
             }
         }
-        let types = types.ok_or("it has no end")?;
+        let types = types.ok_or("it is truncated")?;
         let imports = imports.into_iter().map(|name| {
             let ty = types.component_item_for_import(&name).map(|item| item.ty);
             item(&types, name, ty)
@@ -100,12 +100,12 @@ fn functions(types: &Types, id: ComponentInstanceTypeId) -> BTreeMap<String, Sig
     exports.iter().filter_map(function).collect()
 }
 
-/// Types nest no deeper in any contract; a file that does is read no further.
-const DEEPEST: usize = 64;
+/// Nesting of types beyond this depth is cut off. No contract nests deeper.
+const MAX_DEPTH: usize = 64;
 
 struct Writer<'a> {
     types: &'a Types,
-    /// The names that the interface gives to resources.
+    /// The interface's names of its resources.
     resources: HashMap<ResourceId, &'a str>,
 }
 
@@ -121,7 +121,7 @@ impl Writer<'_> {
     fn value(&self, ty: &ComponentValType, depth: usize) -> String {
         match ty {
             ComponentValType::Primitive(ty) => primitive(*ty).into(),
-            ComponentValType::Type(_) if depth == DEEPEST => "..".into(),
+            ComponentValType::Type(_) if depth == MAX_DEPTH => "..".into(),
             ComponentValType::Type(id) => self.defined(&self.types[*id], depth + 1),
         }
     }

@@ -1,7 +1,7 @@
-//! The processor time of a call.
+//! Measures the processor time of a call.
 //!
-//! A call is a future: what it takes of a processor is the time that it is being polled. Waiting in the host for a database
-//! or a server is no polling, so it does not count.
+//! A call is a future, and its processor time is the time that it is being polled. Waiting in the host for a database or a
+//! server is not polling, so it does not count.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,23 +9,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::turns::{self, Turn};
+use super::fair_scheduler::{self, Slot};
 
-/// What the present call of an instance has taken of a processor. Only who polls the call changes it, so nothing is locked.
+/// The processor time of an instance's current call. Only the task that polls the call changes it, so no lock is needed.
 pub(crate) struct CpuTime {
     plugin: Arc<str>,
     limit: Duration,
-    /// From when times are counted.
+    /// The origin of the times below.
     base: Instant,
-    /// What was taken in polls that are over, in nanoseconds.
+    /// Time of completed polls, in nanoseconds.
     spent: AtomicU64,
-    /// When the present poll began, in nanoseconds since `base`; [`IDLE`] between polls.
+    /// When the current poll began, in nanoseconds since `base`; [`IDLE`] between polls.
     running: AtomicU64,
-    has_turn: AtomicBool,
-    turn: Mutex<Option<Turn>>,
+    has_slot: AtomicBool,
+    slot: Mutex<Option<Slot>>,
 }
 
-/// That the call is not being polled.
+/// The call is not being polled.
 const IDLE: u64 = u64::MAX;
 
 impl CpuTime {
@@ -36,51 +36,51 @@ impl CpuTime {
             base: Instant::now(),
             spent: AtomicU64::new(0),
             running: AtomicU64::new(IDLE),
-            has_turn: AtomicBool::new(false),
-            turn: Mutex::default(),
+            has_slot: AtomicBool::new(false),
+            slot: Mutex::default(),
         }
     }
 
-    /// Runs a call of the instance's, and measures it.
+    /// Runs a call and measures it.
     pub(crate) async fn measure<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         self.spent.store(0, Relaxed);
         poll_fn(|context| {
             self.running.store(self.now(), Relaxed);
             let polled = call.as_mut().poll(context);
-            self.spent.store(self.taken(), Relaxed);
+            self.spent.store(self.used(), Relaxed);
             self.running.store(IDLE, Relaxed);
-            // It waits, for a turn or for something in the host; whoever waits has no turn.
-            self.end_turn();
+            // The call now waits, for a slot or for something in the host; a waiting call holds no slot.
+            self.release_slot();
             polled
         })
         .await
     }
 
-    /// Whether the present call has had its share.
+    /// Whether the current call has exceeded its limit.
     pub(crate) fn is_over(&self) -> bool {
-        Duration::from_nanos(self.taken()) > self.limit
+        Duration::from_nanos(self.used()) > self.limit
     }
 
-    /// Lets others run, then waits for a turn.
-    pub(crate) async fn give_way(self: Arc<Self>) {
-        self.end_turn();
-        // Through the runtime, which looks after sockets and timers before it comes back.
+    /// Lets other calls run, then waits for a compute slot.
+    pub(crate) async fn yield_slot(self: Arc<Self>) {
+        self.release_slot();
+        // The runtime polls sockets and timers before it resumes this task.
         tokio::task::yield_now().await;
-        let turn = turns::wait(&self.plugin).await;
-        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
-        self.has_turn.store(true, Relaxed);
+        let slot = fair_scheduler::acquire(&self.plugin).await;
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot);
+        self.has_slot.store(true, Relaxed);
     }
 
-    fn end_turn(&self) {
-        if self.has_turn.swap(false, Relaxed) {
-            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
-            drop(turn);
+    fn release_slot(&self) {
+        if self.has_slot.swap(false, Relaxed) {
+            let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(slot);
         }
     }
 
-    /// What the present call has taken, in nanoseconds.
-    fn taken(&self) -> u64 {
+    /// The processor time of the current call, in nanoseconds.
+    fn used(&self) -> u64 {
         let running = match self.running.load(Relaxed) {
             IDLE => 0,
             since => self.now().saturating_sub(since),
@@ -88,7 +88,7 @@ impl CpuTime {
         self.spent.load(Relaxed) + running
     }
 
-    /// In nanoseconds since `base`, for some five hundred years.
+    /// Nanoseconds since `base`. Overflows after more than 500 years.
     fn now(&self) -> u64 {
         u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(IDLE - 1)
     }
@@ -111,18 +111,18 @@ mod tests {
             assert!(cpu.is_over());
         })
         .await;
-        cpu.measure(async { assert!(!cpu.is_over(), "a new call has a new share") }).await;
+        cpu.measure(async { assert!(!cpu.is_over(), "a new call starts at zero") }).await;
     }
 
     #[tokio::test]
-    async fn a_turn_ends_when_its_call_waits() {
+    async fn a_slot_is_released_when_its_call_waits() {
         let cpu = Arc::new(CpuTime::new("p".into(), Duration::from_secs(5)));
         let polled = Arc::clone(&cpu);
         cpu.measure(async move {
-            Arc::clone(&polled).give_way().await;
-            assert!(polled.has_turn.load(Relaxed));
+            Arc::clone(&polled).yield_slot().await;
+            assert!(polled.has_slot.load(Relaxed));
             tokio::task::yield_now().await;
-            assert!(!polled.has_turn.load(Relaxed));
+            assert!(!polled.has_slot.load(Relaxed));
         })
         .await;
     }

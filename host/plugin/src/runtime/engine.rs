@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::policy::{MOST_TABLE_ELEMENTS, PLACES};
+use crate::policy::{INSTANCE_SLOTS, MAX_TABLE_ELEMENTS};
 
-/// How often a running plugin is interrupted to let others run, and to find out whether its time is up.
+/// How often a running plugin is interrupted, to let others run and to check its processor time.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// What host functions need of a call's stack, beyond the plugin's own.
+/// Stack for host functions, in addition to the plugin's own.
 const HOST_STACK_BYTES: usize = 1024 * 1024;
 
-/// An instance has about three tables, and is made of about as many modules.
-const TABLES: u32 = 4 * PLACES;
+/// An instance has about three tables and three modules.
+const TABLES: u32 = 4 * INSTANCE_SLOTS;
 
-/// What a place keeps in memory when its instance is gone, so that the next one need not ask the system for it.
-const KEPT_BYTES: usize = 64 * 1024;
+/// Memory that a free slot keeps resident, so that the next instance needs no system call for it.
+const RESIDENT_BYTES: usize = 64 * 1024;
 
-/// The engine for plugins with a stack of `stack_kb` KiB, made when it is first asked for: the size of the stack is the only
-/// setting that plugins don't share.
+/// The engine for plugins with a stack of `stack_kb` KiB, created on first use. The stack size is the only engine setting
+/// that differs between plugins.
 pub(crate) fn engine(stack_kb: u32) -> wasmtime::Result<Engine> {
     static ENGINES: Mutex<BTreeMap<u32, Engine>> = Mutex::new(BTreeMap::new());
     let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,9 +35,8 @@ pub(crate) fn engine(stack_kb: u32) -> wasmtime::Result<Engine> {
 
 fn start(stack_bytes: usize) -> wasmtime::Result<Engine> {
     let mut config = config(stack_bytes);
-    // Where the address space for that is not to be had, instances are made from scratch.
-    let engine = Engine::new(config.allocation_strategy(places())).or_else(|error| {
-        tracing::info!("instances of plugins are made from scratch: {error:#}");
+    let engine = Engine::new(config.allocation_strategy(instance_pool())).or_else(|error| {
+        tracing::info!("can't reserve address space for plugin instances, so each is allocated on demand: {error:#}");
         Engine::new(config.allocation_strategy(InstanceAllocationStrategy::OnDemand))
     })?;
     let ticking = engine.clone();
@@ -52,7 +51,7 @@ fn start(stack_bytes: usize) -> wasmtime::Result<Engine> {
 
 fn config(stack_bytes: usize) -> Config {
     let mut config = Config::new();
-    // The contract has plain functions only; without this, every call is three times as cheap.
+    // The contract has only synchronous functions; without this, a call takes a third of the time.
     config.concurrency_support(false);
     config.epoch_interruption(true);
     config.max_wasm_stack(stack_bytes);
@@ -60,18 +59,17 @@ fn config(stack_bytes: usize) -> Config {
     config
 }
 
-/// Address space for instances, set apart beforehand: making one then asks the system for next to nothing. Only what is used
-/// takes memory. The limits of an instance are the plugin's own; these are where they end.
-fn places() -> PoolingAllocationConfig {
-    let mut places = PoolingAllocationConfig::new();
-    places.total_component_instances(PLACES).total_stacks(PLACES).total_memories(PLACES);
-    places.total_core_instances(TABLES).total_tables(TABLES);
-    // Language runtimes are many modules.
-    places.max_core_instances_per_component(100).max_tables_per_component(100).max_tables_per_module(10);
-    places.table_elements(MOST_TABLE_ELEMENTS);
-    places
-        .linear_memory_keep_resident(KEPT_BYTES)
-        .table_keep_resident(KEPT_BYTES)
-        .async_stack_keep_resident(KEPT_BYTES);
-    places
+/// Address space reserved for instances, so that creating one needs few system calls. Only used pages take memory. These are
+/// the maxima of what a plugin's limits can allow.
+fn instance_pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCE_SLOTS).total_stacks(INSTANCE_SLOTS).total_memories(INSTANCE_SLOTS);
+    pool.total_core_instances(TABLES).total_tables(TABLES);
+    // Language runtimes consist of many modules.
+    pool.max_core_instances_per_component(100).max_tables_per_component(100).max_tables_per_module(10);
+    pool.table_elements(MAX_TABLE_ELEMENTS);
+    pool.linear_memory_keep_resident(RESIDENT_BYTES)
+        .table_keep_resident(RESIDENT_BYTES)
+        .async_stack_keep_resident(RESIDENT_BYTES);
+    pool
 }

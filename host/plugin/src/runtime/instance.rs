@@ -13,26 +13,26 @@ use crate::capabilities::Granted;
 use crate::capabilities::http::Http;
 use crate::policy::Limits;
 
-/// The most random bytes that a plugin gets at once: the host has them in memory for a moment.
+/// Maximum random bytes per request, because the host holds them in memory.
 const MAX_RANDOM_BYTES: u64 = 1024 * 1024;
 
-/// What the host keeps for an instance.
+/// The host's state of an instance.
 pub(crate) struct InstanceState {
     pub(crate) plugin: Arc<str>,
-    /// What the instance's handles stand for.
+    /// The resources behind the instance's handles.
     pub(crate) table: ResourceTable,
     pub(crate) granted: Arc<Granted>,
     pub(crate) limits: Arc<Limits>,
-    /// Nothing is granted: no files, no sockets, no environment, no arguments.
+    /// Grants nothing: no files, no sockets, no environment, no arguments.
     wasi: WasiCtx,
     pub(crate) http: Http,
-    /// What the present call takes of a processor.
+    /// The processor time of the current call.
     cpu: Arc<CpuTime>,
-    /// The bytes of all of its memories.
+    /// Bytes of all its linear memories.
     memory: usize,
-    /// The same of all instances of the plugin.
+    /// Bytes of the linear memories of all instances of the plugin.
     all_memory: Arc<AtomicUsize>,
-    /// The bytes of the events in its batches.
+    /// Bytes of the events in its batches.
     pub(crate) batch_bytes: usize,
 }
 
@@ -48,43 +48,43 @@ impl Instance {
         let cpu = Arc::clone(&state.cpu);
         let mut store = Store::new(component.engine(), state);
         store.limiter(|state| state);
-        // What the plugin hands over in one call is copied before anyone looks at it, and a list may name the same bytes
-        // again and again: the copies are counted, not the bytes.
+        // Arguments are copied before the host sees them, and a list may refer to the same bytes many times. The fuel bounds
+        // the size of the copies.
         let fuel = store.data().limits.result_bytes();
         store.set_hostcall_fuel(fuel);
-        // At every tick the plugin gives way, so that others have their turn and the time limit around its call can end it.
+        // The plugin yields at every tick, so that others can run and the time limit around the call can cancel it.
         let spent = Arc::clone(&cpu);
         store.epoch_deadline_callback(move |store| {
             if spent.is_over() {
                 let InstanceState { plugin, limits, .. } = store.data();
                 return Err(wasmtime::Error::msg(format!(
-                    "it kept a processor busy for more than {} ms (plugins.{plugin}.limits.cpu_ms) and was stopped",
+                    "it used more than {} ms of processor time (plugins.{plugin}.limits.cpu_ms) and was stopped",
                     limits.cpu_ms
                 )));
             }
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(Arc::clone(&spent).give_way())))
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(Arc::clone(&spent).yield_slot())))
         });
         store.set_epoch_deadline(1);
         let exports = cpu.measure(component.instantiate_async(&mut store)).await?;
         Ok(Self { store, exports })
     }
 
-    /// What measures its calls.
+    /// Measures its calls.
     pub(crate) fn cpu(&self) -> Arc<CpuTime> {
         Arc::clone(&self.store.data().cpu)
     }
 }
 
-/// Why a call failed, where the engine knows less of it than the host does: the setting that it ran into.
+/// Explains a trap by the limit that the call exceeded, if it was one that the engine does not name.
 pub(crate) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) -> Option<String> {
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         let most = limits.handles;
-        return Some(format!("it holds {most} handles already, the most that plugins.{plugin}.limits.handles allows"));
+        return Some(format!("it already holds {most} handles, the maximum of plugins.{plugin}.limits.handles"));
     }
-    // An error without a type of its own.
+    // The engine has no error type for this.
     error.root_cause().to_string().contains("fuel allocated for hostcalls").then(|| {
         format!(
-            "it handed over more than {} MiB at once, the most that plugins.{plugin}.limits.result_mb allows",
+            "it passed more than {} MiB in one call, the maximum of plugins.{plugin}.limits.result_mb",
             limits.result_mb
         )
     })
@@ -113,7 +113,7 @@ impl InstanceState {
         }
     }
 
-    /// The bytes of its memories.
+    /// Bytes of its linear memories.
     pub(crate) fn memory(&self) -> usize {
         self.memory
     }
@@ -129,9 +129,9 @@ impl ResourceLimiter for InstanceState {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let grown = self.memory.saturating_add(desired - current);
         if grown > self.limits.memory_bytes() {
-            // A trap rather than a failed allocation: the reason is then known for certain.
+            // A trap rather than a failed allocation, so that the reason is certain.
             return Err(wasmtime::Error::msg(format!(
-                "it needs more than {} MiB of memory; raise plugins.{}.limits.memory_mb if that is in order",
+                "it needs more than {} MiB of memory; raise plugins.{}.limits.memory_mb if that is expected",
                 self.limits.memory_mb, self.plugin
             )));
         }
@@ -143,8 +143,8 @@ impl ResourceLimiter for InstanceState {
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         if desired > self.limits.table_elements {
             return Err(wasmtime::Error::msg(format!(
-                "it needs a table of {desired} elements; raise plugins.{}.limits.table_elements, which is {}, if that is in \
-                 order",
+                "it needs a table of {desired} elements; raise plugins.{}.limits.table_elements, which is {}, if that is \
+                 expected",
                 self.plugin, self.limits.table_elements
             )));
         }
@@ -165,11 +165,11 @@ mod tests {
 
     use super::*;
     use crate::capabilities::ConnectionBudget;
-    use crate::engine::engine;
     use crate::policy::PluginConfig;
+    use crate::runtime::engine::engine;
 
     /// `(module (table 1 funcref) (func (export "grow") (result i32) (table.grow (ref.null func) (i32.const 1000000))))`:
-    /// no toolchain makes a plugin that grows a table by itself.
+    /// no toolchain emits code that grows a table.
     const GROWS_ITS_TABLE: &[u8] = b"\0asm\x01\0\0\0\
         \x01\x05\x01\x60\x00\x01\x7f\
         \x03\x02\x01\x00\
@@ -195,9 +195,9 @@ mod tests {
     #[tokio::test]
     async fn a_table_grows_up_to_its_limit() {
         let grown = grow_table(Limits { table_elements: 1_000_001, ..Limits::default() }).await;
-        assert_eq!(grown.expect("it may"), 1, "the size before");
+        assert_eq!(grown.expect("the limit allows it"), 1, "the size before");
         let refused = grow_table(Limits { table_elements: 1_000_000, ..Limits::default() }).await;
-        let reason = refused.expect_err("it may not").root_cause().to_string();
+        let reason = refused.expect_err("the limit forbids it").root_cause().to_string();
         assert!(reason.contains("1000001") && reason.contains("plugins.greedy.limits.table_elements"), "{reason}");
     }
 }

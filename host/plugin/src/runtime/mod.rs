@@ -1,12 +1,15 @@
-//! Where plugins run: engines, instances, pools of them, and what watches over a plugin; and what all plugins of a process
-//! have in common.
+//! The plugin runtime: compilation, engines, instances, pools and supervision, and what all plugins of a process share.
 
+pub(crate) mod call_metrics;
+mod code_cache;
+mod component;
 mod cpu;
-pub(super) mod engine;
-pub(super) mod instance;
-pub(super) mod pool;
-pub(super) mod supervisor;
-mod turns;
+pub(crate) mod engine;
+mod failure;
+mod fair_scheduler;
+pub(crate) mod instance;
+pub(crate) mod pool;
+pub(crate) mod supervisor;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -14,24 +17,24 @@ use std::sync::{Arc, LazyLock};
 use reflow_tracing_storage::StorageError;
 use tokio::sync::Semaphore;
 
-use crate::backend::PluginBackend;
-use crate::component::{self, Compiled, CompiledCache};
 use crate::policy::PluginConfig;
+use code_cache::CodeCache;
+use component::Compiled;
 
-/// Where plugins are compiled and run. Cheap to clone; clones are the same.
+/// Compiles and runs plugins. Cheap to clone; clones share the cache and the connection limit.
 #[derive(Clone)]
 pub struct PluginRuntime {
-    cache: Option<Arc<CompiledCache>>,
+    cache: Option<Arc<CodeCache>>,
     connections: Arc<Semaphore>,
 }
 
-/// What holds for all plugins together.
+/// Settings for all plugins together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginRuntimeConfig {
-    /// The folder that keeps compiled code from one start to the next, made when it is missing. It must be closed to other
-    /// users. `None` compiles at every start.
+    /// The folder of the code cache, created when missing. Other users must not be able to write to it. `None` compiles at
+    /// every start.
     pub cache_dir: Option<PathBuf>,
-    /// Connections to databases and servers that all plugins together may have open.
+    /// Maximum open connections of all plugins to databases and servers.
     pub max_connections: usize,
 }
 
@@ -42,12 +45,12 @@ impl Default for PluginRuntimeConfig {
     }
 }
 
-/// The component of a plugin, read, checked and compiled: what takes the time of loading one. Cheap to clone.
+/// The compiled component of a plugin. Cheap to clone.
 #[derive(Clone)]
 pub struct PluginComponent(pub(crate) Compiled);
 
 impl PluginComponent {
-    /// Compiles the component in `file` for the plugin `name`, in a runtime that keeps no compiled code.
+    /// Compiles the component in `file` for the plugin `name`, in a runtime without a code cache.
     ///
     /// Fails where [`PluginRuntime::compile`] does.
     pub async fn load(name: &str, file: &Path, config: &PluginConfig) -> Result<Self, StorageError> {
@@ -56,25 +59,29 @@ impl PluginComponent {
 }
 
 impl PluginRuntime {
-    /// Fails when the configuration makes no sense. A cache that can't be used is no failure: it is told in the log.
+    /// Fails when the configuration is invalid. An unusable cache is not a failure; the log says why it is unusable.
     pub fn new(config: &PluginRuntimeConfig) -> Result<Self, StorageError> {
         if config.max_connections == 0 || config.max_connections > Semaphore::MAX_PERMITS {
             return Err(StorageError::Configuration(format!(
-                "plugins.max_connections can't be {}: at least 1 is needed",
-                config.max_connections
+                "plugins.max_connections is {}: it must be between 1 and {}",
+                config.max_connections,
+                Semaphore::MAX_PERMITS
             )));
         }
-        let cache = config.cache_dir.as_deref().and_then(|folder| match CompiledCache::open(folder) {
+        let cache = config.cache_dir.as_deref().and_then(|folder| match CodeCache::open(folder) {
             Ok(cache) => Some(Arc::new(cache)),
             Err(error) => {
-                tracing::warn!("compiled plugins are not kept: {}: {error}", folder.display());
+                tracing::warn!(
+                    "can't use the code cache in {}, so plugins compile at every start: {error}",
+                    folder.display()
+                );
                 None
             }
         });
         Ok(Self { cache, connections: Arc::new(Semaphore::new(config.max_connections)) })
     }
 
-    /// The one that [`PluginBackend::load`] uses.
+    /// The runtime without a code cache that the process shares.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: LazyLock<PluginRuntime> = LazyLock::new(|| PluginRuntime {
             cache: None,
@@ -87,18 +94,10 @@ impl PluginRuntime {
         &self.connections
     }
 
-    /// Loads the component in `file` as the plugin `name` and opens it.
+    /// Compiles the component in `file` for the plugin `name`, or loads it from the code cache.
     ///
-    /// Fails where [`compile`](Self::compile) or [`open`](Self::open) does.
-    pub async fn load(&self, name: &str, file: &Path, config: &PluginConfig) -> Result<PluginBackend, StorageError> {
-        let component = self.compile(name, file, config).await?;
-        self.open(name, component, config).await
-    }
-
-    /// Compiles the component in `file` for the plugin `name`, or finds it compiled.
-    ///
-    /// Fails when the file is missing, has another digest than the configured one, is no component, or wants what this host
-    /// doesn't have.
+    /// Fails when the file is missing, does not have the configured digest, is not a component, or imports what this host
+    /// does not provide.
     pub async fn compile(
         &self,
         name: &str,
@@ -106,22 +105,9 @@ impl PluginRuntime {
         config: &PluginConfig,
     ) -> Result<PluginComponent, StorageError> {
         let (name, file, config, cache) = (name.to_owned(), file.to_owned(), config.clone(), self.cache.clone());
-        // Compiling takes the processor for a while.
         tokio::task::spawn_blocking(move || component::load(&name, &file, &config, cache.as_deref()))
             .await
             .map_err(|error| StorageError::Other { message: error.to_string(), retryable: false })?
             .map(PluginComponent)
-    }
-
-    /// Opens `component` as the plugin `name`; its file and digest are no matter any more.
-    ///
-    /// Fails when the configuration is wrong, or the plugin refuses to open or to work.
-    pub async fn open(
-        &self,
-        name: &str,
-        component: PluginComponent,
-        config: &PluginConfig,
-    ) -> Result<PluginBackend, StorageError> {
-        PluginBackend::open_in(self, name, component, config).await
     }
 }

@@ -1,8 +1,8 @@
-//! Warm instances of one version of a plugin, and what surrounds a call on one.
+//! A pool of instances of one version of a plugin.
 //!
-//! At most `limits.instances` calls run at a time, each on an instance of its own; an instance whose call came to an end
-//! is kept for the next. One that trapped, or whose time was up, is thrown away with all that it held: the damage is its
-//! own call's.
+//! At most `limits.instances` calls run at a time, each on its own instance. The pool reuses an instance after a completed
+//! call. It discards one that trapped or timed out, with everything that the instance held, so a fault affects only the call
+//! that hit it.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::Trap;
 
-use super::supervisor::Figures;
+use super::call_metrics::CallMetrics;
+use super::failure::{Failure, FailureKind};
 use crate::bindings::PluginPre;
 use crate::bindings::reflow::storage::types;
 use crate::capabilities::Granted;
@@ -24,46 +25,20 @@ use crate::function::Function;
 use crate::instance::{self, Instance, InstanceState};
 use crate::policy::Limits;
 
-/// What a call into a plugin gives: a trap, an error of the plugin's own, or an answer.
+/// The result of a call into a plugin: a trap, the plugin's own error, or an answer.
 pub(crate) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
 
 /// The instances of one version.
 pub(crate) struct Pool {
     pub plugin: Arc<str>,
     component: PluginPre<InstanceState>,
-    /// What the plugin is given when it is opened: a JSON object.
+    /// The plugin's settings, passed to `open`: a JSON object.
     config: String,
     limits: Arc<Limits>,
     granted: Arc<Granted>,
-    figures: Arc<Figures>,
+    metrics: Arc<CallMetrics>,
     idle: Mutex<Vec<Instance>>,
     permits: Semaphore,
-}
-
-/// Why a call did not do its work.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub kind: FailureKind,
-    pub error: StorageError,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FailureKind {
-    /// No instance came free in time; nothing was called.
-    Busy,
-    /// The instance broke down.
-    Trapped,
-    /// The call's time was up.
-    TimedOut,
-    /// The plugin answered with an error.
-    Refused,
-}
-
-impl FailureKind {
-    /// Whether it says that the plugin itself is broken.
-    pub(crate) fn is_breakdown(self) -> bool {
-        matches!(self, Self::Trapped | Self::TimedOut)
-    }
 }
 
 impl Pool {
@@ -73,13 +48,13 @@ impl Pool {
         config: String,
         limits: Arc<Limits>,
         granted: Arc<Granted>,
-        figures: Arc<Figures>,
+        metrics: Arc<CallMetrics>,
     ) -> Self {
         let permits = Semaphore::new(limits.instances);
-        Self { plugin, component, config, limits, granted, figures, idle: Mutex::default(), permits }
+        Self { plugin, component, config, limits, granted, metrics, idle: Mutex::default(), permits }
     }
 
-    /// The same plugin in another version.
+    /// A pool for another version of the same plugin.
     pub(crate) fn successor(&self, component: PluginPre<InstanceState>) -> Self {
         Self::new(
             Arc::clone(&self.plugin),
@@ -87,16 +62,16 @@ impl Pool {
             self.config.clone(),
             Arc::clone(&self.limits),
             Arc::clone(&self.granted),
-            Arc::clone(&self.figures),
+            Arc::clone(&self.metrics),
         )
     }
 
-    /// When a call that begins at `begun` must be done.
-    pub(crate) fn deadline(&self, begun: Instant) -> Instant {
-        begun + self.limits.call_timeout()
+    /// The deadline of a call that starts at `start`.
+    pub(crate) fn deadline(&self, start: Instant) -> Instant {
+        start + self.limits.call_timeout()
     }
 
-    /// Calls `function` on an instance that no one else uses.
+    /// Calls `function` with exclusive use of an instance.
     pub(crate) async fn call<T>(
         &self,
         function: Function,
@@ -105,26 +80,26 @@ impl Pool {
     ) -> Result<T, Failure> {
         let Some(permit) = within(deadline, self.permits.acquire()).await else {
             return Err(self.busy(format!(
-                "all {} instances of plugin `{}` were busy for {} ms; plugins.{1}.limits.instances allows for more",
+                "all {} instances of plugin `{}` were busy for {} ms; raise plugins.{1}.limits.instances",
                 self.limits.instances, self.plugin, self.limits.call_timeout_ms
             )));
         };
         let _permit = permit.map_err(|_| self.busy(format!("plugin `{}` is closed", self.plugin)))?;
-        let _busy = Count::of(&self.figures.instances_busy);
+        let _busy = Count::of(&self.metrics.instances_busy);
         let result = within(deadline, async {
             let mut instance = match self.take() {
                 Some(instance) => instance,
                 None => self.open().await?,
             };
             let cpu = instance.cpu();
-            let answer = cpu.measure(run(&mut instance)).await.map_err(|error| self.broke(function, &error))?;
-            // The instance came to an end in good order, whatever its answer.
-            self.keep(instance);
+            let answer = cpu.measure(run(&mut instance)).await.map_err(|error| self.trapped(function, &error))?;
+            // The call completed, so the instance is reusable even if the answer is an error.
+            self.put_back(instance);
             answer.map_err(|error| self.refused(function, error))
         })
         .await;
         result.unwrap_or_else(|| {
-            self.figures.instances_discarded.fetch_add(1, Relaxed);
+            self.metrics.instances_discarded.fetch_add(1, Relaxed);
             let reason = format!(
                 "it took longer than {} ms (plugins.{}.limits.call_timeout_ms) and was stopped",
                 self.limits.call_timeout_ms, self.plugin
@@ -134,32 +109,32 @@ impl Pool {
         })
     }
 
-    /// A new instance, opened.
+    /// Creates and opens an instance.
     async fn open(&self) -> Result<Instance, Failure> {
         let begun = Instant::now();
         let state = InstanceState::new(
             Arc::clone(&self.plugin),
             Arc::clone(&self.limits),
             Arc::clone(&self.granted),
-            Arc::clone(&self.figures.memory_bytes),
+            Arc::clone(&self.metrics.memory_bytes),
         );
         let mut instance =
-            Instance::new(&self.component, state).await.map_err(|error| self.broke(Function::Open, &error))?;
-        let made = Instant::now();
-        self.figures.made(made - begun);
+            Instance::new(&self.component, state).await.map_err(|error| self.trapped(Function::Open, &error))?;
+        let created = Instant::now();
+        self.metrics.instance_created(created - begun);
         let (cpu, backend) = (instance.cpu(), instance.exports.reflow_storage_backend());
         let info = cpu
             .measure(backend.call_open(&mut instance.store, &self.config))
             .await
-            .map_err(|error| self.broke(Function::Open, &error))?
+            .map_err(|error| self.trapped(Function::Open, &error))?
             .map_err(|error| self.refused(Function::Open, error))?;
-        self.figures.opened(made.elapsed());
+        self.metrics.instance_opened(created.elapsed());
         tracing::debug!(plugin = &*self.plugin, name = info.name, version = info.version, "opened an instance");
         Ok(instance)
     }
 
-    /// What a trap means to the caller.
-    fn broke(&self, function: Function, error: &wasmtime::Error) -> Failure {
+    /// The failure for a trap.
+    fn trapped(&self, function: Function, error: &wasmtime::Error) -> Failure {
         let explained = instance::explain(error, &self.plugin, &self.limits);
         let reason = match error.downcast_ref::<Trap>() {
             _ if explained.is_some() => explained.unwrap_or_default(),
@@ -168,7 +143,7 @@ impl Pool {
             Some(trap) => format!("it trapped: {trap}"),
             None => error.root_cause().to_string(),
         };
-        self.figures.instances_discarded.fetch_add(1, Relaxed);
+        self.metrics.instances_discarded.fetch_add(1, Relaxed);
         tracing::warn!(
             plugin = &*self.plugin,
             call = function.name(),
@@ -193,27 +168,27 @@ impl Pool {
     fn take(&self) -> Option<Instance> {
         let instance = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if instance.is_some() {
-            self.figures.instances_idle.fetch_sub(1, Relaxed);
+            self.metrics.instances_idle.fetch_sub(1, Relaxed);
         }
         instance
     }
 
-    /// Keeps an instance for the next call, unless its memory has grown too large to be worth it: linear memory never
-    /// shrinks, and some language runtimes leak.
-    fn keep(&self, instance: Instance) {
+    /// Makes an instance idle, unless its memory has grown beyond `limits.recycle_mb`: linear memory never shrinks, and some
+    /// language runtimes leak.
+    fn put_back(&self, instance: Instance) {
         if instance.store.data().memory() > self.limits.recycle_bytes() {
-            self.figures.instances_recycled.fetch_add(1, Relaxed);
+            self.metrics.instances_recycled.fetch_add(1, Relaxed);
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // Closed meanwhile: nobody would come for it.
+        // In a pool that was closed meanwhile, nothing would reuse it.
         if !self.permits.is_closed() {
             idle.push(instance);
-            self.figures.instances_idle.fetch_add(1, Relaxed);
+            self.metrics.instances_idle.fetch_add(1, Relaxed);
         }
     }
 
-    /// Lets no call in any more, and ends the instances that are idle.
+    /// Rejects new calls and drops the idle instances.
     pub(crate) fn close(&self) {
         self.permits.close();
         self.drain();
@@ -221,7 +196,7 @@ impl Pool {
 
     fn drain(&self) {
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        self.figures.instances_idle.fetch_sub(idle.len(), Relaxed);
+        self.metrics.instances_idle.fetch_sub(idle.len(), Relaxed);
     }
 }
 
@@ -231,8 +206,7 @@ impl Drop for Pool {
     }
 }
 
-/// What `work` comes to, if it does so before the deadline. A timer is set only for what is not done at once, as most calls
-/// are.
+/// Runs `work` until the deadline. Sets a timer only when `work` is not ready at the first poll, because most calls are.
 async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     match poll!(work.as_mut()) {
@@ -241,7 +215,7 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T
     }
 }
 
-/// Counts one for as long as it lives.
+/// Adds one to a gauge until it is dropped.
 struct Count<'a>(&'a AtomicUsize);
 
 impl<'a> Count<'a> {

@@ -2,51 +2,57 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::{ConfigFile, output};
+use super::config_file::ConfigFile;
+use super::{machine, output};
+use crate::config::{Backend, BuiltIn};
 
-/// Look at the settings of the database server, and print what had better be changed, as SQL to paste
+/// Check the settings of the database server, and print the settings to change, as SQL
 ///
-/// Looks at PostgreSQL; with another backend there is nothing that it knows of. Exits with 0 when nothing is to be
-/// changed, with 3 when something is, with 1 when that could not be found out.
+/// Only PostgreSQL is checked. The exit code is 0 when no setting needs a change, 3 when one does, and 1 when the check
+/// failed.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
-    /// The memory of the server's machine: `16GB` [default: this machine's, if the server is on it]
+    /// The memory of the server's machine, for example 16GB [default: the memory of this machine, if the server runs on it]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
 }
 
-/// Something is to be changed.
+/// The exit code when a setting needs a change.
 const FINDINGS: u8 = 3;
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let config = args.config.load()?;
-    if config.storage.backend != "postgres" {
-        let backend = config.storage.backend;
+    let storage = args.config.load()?.storage;
+    if storage.backend != Backend::BuiltIn(BuiltIn::Postgres) {
         output::print(|out| {
-            writeln!(out, "-- the backend is `{backend}`: only PostgreSQL has settings that this looks at")
+            writeln!(out, "-- the backend is `{}`: only PostgreSQL has settings to check", storage.backend)
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = config.storage.postgres.server_settings().await?;
-    let (memory, whose) = match (args.memory, this_machine().filter(|_| settings.local)) {
-        (Some(memory), _) => (memory, "as `--memory` says"),
-        (None, Some(memory)) => {
-            (memory, "this machine's, since the server seems to be on it; `--memory` says otherwise")
+    let settings = storage.postgres.server_settings().await?;
+    let (memory, source) = match (args.memory, settings.local.then(machine::memory)) {
+        (Some(memory), _) => (memory, "as given by `--memory`"),
+        (None, Some(Some(memory))) => {
+            (memory, "this machine's, because the server seems to run on it; `--memory` overrides it")
         }
+        (None, Some(None)) => bail!(
+            "can't find out how much memory this machine has, where {} seems to run: give it with `--memory`, for example \
+             `--memory 16GB`",
+            settings.server
+        ),
         (None, None) => bail!(
-            "{} is on another machine, or in a container, so its memory is not known: say how much there is, for \
-             example `--memory 16GB`",
+            "{} runs on another machine or in a container, so its memory is unknown: give it with `--memory`, for example \
+             `--memory 16GB`",
             settings.server
         ),
     };
     let advice = settings.advice(memory);
     output::print(|out| {
         writeln!(out, "-- {}, version {}", settings.server, settings.version)?;
-        writeln!(out, "-- {:.1} GB of memory: {whose}", memory as f64 / GB as f64)?;
+        writeln!(out, "-- {:.1} GB of memory: {source}", memory as f64 / GB as f64)?;
         if advice.is_empty() {
-            return writeln!(out, "-- nothing is to be changed");
+            return writeln!(out, "-- no setting needs a change");
         }
         let (to_alter, others): (Vec<_>, Vec<_>) = advice.iter().partition(|advice| advice.change.is_altered());
         for advice in others {
@@ -66,27 +72,19 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if advice.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
 }
 
-/// The bytes of memory that this machine has, or that this process may use if that is less.
-fn this_machine() -> Option<u64> {
-    let mut system = sysinfo::System::new().ok()?;
-    system.refresh_memory();
-    let limit = system.cgroup_limits().map(|limits| limits.total_memory).filter(|limit| *limit > 0);
-    Some(limit.unwrap_or(u64::MAX).min(system.total_memory())).filter(|memory| *memory > 0)
-}
-
 const GB: u64 = 1 << 30;
 
-/// A size with a unit, as PostgreSQL has them: 1 kB is 1024 bytes.
+/// A size with a unit of PostgreSQL's: 1 kB is 1024 bytes.
 fn size(text: &str) -> Result<u64, String> {
-    /// Less is no machine that runs a server.
+    /// The least that a machine with a server has.
     const LEAST: u64 = 64 << 20;
     let (number, factor) = [("TB", GB << 10), ("GB", GB), ("MB", 1 << 20)]
         .into_iter()
         .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?.trim_end(), factor)))
-        .ok_or("it needs a unit: 512MB, 16GB, 1TB")?;
+        .ok_or("expected a number with a unit: 512MB, 16GB, 1TB")?;
     let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    match size.ok_or_else(|| format!("{number:?} is no whole number"))? {
-        size if size < LEAST => Err("it must be at least 64MB".into()),
+    match size.ok_or_else(|| format!("{number:?} is not a whole number"))? {
+        size if size < LEAST => Err("expected at least 64MB".into()),
         size => Ok(size),
     }
 }

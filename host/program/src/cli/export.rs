@@ -1,21 +1,21 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::copying::judge;
 use super::filter::Filter;
-use super::migrate::judge;
 use super::output::print;
 use super::progress::{on_progress, summary};
 use super::store::{Store, open_source};
 use reflow_tracing::migration::{Backup, CopyOptions};
 
-/// Write the traces of a store to a file, which can be imported into any other
+/// Export the traces of a store to a file, for import into another store
 ///
-/// The file is compressed when its name ends in .zst. It is there once it is complete.
+/// The file is compressed when its name ends in .zst. It appears only when it is complete.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     store: Store,
-    /// The file; - writes to stdout
+    /// The file; - for stdout
     file: PathBuf,
     #[command(flatten)]
     filter: Filter,
@@ -32,14 +32,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     } else {
         storage.export_to_file_with(&args.file, filter, &options).await
     };
-    // And with them the progress bar.
+    // Removes the progress bar.
     drop(options);
     let closed = storage.close().await;
     let report = outcome?;
     closed?;
     let summary = summary(&report, "exported");
     if to_stdout {
-        // stdout is the file.
+        // stdout holds the export.
         let _ = std::io::stderr().write_all(summary.as_bytes());
     } else {
         print(|out| out.write_all(summary.as_bytes()))?;

@@ -10,9 +10,9 @@ use reflow_tracing::TraceId;
 pub(super) struct Args {
     #[command(flatten)]
     store: Store,
-    /// The trace
+    /// The id of the trace
     trace_id: TraceId,
-    /// How to print it
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -24,10 +24,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         let events = storage.get_events(trace_id).await?.len();
         storage.close().await?;
         match events {
-            0 => bail!("there is no trace {trace_id} in the store"),
+            0 => bail!("trace {trace_id} is not in the store; `reflow-tracing query` lists the traces"),
             events => bail!(
-                "trace {trace_id} has no header yet, only events ({events}): its sender has not started it, and gets a \
-                 header for it when its connection ends"
+                "trace {trace_id} has {events} events and no header yet: its sender has not started it. The host stores a \
+                 header when the sender's connection ends"
             ),
         }
     };

@@ -1,20 +1,20 @@
 use std::path::{Path, PathBuf};
 
-use super::migrate::{Copying, judge};
+use super::copying::{Copying, judge};
 use super::output::print;
 use super::progress::{on_progress, summary};
 use super::store::{Store, open_target};
 use reflow_tracing::migration::ExportFile;
 
-/// Store what was exported
+/// Import an exported file into a store
 ///
-/// The file is checked to its last line before anything of it is stored. What the store has already stays, and nothing is
-/// stored twice, so an import that was interrupted can be done again, or resumed.
+/// The whole file is checked before any trace is stored. Traces that are already in the store stay, and nothing is stored
+/// twice: an interrupted import can be repeated or resumed.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     store: Store,
-    /// The file, compressed or not; - reads it from stdin
+    /// The file, compressed or not; - for stdin
     file: PathBuf,
     #[command(flatten)]
     copying: Copying,
@@ -28,11 +28,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         ExportFile::open(&args.file).await?
     };
     let storage = open_target(&config, &url).await?;
-    // The checksum says which file it is, wherever it lies.
+    // The checksum identifies the file even after it was moved.
     let about = format!("the export {} into {url}", file.digest().checksum);
     let options = args.copying.options(about, &config, &url, on_progress());
     let outcome = file.import_into(&*storage, &options).await;
-    // And with them the progress bar.
+    // Removes the progress bar.
     drop(options);
     let closed = storage.close().await;
     let report = outcome?;

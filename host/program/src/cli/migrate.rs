@@ -1,32 +1,32 @@
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
-use chrono::Utc;
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::ConfigFile;
+use super::config_file::ConfigFile;
+use super::copying::{Copying, judge};
 use super::filter::Filter;
 use super::output::print;
 use super::progress::{on_progress, summary};
 use super::store::{open_source, open_target};
-use crate::config::{Config, StorageUrl};
+use crate::config::StorageUrl;
 use reflow_tracing::TraceQuery;
-use reflow_tracing::migration::{CopyOptions, Journal, MigrationReport, OnProgress, StorageMigrator};
+use reflow_tracing::migration::StorageMigrator;
 use reflow_tracing::storage::{MemoryStorage, StorageBackend};
 
 /// Copy traces from one store into another
 ///
-/// A store is sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, clickhouse://USER:PASSWORD@HOST:PORT/DATABASE, plugin:NAME or memory:, with all its other settings
-/// from the configuration; `sqlite:`, `postgresql:` and `clickhouse:` alone are the configured ones. SQLite files of older Reflow tracing
-/// servers can be copied from. What the target has already stays, and nothing is stored twice, so a migration that was
-/// interrupted can be done again, or resumed.
+/// A store is sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, clickhouse://USER:PASSWORD@HOST:PORT/DATABASE,
+/// plugin:NAME or memory:. All its other settings come from the configuration; `sqlite:`, `postgresql:` and `clickhouse:`
+/// alone are the configured stores. A SQLite file of an older Reflow tracing server can be the source.
+///
+/// Traces that are already in the target stay, and nothing is stored twice: an interrupted migration can be repeated or
+/// resumed. Transient errors are retried, as `retries` in [storage] says.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
-    /// The store to copy from [default: the one that the configuration names]
+    /// The store to copy from [default: the configured store]
     #[arg(long, value_name = "URL")]
     from: Option<StorageUrl>,
     /// The store to copy into
@@ -34,60 +34,11 @@ pub(super) struct Args {
     to: StorageUrl,
     #[command(flatten)]
     filter: Filter,
-    /// Read everything and write nothing; the target is not even opened
+    /// Read the source and write nothing; the target is not opened
     #[arg(long, conflicts_with_all = ["resume", "verify"])]
     dry_run: bool,
     #[command(flatten)]
     copying: Copying,
-}
-
-/// How to copy, for every subcommand that does.
-#[derive(clap::Args)]
-pub(super) struct Copying {
-    /// Compare the target with the source at the end, trace by trace
-    #[arg(long)]
-    verify: bool,
-    /// Go on where an earlier run of the same command was interrupted
-    #[arg(long)]
-    resume: bool,
-    /// Where progress is noted for --resume [default: a hidden file in the working folder]
-    #[arg(long, value_name = "FILE")]
-    journal: Option<PathBuf>,
-    /// Events that are written at once
-    #[arg(long, value_name = "EVENTS", default_value = "5000")]
-    batch: NonZeroUsize,
-    /// Batches that are written at the same time
-    #[arg(long, value_name = "COUNT", default_value = "4")]
-    parallel: NonZeroUsize,
-}
-
-impl Copying {
-    /// `about` tells this copy from others; it goes into `target`.
-    pub(super) fn options(
-        &self,
-        about: String,
-        config: &Config,
-        target: &StorageUrl,
-        on_progress: OnProgress,
-    ) -> CopyOptions {
-        let path = self.journal.clone().unwrap_or_else(|| {
-            Path::new(&format!(".reflow-tracing-journal-{:016x}.json", xxh3_64(about.as_bytes()))).to_owned()
-        });
-        if !self.resume && path.exists() {
-            tracing::info!("an earlier run was interrupted; with --resume this one would go on where it was");
-        }
-        // A host deletes from the store that the configuration names.
-        let is_configured = *target == StorageUrl::configured(config);
-        let expires_before = is_configured.then(|| config.storage.retention.policy().horizon(Utc::now())).flatten();
-        CopyOptions {
-            batch_events: self.batch,
-            parallelism: self.parallel,
-            verify: self.verify,
-            expires_before,
-            journal: Some(Journal { path, about, resume: self.resume }),
-            on_progress: Some(on_progress),
-        }
-    }
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -112,26 +63,18 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         migrator = migrator.dry_run();
     }
     let outcome = migrator.migrate_all_traces().await;
-    // And with it the progress bar.
+    // Removes the progress bar.
     drop(migrator);
     let closed = (source.close().await, target.close().await);
     let report = outcome.map_err(|error| {
         anyhow::Error::from(error)
-            .context(format!("{from} to {to}: not completed; run it again with --resume to go on"))
+            .context(format!("migration from {from} to {to} is incomplete; to continue, run it again with --resume"))
     })?;
     closed.0?;
     closed.1?;
     let done = if args.dry_run { "read; nothing was written" } else { "copied" };
     print(|out| out.write_all(summary(&report, done).as_bytes()))?;
     judge(&report)
-}
-
-/// An error when something is missing in the target.
-pub(super) fn judge(report: &MigrationReport) -> anyhow::Result<()> {
-    if !report.is_complete() {
-        bail!("not everything was copied, or it is not the same: see above");
-    }
-    Ok(())
 }
 
 fn is_same(from: &StorageUrl, to: &StorageUrl) -> bool {

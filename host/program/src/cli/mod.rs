@@ -1,10 +1,13 @@
 //! The command line of the program `reflow-tracing`.
 
+mod config_file;
+mod copying;
 mod doctor;
 mod export;
 mod filter;
 mod get;
 mod import;
+mod machine;
 mod migrate;
 mod output;
 mod plugin;
@@ -20,7 +23,6 @@ mod table;
 mod time;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -28,9 +30,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter};
 
-use crate::config::Config;
-
-/// A store for the execution traces of Reflow programs.
+/// Stores the execution traces of Reflow programs, and answers queries about them
 #[derive(Parser)]
 #[command(name = "reflow-tracing", version)]
 struct Cli {
@@ -39,7 +39,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[allow(clippy::large_enum_variant)] // There is one of them.
+#[allow(clippy::large_enum_variant)] // Only one value exists.
 enum Command {
     Serve(serve::Args),
     Query(query::Args),
@@ -54,21 +54,8 @@ enum Command {
     Plugin(plugin::Args),
 }
 
-#[derive(clap::Args)]
-struct ConfigFile {
-    /// The configuration [default: reflow_tracing.toml in the working folder, if there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-impl ConfigFile {
-    fn load(&self) -> anyhow::Result<Config> {
-        Ok(Config::load(self.config.as_deref())?)
-    }
-}
-
-/// Runs the program with the arguments of the process. Its exit code is 0 when everything was done, 1 when not, and 2
-/// when the arguments make no sense; `doctor` has one more.
+/// Runs the program with the arguments of the process. The exit code is 0 on success, 1 on failure and 2 for invalid
+/// arguments; `doctor` has one more.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let (filter, ignored) = log_filter(&std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default());
@@ -76,38 +63,38 @@ pub fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        // What can't be written is lost. Reporting that on stderr would panic in whoever logs.
+        // Lines that can't be written are lost. Reporting that on stderr would panic in the caller.
         .log_internal_errors(false)
         .init();
     for directive in ignored {
-        tracing::warn!("{} holds {directive}; it is ignored", EnvFilter::DEFAULT_ENV);
+        tracing::warn!("ignoring an invalid directive in {}: {directive}", EnvFilter::DEFAULT_ENV);
     }
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            // When nobody reads it there is nobody to tell.
+            // The reader may be gone; ignore the error.
             let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// What is logged, and the directives that make no sense, each with the reason. `from_env_lossy` would print them, and panic
-/// where stderr takes nothing.
+/// The filter for log lines, and the invalid directives, each with the reason. `from_env_lossy` would print them, and panic
+/// when stderr can't be written.
 fn log_filter(directives: &str) -> (EnvFilter, Vec<String>) {
     let mut ignored = Vec::new();
-    let mut sound = Vec::new();
+    let mut valid = Vec::new();
     for directive in directives.split(',').filter(|directive| !directive.trim().is_empty()) {
         match directive.parse::<Directive>() {
-            Ok(_) => sound.push(directive),
+            Ok(_) => valid.push(directive),
             Err(error) => ignored.push(format!("{directive:?}: {error}")),
         }
     }
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    (builder.parse_lossy(sound.join(",")), ignored)
+    (builder.parse_lossy(valid.join(",")), ignored)
 }
 
-/// The error and what caused it, one a line; a cause that the line before repeats is left out.
+/// The error and its causes, one per line, without those that the line before already contains.
 fn with_causes(error: &anyhow::Error) -> String {
     let mut message = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -119,7 +106,10 @@ fn with_causes(error: &anyhow::Error) -> String {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start threads")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("can't start the threads of the program")?;
     runtime.block_on(async {
         let done = match cli.command {
             Command::Serve(args) => serve::run(args).await,
@@ -150,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn a_cause_is_printed_once() {
         let error = anyhow::anyhow!("refused").context("IO: refused").context("can't connect");
         assert_eq!(with_causes(&error), "can't connect\n  because: IO: refused");
     }

@@ -1,4 +1,4 @@
-//! What goes to stdout.
+//! Output on stdout.
 
 use std::io::{self, BufWriter, Write};
 
@@ -6,23 +6,23 @@ use clap::ValueEnum;
 
 use reflow_tracing::FlowTrace;
 
-/// How traces are printed.
+/// An output format for traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people
     Table,
     /// One JSON value, in Reflow's encoding
     Json,
-    /// One trace a line, in Reflow's encoding
+    /// One trace per line, in Reflow's encoding
     Ndjson,
 }
 
-/// Prints what `write` writes. A reader that has seen enough, like `head`, is no error.
+/// Prints what `write` writes. A reader that closes the pipe early, like `head`, is not an error.
 pub(super) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            // What is left in the buffer would be tried again when the buffer is dropped.
+            // Dropping the buffer would try to write the rest again.
             let _ = out.into_parts();
             Ok(())
         }

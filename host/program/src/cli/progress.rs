@@ -1,4 +1,4 @@
-//! How a long command tells how far it is: with a bar on a terminal, with a line now and then elsewhere. On stderr, always.
+//! Progress of a long command, on stderr: a bar on a terminal, else a line every few seconds.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,18 +9,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 use reflow_tracing::migration::{Digest, MigrationReport, OnProgress, Progress};
 
 /// The time between two lines.
-const EVERY: Duration = Duration::from_secs(5);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 const BAR: &str = "{prefix} {wide_bar} {human_pos} of {human_len} traces, {msg}, {eta} left";
 
-/// Tells of a copy on stderr.
+/// Reports the progress of a copy on stderr.
 pub(super) fn on_progress() -> OnProgress {
     let state = Mutex::new(if std::io::stderr().is_terminal() { State::bar() } else { State::lines() });
-    Arc::new(move |progress| state.lock().unwrap_or_else(PoisonError::into_inner).tell(progress))
+    Arc::new(move |progress| state.lock().unwrap_or_else(PoisonError::into_inner).update(progress))
 }
 
 struct State {
-    /// What is being done, since when, and how many events had been done by then.
-    doing: &'static str,
+    /// The current phase, its start, and the events that earlier runs had finished.
+    phase: &'static str,
     since: Instant,
     before: u64,
     total: u64,
@@ -34,7 +34,7 @@ enum View {
 
 impl State {
     fn new(view: View) -> Self {
-        Self { doing: "", since: Instant::now(), before: 0, total: 0, view }
+        Self { phase: "", since: Instant::now(), before: 0, total: 0, view }
     }
 
     fn bar() -> Self {
@@ -47,7 +47,7 @@ impl State {
         Self::new(View::Lines { last: Instant::now() })
     }
 
-    fn tell(&mut self, progress: &Progress) {
+    fn update(&mut self, progress: &Progress) {
         match progress {
             Progress::Started { traces, resumed } => {
                 self.total = *traces;
@@ -55,29 +55,29 @@ impl State {
             }
             Progress::Copied(digest) => self.show(digest),
             Progress::Compared(digest) => {
-                if self.doing != "compared" {
+                if self.phase != "compared" {
                     self.begin("compared", &Digest::default());
                 }
                 self.show(digest);
             }
             Progress::Unreadable(what) => match &self.view {
-                View::Bar(bar) => bar.suspend(|| line(&format!("left out: {what}"))),
-                View::Lines { .. } => line(&format!("left out: {what}")),
+                View::Bar(bar) => bar.suspend(|| line(&format!("skipped: {what}"))),
+                View::Lines { .. } => line(&format!("skipped: {what}")),
             },
             _ => {}
         }
     }
 
-    fn begin(&mut self, doing: &'static str, done: &Digest) {
-        (self.doing, self.since, self.before) = (doing, Instant::now(), done.events);
+    fn begin(&mut self, phase: &'static str, done: &Digest) {
+        (self.phase, self.since, self.before) = (phase, Instant::now(), done.events);
         if let View::Bar(bar) = &self.view {
             if let Ok(style) = ProgressStyle::with_template(BAR) {
                 bar.set_style(style);
             }
             bar.set_length(self.total);
-            bar.set_prefix(doing);
+            bar.set_prefix(phase);
             bar.set_position(done.traces);
-            // The time left follows from what is done from here on.
+            // Estimate the remaining time from the work of this run alone.
             bar.reset_elapsed();
             bar.reset_eta();
         }
@@ -93,10 +93,10 @@ impl State {
                 bar.set_message(format!("{events} events, {rate:.0}/s"));
             }
             View::Lines { last } => {
-                if last.elapsed() >= EVERY {
+                if last.elapsed() >= LINE_INTERVAL {
                     *last = Instant::now();
-                    let Self { doing, total, .. } = self;
-                    line(&format!("{doing} {traces} of {total} traces, {events} events, {rate:.0} events/s"));
+                    let Self { phase, total, .. } = self;
+                    line(&format!("{phase} {traces} of {total} traces, {events} events, {rate:.0} events/s"));
                 }
             }
         }
@@ -104,11 +104,11 @@ impl State {
 }
 
 fn line(text: &str) {
-    // When nobody reads it there is nobody to tell.
+    // The reader may be gone; ignore the error.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// What came of it, a line a figure.
+/// The result, one figure per line.
 pub(super) fn summary(report: &MigrationReport, done: &str) -> String {
     let Digest { traces, headerless, events, bytes, checksum } = report.copied;
     let seconds = report.took.as_secs_f64();
@@ -118,33 +118,33 @@ pub(super) fn summary(report: &MigrationReport, done: &str) -> String {
             lines.push((name, format!("{count}{what}")));
         }
     };
-    add("headerless", headerless, " traces of which there are events only");
+    add("headerless", headerless, " traces have events and no header");
     add(
         "unfinished",
         report.unfinished,
-        " traces had not ended when they were read; what they did since may be missing",
+        " traces were still running when they were read; their later events may be missing",
     );
-    add("expired", report.expired, " traces are older than the target keeps: it deletes them");
-    add("missed", report.missed, " traces came while this ran, with an early start; run it again to copy them");
+    add("expired", report.expired, " traces are older than the retention of the target, which deletes them");
     add(
-        "unread",
-        report.unread_events,
-        " events were not read: of traces without a header, which the source can't list",
+        "missed",
+        report.missed,
+        " traces arrived during the copy with an earlier start time; run it again to copy them",
     );
-    add("unreadable", report.unreadable, " places of the source can't be read; they are listed above");
+    add("unread", report.unread_events, " events were not read: the source can't list traces without a header");
+    add("unreadable", report.unreadable, " records of the source can't be read; they are listed above");
     lines.push(("bytes", bytes.to_string()));
     lines.push(("took", format!("{seconds:.1} s, {:.0} events/s", events as f64 / seconds.max(1e-3))));
     lines.push(("checksum", format!("{checksum} of what was {done}")));
     if let Some(verification) = &report.verification {
-        lines.push(("source", format!("{} when it was compared", verification.source.checksum)));
+        lines.push(("source", format!("{} at the comparison", verification.source.checksum)));
         lines.push(("target", format!("{} of the same traces", verification.target.checksum)));
         let mut add = |name, count: u64, what: &str| {
             if count > 0 {
                 lines.push((name, format!("{count}{what}")));
             }
         };
-        add("again", verification.copied_again, " traces had changed and were copied once more");
-        add("more", verification.in_target_alone, " traces are in the target alone");
+        add("again", verification.copied_again, " traces had changed and were copied again");
+        add("more", verification.in_target_alone, " traces are only in the target");
         add("differing", verification.differing, " traces differ:");
     }
     let mut text: String = lines.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect();

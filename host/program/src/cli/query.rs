@@ -6,7 +6,7 @@ use super::filter::Filter;
 use super::output::{Format, print, write_json_line};
 use super::store::Store;
 use super::table;
-use super::time::parse_duration;
+use crate::config::parse_duration;
 use reflow_tracing::{ExecutionId, ExecutionStatus, SortOrder, TraceEventKind, TraceQuery};
 
 /// Find traces in a store
@@ -18,43 +18,43 @@ pub(super) struct Args {
     store: Store,
     #[command(flatten)]
     filter: Filter,
-    /// The trace of this execution
+    /// Only the trace of this execution
     #[arg(long, value_name = "ID")]
     execution: Option<ExecutionId>,
-    /// Traces that stand so: pending, running, completed, cancelled, failed, or failed:ERROR for that very error
+    /// Only traces with this status: pending, running, completed, cancelled, failed, or failed:ERROR for this error
     #[arg(long, value_parser = parse_status)]
     status: Option<ExecutionStatus>,
-    /// Traces with an actor whose id contains this text
+    /// Only traces with an actor whose id contains this text
     #[arg(long, value_name = "TEXT")]
     actor: Option<String>,
-    /// Traces with an event of this type, or of another one that is given
+    /// Only traces with an event of this type; repeat it to allow several types
     #[arg(long, value_name = "TYPE")]
     event_type: Vec<TraceEventKind>,
-    /// Traces with this tag; repeat it for traces with all of several
+    /// Only traces with this tag; repeat it to require several tags
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_tag)]
     tag: Vec<(String, String)>,
-    /// Traces that took at least so long: 250ms, 2s, 1h
+    /// Only traces that took at least this long: 250ms, 2s, 1h
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     min_duration: Option<Duration>,
-    /// Traces that took at most so long
+    /// Only traces that took at most this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_duration: Option<Duration>,
-    /// Traces that failed or have an event that tells of an error
+    /// Only traces that failed or have an event with an error
     #[arg(long)]
     errors: bool,
-    /// At most so many traces, up to 10000 [default: 100]
+    /// The most traces to print, up to 10000 [default: 100]
     #[arg(long)]
     limit: Option<usize>,
-    /// Leave out the first so many
+    /// The number of traces to skip
     #[arg(long)]
     offset: Option<usize>,
-    /// The earliest start first
+    /// Sort by start time, oldest first [default: newest first]
     #[arg(long)]
     oldest_first: bool,
-    /// Go on where an earlier answer to the same query ended
+    /// Continue after the page of an earlier run of the same query
     #[arg(long, value_name = "TOKEN", conflicts_with = "offset")]
     page_token: Option<String>,
-    /// How to print them
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -87,12 +87,12 @@ fn parse_status(text: &str) -> Result<ExecutionStatus, String> {
         "running" if name == text => Ok(ExecutionStatus::Running),
         "completed" if name == text => Ok(ExecutionStatus::Completed),
         "cancelled" if name == text => Ok(ExecutionStatus::Cancelled),
-        _ => Err("a status is pending, running, completed, cancelled, failed or failed:ERROR".into()),
+        _ => Err("expected pending, running, completed, cancelled, failed or failed:ERROR".into()),
     }
 }
 
 fn parse_tag(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a tag is NAME=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -103,8 +103,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
     let count = page.traces.len();
     let next = page.next_page_token.map(|token| {
-        let without_offset = if args.offset.is_some() { " in place of --offset" } else { "" };
-        format!("there are more: add --page-token {token}{without_offset} for the next page")
+        let without_offset = if args.offset.is_some() { " instead of --offset" } else { "" };
+        format!("more traces match: add --page-token {token}{without_offset} for the next page")
     });
     print(|out| match args.format {
         Format::Table => {
@@ -124,7 +124,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Format::Ndjson => page.traces.iter().try_for_each(|trace| write_json_line(out, trace)),
     })?;
     if let (Some(next), Format::Json | Format::Ndjson) = (next, args.format) {
-        // stdout belongs to the program that reads it.
+        // stdout holds JSON only.
         let _ = writeln!(std::io::stderr(), "{next}");
     }
     Ok(())
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn no_flags_ask_for_the_newest() {
+    fn the_default_is_the_newest_traces() {
         assert_eq!(parse("").unwrap(), TraceQuery::default());
     }
 
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_arguments_are_refused() {
         for line in ["--status done", "--status running:x", "--tag k", "--event-type Foo", "--since soon", "--limit -1"]
         {
             assert!(parse(line).is_err(), "{line}");

@@ -1,4 +1,4 @@
-//! Recordings of what Reflow programs sent: a file with one frame a line.
+//! Recordings of what Reflow programs sent: one frame per line.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,14 @@ use serde_json::value::RawValue;
 
 use crate::server::reflow::TracingRequest;
 
-/// A line: `{"connection": "a", "at_ms": 12.5, "frame": {"Ping": ..}}`. Other fields, like `at_ms`, are left alone.
+/// A line: `{"connection": "a", "at_ms": 12.5, "frame": {"Ping": ..}}`. Other fields, like `at_ms`, are ignored.
 #[derive(Deserialize)]
 struct Line {
     connection: String,
     frame: Box<RawValue>,
 }
 
-/// What was sent on one connection.
+/// The frames of one connection.
 pub(super) struct Recorded {
     pub(super) frames: Vec<Frame>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Frame {
     pub(super) line: usize,
 }
 
-/// The recorded connections, in the order in which they began. The error names the line that is wrong.
+/// The recorded connections, in the order of their first frame. The error names the invalid line.
 pub(super) fn parse(text: &str) -> Result<Vec<Recorded>, String> {
     let mut connections: Vec<Recorded> = Vec::new();
     let mut places = HashMap::new();
@@ -35,7 +35,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Recorded>, String> {
         let Line { connection, frame } = serde_json::from_str(text)
             .map_err(|error| format!(r#"line {line} is not {{"connection": "..", "frame": ..}}: {error}"#))?;
         serde_json::from_str::<TracingRequest>(frame.get())
-            .map_err(|error| format!("the frame on line {line} is no request: {error}"))?;
+            .map_err(|error| format!("the frame on line {line} is not a request: {error}"))?;
         let place = *places.entry(connection).or_insert_with(|| {
             connections.push(Recorded { frames: Vec::new() });
             connections.len() - 1
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_kept_as_they_are_by_connection_in_order() {
+    fn frames_are_unchanged_and_in_order_per_connection() {
         let text = r#"{"connection": "b", "at_ms": 1.5, "frame": "Ping"}
 
 {"connection": "a", "frame": {"GetFlowVersions":  {"flow_id": "x", "other": 1.50}}}
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
+    fn an_invalid_line_is_reported_with_its_number() {
         let good = r#"{"connection": "a", "frame": "Ping"}"#;
         for bad in ["nonsense", r#"{"connection": "a"}"#, r#"{"connection": "a", "frame": {"Pong": 1}}"#] {
             let error = parse(&format!("{good}\n{bad}\n")).err().unwrap();

@@ -6,34 +6,35 @@ use futures::{SinkExt, StreamExt, future};
 use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use super::config_file::ConfigFile;
+use super::output;
 use super::recording::{self, Frame, Recorded};
-use super::{ConfigFile, output};
 use crate::server::reflow::{TraceResponse, TracingResponse};
 use reflow_tracing::TraceId;
 
-/// The frames of a connection that may wait for their answer: enough to hide the way there and back, and no more than
-/// the server takes in at once.
+/// The frames of a connection that may await an answer: enough to hide the round trip, and no more than the server accepts
+/// at once.
 const WINDOW: usize = 256;
 
-/// The failures that are shown; the others are only counted.
+/// The most failures that are printed; the others are counted.
 const SHOWN_FAILURES: usize = 10;
 
-/// Send a recorded session to a running host, as fast as it takes it
+/// Send a recorded session to a running host, as fast as it accepts it
 ///
-/// Each line of the file is a frame: {"connection": "ID", "at_ms": 1.5, "frame": REQUEST}. Each connection of the
-/// recording becomes one connection, all at the same time. Ends when every trace is complete in the store.
+/// Each line of the file is a frame: {"connection": "ID", "at_ms": 1.5, "frame": REQUEST}. The connections of the
+/// recording are replayed in parallel. The command ends when every trace is complete in the store.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
-    /// The recording; - reads it from stdin
+    /// The recording; - for stdin
     file: PathBuf,
-    /// The host [default: the one that the configuration describes]
+    /// The URL of the host [default: the configured host]
     #[arg(long, value_name = "ws://HOST:PORT")]
     url: Option<String>,
 }
 
-/// What came of some frames.
+/// The outcome of some frames.
 #[derive(Default)]
 struct Outcome {
     acknowledged: usize,
@@ -48,12 +49,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let url = match args.url {
         Some(url) => url,
         None => match args.config.load()?.server {
-            server if server.port == 0 => bail!("the configuration leaves the port open; name the host with --url"),
+            server if server.port == 0 => bail!(
+                "the configuration has port 0, so the host's port is unknown; give the URL of the host with --url"
+            ),
             server => format!("ws://{}", server.address()),
         },
     };
     if !url.starts_with("ws://") {
-        bail!("{url:?} is not the URL of a host; it begins with ws://, for example ws://127.0.0.1:8080");
+        bail!("{url:?} is not a valid host URL: expected ws://HOST:PORT, for example ws://127.0.0.1:8080");
     }
 
     let replayed = future::join_all(connections.iter().map(|connection| replay(&url, &connection.frames))).await;
@@ -85,7 +88,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<Recorded>> {
     recording::parse(&text).map_err(|error| anyhow!("{}: {error}; nothing was sent", file.display()))
 }
 
-/// Sends the frames of one connection. What was achieved before an error is told with it.
+/// Sends the frames of one connection. Returns also the outcome up to an error.
 async fn replay(url: &str, frames: &[Frame]) -> (Outcome, anyhow::Result<()>) {
     let mut outcome = Outcome::default();
     let result = exchange(url, frames, &mut outcome).await;
@@ -98,7 +101,7 @@ async fn exchange(url: &str, frames: &[Frame], outcome: &mut Outcome) -> anyhow:
     let window = Semaphore::new(WINDOW);
     let lost = || format!("lost the connection to {url}");
 
-    // At the same time, so that answers that nobody reads can't make the server stop reading.
+    // Concurrently: the server stops reading when nobody reads its answers.
     let send = async {
         for frame in frames {
             window.acquire().await.context("the window is never closed")?.forget();
@@ -118,7 +121,7 @@ async fn exchange(url: &str, frames: &[Frame], outcome: &mut Outcome) -> anyhow:
                 Some(Message::Close(_)) | None => {
                     bail!("{url} closed the connection with {} answers outstanding", unanswered.len())
                 }
-                Some(other) => bail!("{url} sent what is no answer: {other:?}"),
+                Some(other) => bail!("{url} sent an unexpected message: {other:?}"),
             };
             let Some(answer) = Answer::parse(&text)? else { continue };
             if let Some(frame) = unanswered.next() {
@@ -146,7 +149,7 @@ fn connect_error(url: &str, error: tungstenite::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("can't connect to {url}{hint}"))
 }
 
-/// What the server says to a frame.
+/// The server's answer to a frame.
 enum Answer {
     Done,
     Started(TraceId),
@@ -165,7 +168,9 @@ impl Answer {
                 _ => Self::Done,
             }));
         }
-        match serde_json::from_str(text).with_context(|| format!("the server's answer is none of Reflow's: {text}"))? {
+        match serde_json::from_str(text)
+            .with_context(|| format!("the server's answer is not a message of Reflow's protocol: {text}"))?
+        {
             TraceResponse::Error { message } => Ok(Some(Self::Failed(message))),
             _ => Ok(Some(Self::Done)),
         }

@@ -4,27 +4,26 @@ use anyhow::bail;
 
 use super::output;
 use super::store::{Store, open_source};
-use super::time::parse_duration;
-use crate::config::RetentionConfig;
+use crate::config::{RetentionConfig, parse_duration};
 use reflow_tracing::maintenance::retention;
 
-/// Delete what is too old or too much, the oldest first
+/// Delete traces that are over a limit of age, number or size, oldest first
 ///
-/// Without a bound, those of [storage.retention] in the configuration hold. A trace that is being written is left alone.
+/// Without an option, the limits in [storage.retention] of the configuration apply. Running traces are kept.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     store: Store,
-    /// Delete traces that started longer ago: 12h, 30d
+    /// Delete traces that started longer ago than this: 12h, 30d
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     older_than: Option<Duration>,
-    /// Keep so many traces
+    /// Keep at most this many traces
     #[arg(long, value_name = "N")]
     max_traces: Option<u64>,
-    /// Delete until the store takes up no more than so many MiB
+    /// Delete until the store takes at most this many MiB
     #[arg(long, value_name = "N")]
     max_size_mb: Option<u64>,
-    /// Delete nothing; say what would be deleted
+    /// Delete nothing; print what would be deleted
     #[arg(long)]
     dry_run: bool,
 }
@@ -43,7 +42,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let policy = config.storage.retention.policy();
     if policy.keeps_everything() {
         bail!(
-            "nothing says what is to be deleted: give --older-than, --max-traces or --max-size-mb, or set a bound in \
+            "no retention limit is set: give --older-than, --max-traces or --max-size-mb, or set a limit in \
              [storage.retention] of the configuration"
         );
     }

@@ -1,12 +1,13 @@
 use anyhow::Context;
 use tokio::net::TcpListener;
 
-use super::{ConfigFile, output};
+use super::config_file::ConfigFile;
+use super::output;
 use crate::config::open_host_storage;
 use crate::config::plugin_file;
-use crate::server::{self, Access, Upkeep};
+use crate::server::{self, Access, Maintenance};
 
-/// Take traces over Reflow's WebSocket protocol and store them, until SIGINT or SIGTERM
+/// Receive traces over Reflow's WebSocket protocol and store them, until SIGINT or SIGTERM
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -17,10 +18,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let address = config.server.address();
     let listener = TcpListener::bind(&address).await.with_context(|| {
-        format!("can't listen on {address}; `host` and `port` in `[server]` of the configuration say where to listen")
+        format!("can't listen on {address}; set another `host` or `port` in `[server]` of the configuration")
     })?;
     let storage = open_host_storage(&config).await?;
-    tracing::info!(backend = storage.name, "the store is open");
+    tracing::info!(backend = storage.name, "opened the store");
     if let Some(plugin) = &storage.plugin
         && config.plugins.reload
     {
@@ -30,9 +31,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = Signals::install()?;
     let url = format!("ws://{}", listener.local_addr().context("the listener has no address")?);
     output::print(|out| writeln!(out, "listening on {url}"))?;
-    let (access, upkeep) = (Access::of(&config.server), Upkeep::of(&config.storage));
-    server::serve(listener, storage, access, upkeep, shutdown.received()).await?;
-    tracing::info!("everything is stored and closed");
+    let (access, maintenance) = (Access::new(&config.server), Maintenance::new(&config.storage));
+    server::serve(listener, storage, access, maintenance, shutdown.received()).await?;
+    tracing::info!("shut down: every event is stored, the store is closed");
     Ok(())
 }
 
@@ -45,7 +46,7 @@ struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// From now on the signals no longer end the process at once.
+    /// Replaces the default action of the signals, which ends the process at once.
     fn install() -> anyhow::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -62,7 +63,7 @@ impl Signals {
     }
 }
 
-/// Ctrl-C, where there are no signals.
+/// Ctrl-C, on systems without signals.
 #[cfg(not(unix))]
 struct Signals;
 
@@ -75,17 +76,17 @@ impl Signals {
     async fn next(&mut self) -> &'static str {
         match tokio::signal::ctrl_c().await {
             Ok(()) => "Ctrl-C",
-            // Without it the process can only be ended from outside.
+            // Only the system can end the process then.
             Err(_) => std::future::pending().await,
         }
     }
 }
 
 impl Signals {
-    /// Waits for the first signal. A second one ends the process without waiting for anything.
+    /// Waits for the first signal. A second one ends the process at once.
     async fn received(mut self) {
         let signal = self.next().await;
-        tracing::info!("{signal}: shutting down; once more to end at once");
+        tracing::info!("{signal}: shutting down; repeat it to end at once");
         tokio::spawn(async move {
             self.next().await;
             std::process::exit(1);

@@ -8,7 +8,7 @@ use comfy_table::{Table, presets};
 use super::time::display_nanos;
 use reflow_tracing::{ExecutionStatus, FlowTrace, TraceEvent, TraceEventType};
 
-/// One line a trace.
+/// One line per trace.
 pub(super) fn of_traces(traces: &[FlowTrace]) -> String {
     let mut table = new_table(["TRACE", "FLOW", "STATUS", "START", "DURATION", "EVENTS"]);
     for trace in traces {
@@ -24,7 +24,7 @@ pub(super) fn of_traces(traces: &[FlowTrace]) -> String {
     table.trim_fmt()
 }
 
-/// What is known of a trace itself, then one line an event.
+/// The header of a trace, then one line per event.
 pub(super) fn of_trace(trace: &FlowTrace) -> String {
     let version = &trace.version;
     let status = match &trace.status {
@@ -82,7 +82,7 @@ fn of_events(events: &[TraceEvent], start: DateTime<Utc>) -> String {
     table.trim_fmt()
 }
 
-/// What tells the event from others of its type.
+/// The details of the event's type.
 fn detail(event: &TraceEvent) -> String {
     let mut parts = Vec::new();
     if let TraceEventType::DataFlow { to_actor, to_port } = &event.event_type {
@@ -110,7 +110,7 @@ fn display_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Text from outside without the control characters, which could rule the terminal or break the table.
+/// Replaces control characters, which could control the terminal or break the table.
 fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(char::is_control) {
         Cow::Owned(text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_one_line_a_trace() {
+    fn a_list_has_one_line_per_trace() {
         let trace = trace();
         let text = of_traces(&[trace.clone(), trace.clone()]);
         let lines: Vec<_> = text.lines().collect();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_shows_its_events_and_can_not_rule_the_terminal() {
+    fn a_trace_shows_its_events_and_cannot_control_the_terminal() {
         let text = of_trace(&trace());
         for part in ["Failed: disk\u{fffd}full", "5.000 ms", "DataFlow", "Out", "to b.In; Order, 7 bytes"] {
             assert!(text.contains(part), "{part:?} is missing in: {text}");

@@ -2,22 +2,22 @@
 
 use chrono::{DateTime, Utc};
 
-pub(super) use crate::config::parse_duration;
+use crate::config::parse_duration;
 
-/// Reads a time: RFC 3339, or how long ago it was, like `2h`.
+/// Reads a time: RFC 3339, or a duration before now, like `2h`.
 pub(super) fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
     parse_duration(text).ok().and_then(|ago| Utc::now().checked_sub_signed(chrono::TimeDelta::from_std(ago).ok()?)).ok_or_else(
         || {
-            "a time is RFC 3339, for example `2026-01-31T12:00:00Z`, or how long ago it was, for example `30m`, `2h`, `7d`"
+            "expected RFC 3339, for example `2026-01-31T12:00:00Z`, or a duration before now, for example `30m`, `2h`, `7d`"
                 .into()
         },
     )
 }
 
-/// A number of nanoseconds in the unit that suits it, with three decimals.
+/// A number of nanoseconds in a readable unit.
 pub(super) fn display_nanos(nanos: i64) -> String {
     let (seconds, magnitude) = (nanos as f64 / 1e9, nanos.unsigned_abs());
     match magnitude {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_absolute_or_ago() {
+    fn times_are_absolute_or_relative_to_now() {
         assert_eq!(parse_time("1970-01-01T01:00:01+01:00").unwrap().timestamp(), 1);
         let time = parse_time("2h").unwrap();
         let ago = (Utc::now() - time).num_seconds();
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_shown_in_the_unit_that_suits() {
+    fn durations_are_shown_in_a_readable_unit() {
         for (nanos, text) in [
             (0, "0 ns"),
             (1_500, "1.500 us"),

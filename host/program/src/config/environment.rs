@@ -2,16 +2,17 @@
 
 use std::ffi::OsString;
 
-use super::{Config, ConfigError};
+use super::error::ConfigError;
+use super::settings::Config;
 
 const PREFIX: &str = "REFLOW_TRACING_";
 
-const NOT_EMPTY: &str = "text that is not empty";
+const NOT_EMPTY: &str = "a text that is not empty";
 
 struct Variable {
     name: &'static str,
     expected: &'static str,
-    /// Puts the value where it belongs; `None` when it makes no sense.
+    /// Applies the value; `None` when it is invalid.
     set: fn(&mut Config, &str) -> Option<()>,
 }
 
@@ -36,7 +37,7 @@ const VARIABLES: &[Variable] = &[
         name: "REFLOW_TRACING_STORAGE_BACKEND",
         expected: NOT_EMPTY,
         set: |config, value| {
-            config.storage.backend = not_empty(value)?;
+            config.storage.backend = not_empty(value)?.into();
             Some(())
         },
     },
@@ -86,11 +87,11 @@ fn not_empty(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-pub(super) fn known_names() -> String {
+fn known_names() -> String {
     VARIABLES.iter().map(|variable| variable.name).collect::<Vec<_>>().join(", ")
 }
 
-/// Overrides what the variables name; those of other programs are left alone.
+/// Overrides the settings that the variables name. Ignores the variables of other programs.
 pub(super) fn apply(
     config: &mut Config,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -103,7 +104,7 @@ pub(super) fn apply(
         let variable = VARIABLES
             .iter()
             .find(|variable| variable.name == name)
-            .ok_or_else(|| ConfigError::UnknownVariable { name: name.clone().into_owned() })?;
+            .ok_or_else(|| ConfigError::UnknownVariable { name: name.clone().into_owned(), known: known_names() })?;
         value.to_str().and_then(|value| (variable.set)(config, value)).ok_or_else(|| ConfigError::InvalidVariable {
             name: variable.name,
             value: value.to_string_lossy().into_owned(),
@@ -116,6 +117,7 @@ pub(super) fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::backend::Backend;
 
     fn apply_to_default(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let mut config = Config::default();
@@ -133,17 +135,17 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.server.address(), "0.0.0.0:9000");
-        assert_eq!(config.storage.backend, "memory");
+        assert_eq!(config.storage.backend, Backend::from("memory"));
     }
 
     #[test]
-    fn the_file_of_sqlite_has_a_variable() {
+    fn the_sqlite_path_has_a_variable() {
         let config = apply_to_default(&[("REFLOW_TRACING_SQLITE_PATH", "other.db")]).unwrap();
         assert_eq!(config.storage.sqlite.database_path, "other.db");
     }
 
     #[test]
-    fn the_urls_of_postgres_have_variables() {
+    fn the_postgres_urls_have_variables() {
         let config = apply_to_default(&[("REFLOW_TRACING_POSTGRES_URL", "postgresql://other/db")]).unwrap();
         assert_eq!(config.storage.postgres.connection_url, "postgresql://other/db");
         assert_eq!(config.storage.postgres.read_replica_url, None);
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_url_and_the_password_of_clickhouse_have_variables() {
+    fn the_clickhouse_url_and_password_have_variables() {
         let config = apply_to_default(&[
             ("REFLOW_TRACING_CLICKHOUSE_URL", "http://other:8123"),
             ("REFLOW_TRACING_CLICKHOUSE_PASSWORD", "secret"),
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_named() {
+    fn an_invalid_value_is_reported_with_its_variable() {
         let message = apply_to_default(&[("REFLOW_TRACING_PORT", "eighty")]).unwrap_err().to_string();
         assert!(message.contains("REFLOW_TRACING_PORT") && message.contains("eighty"), "{message}");
         assert!(message.contains("0 to 65535"), "{message}");

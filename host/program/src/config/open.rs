@@ -1,110 +1,96 @@
-//! From the configuration to a store.
+//! Opens the store that a configuration names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::backend::{Backend, BuiltIn};
+use super::error::OpenError;
+use super::layers;
 use super::plugins::check_name;
-use super::{BUILT_IN, Config, layers};
+use super::settings::{Config, StorageConfig};
 use reflow_tracing::maintenance::retention;
-use reflow_tracing::storage::{MemoryStorage, StorageBackend, StorageError};
+use reflow_tracing::plugin::{PluginBackend, PluginRuntime, PluginRuntimeConfig};
+use reflow_tracing::storage::layers::lazy::Lazy;
+use reflow_tracing::storage::layers::metrics::Metered;
+use reflow_tracing::storage::{
+    ClickHouseStorage, MemoryStorage, PostgresStorage, SqliteStorage, StorageBackend, StorageError,
+};
 
-/// Why the configured store can't be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The backend is neither built in nor a plugin that is there.
-    #[error(
-        "there is no backend `{name}`: it is not built in (those are {}), and there is no plugin file `{}`{}. \
-         Put the plugin there, name its file with `file` in `[plugins.{name}]`, or set `backend` in `[storage]` to \
-         another one",
-        BUILT_IN.join(", "),
-        file.display(),
-        there_are(folder, found),
-    )]
-    NoSuchBackend {
-        /// The name that the configuration gives.
-        name: String,
-        /// The file that was looked for.
-        file: PathBuf,
-        /// The folder of the plugins.
-        folder: PathBuf,
-        /// The components in that folder.
-        found: Vec<String>,
-    },
-    /// The name can't be a backend's.
-    #[error("`backend` in `[storage]` can't be {name:?}: {problem}")]
-    InvalidName {
-        /// The name that the configuration gives.
-        name: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// What is configured can't be had with this backend.
-    #[error("{0}")]
-    Unsuitable(String),
-    /// The backend was found, but does not open.
-    #[error("can't open the backend `{name}`: {error}")]
-    Backend {
-        /// The name that the configuration gives.
-        name: String,
-        /// What the backend says.
-        error: StorageError,
-    },
-}
-
-fn there_are(folder: &Path, found: &[String]) -> String {
-    match found {
-        [] => format!(" (`{}` holds no .wasm file)", folder.display()),
-        found => format!(" (`{}` holds {})", folder.display(), found.join(", ")),
-    }
-}
-
-/// A store that was opened.
+/// An open store.
 #[derive(Clone)]
 pub struct OpenStorage {
     /// Its name in the configuration.
     pub name: String,
     /// The store.
     pub backend: Arc<dyn StorageBackend>,
-    /// The plugin that it is, if it is one.
-    pub plugin: Option<Arc<reflow_tracing::plugin::PluginBackend>>,
+    /// The plugin, if the backend is one.
+    pub plugin: Option<Arc<PluginBackend>>,
 }
 
 impl OpenStorage {
-    /// A store that is no plugin.
+    /// A store that is not a plugin.
     pub fn new(name: &str, backend: Arc<dyn StorageBackend>) -> Self {
         Self { name: name.to_owned(), backend, plugin: None }
     }
 }
 
-/// Opens the store that `config` names, in the layers that it asks for: as the host has it.
+/// Opens the store that `config` names, for a subcommand: with the time limit and the retries, without the spool, which
+/// only one process can use.
+pub async fn open_storage(config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
+    Ok(layers::limited_and_retried(open_backend(config).await?.backend, &config.storage))
+}
+
+/// Opens the store that `config` names, for the host: with the time limit, and with the spool if there is one, else the
+/// retries. With a spool, a built-in backend may be unavailable.
 pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError> {
     config.check_retention()?;
-    let opened = match open_storage(config).await {
+    let opened = match open_backend(config).await {
         Err(OpenError::Backend { name, error })
-            if error.is_retryable() && config.storage.spool.is_some() && BUILT_IN.contains(&name.as_str()) =>
+            if error.is_retryable()
+                && config.storage.spool.is_some()
+                && matches!(config.storage.backend, Backend::BuiltIn(_)) =>
         {
-            tracing::warn!("the host starts without its backend, which is away: {error}");
-            OpenStorage::new(&name, Arc::new(when_it_is_there(config.clone())))
+            tracing::warn!("the backend is unavailable; the host starts without it: {error}");
+            OpenStorage::new(&name, Arc::new(opened_lazily(config.clone())))
         }
         opened => opened?,
     };
-    let backend = layers::around(opened.backend.clone(), &opened.name, &config.storage).await?;
+    let backend = match &config.storage.spool {
+        Some(spool) => layers::limited_and_spooled(opened.backend, &config.storage, spool).await?,
+        None => layers::limited_and_retried(opened.backend, &config.storage),
+    };
     let opened = OpenStorage { backend, ..opened };
-    let unsuitable = |error| OpenError::Backend { name: opened.name.clone(), error };
     match retention::check(&*opened.backend, &config.storage.retention.policy()).await {
-        // It may be away for now.
-        Err(error) if !error.is_retryable() => Err(unsuitable(error)),
+        // A transient error says nothing about the policy.
+        Err(error) if !error.is_retryable() => Err(OpenError::Backend { name: opened.name, error }),
         _ => Ok(opened),
     }
 }
 
-/// The store that `config` names, opened by the first call that finds it there.
-fn when_it_is_there(config: Config) -> reflow_tracing::storage::layers::lazy::Lazy<Arc<dyn StorageBackend>> {
-    reflow_tracing::storage::layers::lazy::Lazy::new(move || {
+impl Config {
+    /// Refuses a retention policy that the backend can't enforce, as far as that is known without opening it.
+    pub fn check_retention(&self) -> Result<(), OpenError> {
+        if self.storage.backend == Backend::BuiltIn(BuiltIn::Postgres)
+            && self.storage.retention.max_size_mb.is_some()
+            && !self.storage.postgres.enable_partitioning
+        {
+            return Err(OpenError::Unsuitable(
+                "`max_size_mb` in `[storage.retention]` needs partitions: PostgreSQL reuses the space of deleted rows, so the \
+                 tables do not shrink. Set `enable_partitioning = true` in `[storage.postgres]`, or use `max_age` or \
+                 `max_traces`"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The backend that `config` names, opened by the first call that finds it available.
+fn opened_lazily(config: Config) -> Lazy<Arc<dyn StorageBackend>> {
+    Lazy::new(move || {
         let config = config.clone();
         Box::pin(async move {
-            match open_storage(&config).await {
+            match open_backend(&config).await {
                 Ok(opened) => Ok(opened.backend),
                 Err(OpenError::Backend { error, .. }) => Err(error),
                 Err(other) => Err(StorageError::Configuration(other.to_string())),
@@ -113,38 +99,27 @@ fn when_it_is_there(config: Config) -> reflow_tracing::storage::layers::lazy::La
     })
 }
 
-/// Opens the store that `config` names.
-pub async fn open_storage(config: &Config) -> Result<OpenStorage, OpenError> {
-    match config.storage.backend.as_str() {
-        name @ "memory" => {
-            Ok(OpenStorage::new(name, Arc::new(MemoryStorage::with_config(config.storage.memory.clone()))))
-        }
-        name @ "sqlite" => {
-            match reflow_tracing::storage::SqliteStorage::with_config(config.storage.sqlite.clone()).await {
-                Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
-                Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
-            }
-        }
-        name @ "postgres" => {
-            match reflow_tracing::storage::PostgresStorage::with_config(config.storage.postgres.clone()).await {
-                Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
-                Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
-            }
-        }
-        name @ "clickhouse" => {
-            match reflow_tracing::storage::ClickHouseStorage::with_config(config.storage.clickhouse.clone()).await {
-                Ok(storage) => Ok(OpenStorage::new(name, Arc::new(storage))),
-                Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
-            }
-        }
-        name => open_plugin(name, config).await,
+/// Opens the backend itself, with its metrics and without any other layer.
+async fn open_backend(config: &Config) -> Result<OpenStorage, OpenError> {
+    match &config.storage.backend {
+        Backend::BuiltIn(backend) => match open_built_in(*backend, &config.storage).await {
+            Ok(storage) => Ok(OpenStorage::new(backend.name(), storage)),
+            Err(error) => Err(OpenError::Backend { name: backend.name().to_owned(), error }),
+        },
+        Backend::Plugin(name) => open_plugin(name, config).await,
     }
 }
 
-async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenError> {
-    use reflow_tracing::plugin::{PluginRuntime, PluginRuntimeConfig};
-    use reflow_tracing::storage::layers::metrics::Metered;
+async fn open_built_in(backend: BuiltIn, config: &StorageConfig) -> Result<Arc<dyn StorageBackend>, StorageError> {
+    Ok(match backend {
+        BuiltIn::Memory => Arc::new(MemoryStorage::with_config(config.memory.clone())),
+        BuiltIn::Sqlite => Arc::new(SqliteStorage::with_config(config.sqlite.clone()).await?),
+        BuiltIn::Postgres => Arc::new(PostgresStorage::with_config(config.postgres.clone()).await?),
+        BuiltIn::ClickHouse => Arc::new(ClickHouseStorage::with_config(config.clickhouse.clone()).await?),
+    })
+}
 
+async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenError> {
     let file = plugin_file(name, config)?;
     let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
     let runtime =
@@ -160,23 +135,19 @@ async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenErr
     }
 }
 
-/// Where the component of the plugin `name` is.
+/// The component file of the plugin `name`.
 pub(crate) fn plugin_file(name: &str, config: &Config) -> Result<PathBuf, OpenError> {
     check_name(name).map_err(|problem| OpenError::InvalidName { name: name.to_owned(), problem })?;
     let folder = &config.plugins.dir;
-    let file = named_file(name, config).unwrap_or_else(|| folder.join(format!("{name}.wasm")));
+    let configured = config.plugins.named.get(name).and_then(|plugin| plugin.file.clone());
+    let file = configured.unwrap_or_else(|| folder.join(format!("{name}.wasm")));
     if file.is_file() {
         return Ok(file);
     }
     Err(OpenError::NoSuchBackend { name: name.to_owned(), file, folder: folder.clone(), found: components_in(folder) })
 }
 
-/// The file that the plugin's table names.
-fn named_file(name: &str, config: &Config) -> Option<PathBuf> {
-    config.plugins.named.get(name)?.file.clone()
-}
-
-/// The names of the component files in `folder`, in order; none when it can't be read.
+/// The sorted names of the component files in `folder`; none when it can't be read.
 fn components_in(folder: &Path) -> Vec<String> {
     let mut found: Vec<_> = std::fs::read_dir(folder)
         .into_iter()
@@ -200,12 +171,12 @@ mod tests {
     }
 
     async fn refusal(config: &Config) -> String {
-        open_storage(config).await.err().expect("it must not open").to_string()
+        open_storage(config).await.err().expect("an error").to_string()
     }
 
     #[tokio::test]
     async fn memory_is_opened_by_name() {
-        let storage = open_storage(&config("memory", Path::new("plugins"))).await.unwrap().backend;
+        let storage = open_storage(&config("memory", Path::new("plugins"))).await.unwrap();
         storage.health_check().await.unwrap();
     }
 
@@ -214,21 +185,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config("sqlite", dir.path());
         config.storage.sqlite.database_path = dir.path().join("t.db").to_str().unwrap().into();
-        let storage = open_storage(&config).await.unwrap().backend;
+        let storage = open_storage(&config).await.unwrap();
         storage.health_check().await.unwrap();
         storage.close().await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_plugin_file_that_is_no_component_is_refused_by_name() {
+    async fn a_plugin_file_that_is_not_a_component_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("broken.wasm"), "no wasm").unwrap();
+        std::fs::write(dir.path().join("broken.wasm"), "not wasm").unwrap();
         let message = refusal(&config("broken", dir.path())).await;
         assert!(message.contains("`broken`"), "{message}");
     }
 
     #[tokio::test]
-    async fn an_unknown_backend_is_refused_with_what_was_looked_for_and_what_is_there() {
+    async fn an_unknown_backend_is_refused_with_the_expected_file_and_the_available_plugins() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("redis.wasm"), "").unwrap();
         std::fs::write(dir.path().join("notes.txt"), "").unwrap();
@@ -242,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_can_not_lead_out_of_the_plugins_folder() {
+    async fn a_name_cannot_lead_out_of_the_plugins_folder() {
         for name in ["../secret", "a\\b", "..", ""] {
             let message = refusal(&config(name, Path::new("plugins"))).await;
             assert!(message.contains("[storage]"), "{message}");

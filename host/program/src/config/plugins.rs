@@ -6,21 +6,20 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::BUILT_IN;
-
+use super::backend::BuiltIn;
 use reflow_tracing::plugin::PluginConfig;
 
 /// The table `[plugins]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginsConfig {
-    /// The folder where `NAME.wasm` is looked for.
+    /// The folder that holds `NAME.wasm`.
     pub dir: PathBuf,
-    /// The folder that keeps compiled code from one start to the next; empty to compile at every start. By default
-    /// `reflow-tracing` in the user's folder for caches.
+    /// The folder that caches compiled code between starts; an empty path disables the cache. The default is
+    /// `reflow-tracing` in the user's cache folder.
     pub cache_dir: Option<PathBuf>,
-    /// Whether a host lets a changed file take over while it runs.
+    /// Whether a running host reloads a plugin when its file changes.
     pub reload: bool,
-    /// Connections to databases and servers that all plugins together may have open.
+    /// The most connections that all plugins together may have open.
     pub max_connections: usize,
     /// The tables `[plugins.NAME]`, by name.
     pub named: BTreeMap<String, PluginConfig>,
@@ -33,7 +32,7 @@ impl Default for PluginsConfig {
 }
 
 impl PluginsConfig {
-    /// The folder for compiled code, if there is to be one.
+    /// The folder for compiled code; `None` when the cache is disabled.
     pub(super) fn cache_dir(&self) -> Option<PathBuf> {
         match &self.cache_dir {
             Some(folder) if folder.as_os_str().is_empty() => None,
@@ -43,7 +42,7 @@ impl PluginsConfig {
     }
 }
 
-/// Where the programs of this user keep what can be made again.
+/// The user's cache folder.
 fn user_caches() -> Option<PathBuf> {
     let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
     if cfg!(windows) {
@@ -55,20 +54,20 @@ fn user_caches() -> Option<PathBuf> {
     }
 }
 
-/// What is wrong with the name of a plugin, which becomes part of a path.
+/// Checks the name of a plugin, which becomes part of a path. The error says what is wrong.
 pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("it is empty")
     } else if name.contains(['/', '\\', '\0']) || name == "." || name == ".." {
-        Err("it is a path; give the file with `file` in the plugin's table")
-    } else if BUILT_IN.contains(&name) {
-        Err("that is a built-in backend")
+        Err("it is a path; set the file with `file` in the plugin's table")
+    } else if BuiltIn::from_name(name).is_some() {
+        Err("it is a built-in backend")
     } else {
         Ok(())
     }
 }
 
-/// By hand, because `#[serde(flatten)]` would lose the lines of errors.
+/// Written by hand: `#[serde(flatten)]` would lose the line numbers of errors.
 impl<'de> Deserialize<'de> for PluginsConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Table;
@@ -105,7 +104,7 @@ impl<'de> Deserialize<'de> for PluginsConfig {
     }
 }
 
-/// A plugin's table, with an error that tells somebody who misspelt `dir` what is meant.
+/// A plugin's table, with an error that helps after a misspelt `dir`.
 struct Entry(PluginConfig);
 
 impl<'de> Deserialize<'de> for Entry {

@@ -5,18 +5,18 @@ use serde::Deserialize;
 use super::duration;
 use reflow_tracing::maintenance::retention::{DEFAULT_INTERVAL, RetentionPolicy};
 
-/// The table `[storage.retention]`: what is kept. Without a bound, everything is.
+/// The table `[storage.retention]`. Without a limit, nothing is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
-    /// Traces that started longer ago are deleted.
+    /// Traces that started earlier than this long ago are deleted.
     #[serde(deserialize_with = "duration::deserialize_some")]
     pub max_age: Option<Duration>,
-    /// So many traces are kept.
+    /// The most traces that are kept.
     pub max_traces: Option<u64>,
-    /// The store is kept to so many MiB.
+    /// The most space that the store may take, in MiB.
     pub max_size_mb: Option<u64>,
-    /// The time from one look to the next.
+    /// The time between two runs.
     #[serde(deserialize_with = "duration::deserialize")]
     pub interval: Duration,
 }
@@ -28,7 +28,7 @@ impl Default for RetentionConfig {
 }
 
 impl RetentionConfig {
-    /// The policy that the bounds make.
+    /// The policy with these limits.
     pub fn policy(&self) -> RetentionPolicy {
         RetentionPolicy {
             max_age: self.max_age,

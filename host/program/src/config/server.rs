@@ -12,9 +12,9 @@ pub struct ServerConfig {
     pub host: String,
     /// The TCP port; 0 takes any free one.
     pub port: u16,
-    /// The origins of web pages that may connect, besides those of the machine itself.
+    /// The origins of web pages that may connect, in addition to those on this machine.
     pub allowed_origins: Vec<AllowedOrigin>,
-    /// The names under which browsers may reach the host, besides its own.
+    /// The names that browsers may use for the host, in addition to its own.
     pub allowed_hosts: Vec<AllowedHost>,
 }
 
@@ -42,7 +42,7 @@ pub struct AllowedOrigin {
 }
 
 impl AllowedOrigin {
-    /// The origin that `text` writes, as in the header `Origin`; `None` when it is not one.
+    /// Parses a value of the header `Origin`; `None` when it is not a valid origin.
     pub fn parse(text: &str) -> Option<Self> {
         let (_, authority) = text.split_once("://")?;
         if authority.is_empty() || authority.contains(['/', '?', '#', '@', '*', ',', ' ']) {
@@ -58,12 +58,12 @@ impl AllowedOrigin {
         &self.host
     }
 
-    /// The port that served the page; `None` when neither the text nor the scheme says it.
+    /// The port that served the page; `None` when neither the text nor the scheme gives one.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The port that a host has that is named without one.
+    /// The port of a host that is named without one.
     pub fn default_port(&self) -> Option<u16> {
         match self.scheme.as_str() {
             "http" => Some(80),
@@ -83,7 +83,7 @@ impl TryFrom<String> for AllowedOrigin {
     }
 }
 
-/// A name for a host, with the port or for any port: `host[:port]`.
+/// The name of a host, with one port or any: `host[:port]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AllowedHost {
@@ -92,7 +92,7 @@ pub struct AllowedHost {
 }
 
 impl AllowedHost {
-    /// The host that `text` writes, as in the header `Host`; `None` when it is not one.
+    /// Parses a value of the header `Host`; `None` when it is not a valid host.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => {
@@ -109,7 +109,7 @@ impl AllowedHost {
         &self.name
     }
 
-    /// The port; `None` when the text does not say it.
+    /// The port; `None` when the text has none.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
@@ -132,7 +132,7 @@ impl TryFrom<String> for AllowedHost {
     }
 }
 
-/// A host in the one form in which it is compared: an address, or a name in lower case without a dot at its end.
+/// A host in canonical form: an address, or a name in lower case without a trailing dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostName {
     /// An IP address.
@@ -142,7 +142,7 @@ pub enum HostName {
 }
 
 impl HostName {
-    /// The host that `text` names, an IPv6 address in brackets; `None` when it is neither a name nor an address.
+    /// Parses a name or an address, IPv6 in brackets; `None` when it is neither.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
             return Some(Self::Address(address.parse::<Ipv6Addr>().ok()?.to_canonical()));
@@ -157,7 +157,7 @@ impl HostName {
         name.split('.').all(is_label).then(|| Self::Name(name.to_ascii_lowercase()))
     }
 
-    /// Whether it is always the machine of whoever names it.
+    /// Whether it is always the machine of the peer that uses it.
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Address(address) => address.is_loopback(),
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_are_compared_in_one_form() {
+    fn origins_are_compared_in_canonical_form() {
         let same = |a, b| assert_eq!(AllowedOrigin::parse(a).unwrap(), AllowedOrigin::parse(b).unwrap());
         same("https://dash.example", "HTTPS://Dash.Example:443");
         same("http://dash.example.", "http://dash.example:80");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_origin_or_a_host_is_refused() {
+    fn an_invalid_origin_or_host_is_refused() {
         for text in [
             "x",
             "",

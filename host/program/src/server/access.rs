@@ -1,18 +1,17 @@
-//! Which requests are answered: what web pages of strangers could send is refused.
+//! Refuses requests of untrusted web pages.
 //!
-//! A browser lets any page open a WebSocket to any host that it reaches, and says only from where: in the header `Origin`. And an
-//! attacker who controls a name can point it to an address of this host ("DNS rebinding"), so that the browser takes what is
-//! here for part of the attacker's site: then the header `Host` has that name. Both are looked at, for every path:
+//! A browser lets any page open a WebSocket to any host that it can reach, and reports the page only in the header `Origin`. An
+//! attacker who controls a domain name can also resolve it to an address of this host ("DNS rebinding"): the browser then treats
+//! the host as part of the attacker's site, and the header `Host` has the attacker's name. Both headers are checked, on every path:
 //!
-//! - An origin is allowed if it is in `allowed_origins`; if it is on the machine itself and so is the host as the request names it;
-//!   or if it is the host itself, by a name that is known.
-//! - Known are loopback names, IP addresses (nobody can point these elsewhere), what `host` says, the name of the machine, and
-//!   what is in `allowed_hosts`. What browsers send must name such a host.
+//! - An origin is allowed if it is in `allowed_origins`; if both it and the requested host are on this machine; or if it is the
+//!   host itself, under a known name.
+//! - Known names are loopback names, IP addresses (DNS can't redirect them), the setting `host`, the name of the machine, and
+//!   `allowed_hosts`. A request from a browser must name such a host.
 //!
-//! Senders that are not browsers name the host as they like, a service in a cluster for example; they can pretend anything anyway, so
-//! nothing is gained by refusing them. A WebSocket of a browser always has an `Origin`. Other requests of a browser may have none,
-//! and `Sec-Fetch-Site` is only sent to hosts that are encrypted or local, but `Accept-Language` is always there and no page can
-//! remove it.
+//! Other clients may use any name for the host, such as that of a service in a cluster. They can set any header, so refusing them
+//! would protect nothing. A WebSocket of a browser always has an `Origin`. Other requests of a browser may have none, and browsers
+//! send `Sec-Fetch-Site` only to encrypted or local hosts, but `Accept-Language` is always present and a page can't remove it.
 
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::config::{AllowedHost, AllowedOrigin, HostName, ServerConfig};
 
-/// Who may ask the host.
+/// The origins and hosts whose requests are allowed.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     origins: Vec<AllowedOrigin>,
@@ -34,27 +33,26 @@ pub struct Access {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
     #[error(
-        "the origin {0:?} may not use this host: only pages of the machine itself may. To allow it, add it to \
+        "the origin {0:?} is not allowed: only pages on this machine may use the host. To allow it, add it to \
          `allowed_origins` in `[server]` of the configuration"
     )]
     Origin(String),
     #[error(
-        "the origin \"null\" may not use this host: it stands for any page without an origin of its own, such as a file or a \
-         sandboxed frame. Serve the page from an origin, and add that one to `allowed_origins` in `[server]` of the \
-         configuration"
+        "the origin \"null\" is not allowed: every page without its own origin has it, such as a file or a sandboxed frame. \
+         Serve the page from an origin, and add that origin to `allowed_origins` in `[server]` of the configuration"
     )]
     NullOrigin,
     #[error(
-        "this host is not known by the name {0:?}, which the browser gave it. To allow it, add it to `allowed_hosts` in \
-         `[server]` of the configuration"
+        "the browser requested the host {0:?}, which is not a known name of this host. To allow it, add it to \
+         `allowed_hosts` in `[server]` of the configuration"
     )]
     Host(String),
 }
 
 impl Access {
-    /// As the configuration says.
-    pub fn of(config: &ServerConfig) -> Self {
-        let own = [Some(config.host.clone()), sysinfo::System::host_name().ok()];
+    /// What the configuration allows.
+    pub fn new(config: &ServerConfig) -> Self {
+        let own = [Some(config.host.clone()), gethostname::gethostname().into_string().ok()];
         let own = own.iter().flatten().filter_map(|name| AllowedHost::parse(name));
         Self {
             origins: config.allowed_origins.clone(),
@@ -62,7 +60,7 @@ impl Access {
         }
     }
 
-    /// Decides about a request to `authority`, the host as the request's target names it if it does.
+    /// Checks a request. `authority` is the host in the target of the request, if it has one.
     fn check(&self, authority: Option<&str>, headers: &HeaderMap) -> Result<(), Refusal> {
         let text = |name| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
         let named: Vec<_> = authority.map(Into::into).into_iter().chain(text(header::HOST)).collect();
@@ -72,7 +70,7 @@ impl Access {
         };
         let mut origins = text(header::ORIGIN).peekable();
         if origins.peek().is_none() {
-            return if is_from_a_page(headers) { known() } else { Ok(()) };
+            return if may_be_from_a_page(headers) { known() } else { Ok(()) };
         }
         for origin in origins {
             if origin == "null" {
@@ -98,7 +96,7 @@ impl Access {
         Ok(())
     }
 
-    /// Whether a browser that names the host so can't have been misled.
+    /// Whether DNS rebinding can be excluded for a request to this name.
     fn knows(&self, host: &str) -> bool {
         AllowedHost::parse(host).is_some_and(|host| {
             matches!(host.name(), HostName::Address(_))
@@ -108,22 +106,22 @@ impl Access {
     }
 }
 
-/// Whether a request without an origin may be of a web page.
-fn is_from_a_page(headers: &HeaderMap) -> bool {
-    // No page can send these by itself, and browsers send an origin with them.
+/// Whether a web page may have sent a request without an origin.
+fn may_be_from_a_page(headers: &HeaderMap) -> bool {
+    // A page can't set these headers, and browsers send an origin with them.
     let is_websocket = headers.contains_key(header::SEC_WEBSOCKET_KEY) && headers.contains_key(header::UPGRADE);
     !is_websocket
         && (headers.contains_key(header::ACCEPT_LANGUAGE)
             || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-")))
 }
 
-/// Answers with 403 what may not ask.
+/// Answers 403 to a request that is not allowed.
 pub(super) async fn enforce(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     match access.check(authority, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
-            tracing::info!("a request is refused: {refusal}");
+            tracing::info!("refused a request: {refusal}");
             (StatusCode::FORBIDDEN, format!("refused: {refusal}\n")).into_response()
         }
     }
@@ -136,7 +134,7 @@ mod tests {
     use super::*;
 
     fn access() -> Access {
-        Access::of(&ServerConfig {
+        Access::new(&ServerConfig {
             host: "tracing.internal".into(),
             allowed_origins: vec![AllowedOrigin::parse("https://dash.example").unwrap()],
             allowed_hosts: ["traces.example", "other.example:8080"]
@@ -158,17 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_allowed_with_the_host_that_it_came_to() {
+    fn an_origin_is_allowed_or_refused_together_with_the_host() {
         for (origin, host, allowed) in [
-            // Of the machine itself.
+            // On this machine.
             ("http://localhost:3000", "127.0.0.1:8080", true),
             ("http://127.0.0.1:3000", "localhost:8080", true),
             ("http://app.localhost", "[::1]:8080", true),
             ("http://[::1]:3000", "127.9.9.9:8080", true),
-            // A page of the user's machine is a stranger to another one.
+            // A page on the user's machine, and a host on another one.
             ("http://localhost:3000", "10.0.0.5:8080", false),
             ("http://localhost:3000", "traces.example", false),
-            // Strangers.
+            // Untrusted pages.
             ("https://evil.example", "127.0.0.1:8080", false),
             ("https://evil.example", "localhost:8080", false),
             ("http://localhost.evil.example", "localhost:8080", false),
@@ -177,16 +175,16 @@ mod tests {
             ("null", "127.0.0.1:8080", false),
             ("", "127.0.0.1:8080", false),
             ("garbage", "127.0.0.1:8080", false),
-            // Another name that leads here: rebinding.
+            // DNS rebinding.
             ("http://evil.example:8080", "evil.example:8080", false),
             ("http://localhost:8080", "evil.example:8080", false),
-            // What the configuration lists, exactly.
+            // Listed in the configuration: exact matches only.
             ("https://dash.example", "127.0.0.1:8080", true),
             ("https://dash.example:443", "traces.example", true),
             ("http://dash.example", "127.0.0.1:8080", false),
             ("https://dash.example:8443", "127.0.0.1:8080", false),
             ("https://a.dash.example", "127.0.0.1:8080", false),
-            // The host's own pages, by a known name.
+            // The host's own pages, under a known name.
             ("http://10.0.0.5:8080", "10.0.0.5:8080", true),
             ("https://traces.example", "traces.example", true),
             ("https://traces.example", "traces.example:443", true),
@@ -201,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_browser_sends_without_an_origin_must_name_a_known_host() {
+    fn a_browser_request_without_an_origin_must_name_a_known_host() {
         let browser = [("sec-fetch-site", "same-origin"), ("accept-language", "en")];
         for (host, known) in [
             ("localhost:8080", true),
@@ -218,7 +216,7 @@ mod tests {
             for header in browser {
                 assert_eq!(check(&[("host", host), header]).is_ok(), known, "{host}, {header:?}");
             }
-            // curl, Prometheus and the like.
+            // curl, Prometheus and similar clients.
             assert_eq!(check(&[("host", host), ("user-agent", "curl")]), Ok(()), "{host}");
             // A WebSocket without an origin is not a browser's.
             let websocket =
@@ -235,7 +233,7 @@ mod tests {
         assert_eq!(check(&two), Err(evil));
         let two = [("host", "localhost"), ("host", "evil.example"), ("origin", "http://localhost")];
         assert_eq!(check(&two), Err(Refusal::Host("evil.example".into())));
-        assert!(check(&[("origin", "http://localhost")]).is_err(), "it came to no host");
+        assert!(check(&[("origin", "http://localhost")]).is_err(), "the request names no host");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Connections of peers that have to take what is sent to them.
+//! Connections with a time limit for sending.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,20 +9,20 @@ use axum::serve::Listener;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 
-/// Accepts connections, each of which fails when its peer takes nothing for a time although something waits to be written.
-/// A slow peer that takes a little now and then may go on.
-pub(super) struct ImpatientListener {
+/// Accepts connections that fail when the peer receives nothing for a time although data waits to be sent. A slow peer that
+/// receives a little is not cut off.
+pub(super) struct SendTimeoutListener {
     listener: TcpListener,
     send_timeout: Duration,
 }
 
-impl ImpatientListener {
+impl SendTimeoutListener {
     pub(super) fn new(listener: TcpListener, send_timeout: Duration) -> Self {
         Self { listener, send_timeout }
     }
 }
 
-impl Listener for ImpatientListener {
+impl Listener for SendTimeoutListener {
     type Io = Pin<Box<TimeoutStream<TcpStream>>>;
     type Addr = SocketAddr;
 
@@ -44,25 +44,25 @@ mod tests {
 
     use super::*;
 
-    async fn connected(send_timeout: Duration) -> (<ImpatientListener as Listener>::Io, TcpStream) {
+    async fn connected(send_timeout: Duration) -> (<SendTimeoutListener as Listener>::Io, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut listener = ImpatientListener::new(listener, send_timeout);
+        let mut listener = SendTimeoutListener::new(listener, send_timeout);
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         (listener.accept().await.0, peer)
     }
 
-    /// More than the system's buffers hold.
+    /// More bytes than the system's buffers hold.
     const MUCH: usize = 64 * 1024 * 1024;
 
     #[tokio::test]
-    async fn a_peer_that_takes_nothing_is_given_up() {
+    async fn a_connection_whose_peer_receives_nothing_fails() {
         let (mut connection, _peer) = connected(Duration::from_millis(100)).await;
         let error = connection.write_all(&vec![0; MUCH]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
-    async fn a_peer_that_takes_what_is_sent_gets_it_all() {
+    async fn a_peer_that_reads_receives_everything() {
         let (mut connection, mut peer) = connected(Duration::from_secs(60)).await;
         let sending = tokio::spawn(async move { connection.write_all(&vec![0; MUCH]).await });
         let mut taken = 0;

@@ -1,13 +1,13 @@
-/// What a call is for.
+/// The purpose of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// It stores.
+    /// Stores data.
     Write,
-    /// It reads by id.
+    /// Reads by id.
     Read,
-    /// It answers a query.
+    /// Answers a query.
     Query,
-    /// It deletes.
+    /// Deletes data.
     Delete,
     /// Anything else.
     Maintenance,
@@ -36,7 +36,7 @@ macro_rules! calls {
                 }
             }
 
-            /// What it is for.
+            /// The purpose of the method.
             pub fn purpose(self) -> Purpose {
                 match self {
                     $(Self::$call => Purpose::$purpose,)+

@@ -1,4 +1,4 @@
-//! Wrappers around a backend that add one concern. The calls of the contract are forwarded here, once for all layers.
+//! Wrappers around a backend that add one concern. This module forwards the calls of the contract for all layers.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,25 +43,25 @@ use super::{
 pub use call::{Call, Purpose};
 pub use operation::*;
 
-/// A wrapper around a backend: it is a [`StorageBackend`] that hands every call to [`call`](Self::call) or
-/// [`stream`](Self::stream), which may do something before, after or instead of running it on the backend inside.
+/// A wrapper around a backend. It is a [`StorageBackend`] that passes every call to [`call`](Self::call) or
+/// [`stream`](Self::stream), which can act before, after or instead of running it on the backend inside.
 pub trait Layer: Send + Sync {
-    /// Answers a call. An operation can be cloned, to be run again.
+    /// Answers a call. Clone the operation to run it more than once.
     fn call<O: Operation>(&self, operation: O) -> impl Future<Output = Result<O::Output, StorageError>> + Send;
 
-    /// Answers a call that gives a stream.
+    /// Answers a call that returns a stream.
     fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>>;
 
-    /// What the backend inside can do beyond the contract. Asked for what needs no waiting (warnings, the retention
-    /// horizon); the rest of it comes as a [`call`](Self::call).
+    /// The optional capabilities of the backend inside. Used only for methods that don't wait (warnings, the retention
+    /// horizon); the others come as a [`call`](Self::call).
     fn extras(&self) -> Option<&dyn StorageExtras>;
 
-    /// How the store performs. A layer that counts something of its own adds it here.
+    /// Performance of the store. A layer that has metrics of its own adds them here.
     fn metrics(&self) -> impl Future<Output = Result<StorageMetrics, StorageError>> + Send {
         self.call(GetMetrics())
     }
 
-    /// Ends the work. A layer with work of its own ends that here.
+    /// Closes the store. A layer with background work stops it here.
     fn shut_down(&self) -> impl Future<Output = Result<(), StorageError>> + Send {
         self.call(Close())
     }

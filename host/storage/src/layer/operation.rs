@@ -1,4 +1,4 @@
-//! The methods of the contract as values: what a [`Layer`](super::Layer) is handed.
+//! Calls of the contract as values, which a [`Layer`](super::Layer) can inspect, clone and run.
 
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
@@ -9,14 +9,14 @@ use crate::{
     Deletion, PageRequest, StorageBackend, StorageBackendExt, StorageError, StorageMetrics, StorageStats, TracePart,
 };
 
-/// A call of the contract that gives one answer.
+/// A call that returns one result.
 pub trait Operation: Clone + Send + Sync + 'static {
-    /// The answer.
+    /// The result.
     type Output: Send + 'static;
     /// The method.
     const CALL: Call;
-    /// Whether running it again after a failure makes no difference: reads, and writes, which are idempotent. Not
-    /// deletions, which count, and not health checks, which report how things are.
+    /// Whether the call can be retried after a failure: true for reads and for writes, which are idempotent. False for
+    /// deletions, which return a count, and for health checks, which report the current state.
     const REPEATABLE: bool;
 
     /// Calls the method of `backend`.
@@ -24,18 +24,18 @@ pub trait Operation: Clone + Send + Sync + 'static {
     where
         B: StorageBackend + ?Sized;
 
-    /// How many traces and events it stores.
+    /// The number of traces and events that it stores.
     fn stores(&self) -> (usize, usize) {
         (0, 0)
     }
 
-    /// Whether it takes as long as there is much to do, so that no time limit fits all stores.
+    /// Whether its duration depends on the amount of data, so that no time limit fits all stores.
     fn is_bulk(&self) -> bool {
         false
     }
 }
 
-/// A call of the contract that gives a stream.
+/// A call that returns a stream.
 pub trait StreamOperation: Clone + Send + Sync + 'static {
     /// An item of the stream.
     type Item: Send + 'static;

@@ -1,7 +1,7 @@
-//! Measures every call of a backend: how often, how long, with which errors.
+//! Measures every call to a backend: the number of calls, their latency and their errors.
 //!
-//! The built-in backends are measured from the start: `MemoryStorage` and the others are this layer around a backend of
-//! their own. For one of your own:
+//! The built-in backends are measured already: `MemoryStorage` and the others wrap their backend in this layer. For a custom
+//! backend:
 //!
 //! ```
 //! # async fn example(my_backend: impl reflow_tracing_storage::StorageBackend) -> Result<(), reflow_tracing_storage::StorageError> {
@@ -15,11 +15,11 @@
 //! # }
 //! ```
 //!
-//! It goes next to the backend, inside of every other layer: what it tells is what the backend did, each attempt of a
-//! retried call by itself. A call that its caller gives up on, at a time limit for example, is counted as `abandoned`.
+//! It is the innermost layer, so it reports what the backend did, and each attempt of a retried call counts. A call that its
+//! caller cancels, for example at a time limit, counts as `abandoned`.
 //!
-//! Each method has a histogram of its own (HDR, to two digits, made at its first call). A call costs two readings of the
-//! clock and an uncontended lock.
+//! Each method has its own histogram (HDR, two significant digits, allocated at the first call). A call costs two clock
+//! readings and an uncontended lock.
 
 mod durations;
 mod recorder;
@@ -38,9 +38,9 @@ use recorder::Recorder;
 pub use report::{CallMetrics, StorageMetrics};
 pub use spool::SpoolMetrics;
 
-/// How long [`get_metrics`](StorageBackend::get_metrics) waits for the size of the store, which is the one figure that
-/// the backend is asked for.
-const SIZE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long [`get_metrics`](StorageBackend::get_metrics) waits for the size of the store, the only value that comes from the
+/// backend.
+const SIZE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The layer. See the [module](self).
 pub struct Metered<B> {
@@ -49,24 +49,24 @@ pub struct Metered<B> {
 }
 
 impl<B> Metered<B> {
-    /// Measures `inner` from now on.
+    /// Measures the calls to `inner`.
     pub fn around(inner: B) -> Self {
         Self { inner, recorder: Recorder::default() }
     }
 
-    /// The backend that is measured.
+    /// The backend inside.
     pub fn inner(&self) -> &B {
         &self.inner
     }
 
-    /// Measures to the first item: how fast the others follow depends on who reads them.
+    /// Times the first item only: the speed of the others depends on the reader.
     fn measure_stream<'a, T: Send + 'a>(
         &'a self,
         call: Call,
         stream: BoxStream<'a, Result<T, StorageError>>,
     ) -> BoxStream<'a, Result<T, StorageError>> {
         let recorder = &self.recorder;
-        // It may have ended with the first.
+        // The stream may have ended with the first item.
         let mut items = stream.fuse();
         let measured = async move {
             let timed = recorder.begin(call);
@@ -106,9 +106,33 @@ impl<B: StorageBackend> Layer for Metered<B> {
         self.inner.extras()
     }
 
-    /// Reports latencies also while the backend can't tell its size.
+    /// Reports latencies even if the backend can't report its size.
     async fn metrics(&self) -> Result<StorageMetrics, StorageError> {
-        let own = tokio::time::timeout(SIZE_PATIENCE, self.inner.get_metrics()).await;
+        let own = tokio::time::timeout(SIZE_TIMEOUT, self.inner.get_metrics()).await;
         Ok(self.recorder.report(own.ok().and_then(Result::ok).and_then(|own| own.storage_bytes)))
     }
+}
+
+/// Makes a tuple struct around a [`Metered`] backend a [`StorageBackend`] itself, so that its methods can be documented and its
+/// backend stays private: `metered!(MyStorage);` for `pub struct MyStorage(Metered<MyBackend>);`.
+#[macro_export]
+macro_rules! metered {
+    ($storage:ty) => {
+        impl $crate::layer::Layer for $storage {
+            async fn call<O: $crate::layer::Operation>(&self, operation: O) -> Result<O::Output, $crate::StorageError> {
+                operation.run(&self.0).await
+            }
+
+            fn stream<O: $crate::layer::StreamOperation>(
+                &self,
+                operation: O,
+            ) -> $crate::BoxStream<'_, Result<O::Item, $crate::StorageError>> {
+                operation.run(&self.0)
+            }
+
+            fn extras(&self) -> Option<&dyn $crate::StorageExtras> {
+                $crate::StorageBackend::extras(&self.0)
+            }
+        }
+    };
 }

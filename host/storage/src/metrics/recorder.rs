@@ -1,4 +1,4 @@
-//! Counts calls while they happen.
+//! Counts and times calls.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,19 +9,19 @@ use super::report::{CallMetrics, StorageMetrics};
 use crate::StorageError;
 use crate::layer::{Call, Purpose};
 
-/// The kind of a call that its caller no longer waited for.
+/// The error kind of a call that its caller cancelled.
 const ABANDONED: &str = "abandoned";
 
-/// What became of the calls of a backend since it was opened.
+/// Statistics of all calls to a backend since it was opened.
 #[derive(Default)]
 pub(super) struct Recorder {
-    calls: [Figures; Call::ALL.len()],
+    calls: [CallStatistics; Call::ALL.len()],
     traces_stored: AtomicU64,
     events_stored: AtomicU64,
 }
 
 #[derive(Default)]
-struct Figures {
+struct CallStatistics {
     durations: Durations,
     /// One for each of [`StorageError::KINDS`].
     errors: [AtomicU64; StorageError::KINDS.len()],
@@ -30,10 +30,10 @@ struct Figures {
 
 impl Recorder {
     pub(super) fn begin(&self, call: Call) -> Timed<'_> {
-        Timed { figures: &self.calls[call as usize], begun: Instant::now(), ended: false }
+        Timed { statistics: &self.calls[call as usize], start: Instant::now(), ended: false }
     }
 
-    /// Counts an error that came after the call was measured.
+    /// Counts an error that came after the call was timed, in a stream.
     pub(super) fn failed(&self, call: Call, error: &StorageError) {
         self.calls[call as usize].failed(error);
     }
@@ -62,13 +62,15 @@ impl Recorder {
         }
     }
 
-    /// The calls that are `wanted`, together.
+    /// The sum over the calls for which `wanted` holds.
     fn of(&self, wanted: impl Fn(Call) -> bool) -> CallMetrics {
         let mut durations = histogram();
         let mut errors = BTreeMap::new();
-        for figures in Call::ALL.iter().copied().filter(|call| wanted(*call)).map(|call| &self.calls[call as usize]) {
-            figures.durations.add_to(&mut durations);
-            let kinds = StorageError::KINDS.into_iter().zip(&figures.errors).chain([(ABANDONED, &figures.abandoned)]);
+        for statistics in Call::ALL.iter().copied().filter(|call| wanted(*call)).map(|call| &self.calls[call as usize])
+        {
+            statistics.durations.add_to(&mut durations);
+            let kinds =
+                StorageError::KINDS.into_iter().zip(&statistics.errors).chain([(ABANDONED, &statistics.abandoned)]);
             for (kind, count) in kinds.map(|(kind, count)| (kind, count.load(Relaxed))).filter(|(_, count)| *count > 0)
             {
                 *errors.entry(kind.to_owned()).or_default() += count;
@@ -78,11 +80,11 @@ impl Recorder {
     }
 }
 
-impl Figures {
+impl CallStatistics {
     fn failed(&self, error: &StorageError) {
         let kind = error.kind();
-        if let Some(place) = StorageError::KINDS.into_iter().position(|other| other == kind) {
-            self.errors[place].fetch_add(1, Relaxed);
+        if let Some(index) = StorageError::KINDS.into_iter().position(|other| other == kind) {
+            self.errors[index].fetch_add(1, Relaxed);
         }
     }
 
@@ -91,19 +93,19 @@ impl Figures {
     }
 }
 
-/// A call under way. Dropped before it ended, it counts as abandoned after that time: a backend that hangs shows.
+/// A call in progress. If it is dropped before it ended, it counts as abandoned, so that a backend that hangs is visible.
 pub(super) struct Timed<'a> {
-    figures: &'a Figures,
-    begun: Instant,
+    statistics: &'a CallStatistics,
+    start: Instant,
     ended: bool,
 }
 
 impl Timed<'_> {
     pub(super) fn end(mut self, error: Option<&StorageError>) {
         self.ended = true;
-        self.figures.durations.record(self.begun.elapsed());
+        self.statistics.durations.record(self.start.elapsed());
         if let Some(error) = error {
-            self.figures.failed(error);
+            self.statistics.failed(error);
         }
     }
 }
@@ -111,8 +113,8 @@ impl Timed<'_> {
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.figures.durations.record(self.begun.elapsed());
-            self.figures.abandoned.fetch_add(1, Relaxed);
+            self.statistics.durations.record(self.start.elapsed());
+            self.statistics.abandoned.fetch_add(1, Relaxed);
         }
     }
 }

@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 use super::durations::{LatencyBucket, buckets};
 use super::spool::SpoolMetrics;
 
-/// How a store performs, since it was opened.
+/// Performance of a store since it was opened.
 ///
-/// Latencies are those of the calls that have ended, failed ones included. MB are of 1024 times 1024 bytes.
+/// Latencies include calls that failed, but not calls in progress. 1 MB is 1024 × 1024 bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StorageMetrics {
-    /// Of a call that stores traces or events, on average, in milliseconds; 0 before the first.
+    /// Average latency in milliseconds of calls that store traces or events; 0 before the first call.
     pub avg_write_latency_ms: f64,
-    /// Of a call that reads traces or events by their id, on average, in milliseconds; 0 before the first.
+    /// Average latency in milliseconds of calls that read traces or events by id; 0 before the first call.
     pub avg_read_latency_ms: f64,
-    /// Of a call that answers a query, on average, in milliseconds; 0 before the first.
+    /// Average latency in milliseconds of calls that answer queries; 0 before the first call.
     pub avg_query_latency_ms: f64,
-    /// What the store takes up, in MB; not a number (`f64::NAN`, in JSON `null`) where the backend can't tell.
+    /// The size of the store in MB; `f64::NAN` (in JSON `null`) if the backend can't report it.
     #[serde(with = "unknown_as_null")]
     pub storage_size_mb: f64,
-    /// The same in bytes.
+    /// The size of the store in bytes.
     pub storage_bytes: Option<u64>,
     /// Calls that store.
     pub writes: CallMetrics,
@@ -31,46 +31,46 @@ pub struct StorageMetrics {
     pub queries: CallMetrics,
     /// Calls that delete.
     pub deletes: CallMetrics,
-    /// Every method of the contract that was called, by its name.
+    /// Statistics per method of the contract, for methods that were called.
     pub calls: BTreeMap<String, CallMetrics>,
-    /// Traces that were stored, again included.
+    /// Traces stored, including repetitions.
     pub traces_stored: u64,
-    /// Events that were stored, again included.
+    /// Events stored, including repetitions.
     pub events_stored: u64,
-    /// Attempts after the first, of calls that failed with a transient error.
+    /// Retries after a transient error.
     pub retries: u64,
-    /// What waits in the spool, if there is one.
+    /// The state of the spool, if there is one.
     pub spool: Option<SpoolMetrics>,
 }
 
-/// What became of calls, and how long they took, in milliseconds.
+/// Statistics of calls: outcomes, and latencies in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CallMetrics {
-    /// How many there were.
+    /// Number of calls.
     pub calls: u64,
-    /// Those that failed.
+    /// Number of calls that failed.
     pub errors: u64,
-    /// Those that failed, by the kind of the error; `abandoned` are those that nobody waited for any more.
+    /// Number of calls that failed, by kind of error. `abandoned` counts calls that their caller cancelled.
     pub errors_by_kind: BTreeMap<String, u64>,
-    /// The mean.
+    /// Average latency.
     pub avg_ms: f64,
-    /// Half of them took no longer.
+    /// Median latency.
     pub p50_ms: f64,
-    /// 95 of 100 took no longer.
+    /// 95th percentile.
     pub p95_ms: f64,
-    /// 99 of 100 took no longer.
+    /// 99th percentile.
     pub p99_ms: f64,
-    /// The longest.
+    /// Maximum latency.
     pub max_ms: f64,
-    /// All of them together.
+    /// Sum of all latencies.
     pub total_ms: f64,
-    /// Calls by how long they took.
+    /// Cumulative histogram of latencies.
     pub buckets: Vec<LatencyBucket>,
 }
 
 impl StorageMetrics {
-    /// Those of a store whose calls nobody measured.
+    /// The metrics of a store whose calls are not measured.
     pub fn unmeasured(storage_bytes: Option<u64>) -> Self {
         const MB: f64 = 1024.0 * 1024.0;
         Self {
@@ -85,7 +85,7 @@ impl CallMetrics {
     pub(super) fn new(durations: &Histogram<u64>, errors_by_kind: BTreeMap<String, u64>) -> Self {
         let ms = |nanos: u64| nanos as f64 / 1e6;
         let quantile = |quantile| ms(durations.value_at_quantile(quantile));
-        // Of no values it is not a number.
+        // The mean of an empty histogram is NaN.
         let avg_ms = if durations.is_empty() { 0.0 } else { durations.mean() / 1e6 };
         Self {
             calls: durations.len(),
@@ -102,7 +102,7 @@ impl CallMetrics {
     }
 }
 
-/// JSON has no way to write what is not a number.
+/// JSON can't represent NaN.
 mod unknown_as_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,35 +1,35 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// What waits in a spool.
+/// The state of a spool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SpoolMetrics {
-    /// Events that wait.
+    /// Events waiting to be stored.
     pub pending_events: u64,
-    /// Headers of traces that wait.
+    /// Trace headers waiting to be stored.
     pub pending_traces: u64,
-    /// What they take up.
+    /// The size of the waiting writes in bytes.
     pub bytes: u64,
-    /// What they may take up.
+    /// The maximum of `bytes`.
     pub max_bytes: u64,
-    /// Writers that wait for room.
+    /// Writers blocked because the spool is full.
     pub waiting_writers: u64,
-    /// Writes that the backend refused when their turn came; they are kept in the file.
+    /// Writes that the backend rejected when they were replayed. The file keeps them.
     pub refused: u64,
-    /// Since when the backend is away; `None` while it is there.
+    /// When the backend became unavailable; `None` while it is available.
     pub away_since: Option<DateTime<Utc>>,
-    /// Why it is.
+    /// Why the backend is unavailable.
     pub error: Option<String>,
 }
 
 impl SpoolMetrics {
-    /// Whether reads are up to date: the backend is there, and nothing waits.
+    /// Whether reads are up to date: the backend is available and nothing waits.
     pub fn is_empty(&self) -> bool {
         self.pending_events == 0 && self.pending_traces == 0 && self.away_since.is_none()
     }
 
-    /// Whether writers have to wait.
+    /// Whether writers are blocked.
     pub fn is_full(&self) -> bool {
         self.waiting_writers > 0 || self.bytes >= self.max_bytes
     }

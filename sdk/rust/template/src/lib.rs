@@ -1,7 +1,7 @@
 //! A storage plugin for reflow-tracing: traces in a SQLite database that the operator grants under the label `default`.
 //!
-//! `wit/storage/backend.wit` says what each function owes. The host owns the encoding: a `body` is stored and given back
-//! untouched, and the columns beside it are what this plugin searches by.
+//! `sdk/rust/wit/storage/backend.wit` specifies each function. The host owns the encoding: the plugin stores and returns a `body`
+//! unchanged, and searches by the columns beside it.
 
 mod query;
 
@@ -19,16 +19,16 @@ struct Store {
 }
 
 impl Backend for Store {
-    /// Called once an instance. There are several instances at work on the same database, so whatever this does may run
-    /// at the same time as itself.
+    /// Called once per instance. Several instances use the same database concurrently, so this may run several times at
+    /// once.
     fn open(config: &str) -> Result<Self> {
-        // What stands in `[plugins.NAME.config]`, as JSON. Refuse what you don't know: a misspelt setting is a mistake.
+        // The table `[plugins.NAME.config]` as JSON. Refuse unknown settings, so that a misspelt one is noticed.
         if config != "{}" {
             return Err(StorageError::InvalidArgument(format!(
                 "this plugin has no settings, but was given {config}"
             )));
         }
-        // `?` turns an error of the database into one that the operator understands.
+        // `?` converts an error of the database to a `StorageError`.
         let database = Connection::open("default")?;
         if database.dialect() != "sqlite" {
             return Err(StorageError::Unsupported(
@@ -112,14 +112,14 @@ impl Backend for Store {
                 .and_then(|mut row| row.pop())
                 .and_then(Value::into_blob))
         };
-        // One answer for each id, in the order asked for.
+        // One answer for each id, in the order of the ids.
         ids.into_iter().map(body).collect()
     }
 
     fn query_traces(&self, query: TraceQuery, page: PageRequest) -> Result<TracePage> {
         let (statement, parameters) = query::select(query, &page)?;
         let mut rows = self.database.query(&statement, &parameters)?.all()?;
-        // One more than asked for was selected: it tells whether there is a next page.
+        // The statement selects one row more than requested, which shows whether there is a next page.
         let more = rows.len() > page.limit as usize;
         rows.truncate(page.limit as usize);
         let next = if more {
@@ -151,7 +151,7 @@ impl Backend for Store {
         let statement =
             "SELECT body FROM event WHERE trace_id = ?1 AND (timestamp, event_id) > (?2, ?3)
                          ORDER BY timestamp, event_id LIMIT ?4 OFFSET ?5";
-        // The host fills the batch from column 0 and takes it back as it is: no event enters this plugin.
+        // The host fills the batch from column 0, so no event enters this plugin.
         let events = self.database.query_events(statement, &parameters, 0)?;
         let last = events.events(events.len().saturating_sub(1), 1).pop();
         let next = last
@@ -189,7 +189,7 @@ impl Backend for Store {
     }
 
     fn health_check(&self) -> Result<()> {
-        // Takes the lock that a write needs, and gives it back.
+        // Takes the lock that a write needs, and releases it.
         self.database
             .begin()?
             .query("SELECT 1 FROM trace LIMIT 1", &[])?

@@ -1,17 +1,17 @@
-//! A query for traces as SQL, and the tokens that pages go on from.
+//! Queries for traces as SQL, and page tokens.
 
 use reflow_tracing_plugin::sql::Value;
 use reflow_tracing_plugin::{PageRequest, Result, Status, StorageError, TraceQuery};
 
 /// The statement for a page, with its parameters: start time, id and body of the traces on it, and of one more.
 pub fn select(query: TraceQuery, page: &PageRequest) -> Result<(String, Vec<Value>)> {
-    // A later host may ask what this plugin has never heard of. Say so: an answer that ignores it would be wrong.
+    // A later host may send a predicate that this plugin does not know. Ignoring it would give a wrong answer.
     if let Some((name, _)) = query.more.first() {
         return Err(StorageError::Unsupported(format!("the predicate `{name}`")));
     }
     let mut conditions = vec!["true".to_owned()];
     let mut parameters = Vec::new();
-    // A predicate that is absent asks for nothing; all that are present must hold.
+    // All predicates that are present must hold.
     let mut and = |condition: &str, value: Option<Value>| {
         if let Some(value) = value {
             conditions.push(condition.into());
@@ -60,7 +60,7 @@ pub fn select(query: TraceQuery, page: &PageRequest) -> Result<(String, Vec<Valu
         });
     }
 
-    // Equal starts come by ascending id, whichever way the starts go.
+    // Equal starts are ordered by ascending id in both directions.
     let (beyond, direction) = if query.ascending {
         (">", "ASC")
     } else {
@@ -83,7 +83,7 @@ pub fn select(query: TraceQuery, page: &PageRequest) -> Result<(String, Vec<Valu
     Ok((statement, parameters))
 }
 
-/// As it stands in the column `status`.
+/// The value in the column `status`.
 pub fn status_name(status: Status) -> &'static str {
     match status {
         Status::Pending => "Pending",
@@ -94,13 +94,13 @@ pub fn status_name(status: Status) -> &'static str {
     }
 }
 
-/// A place to go on from: a time, and the id that comes last among those of the same time. It is all in the token, so any
-/// instance can go on, and what is stored or deleted meanwhile does not shift the next page.
+/// A page token: the time and the id of the last item. Any instance can continue from it, and concurrent writes and deletions
+/// do not shift the next page.
 pub fn token(time: i64, id: &[u8]) -> Vec<u8> {
     [&time.to_be_bytes(), id].concat()
 }
 
-/// After this row of [`select`]'s.
+/// The token to continue after this row of [`select`].
 pub fn token_of_row(row: &[Value]) -> Option<Vec<u8>> {
     match row {
         [Value::Integer(time), Value::Blob(id), ..] => Some(token(*time, id)),
@@ -108,14 +108,14 @@ pub fn token_of_row(row: &[Value]) -> Option<Vec<u8>> {
     }
 }
 
-/// The time and the id in a token. Tokens come from outside, so they may be anything.
+/// The time and the id in a token. Tokens come from clients, so they may be invalid.
 pub fn place_of_token(token: &[u8]) -> Result<(Value, Value)> {
     match token.split_first_chunk::<8>() {
         Some((time, id)) if id.len() == 16 => {
             Ok((i64::from_be_bytes(*time).into(), id.to_vec().into()))
         }
         _ => Err(StorageError::InvalidArgument(
-            "the page token is not one that this plugin gave".into(),
+            "the page token is not valid: it must come from this plugin".into(),
         )),
     }
 }

@@ -1,6 +1,6 @@
 -- Times are nanoseconds since 1970-01-01T00:00:00Z, ids the 16 bytes of a UUID.
 
--- The headers of traces. `body` is all of the header; the other columns are what it is searched by.
+-- The headers of traces. `body` is the complete header; the other columns are for searching.
 CREATE TABLE IF NOT EXISTS trace (
     trace_id     BLOB PRIMARY KEY,
     flow_id      TEXT NOT NULL,
@@ -21,8 +21,8 @@ CREATE TABLE IF NOT EXISTS tag (
     PRIMARY KEY (trace_id, name)
 ) STRICT, WITHOUT ROWID;
 
--- Events, which may be there before the header of their trace is. They lie in the order in which they are read, and the
--- primary key is what tells an event from another: storing one twice changes nothing.
+-- Events, which may arrive before the header of their trace. They are clustered in reading order. The primary key identifies
+-- an event, so storing one twice changes nothing.
 CREATE TABLE IF NOT EXISTS event (
     trace_id  BLOB NOT NULL,
     timestamp INTEGER NOT NULL,

@@ -1,7 +1,7 @@
 //! `wasi:http/outgoing-handler`: HTTP requests to the origins that the operator granted.
 //!
-//! Every request is checked by itself; the host follows no redirects, so a redirect is a request of the plugin's like any
-//! other. A connection serves one request and counts among the plugin's connections until its answer is read or dropped.
+//! Every request is checked. The host follows no redirects, so a plugin that follows one sends another checked request. A
+//! connection serves one request and counts as one of the plugin's connections until the response is read or dropped.
 
 mod origins;
 mod send;
@@ -20,16 +20,16 @@ use crate::instance::InstanceState;
 use crate::policy::Limits;
 use origins::Origin;
 pub(crate) use origins::Origins;
-use send::{Times, send};
+use send::{Timeouts, send};
 
-/// How long a connection may take to come about, TLS included.
+/// Maximum time to connect, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the host keeps of a request's body that the server has not taken yet: a part being sent and one waiting.
+/// Chunk size of request bodies. The host buffers two: one being sent and one waiting.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// The most bytes of a request's header fields.
+/// Maximum size of a request's header fields.
 const FIELDS_BYTES: usize = 64 * 1024;
 
-/// What an instance has for its requests.
+/// The HTTP state of an instance.
 pub(crate) struct Http {
     context: WasiHttpCtx,
     hooks: Hooks,
@@ -55,16 +55,16 @@ impl WasiHttpView for InstanceState {
     }
 }
 
-/// The rest of an exchange: what moves the bytes of the body.
+/// Transfers the bytes of the response body until it is complete.
 type Exchange = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl Hooks {
-    /// Where the request goes and how to connect if it is to be by TLS, if it may go there.
+    /// The request's origin, and its TLS connector for HTTPS. Fails when the origin is not granted.
     fn check(&self, request: &Request<WasiBody>) -> Result<(Origin, Option<TlsConnector>), Error> {
         let granted = &self.granted;
         let plugin = granted.log.plugin();
         let refuse = |what: String| {
-            granted.log.warn(&format!("an HTTP request was refused: {what} (plugins.{plugin}.grants.http)"));
+            granted.log.warn(&format!("refused an HTTP request: {what} (plugins.{plugin}.grants.http)"));
             Err(Error::HttpRequestDenied)
         };
         match Origin::of(request.uri()) {
@@ -72,7 +72,7 @@ impl Hooks {
                 Some(allowed) => Ok((origin, allowed.tls())),
                 None => refuse(format!("`{origin}` is not granted")),
             },
-            // Without the authority, which may have a password in it.
+            // The message omits the authority, which may contain a password.
             Err(problem) => refuse(problem.into()),
         }
     }
@@ -93,23 +93,23 @@ impl WasiHttpHooks for Hooks {
             let (origin, tls) = checked?;
             let permit = connections.acquire().await.map_err(|TooManyConnections| Error::ConnectionLimitReached)?;
             let request = request.map(|body| limited(body, most, Error::HttpRequestBodySize));
-            // No wait can outlast the call that waits, nor can one that goes on while the instance is idle.
+            // No timeout is longer than a call, also for transfers that continue while the instance is idle.
             let options = options.unwrap_or_default();
-            let within = |asked: Option<Duration>, most: Duration| asked.unwrap_or(most).min(most).min(time);
-            let times = Times {
+            let within = |requested: Option<Duration>, max: Duration| requested.unwrap_or(max).min(max).min(time);
+            let timeouts = Timeouts {
                 connect: within(options.connect_timeout, CONNECT_TIMEOUT),
                 first_byte: within(options.first_byte_timeout, time),
                 between_bytes: within(options.between_bytes_timeout, time),
             };
-            // To the origin as it was checked, whatever else the request says.
-            let sent = tokio::time::timeout(time, send(&origin, tls, request, times)).await;
-            let (response, exchange) = sent.map_err(|_| Error::ConnectionTimeout)?.map_err(quietly)?;
+            // Connects to the origin that was checked, not to one that the request names elsewhere.
+            let sent = tokio::time::timeout(time, send(&origin, tls, request, timeouts)).await;
+            let (response, exchange) = sent.map_err(|_| Error::ConnectionTimeout)?.map_err(plugin_error)?;
             let response = response.map(|body| limited(body, most, Error::HttpResponseBodySize));
             let exchange = Box::into_pin(exchange);
             let exchange: Exchange = Box::new(async move {
                 let _permit = permit;
-                // Whoever reads the body is told as well.
-                let _ = exchange.await.map_err(quietly);
+                // The reader of the body gets the error too.
+                let _ = exchange.await.map_err(plugin_error);
                 Ok(())
             });
             Ok((response, exchange))
@@ -129,22 +129,22 @@ fn limited(body: WasiBody, most: usize, too_large: fn(Option<u64>) -> Error) -> 
                 return too_large(Some(most as u64));
             }
             match error.downcast::<Error>() {
-                Ok(error) => quietly(*error),
+                Ok(error) => plugin_error(*error),
                 Err(error) => Error::InternalError(Some(error.to_string())),
             }
         })
         .boxed_unsync()
 }
 
-/// An error in the words that the plugin gets. The crate would write a warning for each that is turned into such words
-/// later, and so let a plugin fill the log.
-fn quietly(error: Error) -> Error {
+/// Converts an error to the code that the plugin gets. Without this, the crate would convert it and log a warning each time,
+/// and a plugin could fill the log.
+fn plugin_error(error: Error) -> Error {
     tracing::debug!("an HTTP request of a plugin failed: {error}");
     match error {
         Error::Connect(_) => Error::ConnectionRefused,
         Error::Tls(_) => Error::TlsProtocolError,
         Error::Hyper(error) => {
-            // What a body failed with comes wrapped.
+            // An error of the body is wrapped.
             let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Error>());
             match cause {
                 Some(Error::HttpRequestBodySize(size)) => Error::HttpRequestBodySize(*size),

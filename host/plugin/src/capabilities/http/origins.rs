@@ -12,20 +12,20 @@ use wasmtime_wasi_http::Error;
 use crate::capabilities::tls;
 use crate::policy::{Grants, HttpGrant};
 
-/// What `plugins.NAME.grants.http` allows. Empty: nothing.
+/// The origins in `plugins.NAME.grants.http`.
 pub(crate) struct Origins(Vec<Allowed>);
 
 pub(super) struct Allowed {
     scheme: Scheme,
     host: AllowedHost,
     port: u16,
-    /// How to connect, if it is to be by TLS.
+    /// For HTTPS.
     tls: Option<TlsConnector>,
 }
 
 enum AllowedHost {
     Exactly(Host),
-    /// Every name that ends like this, in full labels, but not the name itself.
+    /// Every subdomain of this domain, but not the domain itself.
     Below(String),
 }
 
@@ -35,14 +35,14 @@ enum Scheme {
     Https,
 }
 
-/// A host in the one form in which it is compared: an address, or a name in lower case without a dot at its end.
+/// A host in canonical form: an address, or a lower-case name without a trailing dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
     Name(String),
     Address(IpAddr),
 }
 
-/// Where a request goes.
+/// The origin of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: Scheme,
@@ -51,7 +51,7 @@ pub(super) struct Origin {
 }
 
 impl Origins {
-    /// What `plugin` was granted.
+    /// The origins granted to `plugin`.
     pub(crate) fn new(plugin: &str, grants: &Grants) -> Result<Self, StorageError> {
         let allowed = |grant: &HttpGrant| {
             Allowed::of(grant).map_err(|problem| {
@@ -62,7 +62,7 @@ impl Origins {
         Ok(Self(grants.http.iter().map(allowed).collect::<Result<_, _>>()?))
     }
 
-    /// The entry that allows for the origin.
+    /// The entry that allows the origin.
     pub(super) fn allowing(&self, origin: &Origin) -> Option<&Allowed> {
         self.0.iter().find(|allowed| {
             allowed.scheme == origin.scheme
@@ -84,27 +84,27 @@ impl Allowed {
             .map_err(|problem| format!("{problem}; write https://HOST, https://HOST:PORT or https://*.DOMAIN"))?;
         match (allowed.scheme, ca) {
             (Scheme::Http, None) => Ok(allowed),
-            (Scheme::Http, Some(_)) => Err("`ca` is of no use without https".into()),
+            (Scheme::Http, Some(_)) => Err("`ca` needs an https origin".into()),
             (Scheme::Https, ca) => Ok(Self { tls: Some(tls::connector(ca.as_deref())?), ..allowed }),
         }
     }
 
-    /// How to connect, if it is to be by TLS.
+    /// The connector, for HTTPS.
     pub(super) fn tls(&self) -> Option<TlsConnector> {
         self.tls.clone()
     }
 
     fn parse(entry: &str) -> Result<Self, &'static str> {
-        let (scheme, authority) = entry.split_once("://").ok_or("it is no origin")?;
+        let (scheme, authority) = entry.split_once("://").ok_or("it is not a valid origin")?;
         let scheme = Scheme::parse(scheme)?;
         if authority.contains(['/', '?', '#', '\\']) {
-            return Err("an origin has no path");
+            return Err("an origin must not have a path");
         }
         let (host, port) = split_port(authority)?;
         let host = match host.strip_prefix("*.") {
             Some(domain) => match Host::parse(domain)? {
                 Host::Name(name) => AllowedHost::Below(name),
-                Host::Address(_) => return Err("an address has nothing below it"),
+                Host::Address(_) => return Err("an address has no subdomains"),
             },
             None => AllowedHost::Exactly(Host::parse(host)?),
         };
@@ -113,7 +113,7 @@ impl Allowed {
 }
 
 impl Origin {
-    /// Where a request for `uri` goes. Fails on what could be read in more than one way.
+    /// The origin of a request for `uri`. Fails on an ambiguous one.
     pub(super) fn of(uri: &Uri) -> Result<Self, &'static str> {
         let scheme = Scheme::parse(uri.scheme_str().ok_or("it has no scheme")?)?;
         let (host, port) = split_port(uri.authority().ok_or("it has no host")?.as_str())?;
@@ -125,7 +125,7 @@ impl Origin {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Whom the server's certificate must be for.
+    /// The name that the server's certificate must have.
     pub(super) fn server_name(&self) -> Result<ServerName<'static>, Error> {
         match &self.host {
             Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Error::HttpRequestUriInvalid),
@@ -167,7 +167,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
             Ok(port) if port > 0 => Ok((host, Some(port))),
             _ => Err("the port is not between 1 and 65535"),
         },
-        Some(_) => Err("the port is no number"),
+        Some(_) => Err("the port is not a number"),
     }
 }
 
@@ -175,7 +175,7 @@ impl Host {
     fn parse(host: &str) -> Result<Self, &'static str> {
         if let Some(address) = host.strip_prefix('[') {
             let address = address.strip_suffix(']').ok_or("the address has no closing bracket")?;
-            let address: Ipv6Addr = address.parse().map_err(|_| "what is in brackets is no IPv6 address")?;
+            let address: Ipv6Addr = address.parse().map_err(|_| "the text in brackets is not an IPv6 address")?;
             return Ok(Self::Address(IpAddr::V6(address)));
         }
         if let Ok(address) = host.parse::<Ipv4Addr>() {
@@ -184,15 +184,15 @@ impl Host {
         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let labels = || name.split('.');
         if name.len() > 253 || labels().any(|label| label.is_empty() || label.len() > 63) {
-            return Err("that is no name of a host");
+            return Err("the host is not a valid name");
         }
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
-            return Err("the name of a host is of letters, digits, `-` and `.`; write others in Punycode");
+            return Err("a host name has only letters, digits, `-`, `_` and `.`; write other characters in Punycode");
         }
-        // `127.1` and `0x7f.1` are addresses to some resolvers.
+        // Some resolvers accept `127.1` and `0x7f.1` as addresses.
         let last = labels().next_back().unwrap_or_default();
         if last.starts_with(|first: char| first.is_ascii_digit()) {
-            return Err("that is neither a name nor an IPv4 address of four decimal numbers");
+            return Err("the host is neither a name nor an IPv4 address of four decimal numbers");
         }
         Ok(Self::Name(name))
     }
@@ -210,12 +210,12 @@ impl fmt::Display for Host {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, default) = match self.scheme {
-            Scheme::Http => ("http", 80),
-            Scheme::Https => ("https", 443),
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
         };
         write!(f, "{scheme}://{}", self.host)?;
-        if self.port == default { Ok(()) } else { write!(f, ":{}", self.port) }
+        if self.port == self.scheme.port() { Ok(()) } else { write!(f, ":{}", self.port) }
     }
 }
 
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_is_for_names_below_a_domain() {
+    fn a_wildcard_allows_the_subdomains_of_a_domain() {
         let entry = "https://*.example.com";
         for url in ["https://a.example.com/", "https://a.b.example.com/", "https://A.EXAMPLE.com./"] {
             assert!(allows(entry, url), "{url}");
@@ -279,7 +279,7 @@ mod tests {
         ] {
             assert!(!allows(entry, url), "{url}");
         }
-        // A name of the empty label is no name.
+        // An empty label is not valid.
         assert!("https://.example.com/".parse::<Uri>().map_or(true, |uri| Origin::of(&uri).is_err()));
     }
 
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused_by_name() {
+    fn an_invalid_origin_is_refused_by_name() {
         for entry in [
             "",
             "*",

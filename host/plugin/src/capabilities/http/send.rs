@@ -1,6 +1,6 @@
-//! One request over one connection.
+//! Sends one request over one connection.
 //!
-//! What wasmtime offers for this trusts the authorities that browsers trust and no others.
+//! wasmtime's own function for this can't trust other authorities than browsers do.
 
 use std::time::Duration;
 
@@ -20,22 +20,22 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::Exchange;
 use super::origins::Origin;
 
-/// How long each part of an exchange may take.
-pub(super) struct Times {
-    /// Until there is a connection, TLS included.
+/// Timeouts of an exchange.
+pub(super) struct Timeouts {
+    /// To connect, including TLS.
     pub connect: Duration,
     /// From the request to the first byte of the response.
     pub first_byte: Duration,
-    /// Between two parts of the response's body.
+    /// Between two frames of the response body.
     pub between_bytes: Duration,
 }
 
-/// Sends the request to the origin. `tls`: how to connect, if the origin wants TLS.
+/// Sends the request to the origin, over `tls` if it is HTTPS.
 pub(super) async fn send(
     origin: &Origin,
     tls: Option<TlsConnector>,
     request: Request<WasiBody>,
-    times: Times,
+    timeouts: Timeouts,
 ) -> Result<(Response<WasiBody>, Exchange), Error> {
     let connecting = async {
         let tcp = TcpStream::connect(origin.authority()).await.map_err(Error::Connect)?;
@@ -45,20 +45,20 @@ pub(super) async fn send(
         };
         Ok::<_, Error>(http1::handshake(TokioIo::new(stream)).await?)
     };
-    let connected = timeout(times.connect, connecting).await;
+    let connected = timeout(timeouts.connect, connecting).await;
     let (mut sender, connection) = connected.map_err(|_| Error::ConnectionTimeout)??;
     let mut connection = Some(Box::pin(connection));
     let answering = async {
-        let answered = timeout(times.first_byte, sender.send_request(without_origin(request)?)).await;
+        let answered = timeout(timeouts.first_byte, sender.send_request(without_origin(request)?)).await;
         Ok::<_, Error>(answered.map_err(|_| Error::ConnectionReadTimeout)??)
     };
     let answering = std::pin::pin!(answering);
-    // The connection moves the bytes while it is polled.
+    // Polling the connection transfers the bytes.
     let response = match connection.as_mut() {
-        Some(moving) => match select(answering, moving).await {
+        Some(transfer) => match select(answering, transfer).await {
             Either::Left((response, _)) => response?,
-            Either::Right((moved, answering)) => {
-                moved?;
+            Either::Right((transferred, answering)) => {
+                transferred?;
                 connection = None;
                 answering.await?
             }
@@ -71,7 +71,7 @@ pub(super) async fn send(
         }
         Ok(())
     });
-    Ok((response.map(|body| patient(body, times.between_bytes)), exchange))
+    Ok((response.map(|body| with_timeout(body, timeouts.between_bytes)), exchange))
 }
 
 /// A stream of bytes, encrypted or not.
@@ -79,7 +79,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// A request as a server gets it: with a path alone. The header `host` names the origin.
+/// The request with only a path in its URI, as HTTP/1.1 sends it. The header `host` names the origin.
 fn without_origin(mut request: Request<WasiBody>) -> Result<Request<WasiBody>, Error> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let path = Uri::builder().path_and_query(path).build().map_err(|_| Error::HttpRequestUriInvalid)?;
@@ -87,11 +87,11 @@ fn without_origin(mut request: Request<WasiBody>) -> Result<Request<WasiBody>, E
     Ok(request)
 }
 
-/// `body`, failing when there is nothing of it for so long.
-fn patient(body: Incoming, patience: Duration) -> WasiBody {
+/// `body`, failing when no frame arrives within `limit`.
+fn with_timeout(body: Incoming, limit: Duration) -> WasiBody {
     let frames = unfold(Some(body), move |body| async move {
         let mut body = body?;
-        match timeout(patience, body.frame()).await {
+        match timeout(limit, body.frame()).await {
             Ok(Some(Ok(frame))) => Some((Ok(frame), Some(body))),
             Ok(Some(Err(error))) if error.is_timeout() => Some((Err(Error::HttpResponseTimeout), None)),
             Ok(Some(Err(error))) => Some((Err(error.into()), None)),

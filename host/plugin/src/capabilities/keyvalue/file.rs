@@ -1,4 +1,4 @@
-//! `file:PATH`: a bucket in a SQLite file of its own. What is acknowledged survives any death of the process.
+//! `file:PATH`: a bucket in its own SQLite file. Acknowledged writes survive a crash of the process.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -14,29 +14,29 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, params_from_iter};
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::grants::Report;
-use super::store::{Filling, Page, Scan, Store, too_many_bytes};
+use super::error_reporter::ErrorReporter;
+use super::store::{Page, PageBuilder, Scan, Store, too_many_bytes};
 use super::{Change, KeyvalueError};
 use crate::capabilities::{ConnectionBudget, TooManyConnections};
 
 /// Page cache of a connection, in MiB.
 const CACHE_MB: u32 = 8;
 
-/// Expired entries that one change takes along, so that none of them has to take many.
+/// Expired entries that each change deletes, so that no change has to delete many.
 const SWEEP: u32 = 100;
 
 pub(super) struct File {
     pool: Pool,
-    /// Set once the file is there: several connections that create it at once could find it locked.
+    /// Set once the file exists. Several connections that create it concurrently could find it locked.
     created: OnceCell<()>,
-    /// SQLite lets one write at a time. Who waits here is let in as soon as the other is done; who waits in SQLite polls.
+    /// SQLite allows one writer. Waiting here ends as soon as the writer is done; waiting in SQLite polls.
     writing: Arc<Semaphore>,
     connections: ConnectionBudget,
-    report: Report,
+    reporter: ErrorReporter,
 }
 
 impl File {
-    pub(super) fn new(path: &str, connections: &ConnectionBudget, report: Report) -> Self {
+    pub(super) fn new(path: &str, connections: &ConnectionBudget, reporter: ErrorReporter) -> Self {
         let config = SqliteConfig {
             database_path: path.into(),
             cache_size_mb: CACHE_MB,
@@ -48,11 +48,11 @@ impl File {
             created: OnceCell::new(),
             writing: Arc::new(Semaphore::new(1)),
             connections: connections.clone(),
-            report,
+            reporter,
         }
     }
 
-    async fn created(&self) -> Result<(), KeyvalueError> {
+    async fn create_once(&self) -> Result<(), KeyvalueError> {
         let create = || async { self.pool.run(|_| Ok(())).await.map_err(|error| self.describe(&error)) };
         self.created.get_or_try_init(create).await.map(|_| ())
     }
@@ -61,10 +61,11 @@ impl File {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, KeyvalueError> {
-        let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.report.too_many())?;
-        self.created().await?;
+        let permit =
+            self.connections.acquire().await.map_err(|TooManyConnections| self.reporter.too_many_connections())?;
+        self.create_once().await?;
         let run = self.pool.run(move |connection| {
-            // Until the work is done, whether or not someone still waits for it.
+            // Held until the work is done, even if the caller stops waiting.
             let _permit = permit;
             let transaction = connection.transaction()?;
             work(&transaction)
@@ -78,10 +79,11 @@ impl File {
     ) -> Result<T, KeyvalueError> {
         let closed = |_| KeyvalueError::Unavailable("the bucket is closed".into());
         let writing = Arc::clone(&self.writing).acquire_owned().await.map_err(closed)?;
-        let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.report.too_many())?;
-        self.created().await?;
+        let permit =
+            self.connections.acquire().await.map_err(|TooManyConnections| self.reporter.too_many_connections())?;
+        self.create_once().await?;
         let run = self.pool.run(move |connection| {
-            let _held = (writing, permit);
+            let _permits = (writing, permit);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let now = now_ms();
             sweep(&transaction, now)?;
@@ -94,16 +96,16 @@ impl File {
 
     fn describe(&self, error: &StorageError) -> KeyvalueError {
         match error {
-            StorageError::Exhausted(_) => {
-                self.report.failed(error, KeyvalueError::LimitExceeded("the disk of the bucket is full".into()))
-            }
+            StorageError::Exhausted(_) => self
+                .reporter
+                .report(error, KeyvalueError::LimitExceeded("the disk of the bucket's file is full".into())),
             StorageError::Unavailable(_) => {
-                let message = "the file of the bucket can't be used now; the host's log says why";
-                self.report.failed(error, KeyvalueError::Unavailable(message.into()))
+                let message = "the bucket's file is temporarily unavailable; the host's log says why";
+                self.reporter.report(error, KeyvalueError::Unavailable(message.into()))
             }
             _ => {
-                let message = "the file of the bucket can't be used; the host's log says why";
-                self.report.failed(error, KeyvalueError::Other(message.into()))
+                let message = "can't use the bucket's file; the host's log says why";
+                self.reporter.report(error, KeyvalueError::Other(message.into()))
             }
         }
     }
@@ -134,7 +136,7 @@ fn value(connection: &Connection, key: &[u8], now: i64) -> rusqlite::Result<Opti
     connection.prepare_cached(sql)?.query_row(params![key, now], |row| row.get(0)).optional()
 }
 
-/// When something that is set now expires.
+/// The expiry time of a value that is set now.
 fn expires(now: i64, ttl: Option<Duration>) -> Option<i64> {
     ttl.map(|ttl| now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)))
 }
@@ -146,7 +148,7 @@ fn set(connection: &Connection, key: &[u8], value: &[u8], expires: Option<i64>) 
     Ok(())
 }
 
-/// Whether there was such a key.
+/// Deletes a key. Returns whether it existed.
 fn delete(connection: &Connection, key: &[u8], now: i64) -> rusqlite::Result<bool> {
     let sql = "DELETE FROM reflow_keyvalue WHERE key = ?1 RETURNING expires IS NULL OR expires > ?2";
     let live: Option<bool> =
@@ -242,19 +244,19 @@ impl Store for File {
             sql.push_str(if scan.reverse { " ORDER BY key DESC" } else { " ORDER BY key" });
             let mut statement = connection.prepare(&sql)?;
             let mut rows = statement.query(params_from_iter(bounds))?;
-            let mut filling = Filling::new(&scan);
+            let mut page = PageBuilder::new(&scan);
             while let Some(row) = rows.next()? {
-                if !filling.add(bytes(row.get_ref(0)?), bytes(row.get_ref(1)?)) {
+                if !page.add(bytes(row.get_ref(0)?), bytes(row.get_ref(1)?)) {
                     break;
                 }
             }
-            Ok(filling.done())
+            Ok(page.build())
         })
         .await
     }
 }
 
-/// The bytes of a column that holds nothing but blobs.
+/// The bytes of a column that holds only blobs.
 fn bytes(value: ValueRef<'_>) -> &[u8] {
     match value {
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes,

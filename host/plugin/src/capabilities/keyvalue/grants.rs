@@ -1,23 +1,25 @@
+//! The buckets that the operator granted.
+
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redis::{Client, TlsCertificates};
 use reflow_tracing_storage::StorageError;
 
+use super::Bucket;
+use super::error_reporter::ErrorReporter;
 use super::file::File;
 use super::memory::Memory;
 use super::redis::Redis;
 use super::store::Store;
-use super::{Bucket, KeyvalueError};
 use crate::capabilities::log::PluginLog;
 use crate::capabilities::{ConnectionBudget, tls};
 use crate::policy::PluginConfig;
 
-/// What a bucket in memory may take, in MiB, unless its grant says otherwise.
+/// Default size limit of a bucket in memory, in MiB.
 const MEMORY_MB: usize = 64;
-/// What the keys of a bucket on a Redis server begin with, unless its grant says otherwise.
+/// Default prefix of the keys of a bucket on a Redis server.
 const PREFIX: &str = "keyvalue:";
 
 /// The buckets of a plugin, by label. All of its instances share them.
@@ -26,7 +28,7 @@ pub(crate) struct Buckets {
 }
 
 impl Buckets {
-    /// What `plugin` was granted. Opens nothing yet.
+    /// The buckets granted to `plugin`. Does not open them yet.
     pub(crate) fn new(
         plugin: &str,
         config: &PluginConfig,
@@ -34,10 +36,10 @@ impl Buckets {
         log: &Arc<PluginLog>,
     ) -> Result<Self, StorageError> {
         let bucket = |(label, url): (&String, &String)| {
-            let report = Report { label: label.clone(), log: Arc::clone(log) };
-            match store(url, config, connections, report) {
+            let reporter = ErrorReporter { label: label.clone(), log: Arc::clone(log) };
+            match store(url, config, connections, reporter) {
                 Ok(store) => Ok((label.clone(), Bucket::new(store, config.limits.result_bytes()))),
-                // Without the URL, which may have a password in it.
+                // The message omits the URL, which may contain a password.
                 Err(problem) => Err(StorageError::Configuration(format!(
                     "plugins.{plugin}.grants.keyvalue.{label}: {problem}; write file:PATH, memory: or redis://HOST:PORT/DB"
                 ))),
@@ -46,7 +48,7 @@ impl Buckets {
         Ok(Self { by_label: config.grants.keyvalue.iter().map(bucket).collect::<Result<_, _>>()? })
     }
 
-    /// Those that are files of the host's.
+    /// The paths of the buckets that are files.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         self.by_label.values().filter_map(|bucket| bucket.store.file())
     }
@@ -60,25 +62,25 @@ fn store(
     url: &str,
     config: &PluginConfig,
     connections: &ConnectionBudget,
-    report: Report,
+    reporter: ErrorReporter,
 ) -> Result<Arc<dyn Store>, String> {
     let Some((scheme, rest)) = url.split_once(':') else {
-        return Err("it names no kind of bucket".into());
+        return Err("the kind of bucket is missing".into());
     };
     match scheme {
         "memory" => Ok(Arc::new(Memory::new(max_mb(rest)?.saturating_mul(1024 * 1024)))),
         "file" => {
             let path = rest.strip_prefix("//").unwrap_or(rest);
             if path.is_empty() || path.starts_with(':') {
-                return Err("it names no file".into());
+                return Err("the path of the file is missing".into());
             }
-            Ok(Arc::new(File::new(path, connections, report)))
+            Ok(Arc::new(File::new(path, connections, reporter)))
         }
         "redis" | "rediss" | "redis+unix" => {
             let (client, prefix) = redis_client(url)?;
-            Ok(Arc::new(Redis::new(client, &prefix, connections, config.limits.call_timeout(), report)))
+            Ok(Arc::new(Redis::new(client, &prefix, connections, config.limits.call_timeout(), reporter)))
         }
-        other => Err(format!("`{other}:` is no kind of bucket")),
+        other => Err(format!("`{other}:` is not a kind of bucket")),
     }
 }
 
@@ -88,12 +90,12 @@ fn max_mb(options: &str) -> Result<usize, String> {
         return Ok(MEMORY_MB);
     }
     let max_mb = options.strip_prefix("?max_mb=").and_then(|number| number.parse().ok()).filter(|&max_mb| max_mb > 0);
-    max_mb.ok_or_else(|| format!("`memory:` may be followed by ?max_mb=NUMBER, but not by `{options}`"))
+    max_mb.ok_or_else(|| format!("`{options}` is not an option of `memory:`, which takes ?max_mb=NUMBER"))
 }
 
-/// What connects to the server, and the prefix of the keys. That and `ca` are options of ours.
+/// The client, and the prefix of the keys. `prefix` and `ca` are options of this host, not of the Redis client.
 fn redis_client(url: &str) -> Result<(Client, String), String> {
-    let mut url = redis::parse_redis_url(url).ok_or("it is no URL of a Redis server")?;
+    let mut url = redis::parse_redis_url(url).ok_or("it is not a valid URL of a Redis server")?;
     let (mut prefix, mut ca) = (PREFIX.to_owned(), None);
     let mut others = Vec::new();
     for (name, value) in url.query_pairs() {
@@ -107,38 +109,16 @@ fn redis_client(url: &str) -> Result<(Client, String), String> {
     if !others.is_empty() {
         url.query_pairs_mut().extend_pairs(others);
     }
-    let no_url = |error: redis::RedisError| format!("it is no URL of a Redis server ({})", error.category());
-    let Some(ca) = ca else { return Ok((Client::open(url).map_err(no_url)?, prefix)) };
+    let invalid = |error: redis::RedisError| format!("it is not a valid URL of a Redis server ({})", error.category());
+    let Some(ca) = ca else { return Ok((Client::open(url).map_err(invalid)?, prefix)) };
     if url.scheme() != "rediss" {
-        return Err("`ca` is of no use without TLS: write rediss://..".into());
+        return Err("`ca` needs TLS: write rediss://..".into());
     }
-    // Read by the client; looked at here, for what is wrong with it.
+    // The client reads the file itself, but its errors don't name the problem.
     tls::connector(Some(&ca))?;
     let root_cert = std::fs::read(&ca).map_err(|error| format!("`ca` is {}: {error}", ca.display()))?;
     let certificates = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
-    Ok((Client::build_with_tls(url, certificates).map_err(no_url)?, prefix))
-}
-
-/// Tells the operator what the plugin is not to see: addresses and paths.
-pub(super) struct Report {
-    pub label: String,
-    pub log: Arc<PluginLog>,
-}
-
-impl Report {
-    /// Writes `error` to the host's log, and hands on what the plugin may see.
-    pub(super) fn failed(&self, error: &dyn Display, seen: KeyvalueError) -> KeyvalueError {
-        self.log.warn(&format!("the keyvalue bucket `{}`: {error}", self.label));
-        seen
-    }
-
-    /// No connection came free.
-    pub(super) fn too_many(&self) -> KeyvalueError {
-        KeyvalueError::Unavailable(format!(
-            "too many connections are in use; plugins.{}.limits.connections allows for more",
-            self.log.plugin()
-        ))
-    }
+    Ok((Client::build_with_tls(url, certificates).map_err(invalid)?, prefix))
 }
 
 #[cfg(test)]
@@ -160,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bucket_is_refused_without_its_password() {
+    fn an_invalid_url_is_refused_without_showing_its_password() {
         for url in ["", "cache", "file:", "file::memory:", "memory:?max_mb=0", "memory:x", "oracle:x"] {
             let message = refusal(url);
             assert!(message.contains("plugins.p.grants.keyvalue.cache"), "{message}");

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::store::{Filling, Page, Scan, Store, too_many_bytes};
+use super::store::{Page, PageBuilder, Scan, Store, too_many_bytes};
 use super::{Change, KeyvalueError};
 
-/// What an entry takes beside its key and its value, about.
+/// Approximate overhead of an entry.
 const ENTRY_BYTES: usize = 128;
 
 pub(super) struct Memory {
@@ -21,7 +21,7 @@ pub(super) struct Memory {
 #[derive(Default)]
 struct State {
     entries: BTreeMap<Vec<u8>, Entry>,
-    /// When which entry expires.
+    /// The entries that expire, by expiry time.
     expiring: BTreeSet<(Instant, Vec<u8>)>,
     bytes: usize,
 }
@@ -32,21 +32,28 @@ struct Entry {
 }
 
 impl Memory {
-    /// A bucket that takes at most `max_bytes`, its bookkeeping included.
+    /// A bucket of at most `max_bytes`, including overhead.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self { state: Mutex::default(), max_bytes }
     }
 
-    /// What is there now.
-    fn now(&self) -> MutexGuard<'_, State> {
+    /// The state without expired entries.
+    fn live_state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.sweep();
         state
     }
 }
 
+impl Memory {
+    fn full(&self) -> KeyvalueError {
+        let max = self.max_bytes;
+        KeyvalueError::LimitExceeded(format!("the bucket is full: raise its limit of {max} bytes (memory:?max_mb=..)"))
+    }
+}
+
 impl State {
-    /// Drops what has expired.
+    /// Deletes expired entries.
     fn sweep(&mut self) {
         let now = Instant::now();
         while let Some((expires, _)) = self.expiring.first()
@@ -57,7 +64,7 @@ impl State {
         }
     }
 
-    /// Makes `key` have this entry, or none, and gives back the one before.
+    /// Sets or deletes the entry of `key` and returns the previous one.
     fn replace(&mut self, key: Vec<u8>, entry: Option<Entry>) -> Option<Entry> {
         match entry {
             Some(entry) => {
@@ -78,12 +85,12 @@ impl State {
         }
     }
 
-    /// Takes an entry that is gone out of the books; `kept` is when its successor expires.
-    fn forget(&mut self, key: Vec<u8>, gone: Option<&Entry>, kept: Option<Instant>) {
-        let Some(gone) = gone else { return };
-        self.bytes -= key.len() + gone.value.len() + ENTRY_BYTES;
-        if let Some(expires) = gone.expires
-            && kept != Some(expires)
+    /// Updates the accounting for a removed entry whose replacement expires at `new_expires`.
+    fn forget(&mut self, key: Vec<u8>, removed: Option<&Entry>, new_expires: Option<Instant>) {
+        let Some(removed) = removed else { return };
+        self.bytes -= key.len() + removed.value.len() + ENTRY_BYTES;
+        if let Some(expires) = removed.expires
+            && new_expires != Some(expires)
         {
             self.expiring.remove(&(expires, key));
         }
@@ -93,7 +100,7 @@ impl State {
 #[async_trait]
 impl Store for Memory {
     async fn get(&self, keys: Vec<Vec<u8>>, max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, KeyvalueError> {
-        let state = self.now();
+        let state = self.live_state();
         let mut bytes = 0;
         let value = |key: &Vec<u8>| {
             let value = state.entries.get(key).map(|entry| &entry.value);
@@ -104,11 +111,11 @@ impl Store for Memory {
     }
 
     async fn delete(&self, key: Vec<u8>) -> Result<bool, KeyvalueError> {
-        Ok(self.now().replace(key, None).is_some())
+        Ok(self.live_state().replace(key, None).is_some())
     }
 
     async fn apply(&self, changes: Vec<Change>, ttl: Option<Duration>) -> Result<(), KeyvalueError> {
-        let mut state = self.now();
+        let mut state = self.live_state();
         let expires = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
         let mut undo = Vec::with_capacity(changes.len());
         for change in changes {
@@ -125,10 +132,7 @@ impl Store for Memory {
         for (key, before) in undo.into_iter().rev() {
             state.replace(key, before);
         }
-        Err(KeyvalueError::LimitExceeded(format!(
-            "the bucket may take {} bytes of memory, which max_mb of its grant says (memory:?max_mb=..)",
-            self.max_bytes
-        )))
+        Err(self.full())
     }
 
     async fn compare_and_set(
@@ -138,7 +142,7 @@ impl Store for Memory {
         new: Option<Vec<u8>>,
         ttl: Option<Duration>,
     ) -> Result<bool, KeyvalueError> {
-        let mut state = self.now();
+        let mut state = self.live_state();
         if state.entries.get(&key).map(|entry| &entry.value) != expected.as_ref() {
             return Ok(false);
         }
@@ -146,26 +150,23 @@ impl Store for Memory {
         let before = state.replace(key.clone(), new.map(|value| Entry { value, expires }));
         if state.bytes > self.max_bytes {
             state.replace(key, before);
-            return Err(KeyvalueError::LimitExceeded(format!(
-                "the bucket may take {} bytes of memory",
-                self.max_bytes
-            )));
+            return Err(self.full());
         }
         Ok(true)
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page, KeyvalueError> {
-        let state = self.now();
-        let mut filling = Filling::new(&scan);
+        let state = self.live_state();
+        let mut page = PageBuilder::new(&scan);
         let (start, end) = scan.range();
         let range = state.entries.range::<[u8], _>((start, end.as_ref().map(Vec::as_slice) as Bound<&[u8]>));
-        let mut add = |(key, entry): (&Vec<u8>, &Entry)| filling.add(key, if scan.values { &entry.value } else { &[] });
+        let mut add = |(key, entry): (&Vec<u8>, &Entry)| page.add(key, if scan.values { &entry.value } else { &[] });
         if scan.reverse {
             let _ = range.rev().all(&mut add);
         } else {
             let mut range = range;
             let _ = range.all(&mut add);
         }
-        Ok(filling.done())
+        Ok(page.build())
     }
 }

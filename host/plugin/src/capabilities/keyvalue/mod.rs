@@ -1,14 +1,15 @@
 //! `reflow:capabilities/keyvalue`: ordered buckets that the operator granted, by label.
 //!
-//! What holds for every bucket is here: sizes and cursors. What a bucket lies in is a [`Store`](store::Store), one file each.
+//! This file checks sizes and cursors for all buckets. Each kind of bucket is a [`Store`](store::Store) in its own file.
 
+mod error_reporter;
 mod file;
 mod grants;
 mod memory;
 mod redis;
 mod store;
 #[cfg(test)]
-mod suite;
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,22 +23,22 @@ use crate::instance::InstanceState;
 pub(crate) use grants::Buckets;
 use store::{Page, Scan, Store};
 
-/// The longest key, in bytes.
+/// Maximum size of a key, in bytes.
 const MAX_KEY: usize = 1024;
-/// The largest value, in bytes.
+/// Maximum size of a value, in bytes.
 const MAX_VALUE: usize = 16 * 1024 * 1024;
-/// The most entries of a page.
+/// Maximum entries of a page.
 const PAGE_ENTRIES: usize = 10_000;
-/// The most bytes of a page, unless it has a single entry.
+/// Maximum bytes of a page with more than one entry.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// The longest time to live: times beyond it could not be told apart from "for ever", nor be counted in.
+/// Maximum time to live. Avoids overflow; longer is as good as forever.
 const MAX_TTL: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
 
-/// A bucket, checked at its border.
+/// A bucket that checks its arguments.
 #[derive(Clone)]
 pub struct Bucket {
     store: Arc<dyn Store>,
-    /// The most bytes of an answer.
+    /// Maximum bytes of an answer.
     result_bytes: usize,
 }
 
@@ -84,7 +85,7 @@ impl Bucket {
         self.store.compare_and_set(key, expected, new, ttl(ttl_ms)).await
     }
 
-    /// A page of a listing, and where the next begins.
+    /// A page of a listing, and the cursor of the next page.
     async fn scan(
         &self,
         prefix: Vec<u8>,
@@ -95,11 +96,11 @@ impl Bucket {
     ) -> Result<(Vec<Entry>, Option<Vec<u8>>), KeyvalueError> {
         self.check_key(&prefix)?;
         if limit == 0 {
-            return Err(KeyvalueError::InvalidArgument("a page of 0 entries: ask for at least 1".into()));
+            return Err(KeyvalueError::InvalidArgument("`limit` is 0; it must be at least 1".into()));
         }
-        // A cursor is the last key of the page before, so it holds whatever happens to that key.
+        // A cursor is the last key of the previous page. It stays valid when that key is deleted.
         if cursor.as_ref().is_some_and(|cursor| !cursor.starts_with(&prefix)) {
-            return Err(KeyvalueError::InvalidArgument("the cursor is of a listing with another prefix".into()));
+            return Err(KeyvalueError::InvalidArgument("the cursor belongs to a listing with another prefix".into()));
         }
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(PAGE_ENTRIES);
         let max_bytes = PAGE_BYTES.min(self.result_bytes);
@@ -114,16 +115,22 @@ impl Bucket {
 
     fn check_key(&self, key: &[u8]) -> Result<(), KeyvalueError> {
         if key.len() > MAX_KEY {
-            return Err(KeyvalueError::LimitExceeded(format!("a key of {} bytes; {MAX_KEY} are the most", key.len())));
+            return Err(KeyvalueError::LimitExceeded(format!(
+                "the key has {} bytes; the maximum is {MAX_KEY}",
+                key.len()
+            )));
         }
         Ok(())
     }
 
     fn check_value(&self, value: &[u8]) -> Result<(), KeyvalueError> {
-        // What could not be read again is not taken either.
+        // A larger value could not be read again.
         let most = MAX_VALUE.min(self.result_bytes);
         if value.len() > most {
-            return Err(KeyvalueError::LimitExceeded(format!("a value of {} bytes; {most} are the most", value.len())));
+            return Err(KeyvalueError::LimitExceeded(format!(
+                "the value has {} bytes; the maximum is {most}",
+                value.len()
+            )));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What a bucket can lie in.
+//! The interface of bucket implementations.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -8,21 +8,21 @@ use async_trait::async_trait;
 
 use super::{Change, KeyvalueError};
 
-/// Ordered keys with values, some of which expire. All stores behave the same, which `suite.rs` sees to; what they owe is said
-/// in `wit/capabilities/keyvalue.wit`.
+/// Ordered keys with values, which may expire. `wit/capabilities/keyvalue.wit` is the specification, and `tests.rs` checks
+/// every implementation against it.
 #[async_trait]
 pub(super) trait Store: Send + Sync {
-    /// Where it is, if it is a file of the host's.
+    /// Its path, if it is a file.
     fn file(&self) -> Option<&Path> {
         None
     }
-    /// The values of `keys`, in their order. Fails when they have more than `max_bytes` in all.
+    /// The values of `keys`, in their order. Fails when they exceed `max_bytes` together.
     async fn get(&self, keys: Vec<Vec<u8>>, max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, KeyvalueError>;
-    /// Whether there was such a key.
+    /// Deletes a key. Returns whether it existed.
     async fn delete(&self, key: Vec<u8>) -> Result<bool, KeyvalueError>;
-    /// All changes or none, in order.
+    /// Applies the changes in order, atomically.
     async fn apply(&self, changes: Vec<Change>, ttl: Option<Duration>) -> Result<(), KeyvalueError>;
-    /// Sets or deletes, if the present value is `expected`.
+    /// Sets or deletes the value, if the current value is `expected`.
     async fn compare_and_set(
         &self,
         key: Vec<u8>,
@@ -30,29 +30,29 @@ pub(super) trait Store: Send + Sync {
         new: Option<Vec<u8>>,
         ttl: Option<Duration>,
     ) -> Result<bool, KeyvalueError>;
-    /// A part of a listing.
+    /// A page of a listing.
     async fn scan(&self, scan: Scan) -> Result<Page, KeyvalueError>;
 }
 
-/// Which part of which listing is asked for.
+/// A request for a page of a listing.
 pub(super) struct Scan {
     pub prefix: Vec<u8>,
-    /// The last key of the part before.
+    /// The last key of the previous page.
     pub after: Option<Vec<u8>>,
     pub reverse: bool,
-    /// Whether the values are wanted too.
+    /// Whether to return values too.
     pub values: bool,
     /// At least 1.
     pub limit: usize,
-    /// Of keys and values that are wanted; the first entry is given whatever its size.
+    /// Maximum size of the returned keys and values. The first entry is returned whatever its size.
     pub max_bytes: usize,
 }
 
 impl Scan {
-    /// The keys that the listing still has.
+    /// The range of keys that remain to be listed.
     pub(super) fn range(&self) -> (Bound<&[u8]>, Bound<Vec<u8>>) {
         let start = Bound::Included(self.prefix.as_slice());
-        let end = after_all_with(&self.prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        let end = successor_of_prefix(&self.prefix).map_or(Bound::Unbounded, Bound::Excluded);
         match &self.after {
             None => (start, end),
             Some(after) if self.reverse => (start, Bound::Excluded(after.clone())),
@@ -61,36 +61,36 @@ impl Scan {
     }
 }
 
-/// The first key after all that begin with `prefix`; `None` when nothing comes after them.
-fn after_all_with(prefix: &[u8]) -> Option<Vec<u8>> {
+/// The smallest key greater than all keys with `prefix`; `None` when there is none.
+fn successor_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
     let mut next = prefix[..=last].to_vec();
     next[last] += 1;
     Some(next)
 }
 
-/// Entries in the order of the listing; without values when only keys were asked for.
+/// Entries in the order of the listing. Values are empty when only keys were requested.
 #[derive(Default)]
 pub(super) struct Page {
     pub entries: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether something follows.
+    /// Whether more entries follow.
     pub more: bool,
 }
 
-/// Fills a page up to its limits.
-pub(super) struct Filling {
+/// Builds a page up to its limits.
+pub(super) struct PageBuilder {
     page: Page,
     bytes: usize,
     limit: usize,
     max_bytes: usize,
 }
 
-impl Filling {
+impl PageBuilder {
     pub(super) fn new(scan: &Scan) -> Self {
         Self { page: Page::default(), bytes: 0, limit: scan.limit, max_bytes: scan.max_bytes }
     }
 
-    /// Adds an entry. When the page has no room for it, notes that it follows and says `false`.
+    /// Adds an entry. Returns false when the page is full, and notes that more entries follow.
     pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> bool {
         let bytes = self.bytes + key.len() + value.len();
         let count = self.page.entries.len();
@@ -103,15 +103,15 @@ impl Filling {
         true
     }
 
-    pub(super) fn done(self) -> Page {
+    pub(super) fn build(self) -> Page {
         self.page
     }
 }
 
-/// Why values that were asked for are not given.
+/// The requested values exceed the limit.
 pub(super) fn too_many_bytes(max_bytes: usize) -> KeyvalueError {
     KeyvalueError::LimitExceeded(format!(
-        "the values have more than {max_bytes} bytes together; ask for fewer at a time"
+        "the values have more than {max_bytes} bytes together; request fewer keys at a time"
     ))
 }
 
@@ -120,10 +120,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_after_a_prefix() {
-        assert_eq!(after_all_with(b"ab"), Some(b"ac".to_vec()));
-        assert_eq!(after_all_with(b"a\xff\xff"), Some(b"b".to_vec()));
-        assert_eq!(after_all_with(b""), None);
-        assert_eq!(after_all_with(b"\xff\xff"), None);
+    fn the_successor_of_a_prefix_skips_trailing_ff_bytes() {
+        assert_eq!(successor_of_prefix(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(successor_of_prefix(b"a\xff\xff"), Some(b"b".to_vec()));
+        assert_eq!(successor_of_prefix(b""), None);
+        assert_eq!(successor_of_prefix(b"\xff\xff"), None);
     }
 }

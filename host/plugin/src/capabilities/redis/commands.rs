@@ -1,34 +1,34 @@
-//! The commands that plugins may run, and where in them their keys stand.
+//! The commands that plugins may run, and the positions of their keys.
 //!
-//! What is not in this table is refused: commands that concern the server as a whole or a connection's state, that block,
-//! or that reach keys by other ways than by naming them.
+//! All other commands are refused: those that concern the whole server or a connection's state, those that block, and those
+//! that reach keys without naming them.
 
-/// Where the keys of a command stand among its arguments; the name of the command is number 0.
+/// The positions of the keys among a command's arguments. The name of the command is argument 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keys {
-    /// None: the command is about no key.
+    /// The command uses no key.
     None,
     /// The first argument.
     First,
     /// The first two.
     FirstTwo,
-    /// The argument after a word like `USAGE`, which must be this one.
+    /// The argument after this subcommand. Other subcommands are refused.
     After(&'static str),
-    /// All.
+    /// All arguments.
     All,
-    /// Every other one: each key is followed by its value.
+    /// Every second argument: each key is followed by its value.
     EveryOther,
-    /// A number, then so many.
+    /// The number of keys, then the keys.
     Counted,
-    /// One, then a number, then so many.
+    /// One key, then the number of further keys, then these.
     OneAndCounted,
-    /// None; the pattern after MATCH selects keys, and the answer names some.
+    /// No argument, but the pattern after MATCH selects keys, and the answer contains keys.
     Scanned,
-    /// None, and the answer is about all keys there are.
+    /// No argument, but the answer is about all keys of the database.
     Everything,
 }
 
-/// The place of the keys of a command; `None` when plugins may not run it.
+/// The positions of a command's keys; `None` when plugins may not run it.
 pub(super) fn keys_of(command: &[u8]) -> Option<Keys> {
     let name = str::from_utf8(command).ok()?.to_ascii_uppercase();
     Some(match name.as_str() {
@@ -80,7 +80,7 @@ pub(super) fn keys_of(command: &[u8]) -> Option<Keys> {
 }
 
 impl Keys {
-    /// The numbers of the arguments that are keys, of `count` arguments. `argument` gives an argument, where it is known.
+    /// The indexes of the keys among `count` arguments. `argument` returns an argument, if it is known.
     pub(super) fn places<'a>(
         self,
         count: usize,
@@ -90,15 +90,15 @@ impl Keys {
             let number = argument(at).and_then(|number| str::from_utf8(number).ok()?.parse::<usize>().ok());
             let number = number.ok_or_else(|| format!("its argument {at} must be the number of the keys after it"))?;
             let end = at.saturating_add(number);
-            if end < count { Ok(at + 1..=end) } else { Err(format!("it has fewer keys than the {number} it says")) }
+            if end < count { Ok(at + 1..=end) } else { Err(format!("it has fewer keys than its count of {number}")) }
         };
         Ok(match self {
             Self::None | Self::Scanned | Self::Everything => Vec::new(),
             Self::First => (1..count.min(2)).collect(),
             Self::FirstTwo => (1..count.min(3)).collect(),
             Self::After(word) => match argument(1) {
-                Some(said) if said.eq_ignore_ascii_case(word.as_bytes()) => (2..count.min(3)).collect(),
-                _ => return Err(format!("only {word} of it is")),
+                Some(subcommand) if subcommand.eq_ignore_ascii_case(word.as_bytes()) => (2..count.min(3)).collect(),
+                _ => return Err(format!("only its subcommand {word} is allowed")),
             },
             Self::All => (1..count).collect(),
             Self::EveryOther => (1..count).step_by(2).collect(),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hides_its_keys_is_refused() {
+    fn a_command_with_unknown_keys_is_refused() {
         for command in
             ["MEMORY DOCTOR", "MEMORY", "OBJECT FREQ k", "ZUNION 3 a b", "ZUNION x a", "ZUNIONSTORE to", "SINTERCARD"]
         {

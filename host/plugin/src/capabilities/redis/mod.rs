@@ -1,7 +1,7 @@
 //! `reflow:capabilities/redis`: Redis servers that the operator granted, by label.
 //!
-//! A handle to a server is no connection of its own: every call has one to itself for as long as it lasts. So an idle plugin
-//! takes no connection from others, and a server that was restarted is connected to again by the next call.
+//! A handle to a server does not hold a connection: each call leases one exclusively. So an idle plugin takes no connection
+//! from others, and after a restart of the server the next call connects again.
 
 mod commands;
 mod prefix;
@@ -24,13 +24,13 @@ pub(crate) use servers::Servers;
 use servers::{Lease, Server};
 use template::{Rows, Templates};
 
-type Reached<T> = wasmtime::Result<Result<T, RedisError>>;
+type Answered<T> = wasmtime::Result<Result<T, RedisError>>;
 
 /// A command's name and arguments.
 type Command = Vec<Vec<u8>>;
 
-/// Parts of a batch that are under way: the server is never to wait for commands, nor memory to fill with them.
-const PARTS_UNDER_WAY: usize = 4;
+/// Chunks of a batch in flight: enough to keep the server busy, few enough to bound the memory.
+const CHUNKS_IN_FLIGHT: usize = 4;
 
 /// A server that a plugin has opened.
 pub struct Connection {
@@ -40,14 +40,14 @@ pub struct Connection {
 impl Host for InstanceState {}
 
 impl HostConnection for InstanceState {
-    async fn open(&mut self, label: String) -> Reached<Resource<Connection>> {
+    async fn open(&mut self, label: String) -> Answered<Resource<Connection>> {
         match self.granted.redis.get(&label) {
             Some(server) => Ok(Ok(self.table.push(Connection { server })?)),
             None => Ok(Err(RedisError::NoSuchLabel(label))),
         }
     }
 
-    async fn pipeline(&mut self, this: Resource<Connection>, commands: Vec<Command>) -> Reached<Vec<Reply>> {
+    async fn pipeline(&mut self, this: Resource<Connection>, commands: Vec<Command>) -> Answered<Vec<Reply>> {
         Ok(self.table.get(&this)?.pipeline(commands).await.and_then(reply::flatten))
     }
 
@@ -56,7 +56,7 @@ impl HostConnection for InstanceState {
         this: Resource<Connection>,
         expected: Vec<Expectation>,
         commands: Vec<Command>,
-    ) -> Reached<Option<Vec<Reply>>> {
+    ) -> Answered<Option<Vec<Reply>>> {
         let replies = self.table.get(&this)?.atomically(expected, commands).await;
         Ok(replies.and_then(|values| values.map(reply::flatten).transpose()))
     }
@@ -67,7 +67,7 @@ impl HostConnection for InstanceState {
         unless: Option<Vec<Vec<Part>>>,
         commands: Vec<Vec<Vec<Part>>>,
         rows: Resource<EventBatch>,
-    ) -> Reached<u64> {
+    ) -> Answered<u64> {
         let rows = self.table.get(&rows)?.clone();
         let max_bytes = self.limits.result_bytes();
         Ok(self.table.get(&this)?.pipeline_batch(unless, commands, &rows, max_bytes).await)
@@ -79,7 +79,7 @@ impl HostConnection for InstanceState {
         script: String,
         keys: Vec<Vec<u8>>,
         arguments: Vec<Vec<u8>>,
-    ) -> Reached<Vec<Reply>> {
+    ) -> Answered<Vec<Reply>> {
         let value = self.table.get(&this)?.eval(&script, &keys, &arguments).await;
         Ok(value.and_then(|value| reply::flatten(vec![value])))
     }
@@ -88,7 +88,7 @@ impl HostConnection for InstanceState {
         &mut self,
         this: Resource<Connection>,
         commands: Vec<Command>,
-    ) -> Reached<Resource<EventBatch>> {
+    ) -> Answered<Resource<EventBatch>> {
         match self.table.get(&this)?.pipeline(commands).await.and_then(|values| reply::events(&values)) {
             Ok(batch) => Ok(self.add_batch(batch)?.map_err(RedisError::LimitExceeded)),
             Err(error) => Ok(Err(error)),
@@ -131,14 +131,14 @@ impl Connection {
         match replies.pop() {
             Some(Value::Array(values)) => Ok(Some(self.strip(&answers, values))),
             Some(Value::Nil) => Ok(None),
-            // One was refused before any ran; which one is among the answers before.
+            // The server refused a command before any ran; the earlier answers say which.
             last => Err(reply::first_refusal(&replies)
                 .or_else(|| reply::refusal(last.as_ref()?))
-                .unwrap_or_else(|| RedisError::Other("a transaction without an answer".into()))),
+                .unwrap_or_else(|| RedisError::Other("the server did not answer the transaction".into()))),
         }
     }
 
-    /// Watches the keys. Whether they hold what is expected.
+    /// Watches the keys. Returns whether they hold the expected values.
     async fn watch(&self, lease: &Lease<'_>, expected: &[Expectation]) -> Result<bool, RedisError> {
         let keys: Vec<_> = expected.iter().map(|expectation| self.server.prefix.key(&expectation.key)).collect();
         let mut commands = Pipeline::with_capacity(keys.len() + 1);
@@ -153,7 +153,7 @@ impl Connection {
         Ok(expected.iter().zip(found.iter().skip(1)).all(|(Expectation { value, .. }, found)| match (value, found) {
             (Some(value), Value::BulkString(found)) => value == found,
             (None, Value::Int(0)) => true,
-            // Another kind of value than a string is not what was expected, and no failure.
+            // A value of another type does not match, but is not an error.
             _ => false,
         }))
     }
@@ -167,11 +167,11 @@ impl Connection {
     ) -> Result<u64, RedisError> {
         let templates = Templates::new(unless, commands, &self.server.prefix, max_bytes)?;
         let lease = self.server.lease().await?;
-        // While the server is at work on some events, the commands for the next are made ready.
+        // While the server processes one chunk, the next is prepared.
         let run = async |rows: Result<Rows<'_>, RedisError>| {
             let mut rows = rows?;
-            if let Some(questions) = rows.questions.take() {
-                rows = rows.absent(&lease.run_all(&questions).await?);
+            if let Some(checks) = rows.checks.take() {
+                rows = rows.absent(&lease.run_all(&checks).await?);
             }
             let mut ran = 0;
             for commands in rows.commands() {
@@ -179,8 +179,8 @@ impl Connection {
             }
             Ok(ran)
         };
-        let parts = streams::iter(templates.parts(rows.rows())).map(run).buffered(PARTS_UNDER_WAY);
-        let ran = parts.try_fold(0, async |all, ran| Ok(all + ran)).await?;
+        let chunks = streams::iter(templates.chunks(rows.rows())).map(run).buffered(CHUNKS_IN_FLIGHT);
+        let ran = chunks.try_fold(0, async |all, ran| Ok(all + ran)).await?;
         lease.give_back();
         Ok(ran)
     }
@@ -190,7 +190,7 @@ impl Connection {
             let setting = self.server.setting();
             return Err(refused(
                 "EVAL",
-                &format!("set `scripts = true` in {setting} if the plugin is to be trusted with it"),
+                &format!("set `scripts = true` in {setting} if you trust the plugin with all keys of the server"),
             ));
         }
         let lease = self.server.lease().await?;
@@ -216,7 +216,7 @@ impl Connection {
         }
     }
 
-    /// Adds the commands as they are sent. Gives what is to be done with their answers.
+    /// Adds the commands with prefixed keys. Returns how to process their answers.
     fn pack(&self, commands: Vec<Command>, packed: &mut Pipeline) -> Result<Vec<Answer>, RedisError> {
         let mut answers = Vec::with_capacity(commands.len());
         for mut command in commands {

@@ -1,19 +1,19 @@
-//! Keys of a plugin as the server has them: with the prefix of the grant.
+//! Adds the grant's prefix to a plugin's keys, and removes it from answers.
 
 use redis::Value;
 
 use super::RedisError;
 use super::commands::{Keys, keys_of};
 
-/// What every key of the plugin begins with, and the rules that keep it there.
+/// The prefix of all keys of a plugin.
 #[derive(Clone)]
 pub(super) struct Prefix(Vec<u8>);
 
-/// What has to be done with the answer to a command.
+/// How to process the answer to a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    AsItIs,
-    /// Of SCAN: a cursor and an array of keys.
+    Unchanged,
+    /// The answer of SCAN: a cursor and an array of keys.
     ScannedKeys,
 }
 
@@ -26,25 +26,26 @@ impl Prefix {
         &self.0
     }
 
-    /// A key as the server has it.
+    /// The key with the prefix.
     pub(super) fn key(&self, key: &[u8]) -> Vec<u8> {
         [&self.0, key].concat()
     }
 
-    /// Puts the prefix before the keys of a command. Fails when plugins may not run it.
+    /// Adds the prefix to the keys of a command. Fails when plugins may not run it.
     pub(super) fn apply(&self, command: &mut Vec<Vec<u8>>) -> Result<Answer, RedisError> {
         let keys = self.allow(command.first().map(Vec::as_slice))?;
         for place in places(keys, command)? {
             command[place].splice(0..0, self.0.iter().copied());
         }
         if keys != Keys::Scanned || self.0.is_empty() {
-            return Ok(Answer::AsItIs);
+            return Ok(Answer::Unchanged);
         }
         let escaped = self.escaped();
         match command.iter().skip(2).step_by(2).position(|option| option.eq_ignore_ascii_case(b"MATCH")) {
             Some(option) => {
-                let pattern =
-                    command.get_mut(2 + 2 * option + 1).ok_or_else(|| refused("SCAN", "MATCH lacks its pattern"))?;
+                let pattern = command
+                    .get_mut(2 + 2 * option + 1)
+                    .ok_or_else(|| refused("SCAN", "the pattern after MATCH is missing"))?;
                 pattern.splice(0..0, escaped);
             }
             None => command.extend([b"MATCH".to_vec(), [escaped, b"*".to_vec()].concat()]),
@@ -52,24 +53,24 @@ impl Prefix {
         Ok(Answer::ScannedKeys)
     }
 
-    /// Where the keys of the command with this name stand, if plugins may run it.
+    /// The positions of the keys of the command with this name. Fails when plugins may not run it.
     pub(super) fn allow(&self, name: Option<&[u8]>) -> Result<Keys, RedisError> {
-        let name = name.ok_or_else(|| RedisError::Other("a command without a name".into()))?;
+        let name = name.ok_or_else(|| RedisError::Other("the command has no name".into()))?;
         let shown = String::from_utf8_lossy(name).to_uppercase();
         match keys_of(name) {
-            Some(Keys::Everything) if !self.0.is_empty() => Err(refused(&shown, "it is about keys beyond the prefix")),
+            Some(Keys::Everything) if !self.0.is_empty() => Err(refused(&shown, "it covers keys without the prefix")),
             Some(keys) => Ok(keys),
             None if matches!(shown.as_str(), "EVAL" | "EVALSHA" | "SCRIPT") => {
-                Err(refused(&shown, "scripts are run by `eval`"))
+                Err(refused(&shown, "run scripts with `eval`"))
             }
             None if matches!(shown.as_str(), "MULTI" | "EXEC" | "WATCH") => {
-                Err(refused(&shown, "transactions are run by `atomically`"))
+                Err(refused(&shown, "run transactions with `atomically`"))
             }
-            None => Err(refused(&shown, "it is not among those whose keys the host knows")),
+            None => Err(refused(&shown, "it is not in the host's list of commands with known keys")),
         }
     }
 
-    /// The answer as the plugin may see it.
+    /// The answer without prefixes, as the plugin sees it.
     pub(super) fn strip(&self, answer: Answer, value: Value) -> Value {
         match (answer, value) {
             (Answer::ScannedKeys, Value::Array(parts)) => Value::Array(
@@ -94,7 +95,7 @@ impl Prefix {
         }
     }
 
-    /// As a pattern that matches the prefix and nothing else.
+    /// The prefix as a glob pattern that matches only itself.
     fn escaped(&self) -> Vec<u8> {
         let escape = |byte: &u8| match byte {
             b'*' | b'?' | b'[' | b']' | b'\\' | b'^' => vec![b'\\', *byte],
@@ -109,7 +110,7 @@ fn places(keys: Keys, command: &[Vec<u8>]) -> Result<Vec<usize>, RedisError> {
     keys.places(command.len(), |at| command.get(at).map(Vec::as_slice)).map_err(|problem| refused(&name, &problem))
 }
 
-/// A command that plugins may not run.
+/// The error for a command that plugins may not run.
 pub(super) fn refused(command: &str, why: &str) -> RedisError {
     RedisError::AccessDenied(format!("plugins may not run the Redis command `{command}`: {why}"))
 }
@@ -148,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_no_pattern() {
+    fn a_prefix_is_not_interpreted_as_a_pattern() {
         assert_eq!(applied("a*[b]?\\", "SCAN 0").as_deref(), Ok("SCAN 0 MATCH a\\*\\[b\\]\\?\\\\*"));
     }
 
     #[test]
-    fn a_match_that_is_the_value_of_another_option_is_none() {
+    fn a_match_that_is_the_value_of_another_option_is_ignored() {
         assert_eq!(applied("p:", "SCAN 0 TYPE MATCH").as_deref(), Ok("SCAN 0 TYPE MATCH MATCH p:*"));
     }
 

@@ -1,11 +1,11 @@
-//! Answers of a server in the words of the contract.
+//! Converts a server's replies to the types of the contract.
 
 use redis::{ServerError, Value};
 
 use super::{RedisError, Reply};
 use crate::batch::EventBatch;
 
-/// The replies one after another, each array as its length and then its elements.
+/// Flattens replies: an array becomes its length, followed by its elements.
 pub(super) fn flatten(values: Vec<Value>) -> Result<Vec<Reply>, RedisError> {
     let mut replies = Vec::with_capacity(values.len());
     values.into_iter().try_for_each(|value| push(value, &mut replies))?;
@@ -25,17 +25,17 @@ fn push(value: Value, replies: &mut Vec<Reply>) -> Result<(), RedisError> {
             replies.push(Reply::Array(length));
             return elements.into_iter().try_for_each(|element| push(element, replies));
         }
-        // Of the newer protocol, which was not asked for.
-        other => return Err(RedisError::Other(format!("the server answered out of protocol: {other:?}"))),
+        // Types of RESP3, which was not requested.
+        other => return Err(RedisError::Other(format!("the server violated the protocol (RESP2): {other:?}"))),
     });
     Ok(())
 }
 
 fn too_long() -> RedisError {
-    RedisError::LimitExceeded("an array of over 4294967295 elements".into())
+    RedisError::LimitExceeded("the reply has an array of more than 4294967295 elements".into())
 }
 
-/// What the server said, starting with the code.
+/// The server's message, starting with its code.
 fn message(error: &ServerError) -> String {
     match error.details() {
         Some(details) => format!("{} {details}", error.code()),
@@ -43,7 +43,7 @@ fn message(error: &ServerError) -> String {
     }
 }
 
-/// The error that an answer is, if it is one.
+/// The error, if the answer is one.
 pub(super) fn refusal(value: &Value) -> Option<RedisError> {
     match value {
         Value::ServerError(error) => Some(RedisError::Server(message(error))),
@@ -51,7 +51,7 @@ pub(super) fn refusal(value: &Value) -> Option<RedisError> {
     }
 }
 
-/// The first refusal among answers.
+/// The first error among answers.
 pub(super) fn first_refusal(values: &[Value]) -> Option<RedisError> {
     values.iter().find_map(refusal)
 }
@@ -72,6 +72,6 @@ fn collect<'a>(value: &'a Value, bodies: &mut Vec<&'a [u8]>) -> Result<(), Redis
         }
         Value::Array(elements) => elements.iter().try_for_each(|element| collect(element, bodies)),
         Value::ServerError(error) => Err(RedisError::Server(message(error))),
-        other => Err(RedisError::Other(format!("an answer that holds no body of an event: {other:?}"))),
+        other => Err(RedisError::Other(format!("the answer is not the body of an event: {other:?}"))),
     }
 }

@@ -1,7 +1,7 @@
-//! The servers of a plugin, and its connections to them.
+//! The granted servers of a plugin, and a pool of connections for each.
 //!
-//! A call has a connection to itself, so that an answer's size is its own matter and nobody else's answer is ever on it. A
-//! connection whose call came to an end is kept for the next; one whose call failed or was given up is closed.
+//! A call leases a connection exclusively, so that its answers can be limited in size and never mix with those of another
+//! call. A connection returns to the pool after a completed call; after a failed or cancelled call it is closed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,11 +23,11 @@ use super::{RedisError, reply};
 use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections, tls};
 use crate::policy::{PluginConfig, RedisGrant};
 
-/// How long a server may take to accept a connection, and to answer one that was idle.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// A connection that was idle for longer is tried before it is used: the server's machine may be gone without a word.
-const IDLE: Duration = Duration::from_secs(1);
-/// What a server may say while a connection is set up.
+/// Maximum time to connect, and to answer the check of an idle connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that was idle for longer is checked before use, because the server may have vanished without closing it.
+const CHECK_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// Maximum bytes that a server may send during connection setup.
 const SETUP_BYTES: usize = 64 * 1024;
 
 /// The servers of a plugin, by label. All of its instances share them.
@@ -37,7 +37,7 @@ pub(crate) struct Servers {
 
 /// A server that was granted.
 pub(super) struct Server {
-    /// Where the grant stands in the configuration.
+    /// The setting of the grant, for messages.
     setting: String,
     info: ConnectionInfo,
     tls: TlsConnector,
@@ -63,20 +63,20 @@ struct Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Whatever the server still has to say is no one's.
+        // Nothing reads further answers.
         self.driver.abort();
     }
 }
 
 impl Servers {
-    /// What `plugin` was granted. Connects to nothing yet.
+    /// The servers granted to `plugin`. Does not connect yet.
     pub(crate) fn new(plugin: &str, config: &PluginConfig, budget: &ConnectionBudget) -> Result<Self, StorageError> {
         let server = |(label, grant): (&String, &RedisGrant)| {
             let setting = format!("plugins.{plugin}.grants.redis.{label}");
             let refuse = |problem| StorageError::Configuration(format!("{setting}: {problem}"));
             let info = connection_info(&grant.url).map_err(refuse)?;
             if grant.ca.is_some() && !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-                return Err(refuse("`ca` is of no use without TLS: write rediss://..".into()));
+                return Err(refuse("`ca` needs TLS: write rediss://..".into()));
             }
             let tls = tls::connector(grant.ca.as_deref()).map_err(refuse)?;
             let server = Server {
@@ -99,23 +99,23 @@ impl Servers {
     }
 }
 
-/// Reads the URL of a grant. What it complains about never shows the URL, which may hold a password.
+/// Parses the URL of a grant. Its errors never show the URL, which may contain a password.
 fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
     const FORMS: &str = "write redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://.. for TLS, or redis+unix:///PATH";
     let info = url.into_connection_info().map_err(|error| match error.detail() {
-        Some(detail) if !detail.contains(url) => format!("no address of a Redis server ({error}); {FORMS}"),
-        _ => format!("no address of a Redis server; {FORMS}"),
+        Some(detail) if !detail.contains(url) => format!("not a valid address of a Redis server ({error}); {FORMS}"),
+        _ => format!("not a valid address of a Redis server; {FORMS}"),
     })?;
     match info.addr() {
         ConnectionAddr::Tcp(..) => {}
         ConnectionAddr::TcpTls { insecure: false, .. } => {}
         ConnectionAddr::TcpTls { .. } => {
-            return Err("`#insecure` is not offered: certificates are always checked".into());
+            return Err("`#insecure` is not supported: certificates are always verified".into());
         }
         ConnectionAddr::Unix(_) if cfg!(unix) => {}
-        _ => return Err(format!("this host can't connect that way; {FORMS}")),
+        _ => return Err(format!("this host does not support that kind of address; {FORMS}")),
     }
-    // The older protocol has fewer kinds of replies, and each is in the contract.
+    // Every reply type of RESP2 is in the contract; RESP3 has more.
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
     Ok(info.set_redis_settings(settings))
 }
@@ -126,14 +126,14 @@ impl Server {
         let permit = self.budget.acquire().await.map_err(|TooManyConnections| RedisError::PoolExhausted)?;
         while let Some(Idle { link, since }) = self.take_idle() {
             link.meter.allow(SETUP_BYTES);
-            if !link.meter.closed() && (since.elapsed() < IDLE || link.is_alive().await) {
+            if !link.meter.closed() && (since.elapsed() < CHECK_AFTER_IDLE || link.is_alive().await) {
                 return Ok(Lease::new(self, link, permit));
             }
         }
         Ok(Lease::new(self, self.connect().await?, permit))
     }
 
-    /// Where the grant stands in the configuration.
+    /// The setting of the grant, for messages.
     pub(super) fn setting(&self) -> &str {
         &self.setting
     }
@@ -150,8 +150,8 @@ impl Server {
             let stream = Metered::connect(self.info.addr(), &self.tls, Arc::clone(&meter)).await?;
             MultiplexedConnection::new_with_config(self.info.redis_settings(), stream, config).await
         };
-        let connected = timeout(PATIENCE, connecting).await.map_err(|_| {
-            RedisError::ConnectionLost(format!("{}: no answer within {} s", self.setting, PATIENCE.as_secs()))
+        let connected = timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
+            RedisError::ConnectionLost(format!("{}: no answer within {} s", self.setting, CONNECT_TIMEOUT.as_secs()))
         })?;
         let (connection, driver) = connected.map_err(|error| match error.kind() {
             ErrorKind::AuthenticationFailed => RedisError::AccessDenied(self.about(&error)),
@@ -170,11 +170,11 @@ impl Link {
     async fn is_alive(&self) -> bool {
         let mut connection = self.connection.clone();
         let ping = redis::cmd("PING");
-        matches!(timeout(PATIENCE, connection.send_packed_command(&ping)).await, Ok(Ok(_)))
+        matches!(timeout(CONNECT_TIMEOUT, connection.send_packed_command(&ping)).await, Ok(Ok(_)))
     }
 }
 
-/// A connection of a call's own.
+/// A connection leased to one call.
 pub(super) struct Lease<'a> {
     server: &'a Server,
     link: Link,
@@ -187,7 +187,7 @@ impl<'a> Lease<'a> {
         Self { server, link, _permit: permit }
     }
 
-    /// Runs the commands. Gives an answer for each, errors of single commands among them.
+    /// Runs the commands. Returns an answer for each; errors of single commands are answers.
     pub(super) async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
         if commands.is_empty() {
             return Ok(Vec::new());
@@ -201,11 +201,10 @@ impl<'a> Lease<'a> {
         let mut commands = Pipeline::new();
         commands.add_command(command);
         let mut replies = self.run(&commands).await?;
-        replies.pop().ok_or_else(|| RedisError::Other("no answer".into()))
+        replies.pop().ok_or_else(|| RedisError::Other("the server did not answer".into()))
     }
 
-    /// Runs the commands, and fails when the server refuses one, with the first refusal. Afterwards there may be as large an
-    /// answer again.
+    /// Runs the commands. Fails with the first error if the server refuses one. Resets the limit on the size of answers.
     pub(super) async fn run_all(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
         let values = self.run(commands).await?;
         self.link.meter.allow(self.server.max_reply_bytes);
@@ -215,7 +214,7 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Keeps the connection for another call. All answers to this one must have come.
+    /// Returns the connection to the pool. All answers must have arrived.
     pub(super) fn give_back(self) {
         let Self { server, link, .. } = self;
         let mut idle = server.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,7 +226,7 @@ impl<'a> Lease<'a> {
     fn describe(&self, error: &ClientError) -> RedisError {
         if self.link.meter.exceeded() {
             return RedisError::LimitExceeded(format!(
-                "an answer of over {} bytes: ask for less at a time, or raise limits.result_mb",
+                "the answer has more than {} bytes: request less at a time, or raise limits.result_mb",
                 self.server.max_reply_bytes
             ));
         }
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_are_none_are_refused_without_showing_them() {
+    fn an_invalid_address_is_refused_without_showing_it() {
         for url in [
             "http://me:secret@x",
             "secret",

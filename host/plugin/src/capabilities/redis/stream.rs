@@ -1,4 +1,4 @@
-//! The bytes between the host and a server, counted: an answer can't take more memory than it may.
+//! A stream with a byte budget, which bounds the memory that an answer takes.
 
 use std::io;
 use std::pin::Pin;
@@ -13,28 +13,28 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// What each line of an answer is charged with beside its bytes: what it announces takes room of its own in the host, be it as
-/// small as a number. (Most lines are announcements; those within a value are few.)
+/// Cost of each line in addition to its bytes: most lines start a value, and each value takes memory in the host however
+/// small it is.
 const LINE_BYTES: usize = 32;
 
-/// What is known of a stream from outside.
+/// The budget and the state of a stream.
 #[derive(Default)]
 pub(super) struct Meter {
-    /// Bytes that may still be read, by their cost.
+    /// The remaining budget.
     left: AtomicUsize,
-    /// Whether more would have come.
+    /// Whether an answer exceeded the budget.
     exceeded: AtomicBool,
     /// Whether the server has closed it.
     closed: AtomicBool,
 }
 
 impl Meter {
-    /// Allows for so many bytes from now on.
+    /// Sets the remaining budget.
     pub(super) fn allow(&self, bytes: usize) {
         self.left.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether an answer was larger than allowed. The stream is of no use any more.
+    /// Whether an answer exceeded the budget. The stream is then unusable.
     pub(super) fn exceeded(&self) -> bool {
         self.exceeded.load(Ordering::Relaxed)
     }
@@ -45,14 +45,14 @@ impl Meter {
     }
 }
 
-/// A stream that reads no more than its meter allows for.
+/// A stream that reads no more than its meter allows.
 pub(super) struct Metered {
     inner: Pin<Box<dyn AsyncStream + Send>>,
     meter: Arc<Meter>,
 }
 
 impl Metered {
-    /// Connects to a server; `tls`: how, if it is to be by TLS.
+    /// Connects to a server, over `tls` if the address says so.
     pub(super) async fn connect(address: &ConnectionAddr, tls: &TlsConnector, meter: Arc<Meter>) -> io::Result<Self> {
         let inner: Pin<Box<dyn AsyncStream + Send>> = match address {
             ConnectionAddr::Tcp(host, port) => Box::pin(connect_tcp(host, *port).await?),
@@ -62,7 +62,7 @@ impl Metered {
             }
             #[cfg(unix)]
             ConnectionAddr::Unix(path) => Box::pin(tokio::net::UnixStream::connect(path).await?),
-            other => return Err(io::Error::other(format!("no way to connect to {other:?}"))),
+            other => return Err(io::Error::other(format!("can't connect to an address of this kind: {other:?}"))),
         };
         Ok(Self { inner, meter })
     }
@@ -86,7 +86,7 @@ impl AsyncRead for Metered {
         let fits = self.meter.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost));
         if fits.is_err() {
             self.meter.exceeded.store(true, Ordering::Relaxed);
-            return Poll::Ready(Err(io::Error::other("an answer of too many bytes")));
+            return Poll::Ready(Err(io::Error::other("the answer has too many bytes")));
         }
         Poll::Ready(read)
     }

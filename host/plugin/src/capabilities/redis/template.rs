@@ -1,4 +1,4 @@
-//! Commands that are run once an event, with fields of it in their arguments.
+//! Command templates, run once per event with its fields as arguments.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -9,12 +9,12 @@ use super::prefix::{Prefix, refused};
 use super::{Part, RedisError};
 use crate::batch::{Field, FieldValue, Row};
 
-/// What is sent at a time: so little that the server works on it while the next is made ready, and enough that the number of
-/// chunks does not matter.
+/// Size of a chunk: small enough that the server processes one while the next is prepared, large enough that the overhead per
+/// chunk does not matter.
 const CHUNK_COMMANDS: usize = 500;
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A command with places for fields.
+/// A command with placeholders for fields.
 pub(super) struct Template {
     arguments: Vec<Vec<Piece>>,
 }
@@ -26,7 +26,7 @@ enum Piece {
     Present(Field),
 }
 
-/// The arguments of a command, one after another, and where each ends.
+/// The concatenated arguments of a command, and the end of each.
 #[derive(Default, PartialEq, Eq, Hash)]
 struct Filled {
     bytes: Vec<u8>,
@@ -46,16 +46,16 @@ impl Filled {
 }
 
 impl Template {
-    /// Fails when plugins may not run the command, or a field is none.
+    /// Fails when plugins may not run the command, or a field does not exist.
     pub(super) fn new(arguments: Vec<Vec<Part>>, prefix: &Prefix) -> Result<Self, RedisError> {
         let fixed: Vec<_> = arguments.iter().map(|parts| fixed(parts)).collect();
         let Some(name) = fixed.first().and_then(Option::as_deref) else {
-            return Err(RedisError::Other("a command of a batch must begin with its name, which is fixed".into()));
+            return Err(RedisError::Other("a command of a batch must begin with a fixed name".into()));
         };
         let keys = prefix.allow(Some(name))?;
         let shown = String::from_utf8_lossy(name).to_uppercase();
         if keys == super::commands::Keys::Scanned {
-            return Err(refused(&shown, "its answer is of no use in a batch"));
+            return Err(refused(&shown, "its answer can't be used in a batch"));
         }
         let places = keys
             .places(arguments.len(), |at| fixed.get(at).and_then(Option::as_deref))
@@ -68,7 +68,7 @@ impl Template {
         Ok(Self { arguments })
     }
 
-    /// The arguments of the command for an event. Fails when they take more than `max_bytes`.
+    /// Fills in the arguments for an event. Fails when they exceed `max_bytes`.
     fn fill(&self, row: &Row, max_bytes: usize, filled: &mut Filled) -> Result<(), RedisError> {
         let Filled { bytes, ends } = filled;
         bytes.clear();
@@ -77,8 +77,9 @@ impl Template {
             for piece in pieces {
                 piece.write(row, bytes);
                 if bytes.len() > max_bytes {
-                    let message =
-                        format!("a command of over {max_bytes} bytes: take fewer fields, or raise limits.result_mb");
+                    let message = format!(
+                        "the command has more than {max_bytes} bytes: use fewer fields, or raise limits.result_mb"
+                    );
                     return Err(RedisError::LimitExceeded(message));
                 }
             }
@@ -125,7 +126,7 @@ impl Piece {
                     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
                     bytes.extend_from_slice(uuid.hyphenated().encode_lower(&mut text).as_bytes());
                 }
-                FieldValue::Integer(number) => write!(bytes, "{number}").expect("a Vec takes all that is written"),
+                FieldValue::Integer(number) => write!(bytes, "{number}").expect("writing to a Vec does not fail"),
                 FieldValue::Text(text) => bytes.extend_from_slice(text.as_bytes()),
                 FieldValue::Blob(blob) => bytes.extend_from_slice(&blob),
             },
@@ -140,21 +141,21 @@ impl Piece {
     }
 }
 
-/// A number as bytes that sort like it.
+/// Bytes that sort in the order of the numbers.
 fn sortable(number: i64) -> [u8; 8] {
     (number.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-/// What is run for the events of a batch.
+/// The commands to run for each event of a batch.
 pub(super) struct Templates {
     unless: Option<Template>,
     commands: Vec<Template>,
-    /// No command may take more.
+    /// Maximum size of a command.
     max_bytes: usize,
 }
 
 impl Templates {
-    /// Fails when plugins may not run one of the commands, or a field is none.
+    /// Fails when plugins may not run one of the commands, or a field does not exist.
     pub(super) fn new(
         unless: Option<Vec<Vec<Part>>>,
         commands: Vec<Vec<Vec<Part>>>,
@@ -169,30 +170,30 @@ impl Templates {
         })
     }
 
-    /// The rows, so many at a time that a chunk of commands takes them in.
-    pub(super) fn parts<'a>(&'a self, rows: &'a [Row]) -> impl Iterator<Item = Result<Rows<'a>, RedisError>> + 'a {
+    /// Splits the rows so that the commands of each group fit into a chunk.
+    pub(super) fn chunks<'a>(&'a self, rows: &'a [Row]) -> impl Iterator<Item = Result<Rows<'a>, RedisError>> + 'a {
         let mut seen = HashSet::with_capacity(if self.unless.is_some() { rows.len() } else { 0 });
-        let rows_a_part = CHUNK_COMMANDS / self.commands.len().clamp(1, CHUNK_COMMANDS);
-        rows.chunks(rows_a_part).map(move |rows| self.part(rows, &mut seen))
+        let rows_per_chunk = CHUNK_COMMANDS / self.commands.len().clamp(1, CHUNK_COMMANDS);
+        rows.chunks(rows_per_chunk).map(move |rows| self.chunk(rows, &mut seen))
     }
 
-    /// Without the rows whose question was asked for one before.
-    fn part<'a>(&'a self, rows: &'a [Row], seen: &mut HashSet<Filled>) -> Result<Rows<'a>, RedisError> {
+    /// Omits rows whose check is equal to that of an earlier row.
+    fn chunk<'a>(&'a self, rows: &'a [Row], seen: &mut HashSet<Filled>) -> Result<Rows<'a>, RedisError> {
         let Some(unless) = &self.unless else {
-            return Ok(Rows { templates: self, rows: rows.iter().collect(), questions: None });
+            return Ok(Rows { templates: self, rows: rows.iter().collect(), checks: None });
         };
-        let mut questions = Pipeline::with_capacity(rows.len());
-        let mut asked = Vec::with_capacity(rows.len());
+        let mut checks = Pipeline::with_capacity(rows.len());
+        let mut distinct = Vec::with_capacity(rows.len());
         for row in rows {
-            let mut question = Filled::default();
-            unless.fill(row, self.max_bytes, &mut question)?;
-            let command = question.command();
-            if seen.insert(question) {
-                questions.add_command(command);
-                asked.push(row);
+            let mut check = Filled::default();
+            unless.fill(row, self.max_bytes, &mut check)?;
+            let command = check.command();
+            if seen.insert(check) {
+                checks.add_command(command);
+                distinct.push(row);
             }
         }
-        Ok(Rows { templates: self, rows: asked, questions: Some(questions) })
+        Ok(Rows { templates: self, rows: distinct, checks: Some(checks) })
     }
 }
 
@@ -200,25 +201,25 @@ impl Templates {
 pub(super) struct Rows<'a> {
     templates: &'a Templates,
     rows: Vec<&'a Row>,
-    /// What tells of each row whether it is left out.
-    pub questions: Option<Pipeline>,
+    /// One command per row, whose answer says whether the event is already stored.
+    pub checks: Option<Pipeline>,
 }
 
 impl<'a> Rows<'a> {
-    /// Without the rows of which the answer to their question says that they are there.
+    /// Keeps the rows whose check says that they are absent.
     pub(super) fn absent(mut self, answers: &[Value]) -> Self {
         let mut absent = answers.iter().map(|value| matches!(value, Value::Int(0) | Value::Nil));
         self.rows.retain(|_| absent.next() == Some(true));
         self
     }
 
-    /// The commands, some at a time.
+    /// The commands, in chunks.
     pub(super) fn commands(&self) -> Chunks<'_> {
         Chunks { templates: self.templates, rows: &self.rows, filled: Filled::default() }
     }
 }
 
-/// The commands for some rows. All those of a row are in one chunk.
+/// The commands for some rows. All commands of a row are in one chunk.
 pub(super) struct Chunks<'a> {
     templates: &'a Templates,
     rows: &'a [&'a Row],
@@ -261,7 +262,7 @@ mod tests {
         event.data.error = Some(String::new());
         let batch = EventBatch::new(vec![(TraceId(uuid::Uuid::from_u128(7)), event)]);
         let templates = Templates::new(None, vec![arguments], &Prefix::new("p:"), 200)?;
-        let rows = templates.parts(batch.rows()).next().expect("there is an event")?;
+        let rows = templates.chunks(batch.rows()).next().expect("there is an event")?;
         let chunk = rows.commands().next().expect("there is an event")?;
         Ok(String::from_utf8_lossy(&chunk.get_packed_pipeline()).replace("\r\n", " "))
     }

@@ -1,4 +1,4 @@
-//! The rows of an answer, handed out as they are asked for.
+//! Cursors: the rows of an answer, fetched on demand.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -9,43 +9,48 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Rows, SqlError, Value, refused};
 
-/// Rows that are fetched at a time.
+/// Maximum rows per fetch.
 pub(super) const FETCH_ROWS: usize = 1_000;
-/// Bytes that are fetched at a time: enough that calls don't matter, little enough for the memory of a small plugin.
+/// Maximum bytes per fetch: large enough that the overhead of a call does not matter, small enough for a plugin's memory.
 pub(super) const FETCH_BYTES: usize = 1024 * 1024;
 
-/// The rows of an answer. What isn't read yet waits in the database.
+/// The rows of an answer. Rows that are not fetched yet stay in the database.
 pub struct Cursor {
     columns: Vec<String>,
     fetched: VecDeque<Vec<Value>>,
-    /// Who has the rest; `None` when there is no more.
-    rest: Option<Rest>,
+    /// The running query; `None` at the end of the rows.
+    query: Option<RunningQuery>,
     _open: OpenCursor,
 }
 
 /// Rows, and whether they were the last.
 pub(super) type Fetched = Result<(Rows, bool), SqlError>;
 
-/// Asks for the next rows, and says where to send them.
-pub(super) type Asked = mpsc::Receiver<oneshot::Sender<Fetched>>;
+/// Requests for the next rows. Each carries the channel for the answer.
+pub(super) type FetchRequests = mpsc::Receiver<oneshot::Sender<Fetched>>;
 
-/// A query at work, and how it is asked for more. Dropped, it is interrupted.
-pub(super) struct Rest {
-    ask: mpsc::Sender<oneshot::Sender<Fetched>>,
-    _serving: Box<dyn Any + Send>,
+/// A running query. Dropping it interrupts the query.
+pub(super) struct RunningQuery {
+    requests: mpsc::Sender<oneshot::Sender<Fetched>>,
+    _task: Box<dyn Any + Send>,
 }
 
-impl Rest {
-    /// Of what serves until it is dropped.
-    pub(super) fn new(ask: mpsc::Sender<oneshot::Sender<Fetched>>, serving: impl Any + Send) -> Self {
-        Self { ask, _serving: Box::new(serving) }
+impl RunningQuery {
+    /// `task` answers the requests until it is dropped.
+    pub(super) fn new(requests: mpsc::Sender<oneshot::Sender<Fetched>>, task: impl Any + Send) -> Self {
+        Self { requests, _task: Box::new(task) }
     }
 }
 
 impl Cursor {
     /// A cursor with its first rows.
-    pub(super) fn new(columns: Vec<String>, first: Fetched, rest: Rest, open: OpenCursor) -> Result<Self, SqlError> {
-        let mut cursor = Self { columns, fetched: VecDeque::new(), rest: Some(rest), _open: open };
+    pub(super) fn new(
+        columns: Vec<String>,
+        first: Fetched,
+        query: RunningQuery,
+        open: OpenCursor,
+    ) -> Result<Self, SqlError> {
+        let mut cursor = Self { columns, fetched: VecDeque::new(), query: Some(query), _open: open };
         cursor.take(first)?;
         Ok(cursor)
     }
@@ -56,12 +61,12 @@ impl Cursor {
 
     pub(super) async fn next(&mut self, max_rows: usize) -> Result<Rows, SqlError> {
         if self.fetched.is_empty()
-            && let Some(rest) = &self.rest
+            && let Some(query) = &self.query
         {
-            let gone = || refused("the query was interrupted");
+            let interrupted = || refused("the query was interrupted");
             let (answer, answered) = oneshot::channel();
-            rest.ask.send(answer).await.map_err(|_| gone())?;
-            let fetched = answered.await.map_err(|_| gone())?;
+            query.requests.send(answer).await.map_err(|_| interrupted())?;
+            let fetched = answered.await.map_err(|_| interrupted())?;
             self.take(fetched)?;
         }
         let count = max_rows.min(self.fetched.len());
@@ -69,17 +74,17 @@ impl Cursor {
     }
 
     fn take(&mut self, fetched: Fetched) -> Result<(), SqlError> {
-        let (rows, last) = fetched.inspect_err(|_| self.rest = None)?;
+        let (rows, last) = fetched.inspect_err(|_| self.query = None)?;
         self.fetched.extend(rows);
         if last {
-            self.rest = None;
+            self.query = None;
             self._open = OpenCursor::default();
         }
         Ok(())
     }
 }
 
-/// Counts a cursor as open for as long as it is.
+/// Counts an open cursor until it is dropped.
 #[derive(Default)]
 pub(super) struct OpenCursor(Option<Arc<AtomicUsize>>);
 
@@ -98,7 +103,7 @@ impl Drop for OpenCursor {
     }
 }
 
-/// That a transaction whose cursor is open can't run anything else.
+/// Fails while a cursor of the transaction is open, because the transaction can't run anything else.
 pub(super) fn check_no_cursor(cursors: &AtomicUsize) -> Result<(), SqlError> {
     if cursors.load(Ordering::Relaxed) > 0 {
         return Err(refused("a cursor of this transaction is open: read it to its end or drop it first"));
@@ -106,7 +111,7 @@ pub(super) fn check_no_cursor(cursors: &AtomicUsize) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// About as many bytes as a value takes.
+/// The approximate size of a value, in bytes.
 pub(super) fn size(value: &Value) -> usize {
     match value {
         Value::Text(text) => text.len(),

@@ -1,3 +1,5 @@
+//! The databases that the operator granted.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ pub(crate) struct Databases {
 }
 
 impl Databases {
-    /// What `plugin` was granted. Opens nothing yet.
+    /// The databases granted to `plugin`. Does not open them yet.
     pub(crate) fn new(
         plugin: &str,
         config: &PluginConfig,
@@ -32,7 +34,7 @@ impl Databases {
         Ok(Self { by_label: config.grants.sql.iter().map(database).collect::<Result<_, StorageError>>()? })
     }
 
-    /// Those that are files of the host's.
+    /// The paths of the databases that are files.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         self.by_label.values().filter_map(|database| database.file())
     }
@@ -42,7 +44,7 @@ impl Databases {
     }
 }
 
-/// The database at `url`, or what is wrong with it. A URL may hold a password, so it is never repeated.
+/// The database at `url`. Errors never show the URL, because it may contain a password.
 fn database(url: &str, limits: &ServerLimits) -> Result<Arc<dyn Database>, String> {
     let (scheme, rest) = url.split_once(':').unwrap_or_default();
     match scheme {
@@ -53,8 +55,8 @@ fn database(url: &str, limits: &ServerLimits) -> Result<Arc<dyn Database>, Strin
         "postgresql" | "postgres" => Ok(Arc::new(Server::<sqlx::Postgres>::new(url, limits)?)),
         "mysql" | "mariadb" => Ok(Arc::new(Server::<sqlx::MySql>::new(url, limits)?)),
         scheme => Err(format!(
-            "`{scheme}:..` is no database that can be granted; write sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE \
-             or mysql://USER:PASSWORD@HOST/DATABASE (mariadb:// is the same)"
+            "`{scheme}:..` is not a supported database; write sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE or \
+             mysql://USER:PASSWORD@HOST/DATABASE (or mariadb://..)"
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! What is bound to the parameters of a statement: values of the plugin's, or fields of events.
+//! The values bound to the parameters of a statement: the plugin's own, or fields of events.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ pub(super) enum Input<'a> {
     Real(f64),
     Text(Cow<'a, str>),
     Blob(Cow<'a, [u8]>),
-    /// 16 bytes, where the database has no type of its own for it.
+    /// Bound as 16 bytes if the database has no UUID type.
     Uuid(Uuid),
 }
 
@@ -46,7 +46,7 @@ impl Input<'_> {
         }
     }
 
-    /// About as many bytes as it takes.
+    /// The approximate size, in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -56,16 +56,16 @@ impl Input<'_> {
     }
 }
 
-/// Rows to run one statement for.
+/// Rows of parameters for one statement.
 pub(super) struct InputRows<'a> {
     values: Vec<Input<'a>>,
-    /// Values of a row.
+    /// Values per row.
     width: usize,
     count: usize,
     lookups: Vec<Column<'a>>,
 }
 
-/// Values that are still to be looked up: until then the UUIDs to ask for stand in their place.
+/// A column to look up. Until then, its values are the UUIDs to look up by.
 struct Column<'a> {
     index: usize,
     statement: &'a str,
@@ -76,7 +76,10 @@ impl<'a> InputRows<'a> {
     pub(super) fn of_values(rows: &'a [Vec<Value>]) -> Result<Self, SqlError> {
         let width = rows.first().map_or(0, Vec::len);
         if let Some(row) = rows.iter().find(|row| row.len() != width) {
-            return Err(refused(format!("one row has {width} values, another {}", row.len())));
+            return Err(refused(format!(
+                "all rows need the same number of values, but one has {width} and another {}",
+                row.len()
+            )));
         }
         Ok(Self {
             values: rows.iter().flatten().map(Input::from).collect(),
@@ -94,7 +97,7 @@ impl<'a> InputRows<'a> {
         Self { values: row.iter().map(Input::from).collect(), width: row.len(), count: 1, lookups: Vec::new() }
     }
 
-    /// A row an event. Encodes the bodies, if they are bound.
+    /// One row per event. Encodes the bodies, if they are bound.
     pub(super) fn of_events(bindings: &'a [Binding], batch: &'a EventBatch) -> Result<Self, SqlError> {
         let sources = bindings.iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
         let rows = batch.rows();
@@ -109,19 +112,18 @@ impl<'a> InputRows<'a> {
         Ok(Self { lookups: looked_up.collect(), width: sources.len(), count: rows.len(), values })
     }
 
-    /// How many columns are still to be looked up.
+    /// The number of columns to look up.
     pub(super) fn lookups(&self) -> usize {
         self.lookups.len()
     }
 
-    /// The statement of a column that is still to be looked up, and what to ask it for: each UUID once, in the order of
-    /// the rows.
+    /// The statement of a lookup, and its distinct UUIDs in the order of the rows.
     pub(super) fn lookup(&self, lookup: usize) -> (&'a str, Vec<Uuid>) {
         let Column { index, statement } = &self.lookups[lookup];
         let (mut seen, mut wanted) = (HashSet::new(), Vec::new());
         for row in 0..self.count {
             if let Input::Uuid(uuid) = self.row(row)[*index]
-                // Neighbours mostly agree.
+                // A shortcut: neighbours are mostly equal.
                 && wanted.last() != Some(&uuid)
                 && seen.insert(uuid)
             {
@@ -131,7 +133,7 @@ impl<'a> InputRows<'a> {
         (statement, wanted)
     }
 
-    /// Puts what was found in its place.
+    /// Replaces the UUIDs of a lookup by the values found.
     pub(super) fn resolve(&mut self, lookup: usize, found: &HashMap<Uuid, Value>) {
         let index = self.lookups[lookup].index;
         for value in self.values.iter_mut().skip(index).step_by(self.width) {
@@ -154,7 +156,7 @@ impl<'a> InputRows<'a> {
         &self.values[row * self.width..(row + 1) * self.width]
     }
 
-    /// How many rows from `start` on have at most `max_bytes` together, one at least.
+    /// How many rows from `start` have at most `max_bytes` together; at least one.
     pub(super) fn fitting(&self, start: usize, max_bytes: usize) -> usize {
         let mut bytes = 0;
         let fitting = (start..self.count).take_while(|&row| {
@@ -165,7 +167,7 @@ impl<'a> InputRows<'a> {
     }
 }
 
-/// The one value of what a lookup answered.
+/// The value that a lookup found.
 pub(super) fn looked_up(statement: &str, uuid: Uuid, value: Option<Value>) -> Result<Value, SqlError> {
     value.ok_or_else(|| refused(format!("the lookup `{statement}` found nothing for {uuid}")))
 }
@@ -189,7 +191,7 @@ impl<'a> Source<'a> {
             Binding::Fixed(value) => Self::Fixed(value),
             Binding::LookedUp(lookup) => match field(&lookup.field)? {
                 field if field.is_uuid() => Self::LookedUp(field, &lookup.statement),
-                _ => return Err(refused(format!("`{}` is no UUID, so nothing is looked up by it", lookup.field))),
+                _ => return Err(refused(format!("can't look up by `{}`, which is not a UUID", lookup.field))),
             },
         })
     }

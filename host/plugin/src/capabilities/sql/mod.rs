@@ -1,11 +1,11 @@
 //! `reflow:capabilities/sql`: databases that the operator granted, by label.
 //!
-//! A handle to a database is no connection of its own: every call takes one from the plugin's pool, and a transaction
-//! keeps the one that it began on. So an idle plugin holds no connection, and one that dies leaves none behind: what it
-//! had open is dropped with it, and a transaction that is dropped is rolled back.
+//! A handle to a database does not hold a connection: each call leases one from the plugin's pool, and a transaction keeps
+//! the one that it began on. So an idle plugin holds no connection. When an instance ends, its transactions are dropped, and
+//! a dropped transaction is rolled back.
 //!
-//! A kind of database is a folder that implements [`Database`] and [`OpenTransaction`]. A plugin can do to a database what
-//! the user in the granted URL can; SQLite has no users, so the host itself keeps a plugin within the file.
+//! Each kind of database is a folder that implements [`Database`] and [`OpenTransaction`]. A plugin has the rights of the user
+//! in the granted URL. SQLite has no users, so the host confines the plugin to the file.
 
 mod cursor;
 mod grants;
@@ -33,13 +33,13 @@ pub(crate) use grants::Databases;
 
 type Answer<T> = wasmtime::Result<Result<T, SqlError>>;
 
-/// Rows of values, as they cross the boundary.
+/// Rows of values.
 type Rows = Vec<Vec<Value>>;
 
-/// The largest value, in bytes.
+/// Maximum size of a value, in bytes.
 const MAX_VALUE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Where statements run: in a database, on any connection of its pool, or in a transaction, on its own.
+/// Runs statements: a database, on any connection of its pool, or a transaction, on its own connection.
 #[async_trait]
 trait Statements: Send + Sync {
     async fn execute(&self, statement: String, params: Vec<Value>) -> Result<u64, SqlError>;
@@ -58,16 +58,16 @@ trait Statements: Send + Sync {
 /// A database that was granted.
 #[async_trait]
 trait Database: Statements {
-    /// As the interface names it.
+    /// The name of the dialect in the interface.
     fn dialect(&self) -> &'static str;
-    /// Where it is, if it is a file of the host's.
+    /// Its path, if it is a file.
     fn file(&self) -> Option<&Path> {
         None
     }
     async fn begin(&self) -> Result<Box<dyn OpenTransaction>, SqlError>;
 }
 
-/// A transaction. Dropped without a commit, it is rolled back, as soon as whatever runs in it has ended.
+/// A transaction. Dropping it without a commit rolls it back, as soon as its running statement ends.
 #[async_trait]
 trait OpenTransaction: Statements {
     async fn commit(self: Box<Self>) -> Result<(), SqlError>;
@@ -181,30 +181,30 @@ impl HostCursor for InstanceState {
     }
 }
 
-/// An error that the database has no part in.
+/// An error of the host, not of the database.
 fn refused(message: impl Into<String>) -> SqlError {
     SqlError::Other(message.into())
 }
 
-/// An error of the database's own.
+/// An error of the database.
 fn database_error(code: String, message: String, retryable: bool) -> SqlError {
     SqlError::Database(DatabaseError { code, message, retryable })
 }
 
-/// The events whose bodies a query found.
+/// Decodes the events from their bodies.
 fn events_of(bodies: &[Vec<u8>]) -> Result<EventBatch, SqlError> {
     EventBatch::from_bodies(bodies.iter().map(Vec::as_slice)).map_err(|error| SqlError::Conversion(error.to_string()))
 }
 
-/// That a query answers with more than an instance may hold.
+/// The answer exceeds what an instance may hold.
 fn answer_too_large(max_bytes: usize) -> SqlError {
-    SqlError::LimitExceeded(format!("an answer of over {max_bytes} bytes: ask for pages"))
+    SqlError::LimitExceeded(format!("the answer has more than {max_bytes} bytes: request smaller pages"))
 }
 
 fn no_such_column(body: u32, columns: usize) -> SqlError {
-    refused(format!("column {body} for the bodies: the answer has {columns} columns"))
+    refused(format!("column {body} for the bodies does not exist: the answer has {columns} columns"))
 }
 
 fn wrong_number_of_parameters(wanted: usize, given: usize) -> SqlError {
-    refused(format!("the statement has {wanted} parameters, {given} were given"))
+    refused(format!("the statement has {wanted} parameters, but {given} were passed"))
 }

@@ -1,11 +1,11 @@
-//! Statements with a group of parameters that stands for as many as there are rows: `VALUES (?, ?), ...`.
+//! Statements with a parameter group that is repeated for each row: `VALUES (?, ?), ...`.
 
-/// A statement, taken apart at its group.
+/// A statement, split at its repeated group.
 #[derive(Debug, PartialEq)]
 pub(super) struct Repeated<'a> {
-    /// Up to the group.
+    /// The text before the group.
     pub before: &'a str,
-    /// With its parentheses.
+    /// The group with its parentheses.
     pub group: &'a str,
     pub after: &'a str,
 }
@@ -34,7 +34,7 @@ impl<'a> Repeated<'a> {
         })
     }
 
-    /// The statement for `count` rows, in a dialect whose placeholders are told apart by their place.
+    /// The statement for `count` rows, in a dialect with positional placeholders (`?`).
     pub(super) fn times(&self, count: usize) -> String {
         let Self { before, group, after } = self;
         let mut statement = String::with_capacity(before.len() + after.len() + count * (group.len() + 1));
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_without_such_a_group_is_left_alone() {
+    fn a_statement_without_a_repeated_group_is_not_changed() {
         for statement in ["SELECT 1", "INSERT INTO t VALUES (?)", "SELECT '...'", "SELECT a, ...", "), ...", "..."] {
             assert_eq!(Repeated::find(statement), None, "{statement}");
         }

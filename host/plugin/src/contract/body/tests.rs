@@ -30,13 +30,13 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_are_no_body_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn bytes_that_are_not_a_body_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         bytes.insert(0, VERSION);
         let _ = (decode_header(&bytes), decode_event(&bytes));
     }
 
     #[test]
-    fn a_damaged_body_does_no_harm(event in generate::any_event(), place: prop::sample::Index, byte: u8) {
+    fn a_damaged_body_causes_no_panic(event in generate::any_event(), place: prop::sample::Index, byte: u8) {
         let mut body = encode_event(&event);
         let place = place.index(body.len());
         body[place] = byte;
@@ -124,7 +124,7 @@ fn golden_header() -> FlowTrace {
 
 #[test]
 fn the_bodies_of_recorded_events_take_a_quarter_of_their_json() {
-    let recording = include_str!("../../../../../tests/fixtures/reflow-session.jsonl");
+    let recording = include_str!("../../../fixtures/reflow-session.jsonl");
     let (mut json, mut bodies) = (0, 0);
     for line in recording.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();

@@ -1,4 +1,4 @@
-//! A plugin that keeps failing is left alone for a while: its callers are told at once, and it costs nothing.
+//! A circuit breaker: after repeated failures, calls to a plugin fail immediately for a while.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,79 +6,80 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row that open the breaker.
+/// Consecutive failures that open the breaker.
 const FAILURES: u32 = 5;
-/// How long it stays open the first time; every time that the call after it fails, twice as long.
+/// How long it stays open at first. Each failed trial doubles the pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 pub(super) struct Breaker {
-    /// Whether the last call failed: while it did not, nothing has to be locked.
-    troubled: AtomicBool,
-    trouble: Mutex<Trouble>,
+    /// Whether the last call failed. While it is false, no lock is needed.
+    failing: AtomicBool,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Trouble {
+struct State {
     /// Failures since the last success.
     failures: u32,
-    /// Of the last failure.
+    /// The reason of the last failure.
     reason: String,
-    /// Until when no call is let through.
+    /// The breaker is open until then.
     pause_ends: Option<Instant>,
     pause: Duration,
-    /// A call is under way that decides how it goes on.
-    trying: bool,
+    /// Whether a trial call is running.
+    trial_running: bool,
 }
 
-/// A call that was let through. Its outcome must be told; when it is dropped untold, it had none.
+/// A call that the breaker admitted. Report its outcome with [`succeeded`](Self::succeeded) or [`failed`](Self::failed); a
+/// cancelled call has none.
 pub(super) struct Admission<'a> {
     breaker: &'a Breaker,
-    /// Whether it is the one that decides.
+    /// Whether its outcome closes the breaker or keeps it open.
     trial: bool,
 }
 
 impl Breaker {
-    /// Lets a call through, or says why not.
+    /// Admits a call, or returns the reason why the breaker is open.
     pub(super) fn admit(&self) -> Result<Admission<'_>, String> {
-        if !self.troubled.load(Ordering::Relaxed) {
+        if !self.failing.load(Ordering::Relaxed) {
             return Ok(Admission { breaker: self, trial: false });
         }
-        let mut trouble = self.lock();
-        let Some(end) = trouble.pause_ends else {
+        let mut state = self.lock();
+        let Some(end) = state.pause_ends else {
             return Ok(Admission { breaker: self, trial: false });
         };
         let now = Instant::now();
-        if now < end || trouble.trying {
-            return Err(trouble.describe(now));
+        if now < end || state.trial_running {
+            return Err(state.describe(now));
         }
-        trouble.trying = true;
+        state.trial_running = true;
         Ok(Admission { breaker: self, trial: true })
     }
 
-    /// What is wrong, if the plugin is not called for the moment.
+    /// Why the breaker is open; `None` when it is closed.
     pub(super) fn problem(&self) -> Option<String> {
-        let trouble = self.lock();
-        trouble.pause_ends.map(|_| trouble.describe(Instant::now()))
+        let state = self.lock();
+        state.pause_ends.map(|_| state.describe(Instant::now()))
     }
 
-    /// Forgets all failures: there is a new version.
+    /// Closes the breaker, for a new version of the plugin.
     pub(super) fn reset(&self) {
-        *self.lock() = Trouble::default();
-        self.troubled.store(false, Ordering::Relaxed);
+        *self.lock() = State::default();
+        self.failing.store(false, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Trouble> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Trouble {
+impl State {
     fn describe(&self, now: Instant) -> String {
         let left = self.pause_ends.map_or(Duration::ZERO, |end| end.saturating_duration_since(now));
         format!(
-            "it failed {} times in a row and is called again in {:.1} s; the last failure: {}",
+            "it failed {} times in a row; the next call is possible in {:.1} s; the last failure: {}",
             self.failures,
             left.as_secs_f64(),
             self.reason
@@ -87,34 +88,34 @@ impl Trouble {
 }
 
 impl Admission<'_> {
-    /// The plugin did its work, whatever the answer.
+    /// The call completed, even if the answer is an error.
     pub(super) fn succeeded(self) {
-        if self.breaker.troubled.load(Ordering::Relaxed) {
+        if self.breaker.failing.load(Ordering::Relaxed) {
             self.breaker.reset();
         }
     }
 
-    /// The plugin broke down. Says for how long it is left alone, if it is from now on.
+    /// The call trapped or timed out. Returns the length of the pause if this opens the breaker.
     pub(super) fn failed(self, reason: &str) -> Option<Duration> {
-        let mut trouble = self.breaker.lock();
-        self.breaker.troubled.store(true, Ordering::Relaxed);
-        trouble.failures += 1;
-        trouble.reason = reason.to_owned();
-        // Calls that were under way when the pause began say nothing new.
-        let opens = if self.trial { true } else { trouble.failures >= FAILURES && trouble.pause_ends.is_none() };
+        let mut state = self.breaker.lock();
+        self.breaker.failing.store(true, Ordering::Relaxed);
+        state.failures += 1;
+        state.reason = reason.to_owned();
+        // Calls that were running when the breaker opened don't prolong the pause.
+        let opens = if self.trial { true } else { state.failures >= FAILURES && state.pause_ends.is_none() };
         if !opens {
             return None;
         }
-        trouble.pause = if self.trial { (trouble.pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
-        trouble.pause_ends = Some(Instant::now() + trouble.pause);
-        Some(trouble.pause)
+        state.pause = if self.trial { (state.pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
+        state.pause_ends = Some(Instant::now() + state.pause);
+        Some(state.pause)
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         if self.trial {
-            self.breaker.lock().trying = false;
+            self.breaker.lock().trial_running = false;
         }
     }
 }
@@ -139,12 +140,13 @@ mod tests {
         }
         assert_eq!(breaker.problem(), None);
         assert_eq!(fail(&breaker), Some(FIRST_PAUSE));
-        let told = breaker.admit().err().unwrap();
-        assert!(told.contains("5 times in a row") && told.contains("1.0 s") && told.contains("it trapped"), "{told}");
+        let reason = breaker.admit().err().unwrap();
+        assert!(reason.contains("5 times in a row") && reason.contains("1.0 s"), "{reason}");
+        assert!(reason.contains("it trapped"), "{reason}");
 
         tokio::time::advance(FIRST_PAUSE).await;
         let trial = breaker.admit().unwrap();
-        assert!(breaker.admit().is_err(), "one call decides, the others wait for it");
+        assert!(breaker.admit().is_err(), "only one trial call runs");
         trial.succeeded();
         assert_eq!(breaker.problem(), None);
         breaker.admit().unwrap().succeeded();
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trial_that_nobody_waits_for_any_more_leaves_room_for_the_next() {
+    async fn a_cancelled_trial_allows_the_next() {
         let breaker = Breaker::default();
         for _ in 0..FAILURES {
             fail(&breaker);
@@ -179,11 +181,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn calls_that_began_before_the_pause_do_not_prolong_it() {
         let breaker = Breaker::default();
-        let late: Vec<_> = (0..3).map(|_| breaker.admit().unwrap()).collect();
+        let earlier: Vec<_> = (0..3).map(|_| breaker.admit().unwrap()).collect();
         for _ in 0..FAILURES {
             fail(&breaker);
         }
-        for call in late {
+        for call in earlier {
             assert_eq!(call.failed("it trapped"), None);
         }
         tokio::time::advance(FIRST_PAUSE).await;

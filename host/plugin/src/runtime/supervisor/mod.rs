@@ -1,10 +1,9 @@
-//! A plugin at work, whatever becomes of its instances and its file.
+//! Supervises a plugin across failed instances and new versions.
 //!
-//! Every call goes through here. One that breaks an instance is tried once more on a fresh one; a plugin that keeps
-//! breaking is left alone for a while; a new version takes over between two calls.
+//! Every call goes through the [`Supervisor`]. It retries a call that trapped once, on a new instance. A circuit breaker stops
+//! calls to a plugin that keeps failing. A new version takes over between two calls.
 
 mod breaker;
-mod figures;
 mod reload;
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,42 +14,42 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::bindings::PluginPre;
-use crate::component::Compiled;
 use crate::function::Function;
 use crate::instance::Instance;
-use crate::runtime::pool::{Called, Failure, FailureKind, Pool};
+use crate::runtime::call_metrics::{CallMetrics, PluginCalls, PluginErrors};
+use crate::runtime::component::Compiled;
+use crate::runtime::failure::{Failure, FailureKind};
+use crate::runtime::pool::{Called, Pool};
 use breaker::Breaker;
-pub(crate) use figures::Figures;
-pub use figures::{LatencyBucket, PluginCalls, PluginErrors};
 pub(crate) use reload::Watch;
 
 pub(crate) struct Supervisor {
     name: Arc<str>,
     pool: RwLock<Arc<Pool>>,
     breaker: Breaker,
-    figures: Arc<Figures>,
+    metrics: Arc<CallMetrics>,
     version: Mutex<Version>,
 }
 
-/// What is known of the version at work.
+/// The running version.
 #[derive(Clone)]
 struct Version {
     sha256: String,
     from_cache: bool,
-    /// Why the newest file is not at work.
+    /// Why the current file is not the running version.
     failed_reload: Option<String>,
 }
 
-/// How a plugin is and what it did since the process started.
+/// The health of a plugin and the metrics of its calls since the process started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PluginReport {
     /// Its name in the configuration.
     pub name: String,
-    /// `ok`, or what is wrong.
+    /// `ok`, or the problem.
     pub health: String,
-    /// Whether it is called. Not so while it is left alone, after failures in a row.
+    /// Whether calls reach the plugin. False while the circuit breaker is open after repeated failures.
     pub called: bool,
-    /// The digest of the file that is at work, in hexadecimal.
+    /// The SHA-256 of the running version's file, in hexadecimal.
     pub sha256: String,
     /// Whether its compiled code came from the cache.
     pub compiled_code_from_cache: bool,
@@ -59,23 +58,23 @@ pub struct PluginReport {
     pub all: PluginCalls,
     /// Calls by function.
     pub functions: std::collections::BTreeMap<String, PluginCalls>,
-    /// Calls that did not do their work.
+    /// Failed calls.
     pub errors: PluginErrors,
-    /// Calls that were tried a second time.
+    /// Calls that were retried.
     pub retries: u64,
-    /// Instances that are at work on a call now.
+    /// Instances that are running a call.
     pub instances_busy: usize,
     /// Instances that wait for the next call.
     pub instances_idle: usize,
-    /// Instances that were made.
+    /// Instances created.
     pub instances_made: u64,
-    /// How long it took to make them.
+    /// Durations of their creation.
     pub making: PluginCalls,
-    /// How long it took them to open, after they were made.
+    /// Durations of `open`, after creation.
     pub opening: PluginCalls,
-    /// Instances that were thrown away, since they trapped or their time was up. Each is made anew when it is needed.
+    /// Instances discarded after a trap or a timeout. The next call creates a new one.
     pub restarts: u64,
-    /// Instances that were ended after a call, since their memory had grown.
+    /// Instances replaced after a call because their memory had grown.
     pub instances_recycled: u64,
     /// Linear memory of all instances.
     pub memory_bytes: usize,
@@ -86,12 +85,12 @@ pub struct PluginReport {
 }
 
 impl Supervisor {
-    pub(crate) fn new(pool: Pool, figures: Arc<Figures>, compiled: &Compiled) -> Self {
+    pub(crate) fn new(pool: Pool, metrics: Arc<CallMetrics>, compiled: &Compiled) -> Self {
         Self {
             name: Arc::clone(&pool.plugin),
             pool: RwLock::new(Arc::new(pool)),
             breaker: Breaker::default(),
-            figures,
+            metrics,
             version: Mutex::new(Version::of(compiled)),
         }
     }
@@ -100,14 +99,14 @@ impl Supervisor {
         &self.name
     }
 
-    /// Calls `function`: on an idle instance or a new one, within the time that a call may take. `call` gives what to run,
-    /// and gives it once more when that breaks its instance.
+    /// Calls `function` on an idle or a new instance, within the time limit of a call. `call` creates the call, a second time
+    /// for the retry.
     pub(crate) async fn call<T, R>(&self, function: Function, call: impl Fn() -> R) -> Result<T, StorageError>
     where
         R: AsyncFnOnce(&mut Instance) -> Called<T>,
     {
         let admission = self.breaker.admit().map_err(|problem| {
-            self.figures.not_called();
+            self.metrics.rejected();
             StorageError::Unavailable(format!("plugin `{}`: {problem}", self.name))
         })?;
         let begun = Instant::now();
@@ -117,25 +116,28 @@ impl Supervisor {
         if let Err(Failure { kind: FailureKind::Trapped, .. }) = result
             && function.is_idempotent()
         {
-            self.figures.failed(FailureKind::Trapped);
-            self.figures.retries.fetch_add(1, Relaxed);
-            // What took over meanwhile may well do better.
+            self.metrics.failed(FailureKind::Trapped);
+            self.metrics.retries.fetch_add(1, Relaxed);
+            // Not `pool`: a new version may have taken over.
             result = self.pool().call(function, deadline, call()).await;
         }
-        self.figures.called(function, begun.elapsed());
+        self.metrics.called(function, begun.elapsed());
         match result {
             Ok(answer) => {
                 admission.succeeded();
                 Ok(answer)
             }
             Err(Failure { kind, error }) => {
-                self.figures.failed(kind);
+                self.metrics.failed(kind);
                 if !kind.is_breakdown() {
                     if kind == FailureKind::Refused {
                         admission.succeeded();
                     }
                 } else if let Some(pause) = admission.failed(&error.to_string()) {
-                    tracing::warn!(plugin = &*self.name, "it keeps failing and is left alone for {pause:?}: {error}");
+                    tracing::warn!(
+                        plugin = &*self.name,
+                        "it keeps failing, so it is not called for {pause:?}: {error}"
+                    );
                 }
                 Err(error)
             }
@@ -143,11 +145,11 @@ impl Supervisor {
     }
 
     pub(crate) fn report(&self) -> PluginReport {
-        let figures = &self.figures;
+        let metrics = &self.metrics;
         let version = self.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let problem = self.breaker.problem();
         let called = problem.is_none();
-        let making = figures.making();
+        let creation = metrics.creation();
         let health = problem.or(version.failed_reload).unwrap_or_else(|| "ok".into());
         PluginReport {
             name: self.name.to_string(),
@@ -155,24 +157,24 @@ impl Supervisor {
             called,
             sha256: version.sha256,
             compiled_code_from_cache: version.from_cache,
-            all: figures.all(),
-            functions: figures.functions(),
-            errors: figures.errors(),
-            retries: figures.retries.load(Relaxed),
-            instances_busy: figures.instances_busy.load(Relaxed),
-            instances_idle: figures.instances_idle.load(Relaxed),
-            instances_made: making.calls,
-            making,
-            opening: figures.opening(),
-            restarts: figures.instances_discarded.load(Relaxed),
-            instances_recycled: figures.instances_recycled.load(Relaxed),
-            memory_bytes: figures.memory_bytes.load(Relaxed),
-            reloads: figures.reloads.load(Relaxed),
-            failed_reloads: figures.failed_reloads.load(Relaxed),
+            all: metrics.all(),
+            functions: metrics.functions(),
+            errors: metrics.errors(),
+            retries: metrics.retries.load(Relaxed),
+            instances_busy: metrics.instances_busy.load(Relaxed),
+            instances_idle: metrics.instances_idle.load(Relaxed),
+            instances_made: creation.calls,
+            making: creation,
+            opening: metrics.opening(),
+            restarts: metrics.instances_discarded.load(Relaxed),
+            instances_recycled: metrics.instances_recycled.load(Relaxed),
+            memory_bytes: metrics.memory_bytes.load(Relaxed),
+            reloads: metrics.reloads.load(Relaxed),
+            failed_reloads: metrics.failed_reloads.load(Relaxed),
         }
     }
 
-    /// Lets another version take over, once it has shown that it works. Calls that are under way end on the old one.
+    /// Replaces the running version after a successful health check of the new one. Running calls complete on the old version.
     async fn replace(&self, compiled: Compiled) -> Result<(), StorageError> {
         let candidate = Arc::new(self.pool().successor(PluginPre::clone(&compiled.component)));
         let check = async |Instance { store, exports }: &mut Instance| {
@@ -185,7 +187,7 @@ impl Supervisor {
         *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Version::of(&compiled);
         *self.pool.write().unwrap_or_else(PoisonError::into_inner) = candidate;
         self.breaker.reset();
-        self.figures.reloads.fetch_add(1, Relaxed);
+        self.metrics.reloads.fetch_add(1, Relaxed);
         Ok(())
     }
 
@@ -193,7 +195,7 @@ impl Supervisor {
         Arc::clone(&self.pool.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Lets no call in any more.
+    /// Rejects new calls.
     pub(crate) fn close(&self) {
         self.pool().close();
     }

@@ -1,4 +1,4 @@
-//! A changed file takes over while the host runs.
+//! Reloads a plugin when its file changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,16 +12,16 @@ use crate::policy::PluginConfig;
 use crate::runtime::PluginRuntime;
 use reflow_tracing_storage::task::{Supervised, TaskHealth};
 
-/// How often the file is looked at. Looking works on every file system, network ones and mounted volumes included.
+/// Polling interval. Polling works on every file system, including network file systems and mounted volumes.
 const POLL: Duration = Duration::from_millis(250);
-/// How long to wait with a version whose database, say, could not be reached.
-const AGAIN: Duration = Duration::from_secs(5);
+/// Delay before the next attempt after a transient error, such as an unreachable database.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Follows a file until it is dropped.
+/// Watches a file until it is dropped.
 pub(crate) struct Watch(Supervised);
 
 impl Watch {
-    /// Lets what is in `file` take over whenever it has changed.
+    /// Reloads the plugin whenever `file` changes.
     pub(crate) fn start(
         supervisor: &Arc<Supervisor>,
         runtime: PluginRuntime,
@@ -29,39 +29,39 @@ impl Watch {
         config: PluginConfig,
     ) -> Self {
         let supervisor = Arc::downgrade(supervisor);
-        Self(Supervised::start("following the plugin's file", move || {
+        Self(Supervised::start("watching the plugin's file", move || {
             let (supervisor, runtime) = (supervisor.clone(), runtime.clone());
             let (file, config) = (file.clone(), config.clone());
             async move { follow(&supervisor, &runtime, &file, &config).await }
         }))
     }
 
-    /// How the task is.
+    /// The health of the task.
     pub(crate) fn health(&self) -> TaskHealth {
         self.0.health()
     }
 }
 
-/// What tells one content of a file from another without reading it.
+/// Identifies a version of the file without reading it: modification time and size.
 type Stamp = Option<(SystemTime, u64)>;
 
 async fn stamp(file: &Path) -> Stamp {
     let file = file.to_owned();
-    let looked = tokio::task::spawn_blocking(move || {
+    let stamp = tokio::task::spawn_blocking(move || {
         let metadata = std::fs::metadata(file).ok()?;
         Some((metadata.modified().ok()?, metadata.len()))
     });
-    looked.await.ok().flatten()
+    stamp.await.ok().flatten()
 }
 
 async fn follow(supervisor: &Weak<Supervisor>, runtime: &PluginRuntime, file: &Path, config: &PluginConfig) {
-    // Nothing was seen yet: the file may have changed since it was loaded.
+    // `None`, because the file may have changed since it was loaded.
     let mut seen: Option<Stamp> = None;
     let mut before = stamp(file).await;
     loop {
         tokio::time::sleep(POLL).await;
         let now = stamp(file).await;
-        // Written to just now: wait until all of it is there.
+        // While the file is being written, wait until it is complete.
         let settled = now == before;
         before = now;
         if !settled || seen == Some(now) {
@@ -72,19 +72,19 @@ async fn follow(supervisor: &Weak<Supervisor>, runtime: &PluginRuntime, file: &P
             return;
         };
         if now.is_none() {
-            tracing::warn!(plugin = plugin.plugin(), "{} is gone; the version at work stays", file.display());
+            tracing::warn!(plugin = plugin.plugin(), "{} was deleted; the running version stays", file.display());
             continue;
         }
         match take_over(&plugin, runtime, file, config).await {
             Ok(()) => {}
             Err(error) => {
-                let problem = format!("the changed file was refused and the version before stays: {error}");
+                let problem = format!("the changed file was refused; the running version stays: {error}");
                 tracing::warn!(plugin = plugin.plugin(), "{problem}");
-                plugin.figures.failed_reloads.fetch_add(1, Relaxed);
+                plugin.metrics.failed_reloads.fetch_add(1, Relaxed);
                 plugin.version.lock().unwrap_or_else(PoisonError::into_inner).failed_reload = Some(problem);
                 if error.is_retryable() {
                     drop(plugin);
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                     seen = None;
                 }
             }

@@ -5,20 +5,23 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
-use super::{example_grants, install, summary, without_problems, write_problems};
-use crate::cli::{ConfigFile, output};
+use super::grants::example_grants;
+use super::install;
+use super::report::{summary, without_problems, write_problems};
+use crate::cli::config_file::ConfigFile;
+use crate::cli::output;
 use reflow_tracing::plugin::{Inspection, inspect};
 
-/// Compile the plugin in a folder, check it, and put it into the plugins folder
+/// Compile the plugin in a folder, check it, and install it in the plugins folder
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The folder of the plugin, with its Cargo.toml
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Where to put the component [default: NAME.wasm in the plugins folder of the configuration]
+    /// The file to write [default: NAME.wasm in the configured plugins folder]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The target to compile for; core modules with an embedded world, as from wasm32-wasip1, are fine too
+    /// The target to compile for; one that yields core modules with an embedded world, such as wasm32-wasip1, works too
     #[arg(long, default_value = "wasm32-wasip2")]
     target: String,
     #[command(flatten)]
@@ -29,7 +32,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let manifest = args.dir.join("Cargo.toml");
     ensure!(
         manifest.is_file(),
-        "there is no {}: name the folder of a plugin, or make one with `reflow-tracing plugin new`",
+        "{} does not exist: give the folder of a plugin, or create one with `reflow-tracing plugin new`",
         manifest.display()
     );
     let folder = args.config.load()?.plugins.dir;
@@ -46,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         writeln!(out, "{}", summary(&installed))?;
         let needs: Vec<_> = installed.needs_grants().collect();
         if !needs.is_empty() {
-            writeln!(out, "to use it, write into the configuration:\n  [plugins.{}]", built.name)?;
+            writeln!(out, "to use it, add to the configuration:\n  [plugins.{}]", built.name)?;
             writeln!(out, "  {}", example_grants(&needs, &built.name))?;
         }
         Ok(())
@@ -54,11 +57,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fails, with the command that installs it, when the compiler that is used in `folder` has no such target.
+/// Fails when the compiler for `folder` does not have the target. The error gives the command that installs it.
 fn has_target(folder: &Path, target: &str) -> anyhow::Result<()> {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--print", "target-libdir", "--target", target]).current_dir(folder).stdin(Stdio::null());
-    let output = rustc.output().context("can't start rustc: install Rust, https://rustup.rs")?;
+    let output = rustc.output().context("can't start rustc: is Rust installed? See https://rustup.rs")?;
     ensure!(output.status.success(), "rustc: {}", String::from_utf8_lossy(&output.stderr).trim());
     let libraries = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     ensure!(
@@ -73,14 +76,14 @@ struct Built {
     file: PathBuf,
 }
 
-/// What cargo says of something that it built, as far as it matters.
+/// A message of cargo, as far as this program needs it.
 #[derive(Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 enum Message {
     CompilerArtifact {
         manifest_path: PathBuf,
         filenames: Vec<PathBuf>,
-        /// `path+file:///..#NAME@VERSION`, or without the name when the folder is named so.
+        /// `path+file:///..#NAME@VERSION`, or without the name when the folder has the same name.
         package_id: String,
     },
     #[serde(other)]
@@ -95,15 +98,15 @@ fn cargo_build(folder: &Path, target: &str) -> anyhow::Result<Built> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context("can't start cargo: install Rust, https://rustup.rs")?;
+        .context("can't start cargo: is Rust installed? See https://rustup.rs")?;
     let stdout = child.stdout.take().context("cargo has no stdout")?;
     let manifest =
         folder.join("Cargo.toml").canonicalize().with_context(|| format!("can't find {}", folder.display()))?;
     let mut built = None;
     for line in BufReader::new(stdout).lines() {
-        // A build script may print anything.
+        // A build script may print other lines.
         let Ok(Message::CompilerArtifact { manifest_path, filenames, package_id }) =
-            serde_json::from_str(&line.context("can't read what cargo says")?)
+            serde_json::from_str(&line.context("can't read the output of cargo")?)
         else {
             continue;
         };
@@ -115,18 +118,18 @@ fn cargo_build(folder: &Path, target: &str) -> anyhow::Result<Built> {
             built = Some(Built { name: package_name(&package_id, folder), file });
         }
     }
-    let status = child.wait().context("cargo got lost")?;
-    ensure!(status.success(), "the plugin in {} was not built: cargo ended with {status}", folder.display());
+    let status = child.wait().context("can't wait for cargo to end")?;
+    ensure!(status.success(), "can't build the plugin in {}: cargo ended with {status}", folder.display());
     match built {
         Some(built) => Ok(built),
         None => bail!(
-            "cargo built no WebAssembly of {}: its `[lib]` must say crate-type = [\"cdylib\"]",
+            "cargo built no WebAssembly file from {}: set crate-type = [\"cdylib\"] in its `[lib]`",
             folder.join("Cargo.toml").display()
         ),
     }
 }
 
-/// Cargo's identifier of a package ends in `#NAME@VERSION`, or in `/NAME#VERSION` where its folder has its name.
+/// Cargo's identifier of a package ends in `#NAME@VERSION`, or in `/NAME#VERSION` when its folder has the same name.
 fn package_name(id: &str, folder: &Path) -> String {
     let (path, end) = id.rsplit_once('#').unwrap_or((id, ""));
     let name = end.split_once('@').map(|(name, _)| name).or_else(|| path.rsplit('/').next());

@@ -3,19 +3,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 
-use super::{example_grants, name_of, summary, without_problems, write_problems};
+use super::grants::example_grants;
+use super::report::{name_of, summary, without_problems, write_problems};
 use crate::cli::output;
 use crate::config::Config;
 use reflow_tracing::plugin::{Inspection, inspect};
 
-/// Hold a plugin's file against the contract: what it imports, what it has to be granted, and every problem with its fix
+/// Check a plugin file against the contract: its imports, the grants it needs, and every problem with its fix
 ///
-/// Compiles nothing and runs nothing. The exit code is 1 when there are problems.
+/// The plugin is neither compiled nor run. The exit code is 1 when there are problems.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The component, or a core module with an embedded world
     file: PathBuf,
-    /// Also check that the grants in this configuration are those that it needs
+    /// Also check that this configuration grants what the plugin needs
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
 }
@@ -33,7 +34,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         };
         ensure!(
             missing.is_empty(),
-            "the configuration grants `{name}` nothing of {}; add to [plugins.{name}], for example\n  {}",
+            "the configuration does not grant `{name}` {}; add to [plugins.{name}], for example\n  {}",
             missing.join(", "),
             example_grants(&missing, &name)
         );
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The plugin whose table names this file, else the one that the file's name gives.
+/// The plugin whose table names this file, else the plugin with the file's name.
 fn configured_name(config: &Config, file: &Path) -> String {
     let same = |other: &Path| other == file || other.canonicalize().ok() == file.canonicalize().ok();
     let named = config.plugins.named.iter().find(|(_, plugin)| plugin.file.as_deref().is_some_and(same));

@@ -3,16 +3,16 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{size, write_problems};
+use super::report::{size, write_problems};
 use crate::cli::output;
 use reflow_tracing::plugin::{Inspection, inspect, world_of};
 
-/// Show everything that a plugin's file says of itself
+/// Show all properties of a plugin file
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The component, or a core module with an embedded world
     file: PathBuf,
-    /// How to print it
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -27,7 +27,7 @@ enum Format {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let inspection = inspect(&args.file)?;
-    // A world that this host can't serve may be one that can't be written down either.
+    // The world of a file with problems may have no text form.
     let wit = if inspection.problems.is_empty() { Some(world_of(&args.file)?) } else { None };
     output::print(|out| match args.format {
         Format::Text => write(out, &inspection, wit.as_deref()),

@@ -1,29 +1,29 @@
-//! Putting a component where a host looks for it.
+//! Installing a component in the plugins folder.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
 
-/// Brings `wanted` to the content of `built`. A host that looks into the folder never sees half a file, and one that watches
-/// it is not woken without reason: a file that has this content already is left alone.
+/// Copies `built` to `wanted`, atomically: a host never sees a partial file. A file with the same content is not touched, so a
+/// host that watches it does not reload it.
 pub(super) fn install(built: &Path, wanted: &Path) -> anyhow::Result<()> {
     let content = fs::read(built).with_context(|| format!("can't read {}", built.display()))?;
     if fs::read(wanted).is_ok_and(|present| present == content) {
         return Ok(());
     }
     let failed = || format!("can't write {}", wanted.display());
-    let name = wanted.file_name().context("the file to write has no name")?.to_string_lossy();
     let folder = wanted.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).with_context(failed)?;
-    // In the same folder, since a rename is atomic only within a file system.
-    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let replaced = fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, wanted));
-    if replaced.is_err() {
-        // It may not even exist; the first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    replaced.with_context(failed)
+    let mut options = tempfile::Builder::new();
+    #[cfg(unix)]
+    options.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // In the same folder: a rename is atomic only within a file system.
+    let mut temporary = options.prefix(".").suffix(".tmp").tempfile_in(folder).with_context(failed)?;
+    temporary.write_all(&content).with_context(failed)?;
+    temporary.persist(wanted).with_context(failed)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -44,5 +44,11 @@ mod tests {
         install(&built, &wanted).unwrap();
         assert_eq!(fs::read_to_string(&wanted).unwrap(), "two");
         assert_eq!(fs::read_dir(wanted.parent().unwrap()).unwrap().count(), 1, "a temporary file was left behind");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode(&wanted), mode(&built), "the file is as readable as any other");
+        }
     }
 }

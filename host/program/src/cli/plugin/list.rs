@@ -4,31 +4,43 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 
-use super::{name_of, size};
-use crate::cli::{ConfigFile, output, table};
+use super::report::{name_of, size};
+use crate::cli::config_file::ConfigFile;
+use crate::cli::{output, table};
 use crate::config::Config;
 use reflow_tracing::plugin::{PluginErrors, PluginReport, inspect};
 
-/// How long a host may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time that a host has to answer.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// List the plugins: those in the plugins folder, those that the configuration describes, and what the one at work in a
-/// running host has done
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// List the plugins in the plugins folder and in the configuration, and the activity of the one in a running host
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let files = files(&config)?;
     if files.is_empty() {
         let folder = config.plugins.dir.display();
         return Ok(output::print(|out| {
-            writeln!(out, "no plugins: the folder {folder} holds no .wasm file, and the configuration describes none")
+            writeln!(
+                out,
+                "no plugins: the folder {folder} holds no .wasm file, and the configuration has no [plugins.NAME] table"
+            )
         })?);
     }
     let mut table = table::new_table(["NAME", "FILE", "SIZE", "SHA256", "CONTRACT", "CAPABILITIES", "STATE"]);
@@ -38,21 +50,34 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let text = table.trim_fmt();
     output::print(|out| writeln!(out, "{text}"))?;
     let address = config.server.address();
-    let Ok(at_work) = at_work(&address) else {
-        output::print(|out| writeln!(out, "\nno host answers at {address}, so nothing is known of plugins at work"))?;
+    let Ok(Ok(active)) = tokio::time::timeout(TIMEOUT, active_plugins(&address)).await else {
+        output::print(|out| writeln!(out, "\nno host answers at {address}: the active plugins are unknown"))?;
         return Ok(());
     };
-    if !at_work.is_empty() {
-        let text = figures(&at_work);
-        output::print(|out| writeln!(out, "\nat work in the host at {address}:\n{text}"))?;
+    if !active.is_empty() {
+        let text = figures(&active);
+        output::print(|out| writeln!(out, "\nactive in the host at {address}:\n{text}"))?;
     }
     Ok(())
 }
 
-/// The plugins at work in the host that listens at `address`.
-fn at_work(address: &str) -> Result<Vec<PluginReport>, ureq::Error> {
-    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().new_agent();
-    agent.get(format!("http://{address}/api/v1/plugins")).call()?.body_mut().read_json()
+/// The plugins that are active in the host at `address`.
+async fn active_plugins(address: &str) -> anyhow::Result<Vec<PluginReport>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get("/api/v1/plugins").header(header::HOST, address).body(Empty::<Bytes>::new())?;
+    let answer = async {
+        let answer = sender.send_request(request).await?;
+        ensure!(answer.status() == StatusCode::OK, "the answer has the status {}", answer.status());
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("can't read the answer: {error}"))?;
+        Ok(serde_json::from_slice(&body.to_bytes())?)
+    };
+    // The answer arrives only while the connection is polled.
+    tokio::select! {
+        answer = answer => answer,
+        Err(error) = connection => Err(error.into()),
+    }
 }
 
 fn figures(plugins: &[PluginReport]) -> String {
@@ -72,14 +97,14 @@ fn figures(plugins: &[PluginReport]) -> String {
             size(plugin.memory_bytes as u64),
             format!("{:.3} ms", plugin.all.p50 * 1e3),
             format!("{:.3} ms", plugin.all.p99 * 1e3),
-            if plugin.compiled_code_from_cache { "kept" } else { "compiled" }.into(),
+            if plugin.compiled_code_from_cache { "cached" } else { "compiled" }.into(),
             plugin.health.clone(),
         ]);
     }
     table.trim_fmt()
 }
 
-/// The file of each plugin, whether it is there or not.
+/// The file of each plugin, whether or not it exists.
 fn files(config: &Config) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let folder = &config.plugins.dir;
     let mut files = BTreeMap::new();
@@ -95,7 +120,7 @@ fn files(config: &Config) -> anyhow::Result<BTreeMap<String, PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("can't read the folder {}", folder.display())),
     }
-    // What a table names counts more than what lies in the folder, as it does for the host.
+    // A table takes precedence over a file in the folder, as for the host.
     for (name, plugin) in &config.plugins.named {
         let file = plugin.file.clone().unwrap_or_else(|| folder.join(format!("{name}.wasm")));
         files.insert(name.clone(), file);
@@ -106,7 +131,7 @@ fn files(config: &Config) -> anyhow::Result<BTreeMap<String, PathBuf>> {
 fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
     let table = config.plugins.named.get(name);
     let mut states = Vec::new();
-    if config.storage.backend == name {
+    if config.storage.backend.name() == name {
         states.push("the configured backend".to_owned());
     }
     if table.is_none() {
@@ -124,10 +149,12 @@ fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
                 row[5] = inspection.capabilities.join(", ");
                 let missing: BTreeSet<_> =
                     table.map(|table| inspection.not_in(&table.grants)).unwrap_or_default().into_iter().collect();
-                states.extend(missing.into_iter().map(|capability| format!("nothing of `{capability}` is granted")));
+                states.extend(missing.into_iter().map(|capability| format!("`{capability}` is not granted")));
                 if !inspection.problems.is_empty() {
-                    states
-                        .push(format!("can't work with this host, see reflow-tracing plugin check {}", file.display()));
+                    states.push(format!(
+                        "does not work with this host, see reflow-tracing plugin check {}",
+                        file.display()
+                    ));
                 }
             }
             Err(error) => states.push(error.problem.what),
@@ -135,4 +162,39 @@ fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
     }
     let [name, file, size, sha256, contract, capabilities] = row;
     [name, file, size, sha256, contract, capabilities, if states.is_empty() { "ok".into() } else { states.join("; ") }]
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The address of a host with this router, which runs until the test ends.
+    async fn host(router: Router) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    #[tokio::test]
+    async fn the_active_plugins_of_a_host_are_read() {
+        let report = PluginReport { name: "ledger".into(), restarts: 3, ..PluginReport::default() };
+        let plugins = move || async move { Json([report]) };
+        let address = host(Router::new().route("/api/v1/plugins", get(plugins))).await;
+        let active = active_plugins(&address).await.unwrap();
+        assert_eq!((active[0].name.as_str(), active[0].restarts), ("ledger", 3));
+    }
+
+    #[tokio::test]
+    async fn another_server_at_the_address_is_an_error() {
+        let error = active_plugins(&host(Router::new()).await).await.unwrap_err();
+        assert!(error.to_string().contains("404"), "{error}");
+        let large = Router::new().route("/api/v1/plugins", get(|| async { vec![b' '; MAX_ANSWER_BYTES + 1] }));
+        let error = active_plugins(&host(large).await).await.unwrap_err();
+        assert!(error.to_string().contains("can't read the answer"), "{error}");
+    }
 }

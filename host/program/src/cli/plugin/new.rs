@@ -7,19 +7,19 @@ use clap::ValueEnum;
 
 use super::template::{self, File};
 use crate::cli::output;
-use crate::config::BUILT_IN;
+use crate::config::BuiltIn;
 use reflow_tracing::plugin::wit;
 
-/// Make the folder of a new plugin, which works as it is: traces in a SQLite database
+/// Create the folder of a new plugin that works at once: it stores traces in a SQLite database
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The name of the plugin: lower-case letters, digits, `-` and `_`
     #[arg(value_parser = parse_name)]
     name: String,
-    /// The language to write it in
+    /// The language of the plugin
     #[arg(long, value_enum)]
     lang: Language,
-    /// The folder to make [default: the name]
+    /// The folder to create [default: the name]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
 }
@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let (folder, name) = (folder.display(), &args.name);
     output::print(|out| {
-        writeln!(out, "{folder}/ is the plugin `{name}`; start with {folder}/src/lib.rs. Next:")?;
+        writeln!(out, "created the plugin `{name}` in {folder}/; its code is in {folder}/src/lib.rs. Next:")?;
         writeln!(out, "  reflow-tracing plugin build {folder}")?;
         writeln!(out, "  reflow-tracing plugin test plugins/{name}.wasm")
     })?;
@@ -63,21 +63,21 @@ fn write(folder: &Path, path: &str, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("can't write {}", file.display()))
 }
 
-/// What is there already is not written over.
+/// Fails when `folder` holds anything, so that nothing is overwritten.
 fn refuse_used(folder: &Path) -> anyhow::Result<()> {
     match fs::read_dir(folder) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
-            Some(_) => bail!("the folder {} is not empty; name another one with --path", folder.display()),
+            Some(_) => bail!("the folder {} is not empty; choose another one with --path", folder.display()),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("can't make the folder {}", folder.display())),
+        Err(error) => Err(error).with_context(|| format!("can't create the folder {}", folder.display())),
     }
 }
 
-/// The name becomes that of a crate, of a file and of a backend.
+/// The name is that of a crate, a file and a backend.
 fn parse_name(name: &str) -> Result<String, String> {
-    // What rustc refuses as the name of a crate, or cargo as that of a package, among names of this form.
+    // Names of this form that rustc refuses for a crate, or cargo for a package.
     const TAKEN: &[&str] = &[
         "abstract",
         "as",
@@ -142,13 +142,14 @@ fn parse_name(name: &str) -> Result<String, String> {
     ];
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(allowed) || name.len() > 64 {
-        Err("it begins with a lower-case letter and has at most 64 of a-z, 0-9, `-` and `_`".into())
-    } else if BUILT_IN.contains(&name) {
-        Err("that is a built-in backend".into())
+        Err("expected a lower-case letter, then up to 63 of a-z, 0-9, `-` and `_`".into())
+    } else if BuiltIn::from_name(name).is_some() {
+        Err("it is a built-in backend".into())
     } else if ["dir", "cache_dir", "reload", "max_connections"].contains(&name) {
-        Err("that is a setting of [plugins] in the configuration".into())
+        Err("it is a setting of [plugins] in the configuration".into())
     } else if TAKEN.contains(&name) {
-        Err("that name is taken: a crate can't be named so, or the plugin uses the crate of that name".into())
+        Err("the name is reserved: Rust does not allow it for a crate, or the plugin depends on a crate with this name"
+            .into())
     } else {
         Ok(name.into())
     }
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_no_crate_can_have_are_refused() {
+    fn names_that_a_crate_cannot_have_are_refused() {
         for name in
             ["", "9lives", "Ledger", "a/b", "..", "a b", "memory", "sqlite", "dir", "test", "async", "l\u{e4}dger"]
         {

@@ -1,5 +1,5 @@
-//! What `plugin new` writes: the template, and with it the SDK, the contract and the guide, all as they were when this
-//! program was built. So a plugin is built without this program's sources.
+//! The files that `plugin new` writes: the template, the SDK, the contract and the guide, as of the build of this program. So a
+//! plugin builds without this program's sources. The folder `new/` links to them, so that the package of this program holds them.
 
 use reflow_tracing::plugin::wit;
 
@@ -11,42 +11,42 @@ pub(super) struct File {
 
 macro_rules! files {
     ($($path:literal from $source:literal),+ $(,)?) => {
-        &[$(File { path: $path, text: include_str!(concat!("../../../../../", $source)) }),+]
+        &[$(File { path: $path, text: include_str!(concat!("../../../new/", $source)) }),+]
     };
 }
 
-/// Files in which names stand between `{{` and `}}`.
+/// Files with placeholders between `{{` and `}}`.
 pub(super) const TEMPLATE: &[File] = files! {
-    "Cargo.toml" from "sdk/rust/template/Cargo.toml",
-    "README.md" from "sdk/rust/template/README.md",
-    ".gitignore" from "sdk/rust/template/gitignore",
-    "sdk/rust/Cargo.toml" from "sdk/rust/template/sdk.toml",
+    "Cargo.toml" from "template/plugin.toml",
+    "README.md" from "template/README.md",
+    ".gitignore" from "template/gitignore",
+    "sdk/rust/Cargo.toml" from "template/sdk.toml",
 };
 
-/// Files as they are. The folders lie to one another as in the repository.
+/// Files that are copied unchanged. Their relative paths are those of the repository.
 pub(super) const COPIES: &[File] = files! {
-    "src/lib.rs" from "sdk/rust/template/src/lib.rs",
-    "src/query.rs" from "sdk/rust/template/src/query.rs",
-    "src/schema.sql" from "sdk/rust/template/src/schema.sql",
-    "docs/writing-a-plugin.md" from "docs/writing-a-plugin.md",
-    "sdk/rust/src/bindings.rs" from "sdk/rust/src/bindings.rs",
-    "sdk/rust/src/config.rs" from "sdk/rust/src/config.rs",
-    "sdk/rust/src/error.rs" from "sdk/rust/src/error.rs",
-    "sdk/rust/src/export.rs" from "sdk/rust/src/export.rs",
-    "sdk/rust/src/keyvalue.rs" from "sdk/rust/src/keyvalue.rs",
-    "sdk/rust/src/lib.rs" from "sdk/rust/src/lib.rs",
-    "sdk/rust/src/log.rs" from "sdk/rust/src/log.rs",
-    "sdk/rust/src/metrics.rs" from "sdk/rust/src/metrics.rs",
-    "sdk/rust/src/redis.rs" from "sdk/rust/src/redis.rs",
-    "sdk/rust/src/secrets.rs" from "sdk/rust/src/secrets.rs",
-    "sdk/rust/src/sql.rs" from "sdk/rust/src/sql.rs",
-    "sdk/rust/src/uuid.rs" from "sdk/rust/src/uuid.rs",
+    "src/lib.rs" from "template/src/lib.rs",
+    "src/query.rs" from "template/src/query.rs",
+    "src/schema.sql" from "template/src/schema.sql",
+    "docs/writing-a-plugin.md" from "writing-a-plugin.md",
+    "sdk/rust/src/bindings.rs" from "sdk/bindings.rs",
+    "sdk/rust/src/config.rs" from "sdk/config.rs",
+    "sdk/rust/src/error.rs" from "sdk/error.rs",
+    "sdk/rust/src/export.rs" from "sdk/export.rs",
+    "sdk/rust/src/keyvalue.rs" from "sdk/keyvalue.rs",
+    "sdk/rust/src/lib.rs" from "sdk/lib.rs",
+    "sdk/rust/src/log.rs" from "sdk/log.rs",
+    "sdk/rust/src/metrics.rs" from "sdk/metrics.rs",
+    "sdk/rust/src/redis.rs" from "sdk/redis.rs",
+    "sdk/rust/src/secrets.rs" from "sdk/secrets.rs",
+    "sdk/rust/src/sql.rs" from "sdk/sql.rs",
+    "sdk/rust/src/uuid.rs" from "sdk/uuid.rs",
 };
 
 /// The files of the contract, with their paths.
 pub(super) fn contract() -> impl Iterator<Item = (String, &'static str)> {
     let files = |package: &'static wit::Package| {
-        package.files.iter().map(|(name, text)| (format!("wit/{}/{name}", package.folder), *text))
+        package.files.iter().map(|(name, text)| (format!("sdk/rust/wit/{}/{name}", package.folder), *text))
     };
     wit::PACKAGES.iter().flat_map(files)
 }

@@ -1,10 +1,10 @@
-//! What operators and their tools ask a host.
+//! HTTP routes for operators and their tools.
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/health` | 200 when the store can take a write now and every background task is at work, with what an operator should know, or spools writes; 503 when not, with the reason; since when, as JSON |
-//! | `/metrics` | figures for Prometheus, in the OpenMetrics text format |
-//! | `/api/v1/plugins` | the plugins at work and their figures, as a JSON array |
+//! | `/health` | JSON: 200 when the store accepts writes and every background task runs, or when writes are spooled; 503 with the reason otherwise; with the time of the last change and warnings |
+//! | `/metrics` | metrics in the OpenMetrics text format, for Prometheus |
+//! | `/api/v1/plugins` | the active plugins and their metrics, as a JSON array |
 
 mod metrics;
 
@@ -54,7 +54,7 @@ async fn health(State(Host { storage, health }): State<Host>) -> Response {
     }
 }
 
-/// Whether writes are taken although the backend is away: a host that is taken out of service then would refuse them.
+/// Whether writes are accepted although the backend is unavailable. Then the host must stay in service.
 async fn is_spooling(storage: &OpenStorage) -> bool {
     let metrics = storage.backend.get_metrics().await;
     metrics.ok().and_then(|metrics| metrics.spool).is_some_and(|spool| !spool.is_full())

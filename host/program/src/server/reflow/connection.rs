@@ -22,12 +22,16 @@ use reflow_tracing::storage::StorageError;
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite;
 
-use super::super::Stopped;
+use super::super::shutdown::Stopped;
 use super::message::{ErrorCode, TracingRequest, TracingResponse};
-use super::{MAX_MESSAGE_BYTES, frame, request};
+use super::{frame, request};
 use crate::ingest::{
     CommitError, Ingest, Lagged, LiveEvent, Original, Outcomes, Received, Session, Submitted, Subscription,
 };
+
+/// The longest message that is accepted, in bytes. Reflow's messages contain snapshots of messages and states, with four
+/// bytes of JSON per byte; one event must not use the memory of thousands.
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The events of a connection that may wait for their commit: the next batch while one is being stored. Its sender waits
 /// beyond them.
@@ -77,7 +81,7 @@ pub(super) async fn serve(socket: WebSocket, ingest: Ingest, peer: SocketAddr, s
 enum End {
     /// The peer began the closing handshake.
     Closed,
-    /// The peer is gone, or what it sends is no WebSocket.
+    /// The peer is gone, or violates the WebSocket protocol.
     Lost,
     /// The peer sent a message over [`MAX_MESSAGE_BYTES`].
     TooLong,

@@ -5,16 +5,16 @@ use serde::Serialize;
 
 use super::message::TracingRequest;
 
-/// How compressed data begins.
+/// The first bytes of compressed data.
 const COMPRESSIONS: &[(&str, &[u8])] =
     &[("zstd", &[0x28, 0xb5, 0x2f, 0xfd]), ("gzip", &[0x1f, 0x8b]), ("lz4", &[0x04, 0x22, 0x4d, 0x18])];
 
-/// The request that a message, text or binary, holds; or why it is none.
+/// Parses the request in a message, text or binary. The error says why it is not one.
 pub(super) fn decode(message: &[u8]) -> Result<TracingRequest, String> {
     serde_json::from_slice(message).map_err(|error| {
         match COMPRESSIONS.iter().find(|(_, magic)| message.starts_with(magic)) {
             Some((name, _)) => format!("messages compressed with {name} are not supported: send JSON as text"),
-            None => format!("the message is no request: {error}"),
+            None => format!("the message is not a request: {error}"),
         }
     })
 }
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_no_request_is_refused_with_the_reason() {
+    fn a_message_that_is_not_a_request_is_refused_with_the_reason() {
         assert_refused(b"hello", "expected value");
         assert_refused(b"\xff\xfe", "expected value");
         assert_refused(br#"{"Foo":{}}"#, "unknown variant `Foo`, expected one of `StartTrace`");

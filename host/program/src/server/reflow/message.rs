@@ -12,7 +12,7 @@ use reflow_tracing::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceQ
 
 /// A request of either family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(clippy::large_enum_variant)] // Most requests are the largest one, and none is kept.
+#[allow(clippy::large_enum_variant)] // Most requests are of the largest variant, and they are short-lived.
 pub enum TracingRequest {
     /// Starts a trace; answered with [`TracingResponse::TraceStarted`].
     StartTrace {
@@ -51,7 +51,7 @@ pub enum TracingRequest {
         #[serde(alias = "filter")]
         filters: SubscriptionFilters,
     },
-    /// Asks for no more notifications.
+    /// Ends the notifications.
     Unsubscribe,
     /// The older family: stores a whole trace; answered with [`TraceResponse::TraceStored`].
     StoreTrace {
@@ -70,16 +70,16 @@ pub enum TracingResponse {
         /// Its id.
         trace_id: TraceId,
     },
-    /// The event is stored, or not.
+    /// The result of storing an event.
     EventRecorded {
-        /// Whether it is.
+        /// Whether the event is stored.
         success: bool,
-        /// Why it is not.
+        /// Why it is not stored.
         error: Option<String>,
     },
     /// The trace.
     TraceData {
-        /// `None` when there is none with the id.
+        /// `None` when no trace has the id.
         trace: Option<FlowTrace>,
     },
     /// The traces.
@@ -94,7 +94,7 @@ pub enum TracingResponse {
         /// Ascending.
         versions: Vec<FlowVersion>,
     },
-    /// The server is there.
+    /// The answer to a ping.
     Pong,
     /// An event was stored that the connection subscribed to.
     EventNotification {
@@ -103,11 +103,11 @@ pub enum TracingResponse {
         /// The event.
         event: TraceEvent,
     },
-    /// The request was not done; or a subscription ended.
+    /// The request failed, or a subscription ended.
     Error {
         /// What happened.
         message: String,
-        /// What kind of thing that is.
+        /// The kind of error.
         code: ErrorCode,
     },
 }
@@ -132,20 +132,20 @@ pub enum TraceResponse {
         /// Its id.
         trace_id: TraceId,
     },
-    /// The request was not done.
+    /// The request failed.
     Error {
         /// What happened.
         message: String,
     },
     /// What the store holds.
     Metrics {
-        /// `traces`, `events`, `bytes`, `oldest`, `newest`; `null` where the store can't tell.
+        /// `traces`, `events`, `bytes`, `oldest`, `newest`; `null` where unknown.
         data: serde_json::Value,
     },
 }
 
 impl TracingResponse {
-    /// The answer to what has no answer of its own, as in Reflow's server.
+    /// The answer to requests without their own one, as in Reflow's server.
     pub(super) const DONE: Self = Self::EventRecorded { success: true, error: None };
 }
 

@@ -1,4 +1,4 @@
-//! Reflow's WebSocket protocol, on any path that has no other use.
+//! Reflow's WebSocket protocol, on every path without another route.
 
 mod connection;
 mod frame;
@@ -19,13 +19,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::mpsc;
 
-use super::Stopped;
+use super::shutdown::Stopped;
 use crate::ingest::Ingest;
+use connection::MAX_MESSAGE_BYTES;
 pub use message::{TraceResponse, TracingRequest, TracingResponse};
-
-/// The longest message that is accepted, in bytes. Reflow's messages carry snapshots of messages and states, at four
-/// bytes of JSON a byte; one event must not take the memory of thousands.
-pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 const NOT_A_WEBSOCKET: &str =
     "This is a Reflow tracing server. It speaks WebSocket: connect to it with a ws:// URL, on any path.\n";
@@ -37,7 +34,7 @@ struct Shared {
     alive: mpsc::Sender<Infallible>,
 }
 
-/// Upgrades every request to a connection, which holds `alive` until its traces are ended.
+/// Upgrades every request to a connection, which holds `alive` until its traces have ended.
 pub(super) fn router(ingest: Ingest, stopped: Stopped, alive: mpsc::Sender<Infallible>) -> Router {
     Router::new().fallback(upgrade).with_state(Shared { ingest, stopped, alive })
 }

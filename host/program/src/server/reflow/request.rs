@@ -1,4 +1,4 @@
-//! What is done for each request, events aside.
+//! Answers every request except events.
 
 use axum::extract::ws::Message;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::ingest::{Ingest, Session, Subscription};
 use reflow_tracing::TraceQuery;
 use reflow_tracing::storage::{FlowTrace, StorageBackendExt, StorageError};
 
-/// Does what the request asks for. Every event that was recorded before must be stored.
+/// Answers a request. Every event before it must be stored.
 pub(super) async fn answer(
     request: TracingRequest,
     ingest: &Ingest,

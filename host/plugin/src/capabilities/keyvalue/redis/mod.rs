@@ -1,4 +1,4 @@
-//! `redis://..`: a bucket on a Redis server. Every function is one script, so it happens at one moment.
+//! `redis://..`: a bucket on a Redis server. Every function is one script, so it is atomic.
 
 use std::ops::Bound;
 use std::sync::LazyLock;
@@ -9,12 +9,12 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, RedisError, Script, ScriptInvocation};
 use tokio::sync::OnceCell;
 
-use super::grants::Report;
+use super::error_reporter::ErrorReporter;
 use super::store::{Page, Scan, Store, too_many_bytes};
 use super::{Change, KeyvalueError};
 use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections};
 
-/// How long a connection may take to come about.
+/// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 macro_rules! script {
@@ -34,11 +34,11 @@ pub(super) struct Redis {
     client: Client,
     /// The hash of the values, the index, the times of expiry.
     keys: [Vec<u8>; 3],
-    /// One for all instances, made at the first call; it reconnects by itself.
+    /// Shared by all instances. Connects at the first call and reconnects automatically.
     connection: OnceCell<(ConnectionManager, ConnectionPermit)>,
     connections: ConnectionBudget,
     response_timeout: Duration,
-    report: Report,
+    reporter: ErrorReporter,
 }
 
 impl Redis {
@@ -48,11 +48,11 @@ impl Redis {
         prefix: &str,
         connections: &ConnectionBudget,
         response_timeout: Duration,
-        report: Report,
+        reporter: ErrorReporter,
     ) -> Self {
         let keys = ["values", "index", "expiring"].map(|part| format!("{prefix}{part}").into_bytes());
         let connections = connections.clone();
-        Self { client, keys, connection: OnceCell::new(), connections, response_timeout, report }
+        Self { client, keys, connection: OnceCell::new(), connections, response_timeout, reporter }
     }
 
     fn prepare(&self, script: &'static Script) -> ScriptInvocation<'static> {
@@ -65,7 +65,8 @@ impl Redis {
 
     async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, KeyvalueError> {
         let connected = self.connection.get_or_try_init(|| async {
-            let permit = self.connections.acquire().await.map_err(|TooManyConnections| self.report.too_many())?;
+            let permit =
+                self.connections.acquire().await.map_err(|TooManyConnections| self.reporter.too_many_connections())?;
             let config = ConnectionManagerConfig::new()
                 .set_connection_timeout(Some(CONNECT_TIMEOUT))
                 .set_response_timeout(Some(self.response_timeout))
@@ -81,18 +82,18 @@ impl Redis {
         if error.code() == Some("TOOMANYBYTES") {
             return KeyvalueError::LimitExceeded(String::new());
         }
-        let (seen, what): (fn(String) -> KeyvalueError, _) = if error.is_timeout() {
+        let (redacted, what): (fn(String) -> KeyvalueError, _) = if error.is_timeout() {
             (|_| KeyvalueError::Timeout, "did not answer in time")
         } else if error.kind() == redis::ErrorKind::AuthenticationFailed || error.code() == Some("NOPERM") {
-            (KeyvalueError::AccessDenied, "refuses the user or the password of the grant")
+            (KeyvalueError::AccessDenied, "refused the user or the password in the grant")
         } else if error.is_io_error() || error.is_connection_refusal() || error.is_connection_dropped() {
             (KeyvalueError::Unavailable, "can't be reached")
         } else if error.code() == Some("OOM") {
             (KeyvalueError::LimitExceeded, "is out of memory")
         } else {
-            (KeyvalueError::Other, "refused")
+            (KeyvalueError::Other, "refused the command")
         };
-        self.report.failed(error, seen(format!("the server of the bucket {what}; the host's log says more")))
+        self.reporter.report(error, redacted(format!("the bucket's Redis server {what}; the host's log has details")))
     }
 }
 
@@ -161,7 +162,7 @@ impl Store for Redis {
     }
 }
 
-/// An end of a range, in Redis's words.
+/// The bound of a range in Redis syntax.
 fn bound(bound: Bound<&[u8]>, unbounded: &[u8]) -> Vec<u8> {
     match bound {
         Bound::Included(key) => [b"[", key].concat(),

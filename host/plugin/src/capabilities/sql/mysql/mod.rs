@@ -20,10 +20,10 @@ use super::repeated::Repeated;
 use super::server::{Dialect, Execution, Options, Steps, one_by_one};
 use super::{SqlError, Value, database_error, wrong_number_of_parameters};
 
-/// Bytes of values that one statement carries: well below the packets that servers take by default.
-const BYTES_A_STATEMENT: usize = 4 * 1024 * 1024;
-/// Parameters of a statement, at most.
-const PARAMETERS_A_STATEMENT: usize = 65_535;
+/// Maximum bytes of values per statement: well below the default `max_allowed_packet`.
+const BYTES_PER_STATEMENT: usize = 4 * 1024 * 1024;
+/// Maximum parameters per statement.
+const PARAMETERS_PER_STATEMENT: usize = 65_535;
 
 impl Dialect for MySql {
     const INTERFACE_NAME: &'static str = "mysql";
@@ -70,7 +70,7 @@ impl Dialect for MySql {
         connection.fetch_many(sqlx::raw_sql(AssertSqlSafe(statements))).boxed()
     }
 
-    /// Sizes that are powers of two: so few statements for any number of rows can all stay prepared.
+    /// Group sizes are powers of two, so that the few statements for any number of rows all stay prepared.
     fn plan<'c>(
         _connection: &'c mut MySqlConnection,
         statement: &'c str,
@@ -79,10 +79,10 @@ impl Dialect for MySql {
         let Some(repeated) = Repeated::find(statement) else {
             return futures::future::ready(Ok(one_by_one(statement, rows))).boxed();
         };
-        let most = (PARAMETERS_A_STATEMENT / rows.width().max(1)).max(1);
+        let most = (PARAMETERS_PER_STATEMENT / rows.width().max(1)).max(1);
         let (mut executions, mut start) = (Vec::<Execution>::new(), 0);
         while start < rows.count() {
-            let size = 1 << rows.fitting(start, BYTES_A_STATEMENT).min(most).ilog2();
+            let size = 1 << rows.fitting(start, BYTES_PER_STATEMENT).min(most).ilog2();
             let statement = match executions.last() {
                 Some(last) if last.rows.len() == size => Arc::clone(&last.statement),
                 _ => repeated.times(size).into(),
@@ -135,14 +135,14 @@ impl Dialect for MySql {
         let message = error.message().to_owned();
         let number = error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
         match number {
-            // Of MariaDB, of MySQL, and of whoever ended the statement.
+            // A time limit of MariaDB, one of MySQL, a killed statement.
             1969 | 3024 | 1317 => SqlError::Timeout,
             // Too many connections, for the server or the user.
             1040 | 1203 | 1226 => SqlError::PoolExhausted,
-            // The server shuts down, or has ended the session.
+            // The server is shutting down, or has ended the session.
             1053 | 1927 | 4031 => SqlError::ConnectionLost(message),
             1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1698 => SqlError::AccessDenied(message),
-            // A lock that was not to be had in time, a deadlock, a row that changed meanwhile.
+            // Retryable: lock wait timeout, deadlock, record changed since last read, lock not available.
             number => database_error(code, message, matches!(number, 1205 | 1213 | 1020 | 3572)),
         }
     }

@@ -1,4 +1,4 @@
-//! Values of MySQL, from its binary format.
+//! Decodes values of MySQL from its binary format.
 
 use sqlx::mysql::MySqlRow;
 use sqlx::{Column, MySql, Row, Type, TypeInfo, ValueRef};
@@ -10,7 +10,7 @@ use super::super::{SqlError, Value};
 pub(super) fn value(row: &MySqlRow, column: usize) -> Result<Value, SqlError> {
     let conversion = |error: sqlx::Error| SqlError::Conversion(error.to_string());
     let raw = row.try_get_raw(column).map_err(conversion)?;
-    // As it came: a date of only zeroes is not taken for NULL.
+    // Raw bytes, because the driver decodes an all-zero date as NULL.
     let Some(bytes) = row.try_get_unchecked::<Option<&[u8]>, _>(column).map_err(conversion)? else {
         return Ok(Value::Null);
     };
@@ -23,13 +23,13 @@ pub(super) fn value(row: &MySqlRow, column: usize) -> Result<Value, SqlError> {
         "TINYINT UNSIGNED" | "SMALLINT UNSIGNED" | "MEDIUMINT UNSIGNED" | "INT UNSIGNED" | "BIGINT UNSIGNED"
         | "YEAR" | "BIT" => {
             let number: u64 = row.try_get_unchecked(column).map_err(conversion)?;
-            // Larger ones have no other way to be told exactly.
+            // Larger numbers are only exact as text.
             Some(i64::try_from(number).map_or_else(|_| Value::Text(number.to_string()), Value::Integer))
         }
         "FLOAT" => Some(Value::Real(row.try_get_unchecked::<f32, _>(column).map_err(conversion)?.into())),
         "DOUBLE" => Some(Value::Real(row.try_get_unchecked(column).map_err(conversion)?)),
         "DECIMAL" | "SET" | "JSON" => text(bytes),
-        // The name alone does not tell: a text with a binary collation is called a blob.
+        // The type's name is not enough: a text with a binary collation is called a blob.
         _ if <str as Type<MySql>>::compatible(&info) => text(bytes),
         "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "GEOMETRY" => {
             Some(Value::Blob(bytes.into()))
@@ -43,7 +43,7 @@ pub(super) fn value(row: &MySqlRow, column: usize) -> Result<Value, SqlError> {
     read.ok_or_else(|| {
         let name = row.columns()[column].name();
         SqlError::Conversion(format!(
-            "column `{name}` has the type {of}, which is no value here; convert it in the statement, for example with CAST(.. AS CHAR)"
+            "column `{name}` has the type {of}, which plugins can't read; convert it in the statement, for example with CAST(.. AS CHAR)"
         ))
     })
 }
@@ -52,7 +52,7 @@ fn text(bytes: &[u8]) -> Option<Value> {
     Some(Value::Text(String::from_utf8(bytes.into()).ok()?))
 }
 
-/// Year, month, day; nothing for a date of only zeroes. After its length.
+/// The length; then year, month and day, or nothing for an all-zero date.
 fn date(bytes: &[u8]) -> Option<String> {
     match bytes {
         [0] => Some(date_text(0, 0, 0)),
@@ -63,7 +63,7 @@ fn date(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// A date, then hours, minutes and seconds if any is not 0, then microseconds likewise.
+/// A date; then hours, minutes and seconds unless all are 0; then microseconds unless 0.
 fn date_time(bytes: &[u8]) -> Option<String> {
     let of_day = match bytes.get(5..).unwrap_or_default() {
         [] => time_text(0, 0, 0, 0),
@@ -75,7 +75,7 @@ fn date_time(bytes: &[u8]) -> Option<String> {
     Some(format!("{} {of_day}", date(bytes)?))
 }
 
-/// A sign, days, hours, minutes, seconds; then microseconds if there are any. After its length.
+/// The length; then sign, days, hours, minutes and seconds; then microseconds unless 0.
 fn time(bytes: &[u8]) -> Option<String> {
     match bytes {
         [0] => Some(time_text(0, 0, 0, 0)),

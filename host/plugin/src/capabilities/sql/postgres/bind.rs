@@ -1,4 +1,4 @@
-//! Values as the types of PostgreSQL, in its binary format.
+//! Encodes values as the types of PostgreSQL, in its binary format.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::super::input::{Input, InputRows};
 use super::super::{SqlError, wrong_number_of_parameters};
 
-/// The parameters of a statement: for one row values of their types, for several one array each.
+/// The arguments of a statement. A parameter of an array type gets the values of all rows, another the value of the first row.
 pub(super) fn arguments(
     types: &[PgTypeInfo],
     rows: &InputRows<'_>,
@@ -70,7 +70,7 @@ fn array(element: &PgTypeInfo, rows: &InputRows<'_>, range: Range<usize>, index:
     };
     let mut bytes = Vec::new();
     let mut put = |number: i32| bytes.extend_from_slice(&number.to_be_bytes());
-    // One dimension, which may have NULLs, and whose indexes start at 1.
+    // One dimension, possibly with NULLs, with indexes from 1.
     put(1);
     put(1);
     put(oid.0.cast_signed());
@@ -88,7 +88,7 @@ fn array(element: &PgTypeInfo, rows: &InputRows<'_>, range: Range<usize>, index:
     Ok(bytes)
 }
 
-/// Appends a value as the type. Says whether there is one: NULL is none.
+/// Appends a value as the type `of`. Returns false for NULL.
 fn write(bytes: &mut Vec<u8>, of: &PgTypeInfo, value: &Input<'_>, index: usize) -> Result<bool, SqlError> {
     let of = match of.kind() {
         PgTypeKind::Domain(of) => return write(bytes, of, value, index),
@@ -96,7 +96,8 @@ fn write(bytes: &mut Vec<u8>, of: &PgTypeInfo, value: &Input<'_>, index: usize) 
         PgTypeKind::Simple | PgTypeKind::Pseudo => of.name(),
         _ => return Err(unusable(of, index)),
     };
-    let out_of_range = |number: &i64| SqlError::Conversion(format!("parameter {}: {number} is no {of}", index + 1));
+    let out_of_range =
+        |number: &i64| SqlError::Conversion(format!("parameter {}: {number} is out of range for {of}", index + 1));
     match (of, value) {
         (_, Input::Null) => return Ok(false),
         ("BOOL", Input::Boolean(truth)) => bytes.push((*truth).into()),
@@ -119,25 +120,25 @@ fn write(bytes: &mut Vec<u8>, of: &PgTypeInfo, value: &Input<'_>, index: usize) 
             bytes.extend(without_nul(text, index)?);
         }
         ("JSONB", Input::Text(text)) => {
-            // The version of the format.
+            // The version of the jsonb format.
             bytes.push(1);
             bytes.extend(without_nul(text, index)?);
         }
         ("TEXT" | "VARCHAR" | "CHAR", Input::Uuid(uuid)) => bytes.extend(uuid.to_string().as_bytes()),
         ("BYTEA", Input::Blob(blob)) => bytes.extend_from_slice(blob),
-        // Its UTF-8, which may hold what a text of PostgreSQL's can't.
+        // The UTF-8 of the text, which may contain U+0000, unlike a text in PostgreSQL.
         ("BYTEA", Input::Text(text)) => bytes.extend(text.as_bytes()),
         ("BYTEA" | "UUID", Input::Uuid(uuid)) => bytes.extend(uuid.as_bytes()),
         ("UUID", Input::Blob(blob)) if blob.len() == 16 => bytes.extend_from_slice(blob),
         ("UUID", Input::Text(text)) => {
             let uuid: Uuid = text
                 .parse()
-                .map_err(|_| SqlError::Conversion(format!("parameter {}: {text:?} is no UUID", index + 1)))?;
+                .map_err(|_| SqlError::Conversion(format!("parameter {}: {text:?} is not a UUID", index + 1)))?;
             bytes.extend(uuid.as_bytes());
         }
         (of, value) => {
             return Err(SqlError::Conversion(format!(
-                "parameter {} has the type {of}, for which {} can't be used; convert it in the statement, \
+                "parameter {} has the type {of}, which does not accept {}; convert it in the statement, \
                  for example with ${0}::text::{of} or another cast",
                 index + 1,
                 kind(value)
@@ -150,7 +151,7 @@ fn write(bytes: &mut Vec<u8>, of: &PgTypeInfo, value: &Input<'_>, index: usize) 
 fn without_nul(text: &str, index: usize) -> Result<&[u8], SqlError> {
     if text.contains('\0') {
         return Err(SqlError::Conversion(format!(
-            "parameter {}: PostgreSQL keeps no text with the character U+0000; use a column of the type bytea",
+            "parameter {}: PostgreSQL can't store the character U+0000 in a text; use a column of the type bytea",
             index + 1
         )));
     }
@@ -159,7 +160,7 @@ fn without_nul(text: &str, index: usize) -> Result<&[u8], SqlError> {
 
 fn unusable(of: &PgTypeInfo, index: usize) -> SqlError {
     SqlError::Conversion(format!(
-        "parameter {} has the type {}, for which there is no value; convert it in the statement, for example with ${0}::text::{1}",
+        "parameter {} has the type {}, which plugins can't bind; convert it in the statement, for example with ${0}::text::{1}",
         index + 1,
         of.name()
     ))

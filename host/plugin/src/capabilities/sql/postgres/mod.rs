@@ -18,8 +18,8 @@ use super::repeated::Repeated;
 use super::server::{Dialect, Execution, Options, Steps, describe, one_by_one};
 use super::{SqlError, Value, database_error, wrong_number_of_parameters};
 
-/// Bytes of values that one statement carries.
-const BYTES_A_STATEMENT: usize = 16 * 1024 * 1024;
+/// Maximum bytes of values per statement.
+const BYTES_PER_STATEMENT: usize = 16 * 1024 * 1024;
 
 impl Dialect for Postgres {
     const INTERFACE_NAME: &'static str = "postgresql";
@@ -71,7 +71,7 @@ impl Dialect for Postgres {
             let statement: Arc<str> = unnested(&repeated, types).into();
             let (mut executions, mut start) = (Vec::new(), 0);
             while start < rows.count() {
-                let end = start + rows.fitting(start, BYTES_A_STATEMENT);
+                let end = start + rows.fitting(start, BYTES_PER_STATEMENT);
                 executions.push(Execution { statement: Arc::clone(&statement), rows: start..end });
                 start = end;
             }
@@ -100,7 +100,7 @@ impl Dialect for Postgres {
             "57014" => SqlError::Timeout,
             // Too many connections, for the server, the database or the user.
             "53300" => SqlError::PoolExhausted,
-            // The server shuts down, or has ended the session.
+            // The server is shutting down, or has ended the session.
             "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => SqlError::ConnectionLost(message),
             "42501" => SqlError::AccessDenied(message),
             code if code.starts_with("08") => SqlError::ConnectionLost(message),
@@ -138,7 +138,7 @@ fn unnested(repeated: &Repeated<'_>, types: &[PgTypeInfo]) -> String {
     )
 }
 
-/// Expressions with `$1` as `given.p1`.
+/// Replaces `$1` by `given.p1` in the expressions.
 fn with_columns(expressions: &str) -> String {
     let mut parts = expressions.split('$');
     let mut text = parts.next().unwrap_or_default().to_owned();

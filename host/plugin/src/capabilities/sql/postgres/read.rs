@@ -1,4 +1,4 @@
-//! Values of PostgreSQL, from its binary format.
+//! Decodes values of PostgreSQL from its binary format.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ pub(super) fn value(row: &PgRow, column: usize) -> Result<Value, SqlError> {
     read.ok_or_else(|| {
         let name = row.columns()[column].name();
         SqlError::Conversion(format!(
-            "column `{name}` has the type {}, which is no value here; convert it in the statement, for example with ::text",
+            "column `{name}` has the type {}, which plugins can't read; convert it in the statement, for example with ::text",
             of.name()
         ))
     })
@@ -98,7 +98,7 @@ fn timestamp(micros: i64, zone: &str) -> Option<String> {
     Some(format!("{date} {of_day}{zone}"))
 }
 
-/// Digits to the base 10,000: how many, the power of the first, the sign, how many decimals to show, and they themselves.
+/// Base-10,000 digits: their number, the exponent of the first, the sign, the number of decimals, the digits.
 fn numeric(bytes: &[u8]) -> Option<String> {
     let mut words = bytes.chunks_exact(2).map(|word| u16::from_be_bytes([word[0], word[1]]));
     let (count, weight, sign, scale) = (words.next()?, words.next()?.cast_signed(), words.next()?, words.next()?);
@@ -114,7 +114,7 @@ fn numeric(bytes: &[u8]) -> Option<String> {
         0xF000 => return Some("-Infinity".into()),
         _ => return None,
     };
-    // The digit of a power of 10,000; those that are 0 at either end are left out.
+    // The digit of a power of 10,000; leading and trailing zeros are omitted.
     let digit = |power: i32| usize::try_from(i32::from(weight) - power).ok().and_then(|at| digits.get(at)).copied();
     if weight < 0 {
         text.push('0');

@@ -1,9 +1,11 @@
+//! Converts errors of the driver.
+
 use std::error::Error as _;
 
 use super::super::{SqlError, refused};
 use super::Dialect;
 
-/// What an error of the driver's is to a plugin.
+/// The plugin's error for an error of the driver.
 pub(in super::super) fn describe<D: Dialect>(error: sqlx::Error) -> SqlError {
     use sqlx::Error;
     match error {
@@ -16,7 +18,7 @@ pub(in super::super) fn describe<D: Dialect>(error: sqlx::Error) -> SqlError {
     }
 }
 
-/// An error with its causes. The driver's messages often hold the cause already.
+/// An error with its causes, each once: the driver's messages often contain the cause already.
 fn chain(error: &sqlx::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! Connections: kept while they are idle, lent to a call or a transaction, closed when no one knows their state.
+//! A connection pool. A connection is leased to a call or a transaction, and closed when its state is unknown.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,28 +12,28 @@ use super::statement::command;
 use super::{Dialect, Options, describe};
 use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections};
 
-/// How long the server may take to let a connection in.
+/// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a rollback may take; after that the connection is closed, which does the same.
+/// Maximum time of a rollback. After that the connection is closed, which rolls back too.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection that no one uses is kept.
+/// Idle connections are closed after this time.
 const IDLE_TIME: Duration = Duration::from_secs(60);
 
-/// A database's connections. They are opened when they are needed.
+/// The connections of a database, opened on demand.
 pub(super) struct Pool<D: Dialect> {
     options: Options<D>,
     call_timeout: Duration,
     budget: ConnectionBudget,
-    /// The one that was used last comes last.
+    /// The most recently used connection is last.
     idle: Mutex<Vec<(Instant, D::Connection)>>,
 }
 
-/// A connection that is lent. Dropped, it goes back if it is as good as new, and is closed otherwise.
+/// A leased connection. When dropped, it returns to the pool if it is in its initial state, and is closed otherwise.
 pub(super) struct Lease<D: Dialect> {
     connection: Option<D::Connection>,
-    /// Whether a statement is at work, or the connection is lost.
+    /// Whether a statement is running, or the connection is lost.
     busy: bool,
-    /// Whether a statement may have left something behind for the next user.
+    /// Whether a statement may have changed the session, for example its settings.
     tainted: bool,
     in_transaction: bool,
     pool: Arc<Pool<D>>,
@@ -46,7 +46,7 @@ impl<D: Dialect> Pool<D> {
         Self { options: options.disable_statement_logging(), call_timeout, budget, idle: Mutex::default() }
     }
 
-    /// Waits for a connection, but not for long.
+    /// Leases a connection. Fails when none becomes free in time.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<D>, SqlError> {
         let permit = self.budget.acquire().await.map_err(|TooManyConnections| SqlError::PoolExhausted)?;
         Ok(Lease {
@@ -62,7 +62,7 @@ impl<D: Dialect> Pool<D> {
 
     async fn connection(&self) -> Result<D::Connection, SqlError> {
         while let Some(mut connection) = self.take_idle() {
-            // The server may have closed it meanwhile.
+            // The server may have closed it.
             if connection.ping().await.is_ok() {
                 return Ok(connection);
             }
@@ -74,11 +74,11 @@ impl<D: Dialect> Pool<D> {
         };
         match timeout(CONNECT_TIMEOUT, connect).await {
             Ok(connected) => connected.map_err(|error| match describe::<D>(error) {
-                SqlError::ConnectionLost(message) => SqlError::ConnectionLost(format!("cannot connect: {message}")),
+                SqlError::ConnectionLost(message) => SqlError::ConnectionLost(format!("can't connect: {message}")),
                 error => error,
             }),
             Err(_) => Err(SqlError::ConnectionLost(format!(
-                "cannot connect: no answer within {} s",
+                "can't connect: no answer within {} s",
                 CONNECT_TIMEOUT.as_secs()
             ))),
         }
@@ -96,28 +96,28 @@ impl<D: Dialect> Pool<D> {
 }
 
 impl<D: Dialect> Lease<D> {
-    /// The connection, for a statement. Until [`finish`](Self::finish) it counts as unusable: whoever waits may be gone
-    /// before the statement is.
+    /// The connection, for a statement. It counts as busy until [`finish`](Self::finish), because the call may be cancelled
+    /// before the statement ends.
     pub(super) fn start(&mut self) -> &mut D::Connection {
         self.start_stream().0
     }
 
-    /// The same, with the mark that says so.
+    /// The connection for a stream of rows, with its busy flag.
     pub(super) fn start_stream(&mut self) -> (&mut D::Connection, &mut bool) {
         self.busy = true;
         let connection = self.connection.as_mut().expect("a lease has its connection until it is dropped");
         (connection, &mut self.busy)
     }
 
-    /// Hands on what a statement came to.
+    /// Ends a statement with `result`.
     pub(super) fn finish<T>(&mut self, result: Result<T, SqlError>) -> Result<T, SqlError> {
         self.busy = is_lost(&result);
         result
     }
 
-    /// Notes a statement of the plugin's that is about to run.
+    /// Records whether a statement of the plugin may change the session. Call it before the statement runs.
     pub(super) fn note(&mut self, statement: &str) {
-        self.tainted |= !leaves_nothing(statement);
+        self.tainted |= !leaves_session_unchanged(statement);
     }
 
     pub(super) fn in_transaction(&self) -> bool {
@@ -139,7 +139,7 @@ impl<D: Dialect> Lease<D> {
     }
 }
 
-/// Whether a connection is of no use after `result`.
+/// Whether the connection is unusable after `result`.
 pub(super) fn is_lost<T>(result: &Result<T, SqlError>) -> bool {
     matches!(result, Err(SqlError::ConnectionLost(_)))
 }
@@ -148,7 +148,7 @@ impl<D: Dialect> Drop for Lease<D> {
     fn drop(&mut self) {
         let (Some(mut connection), permit) = (self.connection.take(), self.permit.take()) else { return };
         if self.busy {
-            // There is no telling what it would answer next. The server ends what runs there when its time is up.
+            // Its next answer is unknown, so it is closed. The server's time limit ends the running statement.
             return;
         }
         if !self.in_transaction && !self.tainted {
@@ -158,7 +158,7 @@ impl<D: Dialect> Drop for Lease<D> {
         let (pool, tainted) = (Arc::clone(&self.pool), self.tainted);
         self.runtime.spawn(async move {
             if tainted {
-                // Rolls back too. Fails only when the server is gone.
+                // Closing rolls back too. It fails only when the server is gone.
                 let _ = timeout(ROLLBACK_TIMEOUT, connection.close()).await;
             } else if let Ok(Ok(())) = timeout(ROLLBACK_TIMEOUT, command::<D>(&mut connection, "ROLLBACK")).await {
                 pool.give_back(connection);
@@ -168,9 +168,9 @@ impl<D: Dialect> Drop for Lease<D> {
     }
 }
 
-/// Whether the next user of the connection won't notice that `statement` ran: it is one statement, which reads or
-/// writes rows. Others may change settings, or leave a lock or a transaction open.
-fn leaves_nothing(statement: &str) -> bool {
+/// Whether `statement` is a single statement that reads or writes rows. Others may change settings, or leave a lock or a
+/// transaction open.
+fn leaves_session_unchanged(statement: &str) -> bool {
     const PLAIN: [&str; 8] = ["SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES", "TABLE"];
     let first = statement.lines().map(str::trim_start).find(|line| !line.is_empty() && !line.starts_with("--"));
     let word = first.unwrap_or_default().split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default();
@@ -182,13 +182,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_statements_about_rows_leave_nothing_behind() {
+    fn only_statements_about_rows_leave_the_session_unchanged() {
         for plain in ["SELECT 1", "insert INTO t VALUES (1)", "-- why\n  delete from t", "(SELECT"] {
-            assert_eq!(leaves_nothing(plain), plain != "(SELECT", "{plain}");
+            assert_eq!(leaves_session_unchanged(plain), plain != "(SELECT", "{plain}");
         }
         for other in ["BEGIN", "SET x = 1", "SELECT 1; BEGIN", "LOCK TABLES t WRITE", "CREATE TEMP TABLE t (a INT)", ""]
         {
-            assert!(!leaves_nothing(other), "{other}");
+            assert!(!leaves_session_unchanged(other), "{other}");
         }
     }
 }

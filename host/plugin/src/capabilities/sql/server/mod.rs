@@ -1,4 +1,4 @@
-//! Databases behind a server, over sqlx: what PostgreSQL and MySQL have in common.
+//! Database servers over sqlx: the common part of PostgreSQL and MySQL.
 
 mod error;
 mod lease;
@@ -20,27 +20,27 @@ use crate::capabilities::ConnectionBudget;
 pub(super) use error::describe;
 pub(super) use session::Server;
 
-/// How much a server's statements and connections may take.
+/// Limits of statements and connections.
 pub(super) struct ServerLimits {
-    /// After this time no one waits for a statement any more.
+    /// The server ends statements after this time, when the call has timed out too.
     pub call_timeout: Duration,
     pub connections: ConnectionBudget,
 }
 
-/// One kind of database.
+/// A kind of database server.
 pub(super) trait Dialect: sqlx::Database {
-    /// As the interface names it.
+    /// The name of the dialect in the interface.
     const INTERFACE_NAME: &'static str;
-    /// How a URL begins, for people.
+    /// The form of a URL, for messages.
     const URL: &'static str;
 
-    /// How to connect. Fails on a URL that is none.
+    /// Parses a URL.
     fn options(url: &str) -> Result<Options<Self>, sqlx::Error>;
 
-    /// Makes the server end statements and transactions that the host has given up.
+    /// Sets time limits in the server for statements and idle transactions, for calls that the host cancels.
     fn set_up<'c>(connection: &'c mut Self::Connection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<()>>;
 
-    /// Prepares a statement, or finds it prepared.
+    /// Prepares a statement, if it is not cached.
     fn prepare<'c>(
         connection: &'c mut Self::Connection,
         statement: &Arc<str>,
@@ -56,14 +56,14 @@ pub(super) trait Dialect: sqlx::Database {
     /// Runs statements without parameters.
     fn script<'c>(connection: &'c mut Self::Connection, statements: String) -> Steps<'c, Self>;
 
-    /// The statements to run for rows, each of which may take several.
+    /// The statements to run for the rows. Each may cover several rows.
     fn plan<'c>(
         connection: &'c mut Self::Connection,
         statement: &'c str,
         rows: &'c InputRows<'_>,
     ) -> BoxFuture<'c, Result<Vec<Execution>, SqlError>>;
 
-    /// The parameters of a statement for a range of the rows. Fails on a value that it has no use for.
+    /// The arguments of a statement for a range of rows. Fails on a value that does not fit its parameter.
     fn arguments(
         statement: &Self::Statement,
         rows: &InputRows<'_>,
@@ -75,24 +75,24 @@ pub(super) trait Dialect: sqlx::Database {
     /// A value of a row.
     fn value(row: &Self::Row, column: usize) -> Result<Value, SqlError>;
 
-    /// What the server refused.
+    /// Converts an error of the server.
     fn describe(error: &dyn DatabaseError) -> SqlError;
 }
 
-/// How to connect to a database.
+/// Connection options.
 pub(super) type Options<D> = <<D as sqlx::Database>::Connection as sqlx::Connection>::Options;
 
-/// What a statement gives: rows, and after those of a statement what it changed.
+/// The results of statements: the rows of a statement, then the number of rows it changed.
 pub(super) type Steps<'c, D> =
     BoxStream<'c, sqlx::Result<sqlx::Either<<D as sqlx::Database>::QueryResult, <D as sqlx::Database>::Row>>>;
 
-/// A statement, and the rows that it is run for.
+/// A statement, and the rows to run it for.
 pub(super) struct Execution {
     pub statement: Arc<str>,
     pub rows: Range<usize>,
 }
 
-/// The statement once for each row.
+/// Runs the statement once per row.
 pub(super) fn one_by_one(statement: &str, rows: &InputRows<'_>) -> Vec<Execution> {
     let statement: Arc<str> = statement.into();
     (0..rows.count()).map(|row| Execution { statement: Arc::clone(&statement), rows: row..row + 1 }).collect()
@@ -103,7 +103,7 @@ pub(super) fn date_text(year: i32, month: u32, day: u32) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// `13:37:00`, with microseconds if there are any.
+/// `13:37:00`, with microseconds unless they are 0.
 pub(super) fn time_text(hours: u32, minutes: u32, seconds: u32, micros: u32) -> String {
     let mut text = format!("{hours:02}:{minutes:02}:{seconds:02}");
     if micros > 0 {

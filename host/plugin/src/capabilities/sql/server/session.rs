@@ -1,4 +1,4 @@
-//! A database and its transactions: what runs on which connection.
+//! A database and its transactions.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::super::cursor::{Asked, Cursor, Fetched, OpenCursor, Rest, check_no_cursor};
+use super::super::cursor::{Cursor, FetchRequests, Fetched, OpenCursor, RunningQuery, check_no_cursor};
 use super::super::input::InputRows;
 use super::super::{Binding, Database, OpenTransaction, Rows, SqlError, Statements, Value, events_of, refused};
 use super::lease::{Lease, Pool, is_lost};
@@ -15,7 +15,7 @@ use super::statement::{self, Query};
 use super::{Dialect, ServerLimits};
 use crate::batch::EventBatch;
 
-/// A database of a server. Each call takes a connection of the pool.
+/// A database of a server. Each call leases a connection from the pool.
 pub(in super::super) struct Server<D: Dialect>(Arc<Pool<D>>);
 
 /// A transaction and the connection that it is open on.
@@ -24,17 +24,17 @@ struct Transaction<D: Dialect> {
     cursors: Arc<AtomicUsize>,
 }
 
-/// A connection for one call.
-type Held<D> = OwnedMutexGuard<Lease<D>>;
+/// The connection of one call.
+type Session<D> = OwnedMutexGuard<Lease<D>>;
 
 impl<D: Dialect> Server<D> {
-    /// Connects to nothing yet. Fails with what is wrong with the URL, without repeating it.
+    /// Does not connect yet. Fails with the problem of the URL, without showing it.
     pub(in super::super) fn new(url: &str, limits: &ServerLimits) -> Result<Self, String> {
         let options = D::options(url).map_err(|error| format!("{error}; write {}", D::URL))?;
         Ok(Self(Arc::new(Pool::new(options, limits.call_timeout, limits.connections.clone()))))
     }
 
-    async fn hold(&self) -> Result<Held<D>, SqlError> {
+    async fn hold(&self) -> Result<Session<D>, SqlError> {
         Ok(Arc::new(Mutex::new(self.0.lease().await?)).lock_owned().await)
     }
 
@@ -44,9 +44,9 @@ impl<D: Dialect> Server<D> {
 }
 
 impl<D: Dialect> Transaction<D> {
-    async fn hold(&self) -> Result<Held<D>, SqlError> {
+    async fn hold(&self) -> Result<Session<D>, SqlError> {
         check_no_cursor(&self.cursors)?;
-        // A cursor that was dropped just now may need a moment to let the connection go.
+        // A cursor that was just dropped may still hold the connection for a moment.
         Ok(Arc::clone(&self.lease).lock_owned().await)
     }
 
@@ -118,76 +118,80 @@ impl<D: Dialect> OpenTransaction for Transaction<D> {
     }
 }
 
-async fn execute<D: Dialect>(mut held: Held<D>, statement: String, params: Vec<Value>) -> Result<u64, SqlError> {
-    held.note(&statement);
+async fn execute<D: Dialect>(mut session: Session<D>, statement: String, params: Vec<Value>) -> Result<u64, SqlError> {
+    session.note(&statement);
     let result = if params.is_empty() {
-        statement::script::<D>(held.start(), statement).await
+        statement::script::<D>(session.start(), statement).await
     } else {
-        statement::execute::<D>(held.start(), &statement, &params).await
+        statement::execute::<D>(session.start(), &statement, &params).await
     };
-    held.finish(result)
+    session.finish(result)
 }
 
 async fn execute_rows<D: Dialect>(
-    mut held: Held<D>,
+    mut session: Session<D>,
     statement: &str,
     rows: &mut InputRows<'_>,
 ) -> Result<u64, SqlError> {
-    held.note(statement);
-    let in_transaction = held.in_transaction();
-    let result = statement::execute_rows::<D>(held.start(), statement, rows, in_transaction).await;
-    held.finish(result)
+    session.note(statement);
+    let in_transaction = session.in_transaction();
+    let result = statement::execute_rows::<D>(session.start(), statement, rows, in_transaction).await;
+    session.finish(result)
 }
 
 async fn query_events<D: Dialect>(
-    mut held: Held<D>,
+    mut session: Session<D>,
     statement: String,
     params: Vec<Value>,
     body: u32,
     max_bytes: usize,
 ) -> Result<EventBatch, SqlError> {
-    held.note(&statement);
-    let bodies = statement::query_bodies::<D>(held.start(), &statement, &params, body, max_bytes).await;
-    let bodies = held.finish(bodies)?;
-    drop(held);
-    // Takes the processor for a while.
+    session.note(&statement);
+    let bodies = statement::query_bodies::<D>(session.start(), &statement, &params, body, max_bytes).await;
+    let bodies = session.finish(bodies)?;
+    drop(session);
+    // Decoding is CPU-bound.
     let events = tokio::task::spawn_blocking(move || events_of(&bodies)).await;
-    events.unwrap_or_else(|error| Err(refused(format!("the events were not read: {error}"))))
+    events.unwrap_or_else(|error| Err(refused(format!("decoding the events failed: {error}"))))
 }
 
 async fn query<D: Dialect>(
-    mut held: Held<D>,
+    mut session: Session<D>,
     open: OpenCursor,
     statement: String,
     params: Vec<Value>,
 ) -> Result<Cursor, SqlError> {
-    held.note(&statement);
-    let prepared = Query::<D>::prepare(held.start(), &statement, &params).await;
-    let query = held.finish(prepared)?;
+    session.note(&statement);
+    let prepared = Query::<D>::prepare(session.start(), &statement, &params).await;
+    let query = session.finish(prepared)?;
     let columns = query.columns.clone();
     let (started, start) = oneshot::channel();
-    let (ask, asked) = mpsc::channel(1);
-    let serving = Serving(tokio::spawn(serve(held, query, started, asked)));
+    let (request, requests) = mpsc::channel(1);
+    let task = AbortOnDrop(tokio::spawn(serve(session, query, started, requests)));
     let first = start.await.map_err(|_| refused("the query ended without an answer"))?;
-    Cursor::new(columns, first, Rest::new(ask, serving), open)
+    Cursor::new(columns, first, RunningQuery::new(request, task), open)
 }
 
-/// Ends a query when no one wants its rows any more.
-struct Serving(JoinHandle<()>);
+/// Aborts the task of a query when its cursor is dropped.
+struct AbortOnDrop(JoinHandle<()>);
 
-impl Drop for Serving {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// Runs a query and hands out its rows, the first ones at once, the others as they are asked for: until then they wait in
-/// the server, which is not read from.
-async fn serve<D: Dialect>(mut held: Held<D>, query: Query<D>, started: oneshot::Sender<Fetched>, mut asked: Asked) {
-    // The next statement of a transaction skips what is left; elsewhere closing the connection is less work.
-    let skippable = held.in_transaction();
+/// Runs a query. Sends the first rows immediately and the others on request; until then they stay in the server.
+async fn serve<D: Dialect>(
+    mut session: Session<D>,
+    query: Query<D>,
+    started: oneshot::Sender<Fetched>,
+    mut requests: FetchRequests,
+) {
+    // In a transaction, the next statement skips the remaining rows. Elsewhere, closing the connection is cheaper.
+    let skippable = session.in_transaction();
     let mut answer = started;
-    let (connection, busy) = held.start_stream();
+    let (connection, busy) = session.start_stream();
     let mut steps = D::run(connection, &query.statement, query.arguments);
     loop {
         *busy = true;
@@ -195,12 +199,12 @@ async fn serve<D: Dialect>(mut held: Held<D>, query: Query<D>, started: oneshot:
         let more = matches!(fetched, Ok((_, false)));
         let at_end = matches!(fetched, Ok((_, true)) | Err(SqlError::Database(_)));
         *busy = is_lost(&fetched) || !(at_end || skippable);
-        // Whoever asked may be gone.
+        // The receiver may be gone.
         let sent = answer.send(fetched);
         if !more || sent.is_err() {
             return;
         }
-        let Some(next) = asked.recv().await else { return };
+        let Some(next) = requests.recv().await else { return };
         answer = next;
     }
 }

@@ -11,12 +11,12 @@ use super::super::input::{InputRows, looked_up};
 use super::super::{MAX_VALUE_BYTES, Rows, SqlError, Value, answer_too_large, no_such_column};
 use super::{Dialect, Steps, describe, one_by_one};
 
-/// Runs a statement of the host's own.
+/// Runs a statement of the host.
 pub(super) async fn command<D: Dialect>(connection: &mut D::Connection, statement: &str) -> Result<(), SqlError> {
     script::<D>(connection, statement.into()).await.map(|_| ())
 }
 
-/// Runs statements without parameters. The rows that the last one changed.
+/// Runs statements without parameters. Returns the number of rows that the last one changed.
 pub(super) async fn script<D: Dialect>(connection: &mut D::Connection, statements: String) -> Result<u64, SqlError> {
     let mut steps = D::script(connection, statements);
     let mut changed = 0;
@@ -28,7 +28,7 @@ pub(super) async fn script<D: Dialect>(connection: &mut D::Connection, statement
     Ok(changed)
 }
 
-/// Runs a statement for rows, as few times as the dialect can: all or nothing. The rows that changed.
+/// Runs a statement for all rows, atomically and as few times as the dialect allows. Returns the number of changed rows.
 pub(super) async fn execute_rows<D: Dialect>(
     connection: &mut D::Connection,
     statement: &str,
@@ -37,7 +37,7 @@ pub(super) async fn execute_rows<D: Dialect>(
 ) -> Result<u64, SqlError> {
     let executions = D::plan(connection, statement, rows).await?;
     if executions.len() <= 1 && rows.lookups() == 0 {
-        // Atomic by itself.
+        // A single statement is atomic.
         return run_all::<D>(connection, rows, &executions).await;
     }
     let (begin, commit, undo) = if in_transaction {
@@ -54,22 +54,22 @@ pub(super) async fn execute_rows<D: Dialect>(
     }
     .await;
     if result.is_err() {
-        // Fails only on a connection that is lost, or in a transaction that the server has rolled back by itself.
+        // Fails only on a lost connection, or when the server has already rolled back.
         let _ = command::<D>(connection, undo).await;
     }
     result
 }
 
-/// Asks for the values that are to be looked up.
+/// Runs the lookups.
 async fn look_up<D: Dialect>(connection: &mut D::Connection, rows: &mut InputRows<'_>) -> Result<(), SqlError> {
     for lookup in 0..rows.lookups() {
         let (statement, wanted) = rows.lookup(lookup);
         let mut found = HashMap::with_capacity(wanted.len());
-        let shared: Arc<str> = statement.into();
+        let text: Arc<str> = statement.into();
         for uuid in wanted {
-            let prepared = D::prepare(connection, &shared).await.map_err(describe::<D>)?;
+            let prepared = D::prepare(connection, &text).await.map_err(describe::<D>)?;
             let arguments = D::arguments(&prepared, &InputRows::of_uuid(uuid), 0..1)?;
-            let mut steps = D::run(connection, &shared, arguments);
+            let mut steps = D::run(connection, &text, arguments);
             let mut value = None;
             while let Some(step) = steps.try_next().await.map_err(describe::<D>)? {
                 if let (Either::Right(row), None) = (step, &value) {
@@ -123,7 +123,7 @@ impl<D: Dialect> Query<D> {
     }
 }
 
-/// Runs a statement with parameters, for these once.
+/// Runs a statement once, with these parameters.
 pub(super) async fn execute<D: Dialect>(
     connection: &mut D::Connection,
     statement: &str,
@@ -145,7 +145,7 @@ pub(super) async fn query_bodies<D: Dialect>(
     let mut steps = D::run(connection, &query.statement, query.arguments);
     let (mut bodies, mut bytes, mut refusal) = (Vec::new(), 0, None);
     while let Some(step) = steps.try_next().await.map_err(describe::<D>)? {
-        // What the server sends is read to its end in any case: the connection is to be used again.
+        // The answer is always read to its end, so that the connection can be reused.
         let Either::Right(row) = step else { continue };
         if refusal.is_some() {
             continue;
@@ -171,11 +171,11 @@ fn body_of<D: Dialect>(row: &D::Row, body: u32) -> Result<Vec<u8>, SqlError> {
     }
     match D::value(row, body as usize)? {
         Value::Blob(stored) => Ok(stored),
-        _ => Err(SqlError::Conversion(format!("column {body} holds no bytes, so not the body of an event"))),
+        _ => Err(SqlError::Conversion(format!("column {body} is not a blob, so it can't hold the body of an event"))),
     }
 }
 
-/// The next rows, fewer when they are large; whether these were the last.
+/// The next rows, fewer when they are large, and whether they are the last.
 pub(super) async fn fetch<D: Dialect>(steps: &mut Steps<'_, D>) -> Result<(Rows, bool), SqlError> {
     let (mut page, mut bytes) = (Vec::new(), 0);
     while page.len() < FETCH_ROWS && bytes < FETCH_BYTES {
@@ -187,7 +187,7 @@ pub(super) async fn fetch<D: Dialect>(steps: &mut Steps<'_, D>) -> Result<(Rows,
                     let size = size(&value);
                     if size > MAX_VALUE_BYTES {
                         return Err(SqlError::LimitExceeded(format!(
-                            "a value of {size} bytes; {MAX_VALUE_BYTES} are allowed"
+                            "a value has {size} bytes; the maximum is {MAX_VALUE_BYTES}"
                         )));
                     }
                     bytes += size;

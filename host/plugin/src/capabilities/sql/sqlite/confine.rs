@@ -1,4 +1,4 @@
-//! What a plugin may do with a SQLite connection, and what SQLite's errors mean.
+//! Restricts what a plugin may do with a SQLite connection, and converts SQLite's errors.
 
 use reflow_tracing_storage::StorageError;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::super::{MAX_VALUE_BYTES, SqlError, database_error, refused};
 
-/// Pragmas that stay within the database and leave its durability to the operator.
+/// Allowed pragmas: they affect only the database, and not its durability.
 const PRAGMAS: &[&str] = &[
     "application_id",
     "auto_vacuum",
@@ -35,8 +35,7 @@ const PRAGMAS: &[&str] = &[
     "user_version",
 ];
 
-/// Keeps a plugin inside of the file that it was granted: it can't attach or write others, nor change what holds for the
-/// whole process.
+/// Confines a plugin to its granted file: it can't attach or write other files, nor change settings of the process.
 pub(super) fn confine(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES as i32)?;
     connection.authorizer(Some(authorize))
@@ -44,7 +43,7 @@ pub(super) fn confine(connection: &mut Connection) -> rusqlite::Result<()> {
 
 fn authorize(context: AuthContext<'_>) -> Authorization {
     let allowed = match context.action {
-        // An empty name is a temporary database: what VACUUM works in.
+        // An empty name is a temporary database, which VACUUM uses.
         AuthAction::Attach { filename } => filename.is_empty(),
         AuthAction::Pragma { pragma_name, .. } => PRAGMAS.contains(&pragma_name.to_ascii_lowercase().as_str()),
         AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
@@ -54,7 +53,7 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
     if allowed { Authorization::Allow } else { Authorization::Deny }
 }
 
-/// What an error of SQLite's is to a plugin.
+/// The plugin's error for an error of SQLite.
 pub(super) fn describe(error: &rusqlite::Error) -> SqlError {
     use rusqlite::Error;
     match error {
@@ -62,7 +61,7 @@ pub(super) fn describe(error: &rusqlite::Error) -> SqlError {
             let text = message.clone().unwrap_or_else(|| failure.to_string());
             match failure.code {
                 ErrorCode::AuthorizationForStatementDenied => {
-                    SqlError::AccessDenied(format!("{text}: plugins may not do this"))
+                    SqlError::AccessDenied(format!("{text}: plugins are not allowed to do this"))
                 }
                 ErrorCode::OperationInterrupted => SqlError::Timeout,
                 ErrorCode::TooBig => SqlError::LimitExceeded(text),
@@ -74,7 +73,7 @@ pub(super) fn describe(error: &rusqlite::Error) -> SqlError {
         }
         Error::SqlInputError { error, msg, .. } => {
             if error.code == ErrorCode::AuthorizationForStatementDenied {
-                return SqlError::AccessDenied(format!("{msg}: plugins may not do this"));
+                return SqlError::AccessDenied(format!("{msg}: plugins are not allowed to do this"));
             }
             database_error(error.extended_code.to_string(), msg.clone(), false)
         }
@@ -85,7 +84,7 @@ pub(super) fn describe(error: &rusqlite::Error) -> SqlError {
     }
 }
 
-/// What an error of the pool's is to a plugin.
+/// The plugin's error for an error of the pool.
 pub(super) fn describe_open(error: &StorageError) -> SqlError {
     SqlError::ConnectionLost(error.to_string())
 }

@@ -1,4 +1,4 @@
-//! SQLite files: statements run on threads that may block, on connections that are kept within the file.
+//! SQLite files. Statements run on blocking threads, on connections that are confined to the file.
 
 mod confine;
 mod session;

@@ -1,4 +1,4 @@
-//! A file and its transactions: what runs on which connection.
+//! A file and its transactions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use reflow_tracing_sqlite::pool::{Pool, Pooled};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::super::cursor::{Asked, Cursor, FETCH_ROWS, Fetched, OpenCursor, Rest, check_no_cursor};
+use super::super::cursor::{Cursor, FETCH_ROWS, FetchRequests, Fetched, OpenCursor, RunningQuery, check_no_cursor};
 use super::super::input::InputRows;
 use super::super::{Binding, Database, OpenTransaction, Rows, SqlError, Statements, Value, refused};
 use super::confine::{self, describe, describe_open};
@@ -19,15 +19,15 @@ use super::work::{Hold, Work, work};
 use crate::batch::EventBatch;
 use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections};
 
-/// A file. Each call takes a connection of the pool.
+/// A file. Each call takes a connection from the pool.
 pub(in super::super) struct SqliteFile {
     pool: Pool,
-    /// SQLite lets one write at a time. Who waits here is let in as soon as the other is done; who waits in SQLite polls.
+    /// SQLite allows one writer. Waiting here ends as soon as the writer is done; waiting in SQLite polls.
     writing: Arc<Semaphore>,
     connections: ConnectionBudget,
 }
 
-/// A transaction and the connection that it is open on, which the pool rolls back.
+/// A transaction and its connection. The pool rolls it back when the connection returns.
 struct Transaction {
     connection: Arc<Mutex<Pooled>>,
     cursors: Arc<AtomicUsize>,
@@ -35,17 +35,17 @@ struct Transaction {
     _permit: ConnectionPermit,
 }
 
-/// What runs statements: a file, on any connection of its pool, or a transaction, on its own.
+/// Provides connections for statements: a file from its pool, a transaction its own.
 trait Session: Send + Sync {
     /// A connection for one call.
     type Held: Hold;
 
     fn hold(&self, access: Access) -> impl Future<Output = Result<Self::Held, SqlError>> + Send;
 
-    /// What must be taken before a write, if the call does not have it.
-    fn turns(&self) -> Option<Arc<Semaphore>>;
+    /// The write lock to acquire before a write; `None` when the session already holds it.
+    fn write_lock(&self) -> Option<Arc<Semaphore>>;
 
-    /// What keeps count of a cursor.
+    /// Counts a cursor as open.
     fn open_cursor(&self) -> OpenCursor;
 }
 
@@ -67,11 +67,11 @@ impl<S: Session> Statements for S {
 
     async fn insert_batch(&self, statement: String, bindings: Vec<Binding>, rows: EventBatch) -> Result<u64, SqlError> {
         let held = self.hold(Access::Read).await?;
-        let turns = self.turns();
+        let write_lock = self.write_lock();
         work(held, move |connection| {
-            // Bodies are encoded while others write.
+            // Bodies are encoded before the write lock is taken.
             let mut rows = InputRows::of_events(&bindings, &rows)?;
-            let _turn = turns.map(|turns| Handle::current().block_on(turn(turns))).transpose()?;
+            let _writing = write_lock.map(|lock| Handle::current().block_on(acquire(lock))).transpose()?;
             atomically(connection, |connection| {
                 for lookup in 0..rows.lookups() {
                     let (statement, wanted) = rows.lookup(lookup);
@@ -107,7 +107,7 @@ enum Access {
     Write,
 }
 
-/// A connection of the pool, and the right to write if the call does.
+/// A pooled connection, with the write lock for a write.
 struct PooledCall {
     connection: Pooled,
     _writing: Option<OwnedSemaphorePermit>,
@@ -126,13 +126,13 @@ impl Session for SqliteFile {
     async fn hold(&self, access: Access) -> Result<PooledCall, SqlError> {
         let writing = match access {
             Access::Read => None,
-            Access::Write => Some(turn(Arc::clone(&self.writing)).await?),
+            Access::Write => Some(acquire(Arc::clone(&self.writing)).await?),
         };
         let (connection, permit) = self.connection().await?;
         Ok(PooledCall { connection, _writing: writing, _permit: permit })
     }
 
-    fn turns(&self) -> Option<Arc<Semaphore>> {
+    fn write_lock(&self) -> Option<Arc<Semaphore>> {
         Some(Arc::clone(&self.writing))
     }
 
@@ -146,11 +146,11 @@ impl Session for Transaction {
 
     async fn hold(&self, _access: Access) -> Result<OwnedMutexGuard<Pooled>, SqlError> {
         check_no_cursor(&self.cursors)?;
-        // A cursor that was dropped just now may need a moment to let the connection go.
+        // A cursor that was just dropped may still hold the connection for a moment.
         Ok(Arc::clone(&self.connection).lock_owned().await)
     }
 
-    fn turns(&self) -> Option<Arc<Semaphore>> {
+    fn write_lock(&self) -> Option<Arc<Semaphore>> {
         None
     }
 
@@ -190,7 +190,7 @@ impl Database for SqliteFile {
     }
 
     async fn begin(&self) -> Result<Box<dyn OpenTransaction>, SqlError> {
-        let writing = turn(Arc::clone(&self.writing)).await?;
+        let writing = acquire(Arc::clone(&self.writing)).await?;
         let (connection, permit) = self.connection().await?;
         let connection = Arc::new(Mutex::new(connection));
         let transaction = Transaction { connection, cursors: Arc::default(), _writing: writing, _permit: permit };
@@ -215,9 +215,9 @@ impl Transaction {
     }
 }
 
-/// Waits until no one else writes.
-async fn turn(turns: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, SqlError> {
-    turns.acquire_owned().await.map_err(|_| refused("the database is closed"))
+/// Waits for the write lock.
+async fn acquire(write_lock: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, SqlError> {
+    write_lock.acquire_owned().await.map_err(|_| refused("the database is closed"))
 }
 
 async fn open_query(
@@ -227,24 +227,24 @@ async fn open_query(
     params: Vec<Value>,
 ) -> Result<Cursor, SqlError> {
     let (started, start) = oneshot::channel();
-    let (ask, asked) = mpsc::channel(1);
-    let serving = Work::begin(connection, move |connection| {
-        serve(connection, &statement, &params, started, asked);
+    let (request, requests) = mpsc::channel(1);
+    let query = Work::begin(connection, move |connection| {
+        serve(connection, &statement, &params, started, requests);
         Ok(())
     });
     let Ok((columns, first)) = start.await else {
-        return Err(serving.done().await.err().unwrap_or_else(|| refused("the query ended without an answer")));
+        return Err(query.done().await.err().unwrap_or_else(|| refused("the query ended without an answer")));
     };
-    Cursor::new(columns, first, Rest::new(ask, serving), open)
+    Cursor::new(columns, first, RunningQuery::new(request, query), open)
 }
 
-/// Runs a query and hands out its rows, the first ones at once, the others as they are asked for.
+/// Runs a query. Sends the first rows immediately and the others on request.
 fn serve(
     connection: &rusqlite::Connection,
     statement: &str,
     params: &[Value],
     started: oneshot::Sender<(Vec<String>, Fetched)>,
-    mut asked: Asked,
+    mut requests: FetchRequests,
 ) {
     let mut prepared = match connection.prepare_cached(statement) {
         Ok(prepared) => prepared,
@@ -264,7 +264,7 @@ fn serve(
     if started.send((columns, first)).is_err() {
         return;
     }
-    while more && let Some(answer) = asked.blocking_recv() {
+    while more && let Some(answer) = requests.blocking_recv() {
         let fetched = statement::fetch(&mut rows, FETCH_ROWS);
         more = matches!(fetched, Ok((_, false)));
         if answer.send(fetched).is_err() {

@@ -1,4 +1,4 @@
-//! Statements on one connection, on a thread that may block.
+//! Statements on one connection, on a blocking thread.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use super::super::{Rows, SqlError, Value, answer_too_large, events_of, no_such_c
 use super::confine::describe;
 use crate::batch::EventBatch;
 
-/// Runs a statement, or several without parameters. The rows that the last one changed.
+/// Runs a statement, or several without parameters. Returns the number of rows that the last one changed.
 pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]) -> Result<u64, SqlError> {
     if params.is_empty() {
         let mut batch = Batch::new(connection, statement);
@@ -30,7 +30,7 @@ pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]
     run(connection, &mut prepared)
 }
 
-/// Runs a statement once a row. A group that may be repeated is not: for SQLite there is nothing to gain by it.
+/// Runs a statement once per row. A repeated group is not expanded, because SQLite gains nothing from it.
 pub(super) fn execute_rows(connection: &Connection, statement: &str, rows: &InputRows<'_>) -> Result<u64, SqlError> {
     let of_one_row = Repeated::find(statement).map(|repeated| repeated.times(1));
     let mut prepared =
@@ -48,7 +48,7 @@ pub(super) fn execute_rows(connection: &Connection, statement: &str, rows: &Inpu
     Ok(connection.total_changes() - before)
 }
 
-/// What a statement answers for each UUID.
+/// Runs a lookup for each UUID.
 pub(super) fn look_up(
     connection: &Connection,
     statement: &str,
@@ -66,7 +66,7 @@ pub(super) fn look_up(
     Ok(found)
 }
 
-/// The events whose bodies stand in column `body` of the answer.
+/// The events whose bodies are in column `body` of the answer.
 pub(super) fn query_events(
     connection: &Connection,
     statement: &str,
@@ -88,7 +88,9 @@ pub(super) fn query_events(
             ValueRef::Blob(stored) => bodies.push(stored.to_vec()),
             other => {
                 let kind = other.data_type();
-                return Err(SqlError::Conversion(format!("column {body} holds {kind}, not the body of an event")));
+                return Err(SqlError::Conversion(format!(
+                    "column {body} has the type {kind}, so it can't hold the body of an event"
+                )));
             }
         }
         bytes += bodies.last().map_or(0, Vec::len);
@@ -99,12 +101,12 @@ pub(super) fn query_events(
     events_of(&bodies)
 }
 
-/// Runs `work`, and undoes what it did when it fails.
+/// Runs `work`, and rolls it back when it fails.
 pub(super) fn atomically<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
-    // Within a transaction, only what this call did is undone; without one, it is one.
+    // Within a transaction, a savepoint rolls back only this call.
     let (begin, commit, undo) = if connection.is_autocommit() {
         ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
     } else {
@@ -114,7 +116,7 @@ pub(super) fn atomically<T>(
     run(begin)?;
     let result = work(connection).and_then(|value| run(commit).map(|()| value));
     if result.is_err() {
-        // Fails only when SQLite has rolled back by itself.
+        // Fails only when SQLite has already rolled back.
         let _ = run(undo);
     }
     result
@@ -137,21 +139,21 @@ fn expect_parameters(statement: &Statement<'_>, given: usize) -> Result<(), SqlE
     Err(wrong_number_of_parameters(wanted, given))
 }
 
-/// Runs the statement to its end. The rows that it changed.
+/// Runs the statement to its end. Returns the number of rows that it changed.
 fn run(connection: &Connection, statement: &mut Statement<'_>) -> Result<u64, SqlError> {
     let before = connection.total_changes();
     exhaust(statement)?;
     Ok(connection.total_changes() - before)
 }
 
-/// Steps through whatever the statement answers.
+/// Steps through all rows of the answer.
 fn exhaust(statement: &mut Statement<'_>) -> Result<(), SqlError> {
     let mut rows = statement.raw_query();
     while rows.next().map_err(|error| describe(&error))?.is_some() {}
     Ok(())
 }
 
-/// At most `max_rows` rows, fewer when they are large; whether these were the last.
+/// At most `max_rows` rows, fewer when they are large, and whether they are the last.
 pub(super) fn fetch(rows: &mut rusqlite::Rows<'_>, max_rows: usize) -> Result<(Rows, bool), SqlError> {
     let columns = rows.as_ref().map_or(0, Statement::column_count);
     let mut page = Vec::new();
@@ -190,7 +192,7 @@ fn from_sql(value: ValueRef<'_>) -> Result<Value, SqlError> {
         ValueRef::Real(number) => Value::Real(number),
         ValueRef::Text(text) => match std::str::from_utf8(text) {
             Ok(text) => Value::Text(text.to_owned()),
-            Err(error) => return Err(SqlError::Conversion(format!("a text that is no Unicode: {error}"))),
+            Err(error) => return Err(SqlError::Conversion(format!("a text is not valid UTF-8: {error}"))),
         },
         ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
     })

@@ -1,5 +1,4 @@
-//! Statements run on threads that may block, and are interrupted when no one waits for them any more: because the call's
-//! time is up, or the plugin is gone.
+//! Runs statements on blocking threads, and interrupts them when their call times out or its instance ends.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,13 +18,13 @@ pub(super) async fn work<T: Send + 'static>(
     Work::begin(connection, run).done().await
 }
 
-/// Work that goes on until this is dropped.
+/// Running work. Dropping it interrupts the work.
 pub(super) struct Work<T> {
     task: JoinHandle<Result<T, SqlError>>,
     state: Arc<Mutex<State>>,
 }
 
-/// What must be known to interrupt the work on a connection, but never what comes after it there.
+/// Ensures that an interrupt hits only this work, and never later work on the same connection.
 enum State {
     Waiting,
     Running(InterruptHandle),
@@ -46,7 +45,7 @@ impl<T: Send + 'static> Work<T> {
                 state => *state = State::Running(connection.get_interrupt_handle()),
             }
             let result = run(connection);
-            // Before the connection is let go: what runs on it next is someone else's.
+            // Before the connection is released for other work.
             *lock(&shared) = State::Over;
             result
         });
@@ -54,7 +53,7 @@ impl<T: Send + 'static> Work<T> {
     }
 
     pub(super) async fn done(mut self) -> Result<T, SqlError> {
-        (&mut self.task).await.unwrap_or_else(|error| Err(refused(format!("the statement was not run: {error}"))))
+        (&mut self.task).await.unwrap_or_else(|error| Err(refused(format!("running the statement failed: {error}"))))
     }
 }
 
@@ -72,7 +71,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection that can be taken to another thread.
+/// A connection that can move to another thread.
 pub(super) trait Hold: Send + 'static {
     fn pooled(&mut self) -> &mut Pooled;
 }

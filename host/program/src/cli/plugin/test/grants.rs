@@ -1,4 +1,4 @@
-//! Grants as they stand on the command line.
+//! Grants on the command line.
 
 use anyhow::Context;
 use serde_json::{Map, Value};
@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use reflow_tracing::plugin::Grants;
 
-/// Stands for a new temporary folder in every case.
+/// Replaced with a new temporary folder in every case.
 const DIR: &str = "{dir}";
-/// Stands for a text that no other case has.
+/// Replaced with a unique text in every case.
 const RANDOM: &str = "{random}";
 
 /// `CAPABILITY.LABEL=VALUE`, or `http=ORIGIN`.
@@ -20,9 +20,9 @@ pub(super) struct Grant {
     value: String,
 }
 
-/// Reads one from the command line.
+/// Parses one grant.
 pub(super) fn parse(text: &str) -> Result<Grant, String> {
-    let form = "it has the form CAPABILITY.LABEL=VALUE, for example sql.default=sqlite:{dir}/traces.db, or http=ORIGIN";
+    let form = "expected CAPABILITY.LABEL=VALUE, for example sql.default=sqlite:{dir}/traces.db, or http=ORIGIN";
     let (target, value) = text.split_once('=').ok_or(form)?;
     let (capability, label) = match target.split_once('.') {
         Some((capability, label)) if !label.is_empty() => (capability, Some(label.to_owned())),
@@ -30,17 +30,17 @@ pub(super) fn parse(text: &str) -> Result<Grant, String> {
         _ => return Err(form.into()),
     };
     let grant = Grant { capability: capability.into(), label, value: value.into() };
-    // Names of capabilities that there are not are refused here rather than in every case.
+    // Refuses an unknown capability once, not in every case.
     to_grants(std::slice::from_ref(&grant), |value| value.to_owned()).map_err(|error| format!("{error:#}"))?;
     Ok(grant)
 }
 
-/// What a plugin that needs SQL is granted when nothing else is said.
+/// The default grant for a plugin that imports `sql`.
 pub(super) fn temporary_sqlite() -> Grant {
     Grant { capability: "sql".into(), label: Some("default".into()), value: format!("sqlite:{DIR}/default.db") }
 }
 
-/// Whether each case has a store of its own by these.
+/// Whether each case has its own store with these grants.
 pub(super) fn are_fresh(grants: &[Grant]) -> bool {
     let keeps = |grant: &&Grant| ["sql", "redis", "keyvalue"].contains(&grant.capability.as_str());
     grants
@@ -49,16 +49,16 @@ pub(super) fn are_fresh(grants: &[Grant]) -> bool {
         .all(|grant| grant.value.contains(DIR) || grant.value.contains(RANDOM) || grant.value == "memory:")
 }
 
-/// The grants of one case, with the folder that they name.
+/// The grants of one case, and their temporary folder.
 pub(super) fn of_case(grants: &[Grant]) -> anyhow::Result<(Grants, TempDir)> {
-    let folder = tempfile::tempdir().context("can't make a temporary folder")?;
+    let folder = tempfile::tempdir().context("can't create a temporary folder")?;
     let dir = folder.path().to_str().context("the path of the temporary folder is not UTF-8")?.to_owned();
     let random = Uuid::new_v4().simple().to_string();
     let grants = to_grants(grants, |value| value.replace(DIR, &dir).replace(RANDOM, &random))?;
     Ok((grants, folder))
 }
 
-/// The same as the configuration would read them.
+/// Parses the grants like those in the configuration.
 fn to_grants(grants: &[Grant], fill: impl Fn(&str) -> String) -> anyhow::Result<Grants> {
     let mut all = Map::new();
     for Grant { capability, label, value } in grants {
@@ -66,19 +66,24 @@ fn to_grants(grants: &[Grant], fill: impl Fn(&str) -> String) -> anyhow::Result<
         match label {
             Some(label) => {
                 let labels = all.entry(capability).or_insert_with(|| Value::Object(Map::new()));
-                let labels = labels.as_object_mut().with_context(|| format!("`{capability}` is granted by labels"))?;
+                let labels = labels
+                    .as_object_mut()
+                    .with_context(|| format!("a grant of `{capability}` needs a label: {capability}.LABEL=VALUE"))?;
                 labels.insert(label.clone(), value);
             }
             None => {
                 let origins = all.entry(capability).or_insert_with(|| Value::Array(Vec::new()));
-                origins.as_array_mut().with_context(|| format!("`{capability}` has no labels"))?.push(value);
+                origins
+                    .as_array_mut()
+                    .with_context(|| format!("a grant of `{capability}` has no label: {capability}=VALUE"))?
+                    .push(value);
             }
         }
     }
-    serde_json::from_value(Value::Object(all)).context("this can't be granted")
+    serde_json::from_value(Value::Object(all)).context("invalid grant")
 }
 
-/// A table such as `{ url = "redis://127.0.0.1", prefix = "{random}:" }`, or a text.
+/// Parses a table such as `{ url = "redis://127.0.0.1", prefix = "{random}:" }`, or a text.
 fn read(value: &str) -> Value {
     let table = format!("value = {value}");
     match toml::from_str::<Map<String, Value>>(&table) {
@@ -115,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_granted_is_refused() {
+    fn an_invalid_grant_is_refused() {
         assert!(parse("sql=sqlite:a.db").is_err());
         assert!(parse("sql.default").is_err());
         let message = parse("files.default=/etc").unwrap_err();

@@ -8,31 +8,32 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value};
 
-use super::{name_of, without_problems, write_problems};
+use super::report::{name_of, without_problems, write_problems};
 use crate::cli::output;
 use grants::Grant;
 use reflow_tracing::plugin::{PluginComponent, PluginConfig, inspect};
 use reflow_tracing::storage::conformance::{Ability, Suite};
 use stores::Stores;
 
-/// Run the suite that every backend passes on a plugin: a line a case
+/// Run the conformance suite of all backends on a plugin, and print one line per case
 ///
-/// Each case begins with an empty store. In the values of --grant, {dir} stands for a new temporary folder in every case and
-/// {random} for a new text. A store whose value has neither is shared: it has to be empty, and what a case wrote is deleted
-/// after it. Without --grant, a plugin that imports `sql` gets a SQLite file for each case under the label `default`.
+/// Each case starts with an empty store. In the values of --grant, {dir} is replaced with a new temporary folder and
+/// {random} with a new text, in every case. A store whose value has neither is shared: it must be empty, and the traces of a
+/// case are deleted after it. Without --grant, a plugin that imports `sql` gets a SQLite file per case, with the label
+/// `default`.
 ///
 /// The exit code is 0 when every case passed.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The component, or a core module with an embedded world
     file: PathBuf,
-    /// What the plugin may reach, as in [plugins.NAME.grants]: sql.default=sqlite:{dir}/traces.db
+    /// A grant, as in [plugins.NAME.grants]: sql.default=sqlite:{dir}/traces.db
     #[arg(long = "grant", value_name = "CAPABILITY.LABEL=VALUE", value_parser = grants::parse)]
     grants: Vec<Grant>,
-    /// What the plugin is configured with, as in [plugins.NAME.config]: a JSON object
+    /// The plugin's configuration, as in [plugins.NAME.config]: a JSON object
     #[arg(long, value_name = "JSON", value_parser = parse_config, default_value = "{}")]
     config_json: JsonObject,
-    /// Only cases with this text in their name
+    /// Run only cases with this text in their names
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
 }
@@ -40,7 +41,7 @@ pub(super) struct Args {
 type JsonObject = Map<String, Value>;
 
 fn parse_config(text: &str) -> Result<JsonObject, String> {
-    serde_json::from_str(text).map_err(|error| format!("it must be a JSON object: {error}"))
+    serde_json::from_str(text).map_err(|error| format!("expected a JSON object: {error}"))
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -60,16 +61,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     if let Some(filter) = &args.filter {
         all = all.only(filter);
     }
-    let deletes = stores.look().await?;
+    let deletes = stores.check().await?;
     let suite = if deletes { all.clone() } else { all.clone().without(Ability::Deletion) };
     let run: HashSet<_> = suite.cases().map(|case| case.name).collect();
     let skipped: Vec<_> = all.cases().filter(|case| !run.contains(case.name)).collect();
     if run.is_empty() {
-        bail!("no case has {:?} in its name", args.filter.unwrap_or_default());
+        bail!("no case matches --filter {:?}", args.filter.unwrap_or_default());
     }
-    let (of_its_own, shared) =
-        ("each case has a store of its own", "the cases share a store, which is emptied after each");
-    output::print(|out| writeln!(out, "{}", if stores.are_fresh() { of_its_own } else { shared }))?;
+    let (separate, shared) =
+        ("each case has its own store", "the cases share a store, which is emptied after each case");
+    output::print(|out| writeln!(out, "{}", if stores.are_fresh() { separate } else { shared }))?;
 
     let mut failed_to_print = None;
     let report = suite
@@ -84,12 +85,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         .await;
     stores.clean().await?;
     if let Some(error) = failed_to_print {
-        return Err(error).context("can't print");
+        return Err(error).context("can't write to stdout");
     }
     let (passed, failed) = (run.len() - report.failed().count(), report.failed().count());
     output::print(|out| {
         for case in &skipped {
-            writeln!(out, "skipped           {} (optional: the plugin says that it can't delete)", case.name)?;
+            writeln!(out, "skipped           {} (optional: the plugin does not support deletion)", case.name)?;
         }
         writeln!(out, "{passed} passed, {failed} failed, {} skipped", skipped.len())
     })?;

@@ -1,11 +1,11 @@
-//! The stores that the cases run on: each empty when its case begins.
+//! The stores of the cases. Each is empty when its case starts.
 
 use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use super::grants::{self, Grant};
-use super::written::{Remembering, Written};
+use super::written::{Recording, Written};
 use reflow_tracing::TraceId;
 use reflow_tracing::plugin::{Limits, PluginBackend, PluginComponent, PluginConfig};
 use reflow_tracing::storage::conformance::Subject;
@@ -16,44 +16,44 @@ pub(super) struct Stores {
     pub component: PluginComponent,
     pub grants: Vec<Grant>,
     pub config: Map<String, Value>,
-    /// What was written to a store that the cases share.
+    /// The traces in a store that the cases share.
     pub written: Written,
 }
 
 impl Stores {
-    /// What is tested is the plugin, not how busy the machine is.
+    /// Generous: a busy machine must not fail a case.
     pub(super) fn limits() -> Limits {
         Limits { call_timeout_ms: 60_000, cpu_ms: 60_000, ..Limits::default() }
     }
 
-    /// Whether each case has a store of its own. Otherwise one is shared, and emptied after each case.
+    /// Whether each case has its own store. Otherwise the cases share one, which is emptied after each case.
     pub(super) fn are_fresh(&self) -> bool {
         grants::are_fresh(&self.grants)
     }
 
-    /// Whether the plugin deletes. Fails when a store can't be opened, or would not be empty.
-    pub(super) async fn look(&self) -> anyhow::Result<bool> {
-        let (store, _folder) = self.open().await.context("the plugin can't be opened")?;
+    /// Whether the plugin supports deletion. Fails when a store can't be opened or is not empty.
+    pub(super) async fn check(&self) -> anyhow::Result<bool> {
+        let (store, _folder) = self.open().await.context("can't open the plugin")?;
         let deletes = match store.delete_trace(TraceId::new()).await {
             Ok(_) => true,
             Err(StorageError::Unsupported(_)) => false,
-            Err(error) => return Err(error).context("the plugin can't delete a trace that is not there"),
+            Err(error) => return Err(error).context("the plugin fails to delete a trace that does not exist"),
         };
         if !self.are_fresh() && !deletes {
             bail!(
-                "the cases need empty stores, and the plugin can't delete what they leave: write {{dir}} or {{random}} into \
-                 the values of --grant, so that each has a store of its own"
+                "the cases need empty stores, and the plugin can't delete traces: use {{dir}} or {{random}} in the values of \
+                 --grant, so that each case has its own store"
             );
         }
         self.is_empty(&store).await.context(
-            "the cases need an empty store: grant one that is, or write {dir} or {random} into the values of --grant, so \
-             that each has one of its own",
+            "the cases need an empty store: grant an empty one, or use {dir} or {random} in the values of --grant, so that \
+             each case has its own",
         )?;
         store.close().await?;
         Ok(deletes)
     }
 
-    /// For the next case.
+    /// The store of the next case.
     pub(super) async fn next(&self) -> Result<Subject, StorageError> {
         let (store, folder) = self.open().await?;
         if self.are_fresh() {
@@ -61,14 +61,14 @@ impl Stores {
         }
         self.written.delete_from(&store).await?;
         self.is_empty(&store).await?;
-        Ok(Subject::new(Remembering { store, written: self.written.clone() }).keeping(folder))
+        Ok(Subject::new(Recording { store, written: self.written.clone() }).keeping(folder))
     }
 
-    /// Takes away what the last case left.
+    /// Deletes the traces of the last case.
     pub(super) async fn clean(&self) -> anyhow::Result<()> {
         if !self.are_fresh() {
             let (store, _folder) = self.open().await?;
-            self.written.delete_from(&store).await.context("can't delete what the cases left")?;
+            self.written.delete_from(&store).await.context("can't delete the traces of the cases")?;
             store.close().await?;
         }
         Ok(())
@@ -84,7 +84,7 @@ impl Stores {
 
     async fn is_empty(&self, store: &PluginBackend) -> Result<(), StorageError> {
         let stats = match store.stats().await {
-            // There is nothing to tell by; what is left over will show.
+            // The plugin can't report it. A case that finds other traces will fail.
             Err(StorageError::Unsupported(_)) => return Ok(()),
             stats => stats?,
         };

@@ -1,5 +1,6 @@
-//! The host's figures in the OpenMetrics text format.
+//! The host's metrics in the OpenMetrics text format.
 
+mod buckets;
 mod plugins;
 mod store;
 
@@ -15,7 +16,7 @@ use reflow_tracing::storage::StorageMetrics;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What every name begins with.
+/// The prefix of every name.
 const PREFIX: &str = "reflow_tracing";
 
 pub(super) fn encode(
@@ -37,13 +38,4 @@ pub(super) fn encode(
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
-}
-
-/// Buckets that don't contain the smaller ones, which the encoder adds up again, and one for what is over all bounds.
-fn each_alone(cumulative: impl Iterator<Item = (f64, u64)>, all: u64) -> Vec<(f64, u64)> {
-    let mut below = 0;
-    let mut alone: Vec<_> =
-        cumulative.map(|(bound, count)| (bound, count - std::mem::replace(&mut below, count))).collect();
-    alone.push((f64::INFINITY, all.saturating_sub(below)));
-    alone
 }

@@ -1,4 +1,4 @@
-//! The figures of plugins.
+//! The metrics of plugins.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::each_alone;
-use reflow_tracing::plugin::{Figure, PluginCalls, PluginReport};
+use super::buckets;
+use reflow_tracing::plugin::{Metric as PluginMetric, PluginCalls, PluginReport};
 
-/// The plugins at work.
+/// The active plugins.
 #[derive(Debug)]
 pub struct Plugins(pub Vec<PluginReport>);
 
-/// A figure of a plugin under one name, by the values of one more label.
+/// The values of one metric of a plugin, by the value of an additional label.
 type Labelled = Vec<(&'static str, u64)>;
 
 impl Collector for Plugins {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.durations(&mut encoder)?;
-        self.counters(&mut encoder, "plugin_errors", "Calls that did not do their work", Some("kind"), |plugin| {
+        self.counters(&mut encoder, "plugin_errors", "Calls that failed", Some("kind"), |plugin| {
             let errors = &plugin.errors;
             vec![
                 ("trapped", errors.trapped),
@@ -32,21 +32,19 @@ impl Collector for Plugins {
             ]
         })?;
         let one = |number| vec![("", number)];
-        self.counters(&mut encoder, "plugin_retries", "Calls that were tried a second time", None, |plugin| {
-            one(plugin.retries)
-        })?;
-        let help = "Instances that were thrown away, since they trapped or their time was up";
+        self.counters(&mut encoder, "plugin_retries", "Calls that were retried", None, |plugin| one(plugin.retries))?;
+        let help = "Instances that were discarded because they trapped or timed out";
         self.counters(&mut encoder, "plugin_restarts", help, None, |plugin| one(plugin.restarts))?;
-        let help = "Instances that were ended after a call, since their memory had grown";
+        let help = "Instances that were recycled because their memory had grown";
         self.counters(&mut encoder, "plugin_recycled", help, None, |plugin| one(plugin.instances_recycled))?;
         self.counters(
             &mut encoder,
             "plugin_reloads",
-            "New versions, by what became of them",
+            "Reloads of a new version, by result",
             Some("result"),
             |plugin| vec![("ok", plugin.reloads), ("failed", plugin.failed_reloads)],
         )?;
-        self.gauges(&mut encoder, "plugin_instances", "Instances now", Some("state"), |plugin| {
+        self.gauges(&mut encoder, "plugin_instances", "Instances, by state", Some("state"), |plugin| {
             vec![("busy", plugin.instances_busy as u64), ("idle", plugin.instances_idle as u64)]
         })?;
         self.gauges(&mut encoder, "plugin_memory_bytes", "Linear memory of all instances", None, |plugin| {
@@ -55,42 +53,42 @@ impl Collector for Plugins {
         self.gauges(
             &mut encoder,
             "plugin_called",
-            "1 while the plugin is called, 0 while it is left alone",
+            "1 while the plugin is called, 0 while calls are paused",
             None,
             |plugin| one(plugin.called.into()),
         )?;
-        let help = "1 when the compiled code of the version at work came from the cache";
+        let help = "1 when the compiled code of the active version came from the cache";
         self.gauges(&mut encoder, "plugin_compiled_code_cached", help, None, |plugin| {
             one(plugin.compiled_code_from_cache.into())
         })
     }
 }
 
-/// What a plugin tells of itself.
+/// The metrics that a plugin reports itself.
 #[derive(Debug)]
 pub struct Own {
     pub plugin: String,
-    pub figures: Vec<(String, Figure)>,
+    pub figures: Vec<(String, PluginMetric)>,
 }
 
 impl Collector for Own {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let labels = [("plugin", self.plugin.as_str())];
         for (name, figure) in &self.figures {
-            // Beside the host's figures of the plugin, whatever it calls its own.
+            // The prefix keeps them apart from the host's metrics of the plugin.
             let name = format!("plugin_custom_{name}");
             let kind = match figure {
-                Figure::Count(_) => MetricType::Counter,
-                Figure::Gauge(_) => MetricType::Gauge,
-                Figure::Distribution(_) => MetricType::Histogram,
+                PluginMetric::Counter(_) => MetricType::Counter,
+                PluginMetric::Gauge(_) => MetricType::Gauge,
+                PluginMetric::Histogram(_) => MetricType::Histogram,
             };
-            let mut family = encoder.encode_descriptor(&name, "Told by the plugin itself", None, kind)?;
+            let mut family = encoder.encode_descriptor(&name, "Reported by the plugin itself", None, kind)?;
             let mut metric = family.encode_family(&labels)?;
             match figure {
-                Figure::Count(count) => metric.encode_counter::<NoLabelSet, _, f64>(count, None)?,
-                Figure::Gauge(value) => metric.encode_gauge(value)?,
-                Figure::Distribution(observed) => {
-                    let buckets = each_alone(observed.buckets(), observed.count);
+                PluginMetric::Counter(count) => metric.encode_counter::<NoLabelSet, _, f64>(count, None)?,
+                PluginMetric::Gauge(value) => metric.encode_gauge(value)?,
+                PluginMetric::Histogram(observed) => {
+                    let buckets = buckets::separate(observed.buckets(), observed.count);
                     metric.encode_histogram::<NoLabelSet>(observed.sum, observed.count, &buckets, None)?;
                 }
             }
@@ -101,13 +99,13 @@ impl Collector for Own {
 
 fn histogram(encoder: &mut MetricEncoder<'_>, calls: &PluginCalls) -> fmt::Result {
     let PluginCalls { calls, sum, buckets, .. } = calls;
-    let buckets = each_alone(buckets.iter().map(|bucket| (bucket.le, bucket.count)), *calls);
+    let buckets = buckets::separate(buckets.iter().map(|bucket| (bucket.le, bucket.count)), *calls);
     encoder.encode_histogram::<NoLabelSet>(*sum, *calls, &buckets, None)
 }
 
 impl Plugins {
     fn durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "How long calls took, by function of the contract";
+        let help = "Duration of calls, by function of the contract";
         let mut family =
             encoder.encode_descriptor("plugin_call_duration_seconds", help, None, MetricType::Histogram)?;
         for plugin in &self.0 {
@@ -116,7 +114,7 @@ impl Plugins {
                 histogram(&mut family.encode_family(&labels)?, calls)?;
             }
         }
-        let help = "How long it took to make an instance, and how long it then took to open";
+        let help = "Duration of the steps of starting an instance: make and open";
         let mut family =
             encoder.encode_descriptor("plugin_instance_start_seconds", help, None, MetricType::Histogram)?;
         for plugin in &self.0 {
@@ -179,7 +177,7 @@ mod tests {
     use reflow_tracing::plugin::{LatencyBucket, PluginErrors};
 
     #[test]
-    fn a_report_becomes_figures_that_prometheus_reads() {
+    fn a_report_becomes_metrics_that_prometheus_reads() {
         let buckets = vec![LatencyBucket { le: 0.001, count: 2 }, LatencyBucket { le: 0.01, count: 5 }];
         let calls = PluginCalls { calls: 6, sum: 1.5, buckets, ..PluginCalls::default() };
         let report = PluginReport {

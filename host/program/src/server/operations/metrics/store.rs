@@ -1,4 +1,4 @@
-//! The figures of the store, whatever backend it is.
+//! The metrics of the store, the same for every backend.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::each_alone;
+use super::buckets;
 use reflow_tracing::storage::StorageMetrics;
 
-/// The store at work.
+/// The open store.
 #[derive(Debug)]
 pub struct Store {
     pub figures: StorageMetrics,
-    /// Whether it was when it was last looked at.
+    /// The result of the last health check.
     pub healthy: Option<bool>,
 }
 
@@ -25,24 +25,24 @@ impl Collector for Store {
         self.durations(&mut encoder)?;
         self.errors(&mut encoder)?;
         let mut counter = |name, help, count: u64| alone(&mut encoder, name, help, ConstCounter::new(count));
-        counter("storage_traces", "Traces that were stored, again included", traces_stored)?;
-        counter("storage_events", "Events that were stored, again included", events_stored)?;
-        counter("storage_retries", "Attempts after the first, of calls that failed", retries)?;
+        counter("storage_traces", "Traces that were stored, repetitions included", traces_stored)?;
+        counter("storage_events", "Events that were stored, repetitions included", events_stored)?;
+        counter("storage_retries", "Retries of calls that failed", retries)?;
         let mut gauge = |name, help, value: u64| alone(&mut encoder, name, help, ConstGauge::new(value));
         if let Some(bytes) = storage_bytes {
-            gauge("storage_size_bytes", "What the store takes up", bytes)?;
+            gauge("storage_size_bytes", "Size of the store", bytes)?;
         }
         if let Some(healthy) = self.healthy {
-            gauge("storage_healthy", "1 when the store could do its work when it was last asked", healthy.into())?;
+            gauge("storage_healthy", "1 when the last health check succeeded", healthy.into())?;
         }
         if let Some(spool) = &self.figures.spool {
             gauge("spool_pending_events", "Events that wait in the spool", spool.pending_events)?;
-            gauge("spool_pending_traces", "Headers of traces that wait in the spool", spool.pending_traces)?;
-            gauge("spool_bytes", "What waits in the spool takes up", spool.bytes)?;
-            gauge("spool_max_bytes", "What the spool may hold", spool.max_bytes)?;
+            gauge("spool_pending_traces", "Trace headers that wait in the spool", spool.pending_traces)?;
+            gauge("spool_bytes", "Size of the spool", spool.bytes)?;
+            gauge("spool_max_bytes", "Maximum size of the spool", spool.max_bytes)?;
             gauge("spool_waiting_writers", "Writers that wait for room in the spool", spool.waiting_writers)?;
             gauge("spool_refused", "Spooled writes that the backend refused, kept in the spool", spool.refused)?;
-            gauge("spool_away", "1 while the backend is away", spool.away_since.is_some().into())?;
+            gauge("spool_away", "1 while the backend is unavailable", spool.away_since.is_some().into())?;
         }
         Ok(())
     }
@@ -50,11 +50,11 @@ impl Collector for Store {
 
 impl Store {
     fn durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "How long calls of the backend took, by method of the contract";
+        let help = "Duration of calls to the backend, by method of the contract";
         let mut family =
             encoder.encode_descriptor("storage_call_duration_seconds", help, None, MetricType::Histogram)?;
         for (method, calls) in &self.figures.calls {
-            let buckets = each_alone(calls.buckets.iter().map(|bucket| (bucket.le, bucket.count)), calls.calls);
+            let buckets = buckets::separate(calls.buckets.iter().map(|bucket| (bucket.le, bucket.count)), calls.calls);
             let labels = [("method", method.as_str())];
             let mut metric = family.encode_family(&labels)?;
             metric.encode_histogram::<NoLabelSet>(calls.total_ms / 1e3, calls.calls, &buckets, None)?;
@@ -63,7 +63,7 @@ impl Store {
     }
 
     fn errors(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Calls of the backend that failed, by method and kind of the error";
+        let help = "Calls to the backend that failed, by method and kind of error";
         let mut family = encoder.encode_descriptor("storage_errors", help, None, MetricType::Counter)?;
         for (method, calls) in &self.figures.calls {
             for (kind, count) in &calls.errors_by_kind {
@@ -75,7 +75,7 @@ impl Store {
     }
 }
 
-/// A figure without labels.
+/// A metric without labels.
 fn alone(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, metric: impl EncodeMetric) -> fmt::Result {
     let encoder = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
     metric.encode(encoder)

@@ -16,11 +16,12 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{MAX_MESSAGE_BYTES, TracingRequest, TracingResponse};
+use super::connection::MAX_MESSAGE_BYTES;
+use super::{TracingRequest, TracingResponse};
 use crate::config::OpenStorage;
 use crate::ingest::SubscriptionFilters;
 use crate::ingest::gated::Gated;
-use crate::server::{Access, ServeError, Upkeep, serve};
+use crate::server::{Access, Maintenance, ServeError, serve};
 use reflow_tracing::storage::StorageBackend;
 use reflow_tracing::{
     ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceEventData, TraceEventType, TraceId, TraceQuery,
@@ -47,7 +48,7 @@ impl Server {
             let _ = stopped.await;
         };
         let opened = OpenStorage::new("gated", storage.clone());
-        let ended = tokio::spawn(serve(listener, opened, Access::default(), Upkeep::default(), shutdown));
+        let ended = tokio::spawn(serve(listener, opened, Access::default(), Maintenance::default(), shutdown));
         Self { url, storage, stop: Some(stop), ended }
     }
 
@@ -127,7 +128,7 @@ const STORED: TracingResponse = TracingResponse::DONE;
 
 /// The frames that Reflow's engine sent on its one connection.
 fn recorded_frames() -> Vec<String> {
-    include_str!("../../../../../../tests/fixtures/reflow-session.jsonl")
+    include_str!("../../../../fixtures/reflow-session.jsonl")
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["frame"].to_string())
         .collect()

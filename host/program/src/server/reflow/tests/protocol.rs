@@ -78,7 +78,7 @@ async fn an_event_that_is_refused_says_why() {
 }
 
 #[tokio::test]
-async fn a_subscriber_is_told_of_the_events_that_pass_its_filters_with_their_real_trace() {
+async fn a_subscriber_receives_the_events_that_pass_its_filters_with_their_real_trace() {
     let server = Server::start().await;
     let mut watcher = server.connect().await;
     let filters = SubscriptionFilters {
@@ -148,7 +148,7 @@ async fn the_older_family_stores_traces_and_asks_for_metrics() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_websocket_is_told_what_this_is() {
+async fn a_request_that_is_not_a_websocket_gets_an_explanation() {
     let server = Server::start().await;
     let address = server.url.trim_start_matches("ws://").split('/').next().unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,0 +1,42 @@
+//! How the properties of a component file are printed.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use reflow_tracing::plugin::Inspection;
+
+/// The name of the plugin in a file: `plugins/ledger.wasm` is `ledger`.
+pub(super) fn name_of(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// One line that says what the file is.
+pub(super) fn summary(inspection: &Inspection) -> String {
+    let contract = match &inspection.contract {
+        Some(version) => format!("for contract {version}"),
+        None => "not a storage plugin".into(),
+    };
+    format!("{}: {}, {contract}, {}", inspection.file.display(), inspection.kind, size(inspection.bytes))
+}
+
+pub(super) fn size(bytes: u64) -> String {
+    format!("{} KiB", bytes.div_ceil(1024))
+}
+
+/// The problems with their fixes, if any.
+pub(super) fn write_problems(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
+    for problem in &inspection.problems {
+        writeln!(out, "problem: {}\n    fix: {}", problem.what, problem.fix)?;
+    }
+    Ok(())
+}
+
+/// Fails when there are problems, which the caller has printed already.
+pub(super) fn without_problems(inspection: &Inspection) -> anyhow::Result<()> {
+    let count = match inspection.problems.len() {
+        0 => return Ok(()),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    anyhow::bail!("{} does not work with this host: {count}", inspection.file.display())
+}

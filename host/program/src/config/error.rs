@@ -1,0 +1,98 @@
+//! Why there is no configuration, or no store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use reflow_tracing::storage::StorageError;
+
+use super::backend::BuiltIn;
+
+/// Why the configuration can't be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration file `{}`: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The file is not a valid configuration.
+    #[error("{}: {}", path.display(), error.to_string().trim_end())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        error: Box<toml::de::Error>,
+    },
+    /// The value of a variable is invalid.
+    #[error("the environment variable {name} is {value:?}; expected {expected}")]
+    InvalidVariable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// A description of the valid values.
+        expected: &'static str,
+    },
+    /// A variable has the program's prefix, but not a known name.
+    #[error("the environment variable {name} is unknown; the known ones are {known}")]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// The names that the program knows.
+        known: String,
+    },
+}
+
+/// Why the configured store can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The backend is not built in, and there is no plugin with its name.
+    #[error(
+        "unknown backend `{name}`: it is not a built-in one ({}), and there is no plugin file `{}`{}. \
+         Put the plugin there, set its file with `file` in `[plugins.{name}]`, or choose another `backend` in `[storage]`",
+        BuiltIn::names().join(", "),
+        file.display(),
+        describe(folder, found),
+    )]
+    NoSuchBackend {
+        /// The configured name.
+        name: String,
+        /// The expected plugin file.
+        file: PathBuf,
+        /// The plugins folder.
+        folder: PathBuf,
+        /// The components in that folder.
+        found: Vec<String>,
+    },
+    /// The name is not valid for a backend.
+    #[error("`backend` in `[storage]` can't be {name:?}: {problem}")]
+    InvalidName {
+        /// The configured name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The backend does not support a configured setting.
+    #[error("{0}")]
+    Unsuitable(String),
+    /// The backend failed to open.
+    #[error("can't open the backend `{name}`: {error}")]
+    Backend {
+        /// The configured name.
+        name: String,
+        /// The backend's error.
+        error: StorageError,
+    },
+}
+
+fn describe(folder: &Path, found: &[String]) -> String {
+    match found {
+        [] => format!(" (`{}` holds no .wasm file)", folder.display()),
+        found => format!(" (`{}` holds {})", folder.display(), found.join(", ")),
+    }
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask check`: everything that can be said of the sources without running the product, cheap failures first.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use crate::step::step;
+use crate::workspace::{self, cargo};
+use crate::{cargo_deny, plugins, process};
+
+/// Features of the facade, each checked and tested alone. `""` is none.
+const TESTED_ALONE: [&str; 7] = ["", "migration", "maintenance", "sqlite", "spool", "redis", "conformance"];
+/// Features whose tests need servers or an engine: checked alone, and tested with the rest by `cargo xtask test`.
+const CHECKED_ALONE: [&str; 3] = ["postgres", "clickhouse", "plugins"];
+/// Backends that programs embed alone: none of them brings the WebAssembly engine.
+const BACKENDS: [&str; 3] = ["sqlite", "postgres", "clickhouse"];
+/// A program that keeps traces in memory compiles fewer packages than this.
+const PACKAGES_OF_MEMORY: usize = 60;
+/// Packages that are published, beside those under `host/`.
+const SDK: &str = "reflow-tracing-plugin";
+
+/// The command.
+pub fn main(arguments: &[String]) -> Result<()> {
+    crate::no_arguments(arguments)?;
+    let start = Instant::now();
+    step("format", || process::run(&mut cargo(["fmt", "--all", "--check"])))?;
+    step("dependencies of the library alone", dependencies_of_the_library_alone)?;
+    step("licences and duplicates", cargo_deny::check)?;
+    step("packages", packages)?;
+    step("clippy", || {
+        process::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+    })?;
+    step("doc", || process::run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings")))?;
+    // Code that only other features use is a warning that the workspace, which has all features on, never shows.
+    step("clippy of each feature alone", || {
+        TESTED_ALONE.iter().chain(&CHECKED_ALONE).try_for_each(|feature| {
+            let mut clippy = cargo(["clippy"]);
+            process::run(clippy.args(facade(feature)).args(["--all-targets", "--", "--deny", "warnings"]))
+        })
+    })?;
+    step("tests of each feature alone", || {
+        TESTED_ALONE
+            .iter()
+            .try_for_each(|feature| process::run(cargo(["test"]).args(facade(feature)).args(["--test", "library"])))
+    })?;
+    println!("\nAll checked in {} s.", start.elapsed().as_secs());
+    Ok(())
+}
+
+/// The facade with one feature.
+fn facade(feature: &str) -> [&str; 5] {
+    ["--package", "reflow-tracing", "--no-default-features", "--features", feature]
+}
+
+/// What a program compiles that names one feature of the facade. Each package once, whatever asks for it.
+fn packages_with(feature: &str) -> Result<BTreeSet<String>> {
+    let mut tree = cargo(["tree", "--edges", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}"]);
+    let packages: BTreeSet<String> =
+        process::output(tree.args(facade(feature)))?.lines().map(|line| line.trim_end().to_owned()).collect();
+    ensure!(packages.len() > 1, "cargo tree listed no packages: {packages:?}");
+    Ok(packages)
+}
+
+fn dependencies_of_the_library_alone() -> Result<()> {
+    let count = packages_with("")?.len();
+    ensure!(
+        count < PACKAGES_OF_MEMORY,
+        "a program that keeps traces in memory compiles {count} packages, not under {PACKAGES_OF_MEMORY}; see\n  \
+         cargo tree {} --edges normal",
+        facade("").join(" "),
+    );
+    println!("memory alone: {count} packages");
+    for backend in BACKENDS {
+        let packages = packages_with(backend)?;
+        let engine = packages.iter().find(|package| package.starts_with("wasmtime"));
+        ensure!(
+            engine.is_none(),
+            "a program that embeds {backend} would compile {}; see\n  cargo tree {} --edges normal --invert wasmtime",
+            engine.map_or("", String::as_str),
+            facade(backend).join(" "),
+        );
+        println!("{backend} alone: {} packages, no engine", packages.len());
+    }
+    Ok(())
+}
+
+/// Makes the archive of each published package, and looks into it. Compiling each archive (`--verify`) would compile every
+/// engine once more, so what an archive may lack is looked for instead: a file that the sources include.
+fn packages() -> Result<()> {
+    let mut package = cargo(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]);
+    for name in plugins::names()?.iter().map(String::as_str).chain(["xtask", "reflow-tracing-tests"]) {
+        package.args(["--exclude", name]);
+    }
+    process::run(&mut package)?;
+    let mut count = 0;
+    for name in workspace::published()? {
+        let listed = process::output(&mut cargo(["package", "--list", "--allow-dirty", "--package", &name]))?;
+        let files: BTreeSet<&str> = listed.lines().collect();
+        for file in ["Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+            ensure!(files.contains(file), "the package {name} lacks {file}");
+        }
+        let contract = "wit/storage/backend.wit";
+        let has_contract = name == SDK || name == "reflow-tracing-plugin-host";
+        ensure!(!has_contract || files.contains(contract), "the package {name} lacks {contract}");
+        count += 1;
+    }
+    ensure!(count > 0, "no package is published");
+    println!("{count} packages, each with its README and licences");
+    Ok(())
+}
