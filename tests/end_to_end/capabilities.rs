@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use reflow_tracing::plugin::{Figure, Grants, Limits, PluginConfig};
+use reflow_tracing::plugin::{Grants, Limits, Metric, PluginConfig};
 use reflow_tracing::storage::StorageError;
 use reflow_tracing_tests::{Backend, Host, Setting, test_plugin};
 
@@ -67,9 +67,9 @@ async fn figures_are_of_the_plugin_and_not_of_an_instance() {
     let figures = probe.backend.metrics();
     let names: Vec<_> = figures.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["depth", "questions", "seconds"]);
-    assert_eq!(figures[0].1, Figure::Gauge(2.5));
-    assert_eq!(figures[1].1, Figure::Count(8));
-    let Figure::Distribution(seconds) = &figures[2].1 else { panic!("{figures:?}") };
+    assert_eq!(figures[0].1, Metric::Gauge(2.5));
+    assert_eq!(figures[1].1, Metric::Counter(8));
+    let Metric::Histogram(seconds) = &figures[2].1 else { panic!("{figures:?}") };
     assert_eq!((seconds.count, seconds.sum), (8, 2.0));
     assert!(seconds.buckets().any(|bucket| bucket == (0.25, 8)) && seconds.buckets().any(|bucket| bucket == (0.1, 0)));
 }

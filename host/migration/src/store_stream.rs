@@ -27,7 +27,7 @@ pub(crate) enum StorePart {
 }
 
 impl StorePart {
-    /// About how many bytes it takes up in memory; headers count little.
+    /// The approximate size in memory in bytes. Headers count as a constant.
     pub(crate) fn approximate_bytes(&self) -> usize {
         const HEADER: usize = 500;
         match self {

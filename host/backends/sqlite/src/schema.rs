@@ -32,7 +32,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     let version = usize::try_from(version).unwrap_or(usize::MAX);
     if version > newest {
         return Err(StorageError::Configuration(format!(
-            "{file} has version {version}, but this program supports up to version {newest}; update this program"
+            "{file} has version {version}, but this program supports up to version {newest}: a newer program wrote it; update this one"
         )));
     }
     if version < newest {

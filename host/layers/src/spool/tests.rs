@@ -182,7 +182,7 @@ async fn a_read_waits_for_what_was_written_and_fails_with_what_waits_when_that_t
     ] {
         let error = answer.unwrap_err();
         assert!(matches!(error, StorageError::Pending(_)), "{error}");
-        assert!(error.to_string().contains("1 events and 0 headers"), "{error}");
+        assert!(error.to_string().contains("1 events and 0 trace headers"), "{error}");
     }
 }
 

@@ -106,7 +106,7 @@ impl Store {
         let mut shared: Option<(*const StorageError, CommitError)> = None;
         for (origin, outcome) in origins.iter().zip(split.outcomes()) {
             let copy = copies.next();
-            let outcome = outcome.as_ref().map(|()| ()).map_err(|error| {
+            let outcome = outcome.as_ref().copied().map_err(|error| {
                 lost = Some((lost.map_or(0, |(events, _)| events) + 1, error));
                 match &shared {
                     Some((same, error_of_all)) if std::ptr::eq(*same, error) => error_of_all.clone(),

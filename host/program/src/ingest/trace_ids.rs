@@ -127,6 +127,7 @@ impl TraceIds {
     }
 }
 
+#[allow(clippy::large_enum_variant)] // Few are in memory, for a moment.
 enum Answer {
     Found(FlowTrace),
     Unknown,

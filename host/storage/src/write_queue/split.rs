@@ -34,7 +34,7 @@ pub struct Split {
 impl Split {
     /// A batch of so many elements.
     pub fn new(len: usize) -> Self {
-        let parts = if len == 0 { Vec::new() } else { vec![0..len] };
+        let parts = Vec::from_iter((len > 0).then_some(0..len));
         Self { parts, under_way: 0..0, outcomes: Vec::new() }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(config) = configured {
         let name = configured_name(&config, &args.file);
         let missing = match config.plugins.named.get(&name) {
-            Some(plugin) => inspection.not_in(&plugin.grants),
+            Some(plugin) => inspection.missing_grants(&plugin.grants),
             None => inspection.needs_grants().collect(),
         };
         ensure!(

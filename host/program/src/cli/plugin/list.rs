@@ -147,8 +147,11 @@ fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
                 row[3] = inspection.sha256.chars().take(12).collect();
                 row[4] = inspection.contract.clone().unwrap_or_else(|| "-".into());
                 row[5] = inspection.capabilities.join(", ");
-                let missing: BTreeSet<_> =
-                    table.map(|table| inspection.not_in(&table.grants)).unwrap_or_default().into_iter().collect();
+                let missing: BTreeSet<_> = table
+                    .map(|table| inspection.missing_grants(&table.grants))
+                    .unwrap_or_default()
+                    .into_iter()
+                    .collect();
                 states.extend(missing.into_iter().map(|capability| format!("`{capability}` is not granted")));
                 if !inspection.problems.is_empty() {
                     states.push(format!(

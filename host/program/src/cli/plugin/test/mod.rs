@@ -1,6 +1,6 @@
 mod grants;
+mod recording;
 mod stores;
-mod written;
 
 use std::collections::HashSet;
 use std::path::PathBuf;

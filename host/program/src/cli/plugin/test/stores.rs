@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use super::grants::{self, Grant};
-use super::written::{Recording, Written};
+use super::recording::{Recording, Written};
 use reflow_tracing::TraceId;
 use reflow_tracing::plugin::{Limits, PluginBackend, PluginComponent, PluginConfig};
 use reflow_tracing::storage::conformance::Subject;
