@@ -139,6 +139,11 @@ impl Host {
         Self { process, url: url.into(), log }
     }
 
+    /// The number of its process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The status and the body of the answer to `GET path`.
     pub fn get(&self, path: &str) -> (u16, String) {
         let address = self.url.strip_prefix("ws://").expect("it is a WebSocket's");

@@ -197,6 +197,8 @@ impl Server {
             Some(159 | 160) => StorageError::Unavailable(format!(
                 "{target}: {said}; raise `max_execution_time_ms`, or request less data"
             )),
+            // A constraint that the operator added: a matter of a row.
+            Some(469) => StorageError::InvalidArgument(format!("{target}: {said}")),
             Some(40 | 246) => StorageError::Corrupt(format!("in {target}: {said}")),
             Some(
                 3 | 95 | 198 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 252 | 279 | 285 | 286 | 289 | 319 | 394 | 415

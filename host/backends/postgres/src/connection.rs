@@ -337,10 +337,12 @@ impl Server {
                 "{target}: {said}: the schema contains objects of another program; set `schema_name` to another one"
             )),
             "53100" => StorageError::Exhausted(format!("{target}: {said}")),
-            "54000" => StorageError::InvalidArgument(format!("{target}: {said}")),
+            // What the server or a trigger of the operator's says of a row: a matter of that row.
+            "54000" | "P0001" => StorageError::InvalidArgument(format!("{target}: {said}")),
             "57014" => StorageError::Unavailable(format!("{target} stopped a statement: {said}")),
             "25006" => StorageError::Unavailable(format!("{target} can't be written: {said}")),
             "XX001" | "XX002" => StorageError::Corrupt(format!("in {target}: {said}")),
+            code if ["22", "23"].contains(&&code[..2]) => StorageError::InvalidArgument(format!("{target}: {said}")),
             code if ["08", "40", "53", "55", "57", "58"].contains(&&code[..2]) => {
                 StorageError::Unavailable(format!("{target}: {said}"))
             }

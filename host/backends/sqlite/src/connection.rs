@@ -78,6 +78,8 @@ pub fn describe(path: &Path, error: &rusqlite::Error) -> StorageError {
                  of those beside it whose names begin with its, and of the folder"
             ))
         }
+        // A trigger or an index that somebody added: a matter of a row.
+        Some(ErrorCode::ConstraintViolation) => StorageError::InvalidArgument(format!("refused by {file}: {error}")),
         Some(ErrorCode::TooBig) => {
             StorageError::InvalidArgument(format!("a value is too large for a row of {file}: {error}"))
         }

@@ -198,7 +198,8 @@ impl<E: Entry> WriteQueue<E> {
     fn needs(&self, entry: &E) -> [u32; 2] {
         let Size { rows, bytes } = entry.size();
         let total = self.limits().total;
-        [rows.min(total.rows), bytes.min(total.bytes) / KIB].map(|permits| u32::try_from(permits).unwrap_or(u32::MAX))
+        let kib = bytes.div_ceil(KIB).min(total.bytes / KIB);
+        [rows.min(total.rows), kib].map(|permits| u32::try_from(permits).unwrap_or(u32::MAX))
     }
 
     fn let_in(&self, lane: u64, entry: E, room: Room) -> Ticket<E::Answer> {
