@@ -11,7 +11,7 @@ use super::{Hostile, costs_its_own_call_only, limits, within};
 async fn a_plugin_that_computes_is_stopped_when_it_had_its_processor_time() {
     let limits = Limits { cpu_ms: 300, call_timeout_ms: 60_000, ..limits() };
     for how in ["spin", "call"] {
-        within(limits.clone(), how, "more than 300 ms (plugins.hostile.limits.cpu_ms)").await;
+        within(limits.clone(), how, "more than 300 ms of processor time (plugins.hostile.limits.cpu_ms)").await;
     }
 }
 
