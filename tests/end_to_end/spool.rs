@@ -191,7 +191,7 @@ async fn postgres_is_stopped_under_load_and_nothing_is_lost_doubled_or_refused()
         load.until_more(100).await;
     }
     let (status, health) = host.get("/health");
-    assert!(status == 200 && health.contains("\"spooling\"") && health.contains("away since"), "{status} {health}");
+    assert!(status == 200 && health.contains("\"spooling\"") && health.contains("unavailable since"), "{status} {health}");
     let (_, metrics) = host.get("/metrics");
     for part in ["reflow_tracing_storage_healthy 0", "reflow_tracing_spool_away 1"] {
         assert!(metrics.contains(part), "{part} is missing in:\n{metrics}");
@@ -231,7 +231,7 @@ async fn a_host_that_is_killed_while_it_spools_and_while_it_drains_loses_nothing
     server.launch();
     // After the first batch, before the last.
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !host.log().contains("the backend is back") {
+    while !host.log().contains("the backend is available again") {
         assert!(Instant::now() < deadline, "it does not drain:\n{}", host.log());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
