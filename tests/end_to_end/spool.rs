@@ -191,7 +191,10 @@ async fn postgres_is_stopped_under_load_and_nothing_is_lost_doubled_or_refused()
         load.until_more(100).await;
     }
     let (status, health) = host.get("/health");
-    assert!(status == 200 && health.contains("\"spooling\"") && health.contains("unavailable since"), "{status} {health}");
+    assert!(
+        status == 200 && health.contains("\"spooling\"") && health.contains("unavailable since"),
+        "{status} {health}"
+    );
     let (_, metrics) = host.get("/metrics");
     for part in ["reflow_tracing_storage_healthy 0", "reflow_tracing_spool_away 1"] {
         assert!(metrics.contains(part), "{part} is missing in:\n{metrics}");
