@@ -1,6 +1,7 @@
 //! A plugin as a [`StorageBackend`]: translates each operation into calls of the functions that the plugin exports.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -46,6 +47,8 @@ pub struct PluginBackend {
     watch: Mutex<Option<Watch>>,
     granted: Arc<Granted>,
     refusals: Refusals,
+    /// Whether the plugin's own health check has ever said that the store is full.
+    check_sees_full_stores: AtomicBool,
 }
 
 impl PluginBackend {
@@ -86,6 +89,7 @@ impl PluginBackend {
             watch: Mutex::default(),
             granted,
             refusals: Refusals::default(),
+            check_sees_full_stores: AtomicBool::new(false),
         };
         // Not `health_check`, which fails on a full disk: the store can still be read.
         backend.call_health_check().await?;
@@ -364,8 +368,16 @@ impl StorageBackend for PluginBackend {
 
     async fn health_check(&self) -> Result<(), StorageError> {
         self.granted.check_room().await?;
-        self.call_health_check().await?;
-        self.refusals.check()
+        match self.call_health_check().await {
+            Err(full @ StorageError::Exhausted(_)) => {
+                self.check_sees_full_stores.store(true, Ordering::Relaxed);
+                Err(full)
+            }
+            // A check that has seen a full store knows best whether there is room again.
+            Ok(()) if self.check_sees_full_stores.load(Ordering::Relaxed) => Ok(()),
+            Ok(()) => self.refusals.check(),
+            Err(error) => Err(error),
+        }
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
