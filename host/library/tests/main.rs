@@ -16,6 +16,8 @@ mod postgres;
 mod redis_server;
 mod reflow_json;
 #[cfg(all(any(feature = "postgres", feature = "clickhouse"), unix))]
+mod server_cases;
+#[cfg(all(any(feature = "postgres", feature = "clickhouse"), unix))]
 mod servers;
 
 /// Counts for each thread by itself, so that tests beside one another don't disturb it.

@@ -3,7 +3,6 @@
 //! A backend implements [`StorageBackend`], a [`Layer`] wraps it, and [`metrics::Metered`] measures it. Programs import the
 //! facade `reflow_tracing`; this package is for authors of backends and layers.
 
-mod arc;
 mod backend;
 mod error;
 mod extension;

@@ -23,11 +23,6 @@ impl Default for BatchBudget {
 }
 
 impl BatchBudget {
-    /// The budget of an empty batch.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Subtracts an event.
     pub fn take(&mut self, event: &TraceEvent) {
         self.events = self.events.saturating_sub(1);
@@ -50,7 +45,7 @@ pub fn event_batches<'a>(
     events: BoxStream<'a, Result<TraceEvent, StorageError>>,
 ) -> BoxStream<'a, Result<Vec<TraceEvent>, StorageError>> {
     stream::try_unfold(events, |mut events| async move {
-        let mut budget = BatchBudget::new();
+        let mut budget = BatchBudget::default();
         let mut batch = Vec::new();
         while budget.is_left()
             && let Some(event) = events.try_next().await?

@@ -164,24 +164,24 @@ fn times(restarts: u64) -> String {
     }
 }
 
-/// Works on one of many things for the task `name`. A panic costs this one, and is logged; the task goes on.
+/// Runs one unit of work for the task `name`. A panic is logged and affects only this unit.
 pub async fn contain(name: &str, work: impl Future<Output = ()>) {
     if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
-        gave_up(name, &*panic);
+        log_panic(name, &*panic);
     }
 }
 
-/// The same for a thread.
+/// Like [`contain`], for a thread.
 pub fn contain_blocking(name: &str, work: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-        gave_up(name, &*panic);
+        log_panic(name, &*panic);
     }
 }
 
-fn gave_up(name: &str, panic: &(dyn Any + Send)) {
+fn log_panic(name: &str, panic: &(dyn Any + Send)) {
     let reason = panic_message(panic);
     // Logging may be what panicked.
-    let _ = catch_unwind(|| tracing::error!("{name} gave up on a batch of its work: {reason}"));
+    let _ = catch_unwind(|| tracing::error!("{name} failed on one batch of its work: {reason}"));
 }
 
 /// The message of a panic.

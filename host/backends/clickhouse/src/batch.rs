@@ -1,8 +1,8 @@
-//! Batches on their way into the tables.
+//! Inserts batches into the tables.
 //!
-//! A statement inserts into one partition of one table, and its rows are one block: the server stores it whole or not at all.
-//! It carries a token by which the server, and the views behind the table, know it again when it is sent again because nobody
-//! knows whether it got there.
+//! A statement inserts into one partition of one table, and its rows are one block, which the server stores completely or not at
+//! all. A statement whose outcome is unknown is sent again with the same deduplication token, so the server and the materialized
+//! views of the table don't store it twice.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,28 +15,58 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use reflow_tracing_model::{EventId, EventKey, FlowTrace, TraceEvent, TraceId, time};
 use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::write_queue::{Entry, Size};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::connection::Server;
-use super::event::{EventRow, Id};
+use super::event::{EventRow, Id, uuid};
 use super::header::HeaderRow;
 use super::literal;
 use super::lookup::Span;
 use super::repeats::Repeats;
-use super::writer::Job;
 
-/// A batch takes no more events once it has so many bytes, more or less.
-pub(super) const MOST_BYTES: usize = 32 << 20;
-/// How long to wait before a statement is sent again.
-const WAITS: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(1_000)];
-/// Statements of a batch that are under way at the same time.
+/// The approximate maximum size of a statement in bytes.
+pub(super) const MAX_BYTES: usize = 32 << 20;
+/// Pauses before a statement is sent again.
+const PAUSES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(1_000)];
+/// The number of statements of a batch that are sent at the same time.
 const AT_ONCE: usize = 4;
 
 const DAY: i64 = 86_400_000_000_000;
 
-/// About the bytes that it takes to send an event.
-pub(super) fn bytes(event: &TraceEvent) -> usize {
+/// The approximate size of a typical header in memory.
+const HEADER_BYTES: usize = 1024;
+
+/// The rows of one write.
+pub(super) struct Write {
+    headers: Vec<FlowTrace>,
+    events: Vec<(TraceId, TraceEvent)>,
+    size: Size,
+}
+
+impl Write {
+    pub(super) fn new(headers: Vec<FlowTrace>, events: Vec<(TraceId, TraceEvent)>) -> Self {
+        let bytes = events.iter().map(|(_, event)| bytes(event)).sum::<usize>() + headers.len() * HEADER_BYTES;
+        Self { size: Size::new(headers.len() + events.len(), bytes), headers, events }
+    }
+}
+
+impl Entry for Write {
+    type Answer = Result<(), StorageError>;
+
+    fn size(&self) -> Size {
+        self.size
+    }
+
+    /// A header replaces the earlier one, so headers of a trace keep their order. The order of events makes no difference.
+    fn traces(&self) -> impl Iterator<Item = TraceId> {
+        self.headers.iter().map(|header| header.trace_id)
+    }
+}
+
+/// The approximate size of an event in a statement, in bytes.
+fn bytes(event: &TraceEvent) -> usize {
     let data = &event.data;
     let message = data.message.as_ref().map_or(0, |message| message.serialized_data.len());
     let state =
@@ -48,24 +78,26 @@ pub(super) fn bytes(event: &TraceEvent) -> usize {
     200 + message + state + attributes.sum::<usize>() + data.error.as_ref().map_or(0, String::len)
 }
 
-/// Puts batches into the tables.
+/// Inserts batches.
 pub(super) struct Store {
     server: Arc<Server>,
     batch_size: usize,
     repeats: Repeats,
-    /// When, in nanoseconds since 1970.
+    /// When this was opened, in nanoseconds since 1970.
     opened: i64,
 }
 
 /// An event of a statement.
-struct Entry<'a> {
+struct NewEvent<'a> {
     trace_id: TraceId,
     event: &'a TraceEvent,
+    /// The hash of its key.
     hash: u64,
+    /// Whether it is stored already.
     repeated: bool,
 }
 
-/// What identifies a stored event.
+/// The key of a stored event.
 #[derive(Row, Deserialize)]
 struct StoredKey {
     trace_id: Id,
@@ -75,14 +107,13 @@ struct StoredKey {
 
 impl StoredKey {
     fn key(&self) -> (TraceId, EventKey) {
-        let uuid = |id: Id| Uuid::from_u64_pair(id.0, id.1);
         (TraceId(uuid(self.trace_id)), (self.timestamp, EventId(uuid(self.event_id))))
     }
 }
 
 /// The rows of one statement.
 enum Rows<'a> {
-    Events(Vec<Entry<'a>>),
+    Events(Vec<NewEvent<'a>>),
     Headers(Vec<&'a FlowTrace>),
 }
 
@@ -102,38 +133,38 @@ impl Store {
         Self { server, batch_size, repeats: Repeats::default(), opened: time::nanos(Utc::now()) }
     }
 
-    /// Stores jobs. Events before headers: whoever sees a new trace sees its events.
-    pub(super) async fn store(&self, jobs: &[Job]) -> Result<(), StorageError> {
-        let events = self.events(jobs).await?;
+    /// Stores the events first, so that a reader who sees a new trace sees its events.
+    pub(super) async fn store(&self, writes: &[Write]) -> Result<(), StorageError> {
+        let events = self.events(writes).await?;
         self.insert_all(events).await?;
-        self.insert_all(headers(jobs, self.batch_size)).await
+        self.insert_all(headers(writes, self.batch_size)).await
     }
 
     async fn insert_all(&self, statements: Vec<Rows<'_>>) -> Result<(), StorageError> {
         let mut waiting = statements.into_iter();
-        let mut under_way: FuturesUnordered<_> = waiting.by_ref().take(AT_ONCE).map(|rows| self.insert(rows)).collect();
-        while let Some(outcome) = under_way.next().await {
+        let mut in_flight: FuturesUnordered<_> = waiting.by_ref().take(AT_ONCE).map(|rows| self.insert(rows)).collect();
+        while let Some(outcome) = in_flight.next().await {
             outcome?;
-            under_way.extend(waiting.next().map(|rows| self.insert(rows)));
+            in_flight.extend(waiting.next().map(|rows| self.insert(rows)));
         }
         Ok(())
     }
 
-    /// The events of jobs, each once, by partition, in statements that are not too large.
-    async fn events<'a>(&self, jobs: &'a [Job]) -> Result<Vec<Rows<'a>>, StorageError> {
-        let mut entries = self.entries(jobs);
-        self.ask_about_doubtful(&mut entries).await?;
-        let mut partitions: BTreeMap<i64, Vec<Entry<'a>>> = BTreeMap::new();
-        for entry in entries {
-            partitions.entry(time::nanos(entry.event.timestamp).div_euclid(DAY)).or_default().push(entry);
+    /// The events of these writes, each once, in statements of one partition.
+    async fn events<'a>(&self, writes: &'a [Write]) -> Result<Vec<Rows<'a>>, StorageError> {
+        let mut events = self.distinct(writes);
+        self.look_up_doubtful(&mut events).await?;
+        let mut partitions: BTreeMap<i64, Vec<NewEvent<'a>>> = BTreeMap::new();
+        for event in events {
+            partitions.entry(time::nanos(event.event.timestamp).div_euclid(DAY)).or_default().push(event);
         }
         let mut statements = Vec::new();
-        for entries in partitions.into_values() {
+        for events in partitions.into_values() {
             let (mut part, mut size) = (Vec::new(), 0);
-            for entry in entries {
-                size += bytes(entry.event);
-                part.push(entry);
-                if part.len() >= self.batch_size || size >= MOST_BYTES {
+            for event in events {
+                size += bytes(event.event);
+                part.push(event);
+                if part.len() >= self.batch_size || size >= MAX_BYTES {
                     statements.push(Rows::Events(std::mem::take(&mut part)));
                     size = 0;
                 }
@@ -145,43 +176,43 @@ impl Store {
         Ok(statements)
     }
 
-    /// Of events with one key, the first.
-    fn entries<'a>(&self, jobs: &'a [Job]) -> Vec<Entry<'a>> {
-        let events = || jobs.iter().flat_map(|job| &job.events);
-        let mut entries: Vec<Entry<'a>> = self
+    /// The events of these writes. Of equal keys, the first.
+    fn distinct<'a>(&self, writes: &'a [Write]) -> Vec<NewEvent<'a>> {
+        let events = || writes.iter().flat_map(|write| &write.events);
+        let mut distinct: Vec<NewEvent<'a>> = self
             .repeats
             .look(events().map(|(trace_id, event)| (*trace_id, event.key())))
             .zip(events())
-            .map(|((hash, repeated), (trace_id, event))| Entry { trace_id: *trace_id, event, hash, repeated })
+            .map(|((hash, repeated), (trace_id, event))| NewEvent { trace_id: *trace_id, event, hash, repeated })
             .collect();
-        let mut hashes: Vec<u64> = entries.iter().map(|entry| entry.hash).collect();
+        let mut hashes: Vec<u64> = distinct.iter().map(|event| event.hash).collect();
         hashes.sort_unstable();
-        // Most batches hold nothing twice, which hashes are enough to tell.
+        // Most batches contain no key twice, and the hashes show that.
         if hashes.windows(2).any(|pair| pair[0] == pair[1]) {
-            let mut keys = HashSet::with_capacity(entries.len());
-            entries.retain(|entry| keys.insert((entry.trace_id, entry.event.key())));
+            let mut keys = HashSet::with_capacity(distinct.len());
+            distinct.retain(|event| keys.insert((event.trace_id, event.event.key())));
         }
-        entries
+        distinct
     }
 
-    /// Finds out which of those events are stored that may be: whose last statement failed in a way that does not tell, and
-    /// which happened before this store was opened, so that another process may have stored them.
-    async fn ask_about_doubtful(&self, entries: &mut [Entry<'_>]) -> Result<(), StorageError> {
-        /// Ids of one statement.
+    /// Looks up which events are stored, if that is in doubt: their last statement failed without a clear outcome, or they
+    /// happened before this store was opened, so that another process may have stored them.
+    async fn look_up_doubtful(&self, events: &mut [NewEvent<'_>]) -> Result<(), StorageError> {
+        /// Traces per statement.
         const AT_ONCE: usize = 10_000;
         let mut doubtful: BTreeMap<TraceId, Vec<usize>> = BTreeMap::new();
-        for number in self.repeats.doubtful(entries.iter().map(|entry| entry.hash)) {
-            doubtful.entry(entries[number].trace_id).or_default().push(number);
+        for number in self.repeats.doubtful(events.iter().map(|event| event.hash)) {
+            doubtful.entry(events[number].trace_id).or_default().push(number);
         }
-        for (number, entry) in entries.iter().enumerate() {
-            if !entry.repeated && time::nanos(entry.event.timestamp) < self.opened {
-                doubtful.entry(entry.trace_id).or_default().push(number);
+        for (number, event) in events.iter().enumerate() {
+            if !event.repeated && time::nanos(event.event.timestamp) < self.opened {
+                doubtful.entry(event.trace_id).or_default().push(number);
             }
         }
         let doubtful: Vec<_> = doubtful.into_iter().collect();
         for doubtful in doubtful.chunks(AT_ONCE) {
             let numbers = || doubtful.iter().flat_map(|(_, numbers)| numbers);
-            let span = Span::of(numbers().map(|number| time::nanos(entries[*number].event.timestamp)));
+            let span = Span::of(numbers().map(|number| time::nanos(events[*number].event.timestamp)));
             let sql = format!(
                 "SELECT trace_id, timestamp, event_id FROM {} WHERE {} AND trace_id IN {}",
                 self.server.tables.events,
@@ -191,8 +222,8 @@ impl Store {
             let stored: Vec<StoredKey> = self.server.rows(&sql).await?;
             let stored: HashSet<(TraceId, EventKey)> = stored.iter().map(StoredKey::key).collect();
             for number in numbers() {
-                let entry = &mut entries[*number];
-                entry.repeated = stored.contains(&(entry.trace_id, entry.event.key()));
+                let event = &mut events[*number];
+                event.repeated = stored.contains(&(event.trace_id, event.event.key()));
             }
         }
         Ok(())
@@ -200,8 +231,8 @@ impl Store {
 
     async fn insert(&self, rows: Rows<'_>) -> Result<(), StorageError> {
         let outcome = self.persist(&rows).await;
-        if let Rows::Events(entries) = &rows {
-            let hashes = entries.iter().map(|entry| entry.hash);
+        if let Rows::Events(events) = &rows {
+            let hashes = events.iter().map(|event| event.hash);
             match &outcome {
                 Ok(()) => self.repeats.stored(hashes),
                 Err(_) => self.repeats.in_doubt(hashes),
@@ -213,7 +244,7 @@ impl Store {
     /// Sends a statement until the server has stored it, the error is not transient, or all attempts have failed.
     async fn persist(&self, rows: &Rows<'_>) -> Result<(), StorageError> {
         let token = Uuid::new_v4().to_string();
-        let mut waits = WAITS.into_iter();
+        let mut pauses = PAUSES.into_iter();
         loop {
             self.server.check_open()?;
             let error = match self.send(rows, &token).await {
@@ -221,8 +252,8 @@ impl Store {
                 Err(Failure::Row(error)) => return Err(error),
                 Err(Failure::Server(error)) => self.server.describe(error),
             };
-            match waits.next() {
-                Some(wait) if error.is_retryable() => tokio::time::sleep(wait).await,
+            match pauses.next() {
+                Some(pause) if error.is_retryable() => tokio::time::sleep(pause).await,
                 _ => return Err(error),
             }
         }
@@ -230,12 +261,12 @@ impl Store {
 
     async fn send(&self, rows: &Rows<'_>, token: &str) -> Result<(), Failure> {
         const TOKEN: &str = "insert_deduplication_token";
-        let (client, tables) = (self.server.client(), &self.server.tables);
+        let Server { client, tables, .. } = &*self.server;
         match rows {
-            Rows::Events(entries) => {
+            Rows::Events(events) => {
                 let insert = client.insert_unescaped::<EventRow<'_>>(&tables.events).await?;
                 let mut insert = insert.with_setting(TOKEN, token);
-                for Entry { trace_id, event, repeated, .. } in entries {
+                for NewEvent { trace_id, event, repeated, .. } in events {
                     let row = EventRow::new(*trace_id, event, *repeated).map_err(Failure::Row)?;
                     self.server.within_limit(insert.write(&row)).await?;
                 }
@@ -254,10 +285,10 @@ impl Store {
     }
 }
 
-/// The last header of each trace, by partition, in statements that are not too large.
-fn headers(jobs: &[Job], batch_size: usize) -> Vec<Rows<'_>> {
+/// The last header of each trace, in statements of one partition.
+fn headers(writes: &[Write], batch_size: usize) -> Vec<Rows<'_>> {
     let last: HashMap<TraceId, &FlowTrace> =
-        jobs.iter().flat_map(|job| &job.headers).map(|header| (header.trace_id, header)).collect();
+        writes.iter().flat_map(|write| &write.headers).map(|header| (header.trace_id, header)).collect();
     let mut partitions: BTreeMap<(i32, u32), Vec<&FlowTrace>> = BTreeMap::new();
     for header in last.into_values() {
         let start = DateTime::from_timestamp_nanos(time::nanos(header.start_time));

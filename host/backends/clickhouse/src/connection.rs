@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clickhouse::error::Error;
-use clickhouse::query::{Query, RowCursor};
+use clickhouse::query::RowCursor;
 use clickhouse::{Client, Compression, RowOwned, RowRead};
 use reflow_tracing_storage::StorageError;
 
-use super::ClickHouseConfig;
-use super::config::CompressionMethod;
+use super::config::{ClickHouseConfig, CompressionMethod};
 use super::tables::Tables;
 
 /// How long to wait beyond the server's own time limit.
@@ -18,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(15);
 
 /// A server with its tables.
 pub(super) struct Server {
-    client: Client,
+    pub client: Client,
     pub tables: Tables,
     /// Its name in messages, without the password.
     target: String,
@@ -103,10 +102,6 @@ impl Server {
         }
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// Waits at most as long as a statement may take.
     pub(super) async fn within_limit<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match self.limit {
@@ -115,16 +110,12 @@ impl Server {
         }
     }
 
-    fn query(&self, sql: &str) -> Query {
-        self.client.query_raw(sql)
-    }
-
     /// All rows of a `SELECT`. Retries once if the connection is broken, because a server restart breaks idle connections.
     pub(super) async fn rows<T: RowOwned + RowRead>(&self, sql: &str) -> Result<Vec<T>, StorageError> {
         self.check_open()?;
-        let mut outcome = self.within_limit(self.query(sql).fetch_all()).await;
+        let mut outcome = self.within_limit(self.client.query_raw(sql).fetch_all()).await;
         if let Err(Error::Network(_)) = outcome {
-            outcome = self.within_limit(self.query(sql).fetch_all()).await;
+            outcome = self.within_limit(self.client.query_raw(sql).fetch_all()).await;
         }
         outcome.map_err(|error| self.describe(error))
     }
@@ -138,13 +129,13 @@ impl Server {
     /// The rows of a `SELECT` as a stream.
     pub(super) fn cursor<T: RowOwned + RowRead>(&self, sql: &str) -> Result<RowCursor<T>, StorageError> {
         self.check_open()?;
-        self.query(sql).fetch().map_err(|error| self.describe(error))
+        self.client.query_raw(sql).fetch().map_err(|error| self.describe(error))
     }
 
     /// Runs a statement without a result.
     pub(super) async fn execute(&self, sql: &str) -> Result<(), StorageError> {
         self.check_open()?;
-        self.within_limit(self.query(sql).execute()).await.map_err(|error| self.describe(error))
+        self.within_limit(self.client.query_raw(sql).execute()).await.map_err(|error| self.describe(error))
     }
 
     /// Converts an error of the client.

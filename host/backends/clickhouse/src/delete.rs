@@ -6,7 +6,7 @@ use reflow_tracing_storage::StorageError;
 
 use super::connection::Server;
 use super::literal;
-use super::search;
+use super::search::{LARGEST_CHUNK, Walk};
 use super::select::Select;
 
 /// With more partitions than this, one statement covers all of them.
@@ -41,12 +41,13 @@ pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, 
         order: SortOrder::OldestFirst,
         ..TraceQuery::default()
     };
-    let mut chunks = search::Ids::new(server, Select::new(&query));
+    let mut walk = Walk::new(server, Select::new(&query), None, LARGEST_CHUNK);
     let mut count = 0;
-    while let Some(found) = chunks.next().await? {
+    while let Some(found) = walk.next().await? {
         if !found.is_empty() {
             count += found.len() as u64;
-            delete(server, &format!("trace_id IN {}", literal::ids(found))).await?;
+            let ids = literal::ids(found.iter().map(|found| found.header.trace_id()));
+            delete(server, &format!("trace_id IN {ids}")).await?;
         }
     }
     Ok(count)

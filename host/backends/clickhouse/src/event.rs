@@ -16,7 +16,8 @@ use uuid::Uuid;
 /// A UUID in the server's row format.
 pub(super) type Id = (u64, u64);
 
-fn id(id: Id) -> Uuid {
+/// The UUID of an id.
+pub(super) fn uuid(id: Id) -> Uuid {
     Uuid::from_u64_pair(id.0, id.1)
 }
 
@@ -143,17 +144,17 @@ pub(super) struct StoredEvent {
 
 impl StoredEvent {
     pub(super) fn trace_id(&self) -> TraceId {
-        TraceId(id(self.trace_id))
+        TraceId(uuid(self.trace_id))
     }
 
     pub(super) fn key(&self) -> EventKey {
-        (self.timestamp, EventId(id(self.event_id)))
+        (self.timestamp, EventId(uuid(self.event_id)))
     }
 
     /// The event. Fails if another program wrote the row.
     pub(super) fn event(self) -> Result<TraceEvent, StorageError> {
         let corrupt =
-            |problem: String| StorageError::Corrupt(format!("in an event of trace {}: {problem}", id(self.trace_id)));
+            |problem: String| StorageError::Corrupt(format!("in an event of trace {}: {problem}", uuid(self.trace_id)));
         let kind = self.event_type.parse().map_err(corrupt)?;
         let attributes = match self.attributes.as_str() {
             "" => Default::default(),
@@ -164,7 +165,7 @@ impl StoredEvent {
             name => Some(name.parse().map_err(corrupt)?),
         };
         Ok(TraceEvent {
-            event_id: EventId(id(self.event_id)),
+            event_id: EventId(uuid(self.event_id)),
             timestamp: DateTime::from_timestamp_nanos(self.timestamp),
             event_type: TraceEventType::from_columns(kind, || Ok::<_, StorageError>((self.to_actor, self.to_port)))?,
             actor_id: self.actor_id,
@@ -192,12 +193,12 @@ impl StoredEvent {
                 custom_attributes: attributes,
             },
             causality: CausalityInfo {
-                parent_event_id: self.parent_event_id.map(|parent| EventId(id(parent))),
-                root_cause_event_id: EventId(id(self.root_event_id)),
-                dependency_chain: self.dependency_chain.into_iter().map(|event_id| EventId(id(event_id))).collect(),
+                parent_event_id: self.parent_event_id.map(|parent| EventId(uuid(parent))),
+                root_cause_event_id: EventId(uuid(self.root_event_id)),
+                dependency_chain: self.dependency_chain.into_iter().map(|event_id| EventId(uuid(event_id))).collect(),
                 span_id: match self.span_uuid {
                     (0, 0) => self.span_text,
-                    uuid => id(uuid).to_string(),
+                    id => uuid(id).to_string(),
                 },
             },
         })

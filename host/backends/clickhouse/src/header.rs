@@ -7,9 +7,8 @@ use clickhouse::Row;
 use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceId, time};
 use reflow_tracing_storage::StorageError;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::event::Id;
+use super::event::{Id, uuid};
 
 /// The row of a header. The server adds when it was stored.
 #[derive(Row, Serialize)]
@@ -67,7 +66,7 @@ pub(super) struct StoredHeader {
 
 impl StoredHeader {
     pub(super) fn trace_id(&self) -> TraceId {
-        TraceId(Uuid::from_u64_pair(self.trace_id.0, self.trace_id.1))
+        TraceId(uuid(self.trace_id))
     }
 
     pub(super) fn failed(&self) -> bool {
@@ -83,7 +82,7 @@ impl StoredHeader {
         Ok(FlowTrace {
             trace_id,
             flow_id: FlowId(self.flow_id),
-            execution_id: ExecutionId(Uuid::from_u64_pair(self.execution_id.0, self.execution_id.1)),
+            execution_id: ExecutionId(uuid(self.execution_id)),
             version: serde_json::from_str(&self.version).map_err(|error| corrupt(error.to_string()))?,
             start_time: DateTime::from_timestamp_nanos(self.start_time),
             end_time: self.end_time.map(DateTime::from_timestamp_nanos),

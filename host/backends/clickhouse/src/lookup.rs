@@ -6,10 +6,9 @@ use clickhouse::Row;
 use reflow_tracing_model::TraceId;
 use reflow_tracing_storage::StorageError;
 use serde::Deserialize;
-use uuid::Uuid;
 
 use super::connection::Server;
-use super::event::Id;
+use super::event::{Id, uuid};
 use super::literal;
 
 /// Bounds in nanoseconds since 1970, both included.
@@ -75,12 +74,8 @@ impl Found {
     fn spans(&self) -> (TraceId, Spans) {
         let starts = Span { from: self.starts_from, to: self.starts_to };
         let events = Span { from: self.events_from, to: self.events_to };
-        (trace_id(self.trace_id), Spans { starts, events })
+        (TraceId(uuid(self.trace_id)), Spans { starts, events })
     }
-}
-
-fn trace_id(id: Id) -> TraceId {
-    TraceId(Uuid::from_u64_pair(id.0, id.1))
 }
 
 /// The spans of the traces that are stored at least in part.
@@ -127,7 +122,8 @@ pub(super) async fn headerless(
             Spans::of(candidates.values()).events.contains("timestamp"),
             literal::ids(candidates.keys().copied())
         );
-        let mut found: Vec<_> = server.rows::<Id>(&still_there).await?.into_iter().map(trace_id).collect();
+        let mut found: Vec<_> =
+            server.rows::<Id>(&still_there).await?.into_iter().map(|id| TraceId(uuid(id))).collect();
         found.sort_unstable();
         headerless.append(&mut found);
         if candidates.len() < chunk {

@@ -2,7 +2,7 @@
 
 use reflow_tracing_storage::StorageError;
 
-use super::ClickHouseConfig;
+use super::config::ClickHouseConfig;
 use super::connection::Server;
 use super::tables::Tables;
 

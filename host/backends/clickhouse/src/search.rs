@@ -7,18 +7,18 @@ use clickhouse::Row;
 use reflow_tracing_model::{Position, TraceId, TracePage, TraceQuery, Window};
 use reflow_tracing_storage::{Detail, PageRequest, StorageError};
 use serde::Deserialize;
-use uuid::Uuid;
 
 use super::connection::Server;
-use super::event::Id;
+use super::event::{Id, uuid};
 use super::header::StoredHeader;
+use super::literal;
 use super::lookup::{self, Spans};
+use super::read::events_of;
 use super::select::{IS_ERROR, Select};
-use super::{events_of, literal};
 
 /// The first and the largest size of a chunk, in headers, if conditions on events apply.
 const FIRST_CHUNK: usize = 200;
-const LARGEST_CHUNK: usize = 10_000;
+pub(super) const LARGEST_CHUNK: usize = 10_000;
 
 /// Reads the matching traces chunk by chunk.
 pub(super) struct Walk<'a> {
@@ -85,7 +85,7 @@ impl<'a> Walk<'a> {
         );
         let latest: Vec<Latest> = self.server.rows(&sql).await?;
         let mut latest: HashMap<TraceId, i64> =
-            latest.iter().map(|latest| (trace_id(latest.trace_id), latest.stored_at)).collect();
+            latest.iter().map(|latest| (TraceId(uuid(latest.trace_id)), latest.stored_at)).collect();
         let mut found = Vec::new();
         for header in rows {
             let trace_id = header.trace_id();
@@ -129,7 +129,7 @@ impl<'a> Walk<'a> {
             span.contains("timestamp"),
         );
         let answers: Vec<EventAnswer> = self.server.rows(&sql).await?;
-        Ok(answers.into_iter().map(|answer| (trace_id(answer.trace_id), answer)).collect())
+        Ok(answers.into_iter().map(|answer| (TraceId(uuid(answer.trace_id)), answer)).collect())
     }
 }
 
@@ -146,10 +146,6 @@ struct EventAnswer {
     holds: u8,
     /// An event reports an error.
     has_error: u8,
-}
-
-fn trace_id(id: Id) -> TraceId {
-    TraceId(Uuid::from_u64_pair(id.0, id.1))
 }
 
 /// The requested page, without work that it doesn't need.
@@ -224,19 +220,4 @@ async fn count(server: &Server, query: &TraceQuery) -> Result<u64, StorageError>
         count += matching.len() as u64;
     }
     Ok(count)
-}
-
-/// The ids of the matching traces, chunk by chunk.
-pub(super) struct Ids<'a>(Walk<'a>);
-
-impl<'a> Ids<'a> {
-    pub(super) fn new(server: &'a Server, select: Select) -> Self {
-        Self(Walk::new(server, select, None, LARGEST_CHUNK))
-    }
-
-    /// The next chunk; `None` after the last.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<TraceId>>, StorageError> {
-        let matching = self.0.next().await?;
-        Ok(matching.map(|matching| matching.iter().map(|found| found.header.trace_id()).collect()))
-    }
 }

@@ -12,9 +12,9 @@ use reflow_tracing_storage::{StorageError, TracePart};
 use super::connection::Server;
 use super::event::StoredEvent;
 use super::lookup::{self, Spans};
+use super::read::select_events;
 use super::search::{Matching, Walk};
 use super::select::Select;
-use super::select_events;
 
 /// Traces per statement that reads events.
 const AT_ONCE: usize = 500;
@@ -87,7 +87,7 @@ impl Traces<'_> {
 
     /// The next events of the trace; empty after the last.
     async fn next_batch(&mut self) -> Result<Vec<TraceEvent>, StorageError> {
-        let (mut batch, mut budget) = (Vec::new(), BatchBudget::new());
+        let (mut batch, mut budget) = (Vec::new(), BatchBudget::default());
         while budget.is_left() {
             let Some(event) = self.events.next().await? else {
                 self.in_trace = false;

@@ -1,6 +1,6 @@
 //! The names of the tables in statements.
 
-use super::ClickHouseConfig;
+use super::config::ClickHouseConfig;
 
 /// The quoted names of the tables.
 pub(super) struct Tables {

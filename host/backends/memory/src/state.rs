@@ -1,6 +1,6 @@
 //! The state of a memory store, guarded by its lock.
 
-use super::MemoryConfig;
+use super::config::MemoryConfig;
 use super::entry::{Entry, Facts, Header};
 use super::events::Events;
 use super::index::Index;

@@ -1,20 +1,14 @@
 //! Column values that need a conversion.
 
-use std::borrow::Cow;
-
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row};
 
-use super::escape::{escape, unescape};
+use super::escape::unescape;
 
 /// The error for a value that another program wrote.
 pub(super) fn invalid(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Decode(problem.into())
-}
-
-pub(super) fn escaped(text: &Option<String>) -> Option<Cow<'_, str>> {
-    text.as_deref().map(escape)
 }
 
 pub(super) fn text(row: &PgRow, column: usize) -> sqlx::Result<String> {
@@ -28,13 +22,4 @@ pub(super) fn optional_text(row: &PgRow, column: usize) -> sqlx::Result<Option<S
 
 pub(super) fn json<T: DeserializeOwned>(row: &PgRow, column: usize) -> sqlx::Result<T> {
     serde_json::from_str(row.try_get(column)?).map_err(invalid)
-}
-
-/// An unsigned number as the bits of a signed one; `None` for 0.
-pub(super) fn to_bits(number: u64) -> Option<i64> {
-    (number != 0).then_some(number.cast_signed())
-}
-
-pub(super) fn from_bits(row: &PgRow, column: usize) -> sqlx::Result<u64> {
-    Ok(row.try_get::<Option<i64>, _>(column)?.map_or(0, i64::cast_unsigned))
 }

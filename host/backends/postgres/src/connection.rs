@@ -11,11 +11,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, PgPool, Postgres};
 
-use super::PostgresConfig;
-use super::replica::Replica;
+use super::config::PostgresConfig;
 use reflow_tracing_storage::task::Supervised;
 
-/// A database with its schema.
+/// A server with the database.
 pub(super) struct Server {
     pub pool: PgPool,
     options: PgConnectOptions,
@@ -26,8 +25,6 @@ pub(super) struct Server {
     timeout: Duration,
     lost: Lost,
     resting: Arc<Resting>,
-    /// The replica to read from, if there is one.
-    pub replica: Option<Arc<Replica>>,
 }
 
 /// A connection borrowed from the pool.
@@ -117,7 +114,7 @@ impl Lost {
 }
 
 impl Server {
-    /// The primary, without a replica. Does not connect yet.
+    /// The server at `connection_url`. Does not connect yet.
     pub(super) fn primary(config: &PostgresConfig) -> Result<Self, StorageError> {
         Self::new(config, "connection_url", &config.connection_url, config.connection_timeout())
     }
@@ -151,7 +148,7 @@ impl Server {
                 }
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, setting, target, timeout, lost, resting: Resting::new(longest), replica: None })
+        Ok(Self { pool, options, setting, target, timeout, lost, resting: Resting::new(longest) })
     }
 
     /// A connection outside of the pool. Unlike the pool, it fails immediately if the server can't be reached.
@@ -183,28 +180,6 @@ impl Server {
         }
         let connection = self.pool.acquire().await?;
         Ok(Session { connection, since: Instant::now(), replayed: i64::MIN })
-    }
-
-    /// The session to read from: the replica if `on_replica` is set and the replica has all acknowledged writes. Sets
-    /// `on_replica` to whether it is the replica.
-    pub(super) async fn reader(&self, on_replica: &mut bool) -> Result<(&Self, Session), StorageError> {
-        if *on_replica
-            && let Some(replica) = &self.replica
-            && let Some(session) = replica.session().await
-        {
-            return Ok((&replica.server, session));
-        }
-        *on_replica = false;
-        Ok((self, self.session().await?))
-    }
-
-    /// Call this on the connection of a commit before acknowledging it. After that, no read misses it.
-    pub(super) async fn committed(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        if let Some(replica) = &self.replica {
-            let written = sqlx::query_scalar(include_str!("sql/log_position.sql")).fetch_one(connection).await?;
-            replica.has_to_reach(written);
-        }
-        Ok(())
     }
 
     /// Whether a call waits for a connection and none is left.
@@ -255,9 +230,6 @@ impl Server {
         let closed = self.pool.close();
         drop(self.resting.take());
         let _ = tokio::time::timeout(self.timeout, closed).await;
-        if let Some(replica) = &self.replica {
-            Box::pin(replica.server.close()).await;
-        }
     }
 
     /// Records that a connection is broken if `error` says so. Returns whether it does.
@@ -270,13 +242,6 @@ impl Server {
             self.lost.now();
         }
         lost
-    }
-
-    /// Records why the replica failed.
-    pub(super) fn replica_failed(&self, error: &Error) {
-        if let Some(replica) = &self.replica {
-            replica.failed(error);
-        }
     }
 
     /// A rejected certificate is reported as invalid input. Over TCP, unreadable files are those that the URL names.
@@ -396,40 +361,3 @@ fn name(options: &PgConnectOptions) -> String {
         None => format!("the PostgreSQL database {database} at {}:{}", options.get_host(), options.get_port()),
     }
 }
-
-/// Runs statements on a connection of the pool, and retries once on another one if it was broken.
-macro_rules! retried {
-    ($server:expr, |$connection:ident| $work:expr) => {
-        $crate::connection::attempts!($server, false, |$connection| $work)
-    };
-}
-
-/// Like `retried`, for read-only statements: on the replica if it has all acknowledged writes. If it fails, on the primary.
-macro_rules! read {
-    ($server:expr, |$connection:ident| $work:expr) => {
-        $crate::connection::attempts!($server, true, |$connection| $work)
-    };
-}
-
-macro_rules! attempts {
-    ($server:expr, $on_replica:expr, |$connection:ident| $work:expr) => {{
-        let server = &*$server;
-        let (mut on_replica, mut again) = ($on_replica, true);
-        loop {
-            let (reader, mut session) = server.reader(&mut on_replica).await?;
-            let $connection = &mut *session.connection;
-            let outcome: sqlx::Result<_> = async { $work }.await;
-            match outcome {
-                Ok(found) => {
-                    reader.rest(session);
-                    break Ok(found);
-                }
-                Err(error) if std::mem::take(&mut on_replica) => server.replica_failed(&error),
-                Err(error) if server.is_lost(&error) && again => again = false,
-                Err(error) => break Err(server.describe(error)),
-            }
-        }
-    }};
-}
-
-pub(super) use {attempts, read, retried};

@@ -1,37 +1,30 @@
-//! Events in the binary format of COPY: the fastest way in, but one that refuses all of them when one is there already.
+//! The binary format of COPY.
 
 use sqlx::PgConnection;
 
-use super::event::EventRow;
-use super::header::Place;
-
-/// The columns in the order of [`EventRow::copy`].
-const STATEMENT: &str = include_str!("sql/copy_events.sql");
-
-/// Rows to be sent.
+/// Encoded rows.
 pub(super) struct Rows(Vec<u8>);
 
 impl Rows {
-    /// Rows of events, each with its place.
-    pub(super) fn new(rows: &[(Place, &EventRow)]) -> Self {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
         // The signature, no flags, no extension.
         let mut buffer = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
-        buffer.reserve(rows.iter().map(|(_, row)| row.bytes() + 200).sum());
-        for (place, row) in rows {
-            let mut tuple = Tuple::begin(&mut buffer);
-            tuple.number(Some(place.sequence));
-            tuple.number(Some(place.placed_at));
-            row.copy(&mut tuple);
-            tuple.end();
-        }
-        // The trailer.
-        buffer.extend((-1_i16).to_be_bytes());
+        buffer.reserve(bytes);
         Self(buffer)
     }
 
-    /// Sends them. Fails with a violated constraint when one is stored already.
-    pub(super) async fn send(self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let mut copy = connection.copy_in_raw(STATEMENT).await?;
+    /// Begins a row.
+    pub(super) fn begin(&mut self) -> Tuple<'_> {
+        let start = self.0.len();
+        self.0.extend([0, 0]);
+        Tuple { buffer: &mut self.0, start, fields: 0 }
+    }
+
+    /// Runs the COPY statement. Fails with a violated constraint if a row is stored already.
+    pub(super) async fn send(mut self, connection: &mut PgConnection, statement: &str) -> sqlx::Result<()> {
+        // The trailer.
+        self.0.extend((-1_i16).to_be_bytes());
+        let mut copy = connection.copy_in_raw(statement).await?;
         copy.send(self.0).await?;
         copy.finish().await?;
         Ok(())
@@ -45,19 +38,13 @@ pub(super) struct Tuple<'a> {
     fields: i16,
 }
 
-impl<'a> Tuple<'a> {
-    fn begin(buffer: &'a mut Vec<u8>) -> Self {
-        let start = buffer.len();
-        buffer.extend([0, 0]);
-        Self { buffer, start, fields: 0 }
-    }
-
-    /// Writes how many fields there are before them.
-    fn end(self) {
+impl Tuple<'_> {
+    /// Ends the row: writes the number of fields in front of them.
+    pub(super) fn end(self) {
         self.buffer[self.start..self.start + 2].copy_from_slice(&self.fields.to_be_bytes());
     }
 
-    /// A field of bytes, which are those of a text or an id too.
+    /// A field of bytes. Texts and ids have the same format.
     pub(super) fn bytes(&mut self, value: Option<&[u8]>) {
         self.fields += 1;
         let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap_or(i32::MAX));

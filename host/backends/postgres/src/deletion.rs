@@ -10,12 +10,14 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use reflow_tracing_model::{TraceId, time};
 use reflow_tracing_storage::StorageError;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::catalog::use_catalog;
-use super::connection::{Server, retried};
-use super::header::Place;
+use super::database::{Database, retried};
+use super::header::Location;
 
 /// Traces deleted per transaction, so that writers don't wait long.
 pub(super) const AT_ONCE: usize = 500;
@@ -51,42 +53,24 @@ pub(super) async fn begin(connection: &mut PgConnection) -> sqlx::Result<Transac
 }
 
 /// Deletes traces with their events. Returns the number of traces.
-pub(super) async fn traces(server: &Server, trace_ids: &[TraceId]) -> Result<u64, StorageError> {
+pub(super) async fn traces(database: &Database, trace_ids: &[TraceId]) -> Result<u64, StorageError> {
     let mut count = 0;
     for trace_ids in trace_ids.chunks(AT_ONCE) {
         let ids: Vec<Uuid> = trace_ids.iter().map(|trace_id| trace_id.0).collect();
-        count += retried!(server, |connection| {
-            let mut transaction = begin(connection).await?;
-            let rows =
-                sqlx::query(include_str!("sql/delete_traces.sql")).bind(&ids).fetch_all(&mut *transaction).await?;
-            let places = rows.iter().map(Place::read).collect::<sqlx::Result<Vec<_>>>()?;
-            if !places.is_empty() {
-                delete_events(&mut transaction, &places).await?;
-            }
-            transaction.commit().await?;
-            server.committed(connection).await?;
-            Ok(places.len() as u64)
+        count += retried!(database, |connection| {
+            delete(database, connection, sqlx::query(include_str!("sql/delete_traces.sql")).bind(&ids)).await
         })?;
     }
     Ok(count)
 }
 
 /// Deletes the traces that started before a time, with their events. Returns the number of traces.
-pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, StorageError> {
+pub(super) async fn before(database: &Database, time: DateTime<Utc>) -> Result<u64, StorageError> {
     let mut count = 0;
     loop {
-        let deleted: u64 = retried!(server, |connection| {
-            let mut transaction = begin(connection).await?;
-            let rows = sqlx::query(include_str!("sql/delete_oldest.sql"))
-                .bind(time::nanos(time))
-                .bind(AT_ONCE as i64)
-                .fetch_all(&mut *transaction)
-                .await?;
-            let places = rows.iter().map(Place::read).collect::<sqlx::Result<Vec<_>>>()?;
-            delete_events(&mut transaction, &places).await?;
-            transaction.commit().await?;
-            server.committed(connection).await?;
-            Ok(places.len() as u64)
+        let deleted = retried!(database, |connection| {
+            let oldest = sqlx::query(include_str!("sql/delete_oldest.sql"));
+            delete(database, connection, oldest.bind(time::nanos(time)).bind(AT_ONCE as i64)).await
         })?;
         count += deleted;
         if deleted == 0 {
@@ -95,12 +79,36 @@ pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, 
     }
 }
 
+/// Runs `statement`, which deletes traces, and deletes their events. Returns the number of traces.
+async fn delete(
+    database: &Database,
+    connection: &mut PgConnection,
+    statement: Query<'_, Postgres, PgArguments>,
+) -> sqlx::Result<u64> {
+    let mut transaction = begin(connection).await?;
+    let rows = statement.fetch_all(&mut *transaction).await?;
+    let locations = rows.iter().map(Location::read).collect::<sqlx::Result<Vec<_>>>()?;
+    if !locations.is_empty() {
+        delete_events(&mut transaction, &locations).await?;
+    }
+    transaction.commit().await?;
+    database.committed(connection).await?;
+    Ok(locations.len() as u64)
+}
+
 /// Deletes the events of traces that this transaction has deleted. A separate statement, so that it sees what small groups
 /// stored while the statement before waited for them.
-async fn delete_events(connection: &mut PgConnection, places: &[Place]) -> sqlx::Result<()> {
+async fn delete_events(connection: &mut PgConnection, locations: &[Location]) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM event WHERE trace = ANY($1) AND placed_at = ANY($2)")
-        .bind(places.iter().map(|place| place.sequence).collect::<Vec<_>>())
-        .bind(places.iter().map(|place| place.placed_at).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>())
+        .bind(locations.iter().map(|location| location.sequence).collect::<Vec<_>>())
+        .bind(
+            locations
+                .iter()
+                .map(|location| location.placed_at)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>(),
+        )
         .persistent(false)
         .execute(connection)
         .await?;

@@ -26,7 +26,7 @@ pub(super) struct HeaderRow {
 }
 
 impl HeaderRow {
-    /// About the memory that a usual one takes up.
+    /// The approximate size of a typical header in memory.
     pub(super) const BYTES: usize = 1024;
 
     /// The row of a header. `header` holds no events.
@@ -81,17 +81,17 @@ pub(super) fn bind<'q>(
 /// A header, and the location of its events.
 pub(super) struct Found {
     pub header: FlowTrace,
-    pub place: Place,
+    pub location: Location,
 }
 
 /// The location of the events of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub sequence: i64,
     pub placed_at: i64,
 }
 
-impl Place {
+impl Location {
     /// Reads a row whose first columns are `seq` and `placed_at`.
     pub(super) fn read(row: &PgRow) -> sqlx::Result<Self> {
         Ok(Self { sequence: row.try_get(0)?, placed_at: row.try_get(1)? })
@@ -113,6 +113,6 @@ impl Found {
             metadata: json(row, 10)?,
             events: Vec::new(),
         };
-        Ok(Self { header, place: Place::read(row)? })
+        Ok(Self { header, location: Location::read(row)? })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use reflow_tracing_storage::StorageError;
 
-use super::connection::{Server, retried};
+use super::database::{Database, retried};
 use super::partition::{self, Dropped, Partitions};
 use reflow_tracing_storage::task::Supervised;
 
@@ -18,14 +18,14 @@ pub(super) struct Maintenance(Supervised);
 
 impl Maintenance {
     /// Starts the task, which runs immediately and then at intervals.
-    pub(super) fn start(server: Arc<Server>, partitions: Arc<Partitions>, retention_days: u32) -> Self {
+    pub(super) fn start(database: Arc<Database>, partitions: Arc<Partitions>, retention_days: u32) -> Self {
         Self(Supervised::start("partition maintenance", move || {
-            let (server, partitions) = (server.clone(), partitions.clone());
+            let (database, partitions) = (database.clone(), partitions.clone());
             async move {
                 let mut turns = tokio::time::interval(EVERY);
                 loop {
                     turns.tick().await;
-                    match maintain(&server, &partitions, retention_days).await {
+                    match maintain(&database, &partitions, retention_days).await {
                         Ok(0) => {}
                         Ok(dropped) => tracing::info!("dropped {dropped} expired partitions"),
                         // The next run, or the write that needs the partition, tries again.
@@ -46,16 +46,16 @@ impl Maintenance {
     }
 }
 
-async fn maintain(server: &Server, partitions: &Partitions, retention_days: u32) -> Result<u64, StorageError> {
-    let mut connection = server.acquire().await?;
-    partitions.create_ahead(&mut connection).await.map_err(|error| server.describe(error))?;
+async fn maintain(database: &Database, partitions: &Partitions, retention_days: u32) -> Result<u64, StorageError> {
+    let mut connection = database.primary.acquire().await?;
+    partitions.create_ahead(&mut connection).await.map_err(|error| database.primary.describe(error))?;
     drop(connection);
-    drop_expired(server, partitions, retention_days).await
+    drop_expired(database, partitions, retention_days).await
 }
 
 /// Returns the number of dropped partitions.
 pub(super) async fn drop_expired(
-    server: &Server,
+    database: &Database,
     partitions: &Partitions,
     retention_days: u32,
 ) -> Result<u64, StorageError> {
@@ -63,19 +63,19 @@ pub(super) async fn drop_expired(
         return Ok(0);
     }
     let limit = Utc::now() - TimeDelta::days(retention_days.into());
-    Ok(drop_until(server, partitions, limit).await?.partitions)
+    Ok(drop_until(database, partitions, limit).await?.partitions)
 }
 
 /// Drops the oldest partitions that ended at `time` or before, up to the first that has traces. Returns the number of its
 /// traces.
 pub(super) async fn drop_oldest(
-    server: &Server,
+    database: &Database,
     partitions: &Partitions,
     time: DateTime<Utc>,
 ) -> Result<u64, StorageError> {
-    let ends = retried!(server, |connection| partition::ends(connection).await)?;
+    let ends = retried!(database, |connection| partition::ends(connection).await)?;
     for end in ends.into_iter().take_while(|end| *end <= time) {
-        let traces = drop_until(server, partitions, end).await?.traces;
+        let traces = drop_until(database, partitions, end).await?.traces;
         if traces > 0 {
             return Ok(traces);
         }
@@ -83,13 +83,17 @@ pub(super) async fn drop_oldest(
     Ok(0)
 }
 
-async fn drop_until(server: &Server, partitions: &Partitions, time: DateTime<Utc>) -> Result<Dropped, StorageError> {
+async fn drop_until(
+    database: &Database,
+    partitions: &Partitions,
+    time: DateTime<Utc>,
+) -> Result<Dropped, StorageError> {
     // A connection outside of the pool, because a cancelled call would leave its lock on a pooled one.
-    let mut connection = server.connect().await?;
+    let mut connection = database.primary.connect().await?;
     let dropped = async {
         let dropped = partitions.drop_ended(&mut connection, time).await?;
-        server.committed(&mut connection).await?;
+        database.committed(&mut connection).await?;
         Ok(dropped)
     };
-    dropped.await.map_err(|error| server.describe(error))
+    dropped.await.map_err(|error| database.primary.describe(error))
 }

@@ -8,8 +8,8 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use reflow_tracing_model::time;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-pub(super) use super::catalog::use_catalog;
-use super::{PartitionInterval, deletion};
+use super::config::PartitionInterval;
+use super::deletion;
 
 const HOUR: i128 = 3_600_000_000_000;
 const DAY: i128 = 24 * HOUR;
@@ -145,7 +145,7 @@ impl Partitions {
         nearest.is_some_and(|(from, to)| Span { from: *from, to: *to }.contains(at))
     }
 
-    /// Reads the partitions from the server.
+    /// Forgets the known partitions. The next write reads them from the server.
     pub(super) fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -190,10 +190,10 @@ impl Partitions {
     async fn create(&self, connection: &mut PgConnection, at: i64) -> sqlx::Result<()> {
         let mut transaction = connection.begin().await?;
         lock(&mut transaction, "pg_advisory_xact_lock").await?;
-        let mut there = attached(&mut transaction).await?;
-        if !there.iter().any(|span| span.contains(at)) {
+        let mut existing = attached(&mut transaction).await?;
+        if !existing.iter().any(|span| span.contains(at)) {
             // Partitions of another interval stay unchanged.
-            let span = Span::around(self.interval, at).without(&there, at);
+            let span = Span::around(self.interval, at).without(&existing, at);
             let mut table = span.table();
             let taken: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
                 .bind(&table)
@@ -204,10 +204,10 @@ impl Partitions {
                 let _ = write!(table, "_{}", time::nanos(Utc::now()));
             }
             sqlx::raw_sql(AssertSqlSafe(span.creation_as(&table))).execute(&mut *transaction).await?;
-            there.push(span);
+            existing.push(span);
         }
         transaction.commit().await?;
-        self.learn(&there);
+        self.learn(&existing);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use reflow_tracing_storage::StorageError;
 use sqlx::{Connection, Error, PgConnection};
 use tokio::time::{sleep, timeout};
 
-use super::PostgresConfig;
+use super::config::PostgresConfig;
 use super::connection::{Server, Session};
 use reflow_tracing_storage::task::Supervised;
 

@@ -3,8 +3,9 @@
 use reflow_tracing_storage::StorageError;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
+use super::config::PostgresConfig;
 use super::connection::{Server, quoted};
-use super::{PostgresConfig, partition};
+use super::partition;
 
 /// The schema version of this program.
 const VERSION: i32 = 1;

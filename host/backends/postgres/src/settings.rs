@@ -9,7 +9,7 @@ use reflow_tracing_storage::StorageError;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Row};
 
-use super::PostgresConfig;
+use super::config::PostgresConfig;
 use super::connection::Server;
 
 const KB: u64 = 1 << 10;

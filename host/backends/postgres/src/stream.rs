@@ -10,17 +10,18 @@ use reflow_tracing_storage::{StorageError, TracePart};
 use sqlx::{PgConnection, Postgres, Row, Transaction};
 use tokio::sync::mpsc;
 
-use super::connection::{Server, read};
+use super::database::{Database, read};
+use super::event;
 use super::header::Found;
+use super::read::{location_of, page};
 use super::select::Select;
-use super::{event, page, place_of};
 
 /// Fetches the next batch of events.
 const FETCH: &str = "FETCH 1000 FROM events";
 
 /// Streams the events of a trace. Holds a connection of the pool until the stream ends or is dropped.
-pub(super) fn events(server: &Server, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
-    let reading = Reading { server, trace_id, on_replica: true, again: true, cursor: None, last: None };
+pub(super) fn events(database: &Database, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+    let reading = Reading { database, trace_id, on_replica: true, again: true, cursor: None, last: None };
     let parts = stream::try_unfold(reading, async |mut reading| {
         let events = reading.next_part().await?;
         Ok::<_, StorageError>((!events.is_empty()).then(|| (stream::iter(events).map(Ok), reading)))
@@ -32,7 +33,7 @@ pub(super) fn events(server: &Server, trace_id: TraceId) -> BoxStream<'_, Result
 type Cursor = Transaction<'static, Postgres>;
 
 struct Reading<'a> {
-    server: &'a Server,
+    database: &'a Database,
     trace_id: TraceId,
     /// Whether to read from the replica, if there is one.
     on_replica: bool,
@@ -50,7 +51,7 @@ impl Reading<'_> {
             let cursor = match self.cursor.take() {
                 Some(cursor) => Ok(Some(cursor)),
                 None => {
-                    let (_, session) = self.server.reader(&mut self.on_replica).await?;
+                    let (_, session) = self.database.reader(&mut self.on_replica).await?;
                     match Transaction::begin(session.connection, None).await {
                         Ok(transaction) => declare(transaction, self.trace_id).await,
                         Err(error) => Err(error),
@@ -66,7 +67,7 @@ impl Reading<'_> {
             match fetched {
                 Ok((mut events, cursor)) => {
                     let ended = events.is_empty();
-                    // Another connection, which replaced one that failed, tells them once more.
+                    // After a failure, another connection returns events again that were returned before.
                     events.retain(|event| self.last.is_none_or(|last| event.key() > last));
                     self.last = events.last().map(TraceEvent::key).or(self.last);
                     (self.cursor, self.again) = (Some(cursor), true);
@@ -74,9 +75,9 @@ impl Reading<'_> {
                         return Ok(events);
                     }
                 }
-                Err(error) if std::mem::take(&mut self.on_replica) => self.server.replica_failed(&error),
-                Err(error) if self.server.is_lost(&error) && std::mem::take(&mut self.again) => {}
-                Err(error) => return Err(self.server.describe(error)),
+                Err(error) if std::mem::take(&mut self.on_replica) => self.database.replica_failed(&error),
+                Err(error) if self.database.primary.is_lost(&error) && std::mem::take(&mut self.again) => {}
+                Err(error) => return Err(self.database.primary.describe(error)),
             }
         }
     }
@@ -84,10 +85,10 @@ impl Reading<'_> {
 
 /// Declares the cursor; `None` if the trace is unknown.
 async fn declare(mut transaction: Cursor, trace_id: TraceId) -> sqlx::Result<Option<Cursor>> {
-    let Some(place) = place_of(&mut transaction, trace_id).await? else { return Ok(None) };
+    let Some(location) = location_of(&mut transaction, trace_id).await? else { return Ok(None) };
     sqlx::query(concat!("DECLARE events NO SCROLL CURSOR FOR ", include_str!("sql/get_events.sql")))
-        .bind(place.sequence)
-        .bind(place.placed_at)
+        .bind(location.sequence)
+        .bind(location.placed_at)
         .execute(&mut *transaction)
         .await?;
     Ok(Some(transaction))
@@ -103,13 +104,16 @@ async fn fetch(mut cursor: Cursor) -> sqlx::Result<(Vec<TraceEvent>, Cursor)> {
 const HEADERS: usize = 500;
 
 /// Streams the matching traces in order. Holds a connection of the pool while it is read.
-pub(super) fn traces(server: &Arc<Server>, query: TraceQuery) -> BoxStream<'static, Result<TracePart, StorageError>> {
-    let server = server.clone();
+pub(super) fn traces(
+    database: &Arc<Database>,
+    query: TraceQuery,
+) -> BoxStream<'static, Result<TracePart, StorageError>> {
+    let database = database.clone();
     stream::once(async move {
         // One batch is buffered while the reader works on another.
         let (batches, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
-            if let Err(error) = send_traces(&server, query, &batches).await {
+            if let Err(error) = send_traces(&database, query, &batches).await {
                 // The receiver may be gone; ignore the error.
                 let _ = batches.send(Err(error)).await;
             }
@@ -124,25 +128,25 @@ pub(super) fn traces(server: &Arc<Server>, query: TraceQuery) -> BoxStream<'stat
 
 type Batches = mpsc::Sender<Result<Vec<TracePart>, StorageError>>;
 
-async fn send_traces(server: &Server, query: TraceQuery, batches: &Batches) -> Result<(), StorageError> {
+async fn send_traces(database: &Database, query: TraceQuery, batches: &Batches) -> Result<(), StorageError> {
     query.validate().map_err(StorageError::InvalidArgument)?;
     let mut window = Window { limit: HEADERS, offset: 0, after: None };
     loop {
         let statement = Select::new(&query)?.page(window);
-        let (found, next) = read!(server, |connection| page(connection, &statement, window).await)?;
+        let (found, next) = read!(database, |connection| page(connection, &statement, window).await)?;
         window.after = found.last().map(|last| Position::of(&last.header));
-        if !send_page(server, found, batches).await? || next.is_none() {
+        if !send_page(database, found, batches).await? || next.is_none() {
             return Ok(());
         }
     }
 }
 
 /// Sends these traces with their events. Returns whether the receiver is still there.
-async fn send_page(server: &Server, found: Vec<Found>, batches: &Batches) -> Result<bool, StorageError> {
+async fn send_page(database: &Database, found: Vec<Found>, batches: &Batches) -> Result<bool, StorageError> {
     let mut page = Page::new(found);
     let (mut on_replica, mut again) = (true, true);
     loop {
-        let (reader, mut session) = server.reader(&mut on_replica).await?;
+        let (reader, mut session) = database.reader(&mut on_replica).await?;
         match page.send(&mut session.connection, batches).await {
             Ok(true) => {
                 reader.rest(session);
@@ -153,9 +157,9 @@ async fn send_page(server: &Server, found: Vec<Found>, batches: &Batches) -> Res
                 drop(session.connection.detach());
                 return Ok(false);
             }
-            Err(error) if std::mem::take(&mut on_replica) => server.replica_failed(&error),
-            Err(error) if server.is_lost(&error) && std::mem::take(&mut again) => {}
-            Err(error) => return Err(server.describe(error)),
+            Err(error) if std::mem::take(&mut on_replica) => database.replica_failed(&error),
+            Err(error) if database.primary.is_lost(&error) && std::mem::take(&mut again) => {}
+            Err(error) => return Err(database.primary.describe(error)),
         }
     }
 }
@@ -175,7 +179,14 @@ struct Page {
 
 impl Page {
     fn new(found: Vec<Found>) -> Self {
-        Self { found, headers_sent: 0, last: None, batch: Vec::new(), events: Vec::new(), budget: BatchBudget::new() }
+        Self {
+            found,
+            headers_sent: 0,
+            last: None,
+            batch: Vec::new(),
+            events: Vec::new(),
+            budget: BatchBudget::default(),
+        }
     }
 
     /// Reads the remaining events. Returns whether the receiver is still there.
@@ -183,12 +194,12 @@ impl Page {
         let before = self.headers_sent.saturating_sub(1);
         let left = &self.found[before..];
         let mut rows = sqlx::query(include_str!("sql/stream_events.sql"))
-            .bind(left.iter().map(|found| found.place.sequence).collect::<Vec<_>>())
-            .bind(left.iter().map(|found| found.place.placed_at).collect::<Vec<_>>())
+            .bind(left.iter().map(|found| found.location.sequence).collect::<Vec<_>>())
+            .bind(left.iter().map(|found| found.location.placed_at).collect::<Vec<_>>())
             .persistent(false)
             .fetch(connection);
         while let Some(row) = rows.try_next().await? {
-            let number = before + usize::try_from(row.try_get::<i64, _>(26)?).unwrap_or(usize::MAX);
+            let number = before + usize::try_from(row.try_get::<i64, _>("number")?).unwrap_or(usize::MAX);
             if number < self.headers_sent || number > self.found.len() {
                 return Err(sqlx::Error::Decode("the events did not come in the order of their traces".into()));
             }
@@ -230,7 +241,7 @@ impl Page {
 
     async fn send_batch(&mut self, batches: &Batches) -> bool {
         self.end_trace();
-        self.budget = BatchBudget::new();
+        self.budget = BatchBudget::default();
         batches.send(Ok(std::mem::take(&mut self.batch))).await.is_ok()
     }
 }

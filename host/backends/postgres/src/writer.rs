@@ -1,8 +1,7 @@
-//! Group commit: what waits while others commit makes the next commit.
+//! Group commit: writes that arrive during a commit share the next one, because a commit costs far more than a row.
 //!
-//! A commit costs far more than a row. Every write goes through the [queue](reflow_tracing_storage::write_queue) to a few
-//! writers, each of which takes a batch, stores it with one statement for the events and one for the headers, and answers
-//! everyone once that is committed.
+//! Every write goes through the [queue](reflow_tracing_storage::write_queue) to a few writers. Each takes a batch, stores it
+//! with one statement for the events and one for the headers, and answers its callers after the commit.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,113 +14,85 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Connection, PgConnection, Postgres, Row};
 use uuid::Uuid;
 
-use super::connection::{Server, code};
-use super::event::{self, EventRow};
-use super::header::{self, HeaderRow, Place};
-use super::kept::Kept;
-use super::partition::{Missing, Partitions, use_catalog};
-use super::{copy, deletion};
-use reflow_tracing_storage::refusals::Refusals;
-use reflow_tracing_storage::task::{Supervised, TaskHealth, contain};
-use reflow_tracing_storage::write_queue::{Batch, Batches, Entry, Limits, Size, Split, WriteQueue};
+use super::catalog::use_catalog;
+use super::connection::code;
+use super::database::Database;
+use super::header::{self, HeaderRow, Location};
+use super::partition::{Missing, Partitions};
+use super::writer_session::WriterSession;
+use super::{deletion, event};
+use reflow_tracing_storage::sql::EventRow;
+use reflow_tracing_storage::task::contain;
+use reflow_tracing_storage::write_queue::{Batch, Batches, Entry, Limits, Size, Split, Workers};
 
-/// Large groups that are stored at the same time.
+/// The number of writers: large batches that are stored at the same time.
 const WRITERS: u32 = 4;
 
 const LIMITS: Limits = Limits {
     name: "the PostgreSQL writer",
     total: Size::new(40_000, 192 << 20),
-    // So that no one waits too long for a group.
+    // Bounds how long a caller waits for its batch.
     batch: Size::new(2_000, STATEMENT_BYTES),
     full: Size::new(1_000, STATEMENT_BYTES / 2),
     at_once: WRITERS as usize,
     patience: None,
 };
-/// The most rows, and bytes, more or less, of one statement.
+/// The approximate maximum of rows and bytes in one statement.
 const STATEMENT_ROWS: usize = 5_000;
 const STATEMENT_BYTES: usize = 32 << 20;
-/// From so many events on they are sent with COPY, unless one of them turns out to be stored already.
+/// Batches of at least this many events use COPY, unless one of the events is stored already.
 const COPY_ROWS: usize = 40;
-/// Traces that are remembered as stored: what is being recorded at one time, and then some.
+/// The number of traces that are remembered as stored: more than are recorded at one time.
 const KNOWN_TRACES: usize = 50_000;
-/// A writer keeps its connection, and what it knows, for so long while no write comes.
+/// How long a writer without work keeps its session.
 const LULL: Duration = Duration::from_millis(5);
-/// How often a group is begun anew because of what others did meanwhile.
+/// The maximum number of attempts to store a batch while other sessions interfere.
 const ATTEMPTS: u32 = 10;
 
-struct Job {
+/// The rows of one write.
+pub(super) struct Write {
     headers: Vec<HeaderRow>,
     events: Vec<EventRow>,
     size: Size,
 }
 
-impl Entry for Job {
+impl Write {
+    pub(super) fn new(headers: Vec<HeaderRow>, events: Vec<EventRow>) -> Self {
+        let bytes = events.iter().map(EventRow::bytes).sum::<usize>() + headers.len() * HeaderRow::BYTES;
+        Self { size: Size::new(headers.len() + events.len(), bytes), headers, events }
+    }
+}
+
+impl Entry for Write {
     type Answer = Result<(), StorageError>;
 
     fn size(&self) -> Size {
         self.size
     }
 
-    /// A header replaces the earlier one, so they must not overtake one another; events are the same in any order.
+    /// A header replaces the earlier one, so headers of a trace keep their order. The order of events makes no difference.
     fn traces(&self) -> impl Iterator<Item = TraceId> {
         self.headers.iter().map(|row| row.header.trace_id)
     }
 }
 
-/// The way to the writers, which end when it is dropped.
-pub(super) struct Writer {
-    queue: WriteQueue<Job>,
-    tasks: Vec<TaskHealth>,
-    refusals: Refusals,
+/// Starts the tasks that store writes.
+pub(super) fn start(database: &Arc<Database>, partitions: Option<&Arc<Partitions>>) -> Workers<Write> {
+    let writers = WRITERS.min(database.primary.pool.options().get_max_connections());
+    let task = Task {
+        database: database.clone(),
+        partitions: partitions.cloned(),
+        known: Arc::new(Mutex::new(LruCache::new(KNOWN_TRACES))),
+    };
+    let limits = Limits { at_once: writers as usize, ..LIMITS };
+    Workers::start("writing to PostgreSQL", limits, move |batches| task.clone().work(batches))
 }
 
-impl Writer {
-    pub(super) fn start(server: &Arc<Server>, partitions: Option<&Arc<Partitions>>) -> Self {
-        let writers = WRITERS.min(server.pool.options().get_max_connections());
-        let (queue, batches) = WriteQueue::new(Limits { at_once: writers as usize, ..LIMITS });
-        let known = Arc::new(Mutex::new(LruCache::new(KNOWN_TRACES)));
-        let mut tasks = Vec::new();
-        for _ in 0..writers {
-            let task = Task { server: server.clone(), partitions: partitions.cloned(), known: known.clone() };
-            let batches = batches.clone();
-            let work = move || task.clone().work(batches.clone());
-            tasks.push(Supervised::start("writing to PostgreSQL", work).detached());
-        }
-        Self { queue, tasks, refusals: Refusals::default() }
-    }
-
-    /// Stores rows; `Ok` once they are committed.
-    pub(super) async fn write(&self, headers: Vec<HeaderRow>, events: Vec<EventRow>) -> Result<(), StorageError> {
-        let bytes = events.iter().map(EventRow::bytes).sum::<usize>() + headers.len() * HeaderRow::BYTES;
-        let size = Size::new(headers.len() + events.len(), bytes);
-        let written = self.queue.write(Job { headers, events, size }).await;
-        self.refusals.note(written.and_then(|outcome| outcome))
-    }
-
-    /// How many groups are stored at the same time.
-    pub(super) fn at_once(&self) -> usize {
-        self.tasks.len()
-    }
-
-    /// Fails when a writer is dead, or the server was full for the last write.
-    pub(super) fn check(&self) -> Result<(), StorageError> {
-        match self.tasks.iter().find_map(TaskHealth::problem) {
-            Some(problem) => Err(StorageError::Unavailable(problem)),
-            None => self.refusals.check(),
-        }
-    }
-
-    /// What an operator should know.
-    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        self.tasks.iter().filter_map(TaskHealth::warning)
-    }
-}
-
-/// Why a group was not stored.
+/// Why a batch was not stored.
 enum Failure {
-    /// An event is there already, which only the slower way takes.
+    /// An event is stored already, which COPY doesn't accept.
     Duplicate,
-    /// Traces were deleted meanwhile, or a partition was dropped.
+    /// Meanwhile, traces were deleted or a partition was dropped.
     Overtaken,
     NoPartition(Missing),
     Sql(sqlx::Error),
@@ -129,7 +100,7 @@ enum Failure {
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
-        /// What the server says when there is no partition for a row.
+        /// The server's error for a row without a partition.
         const CHECK_VIOLATION: &str = "23514";
         const UNIQUE_VIOLATION: &str = "23505";
         match code(&error).as_deref() {
@@ -142,54 +113,54 @@ impl From<sqlx::Error> for Failure {
 
 #[derive(Clone)]
 struct Task {
-    server: Arc<Server>,
+    database: Arc<Database>,
     partitions: Option<Arc<Partitions>>,
-    /// Traces that have a place, unless someone deleted them since.
+    /// Traces that have a location, unless they were deleted meanwhile.
     known: Arc<Mutex<LruCache<TraceId, ()>>>,
 }
 
 impl Task {
-    async fn work(self, batches: Batches<Job>) {
-        let mut kept = None;
-        while let Some(batch) = next(&batches, &mut kept).await {
-            // A panic costs its own group, which is answered as it is dropped.
-            contain(LIMITS.name, self.commit(&mut kept, batch)).await;
+    async fn work(self, batches: Batches<Write>) {
+        let mut session = None;
+        while let Some(batch) = next(&batches, &mut session).await {
+            // A panic affects only this batch, which is answered when it is dropped.
+            contain(LIMITS.name, self.commit(&mut session, batch)).await;
         }
-        release(&mut kept).await;
+        release(&mut session).await;
     }
 
-    async fn commit(&self, kept: &mut Option<Kept>, batch: Batch<Job>) {
-        let Batch { entries: jobs, answers, .. } = batch;
-        let mut split = Split::new(jobs.len());
+    async fn commit(&self, session: &mut Option<WriterSession>, batch: Batch<Write>) {
+        let Batch { entries: writes, answers, .. } = batch;
+        let mut split = Split::new(writes.len());
         while let Some(part) = split.next() {
-            split.outcome(self.store(kept, &jobs[part]).await);
+            split.outcome(self.store(session, &writes[part]).await);
         }
         answers.send(split.outcomes().cloned());
-        if kept.as_ref().is_some_and(|kept| kept.is_due(&self.server)) {
-            release(kept).await;
+        if session.as_ref().is_some_and(|session| session.is_due(&self.database)) {
+            release(session).await;
         }
     }
 
-    /// Stores a group, however often others get in the way of it.
-    async fn store(&self, kept: &mut Option<Kept>, group: &[Job]) -> Result<(), StorageError> {
-        let group = Group::new(group);
-        let (mut anew, mut reconnected, mut copy) = (false, false, group.suits_copy());
+    /// Stores a batch. Tries again if other sessions interfere.
+    async fn store(&self, session: &mut Option<WriterSession>, writes: &[Write]) -> Result<(), StorageError> {
+        let group = Group::new(writes);
+        let (mut afresh, mut reconnected, mut copy) = (false, false, group.suits_copy());
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let acquired = match kept.take() {
+            let acquired = match session.take() {
                 Some(acquired) => acquired,
-                None => Kept::acquire(&self.server).await?,
+                None => WriterSession::acquire(&self.database).await?,
             };
-            match self.try_store(kept.insert(acquired), &group, anew, copy).await {
+            match self.try_store(session.insert(acquired), &group, afresh, copy).await {
                 Ok(()) => {
                     let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                    for trace_id in group.places.keys() {
+                    for trace_id in group.starts.keys() {
                         known.insert(*trace_id, ());
                     }
                     return Ok(());
                 }
                 Err(Failure::Overtaken) => {
-                    anew = true;
+                    afresh = true;
                     if let Some(partitions) = &self.partitions {
                         partitions.forget();
                     }
@@ -197,21 +168,21 @@ impl Task {
                 Err(Failure::Duplicate) if copy => copy = false,
                 Err(Failure::Duplicate) => {
                     return Err(StorageError::Other {
-                        message: "the tables have a unique index that is not this program's".into(),
+                        message: "the tables have a unique index of another program".into(),
                         retryable: false,
                     });
                 }
-                // Of some of the events; the others can be stored.
+                // Only some of the events lack a partition, so the others can be stored.
                 Err(Failure::NoPartition(missing)) => return Err(StorageError::InvalidArgument(missing.message())),
                 Err(Failure::Sql(error)) => {
                     let conflict = matches!(code(&error).as_deref(), Some("40001" | "40P01"));
-                    let lost = self.server.is_lost(&error);
+                    let lost = self.database.primary.is_lost(&error);
                     if lost {
-                        // Gone back to the pool, it is found dead and closed.
-                        *kept = None;
+                        // The pool tests and closes it.
+                        *session = None;
                     }
                     if !conflict && (!lost || reconnected) {
-                        return Err(self.server.describe(error));
+                        return Err(self.database.primary.describe(error));
                     }
                     reconnected |= lost;
                     last = Some(error);
@@ -219,38 +190,48 @@ impl Task {
             }
         }
         Err(last.map_or_else(
-            || StorageError::Unavailable("others kept deleting the traces whose events were to be stored".into()),
-            |error| self.server.describe(error),
+            || {
+                StorageError::Unavailable(
+                    "other sessions kept deleting the traces while their events were stored; try again".into(),
+                )
+            },
+            |error| self.database.primary.describe(error),
         ))
     }
 
-    /// With `anew`, nothing is taken for granted. With `copy`, no event may be stored already.
-    async fn try_store(&self, kept: &mut Kept, group: &Group<'_>, anew: bool, copy: bool) -> Result<(), Failure> {
+    /// With `afresh`, ignores what is remembered of traces and partitions. With `copy`, fails if an event is stored already.
+    async fn try_store(
+        &self,
+        session: &mut WriterSession,
+        group: &Group<'_>,
+        afresh: bool,
+        copy: bool,
+    ) -> Result<(), Failure> {
         let unknown = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let places = group.places.iter().map(|(trace_id, at)| (*trace_id, *at));
-            places.filter(|(trace_id, _)| anew || known.get(trace_id).is_none()).collect::<Vec<_>>()
+            let starts = group.starts.iter().map(|(trace_id, at)| (*trace_id, *at));
+            starts.filter(|(trace_id, _)| afresh || known.get(trace_id).is_none()).collect::<Vec<_>>()
         };
         if copy
             && unknown.is_empty()
             && let [events] = &group.events[..]
             && group.headers.is_empty()
         {
-            let (connection, places) = kept.locked_places(group.with_events.iter().copied()).await?;
+            let (connection, locations) = session.locked_locations(group.with_events.iter().copied()).await?;
             if self.partitions.is_some() {
                 let mut transaction = connection.begin_with(concat!("BEGIN;", use_catalog!())).await?;
-                send(&mut transaction, events, places).await?;
+                send(&mut transaction, events, locations).await?;
                 transaction.commit().await?;
             } else {
-                send(connection, events, places).await?;
+                send(connection, events, locations).await?;
             }
-            return Ok(self.server.committed(connection).await?);
+            return Ok(self.database.committed(connection).await?);
         }
-        // Creating a partition waits for the lock of partitions, and whoever holds it may be waiting to delete.
-        kept.unlock().await?;
-        let connection = &mut *kept.connection;
+        // Creating a partition waits for the lock of partitions, whose holder may wait to delete.
+        session.unlock().await?;
+        let connection = &mut *session.connection;
         if let Some(partitions) = &self.partitions {
-            ensure_partitions(connection, partitions, &unknown, anew).await?;
+            ensure_partitions(connection, partitions, &unknown, afresh).await?;
         }
         let new = unknown.iter().filter(|(trace_id, _)| group.with_events.contains(trace_id)).collect::<Vec<_>>();
         let statements = group.events.len() + usize::from(!group.headers.is_empty());
@@ -261,52 +242,52 @@ impl Task {
         } else {
             run(connection, group, &new, copy).await?;
         }
-        Ok(self.server.committed(connection).await?)
+        Ok(self.database.committed(connection).await?)
     }
 }
 
-/// The next batch, or `None` when there will be none. What is kept is kept for as long as writes follow one another.
-async fn next(batches: &Batches<Job>, kept: &mut Option<Kept>) -> Option<Batch<Job>> {
-    if kept.is_some() {
+/// The next batch; `None` at the end. Keeps the session while writes follow one another.
+async fn next(batches: &Batches<Write>, session: &mut Option<WriterSession>) -> Option<Batch<Write>> {
+    if session.is_some() {
         if let Ok(next) = tokio::time::timeout(LULL, batches.next()).await {
             return next;
         }
-        release(kept).await;
+        release(session).await;
     }
     batches.next().await
 }
 
-async fn release(kept: &mut Option<Kept>) {
-    if let Some(kept) = kept.take() {
-        kept.release().await;
+async fn release(session: &mut Option<WriterSession>) {
+    if let Some(session) = session.take() {
+        session.release().await;
     }
 }
 
-/// Rows to be stored together.
+/// The rows of a batch.
 struct Group<'a> {
-    /// For each trace, where it begins as far as the group tells.
-    places: BTreeMap<TraceId, i64>,
-    /// The last of each trace.
+    /// The earliest known time of each trace, which determines its partition.
+    starts: BTreeMap<TraceId, i64>,
+    /// The last header of each trace.
     headers: Vec<&'a HeaderRow>,
-    /// A statement each. Of an event that comes twice the first, which the server would not tell from the others.
+    /// The events of each statement. Of equal keys, the first: the server doesn't keep their order.
     events: Vec<Vec<&'a EventRow>>,
-    /// The traces that events belong to.
+    /// The traces of the events.
     with_events: HashSet<TraceId>,
 }
 
 impl<'a> Group<'a> {
-    fn new(jobs: &'a [Job]) -> Self {
+    fn new(writes: &'a [Write]) -> Self {
         let mut group =
-            Self { places: BTreeMap::new(), headers: Vec::new(), events: Vec::new(), with_events: HashSet::new() };
+            Self { starts: BTreeMap::new(), headers: Vec::new(), events: Vec::new(), with_events: HashSet::new() };
         let mut bytes = 0;
-        let mut taken = HashSet::with_capacity(jobs.iter().map(|job| job.events.len()).sum());
-        for event in jobs.iter().flat_map(|job| &job.events) {
+        let mut taken = HashSet::with_capacity(writes.iter().map(|write| write.events.len()).sum());
+        for event in writes.iter().flat_map(|write| &write.events) {
             let (at, _) = event.key();
             if !taken.insert((event.trace_id, event.key())) {
                 continue;
             }
             group.with_events.insert(event.trace_id);
-            group.places.entry(event.trace_id).and_modify(|first| *first = at.min(*first)).or_insert(at);
+            group.starts.entry(event.trace_id).and_modify(|first| *first = at.min(*first)).or_insert(at);
             match group.events.last_mut() {
                 Some(part) if part.len() < STATEMENT_ROWS && bytes < STATEMENT_BYTES => part.push(event),
                 _ => {
@@ -317,13 +298,13 @@ impl<'a> Group<'a> {
             bytes += event.bytes();
         }
         let headers: BTreeMap<_, _> =
-            jobs.iter().flat_map(|job| &job.headers).map(|row| (row.header.trace_id, row)).collect();
-        group.places.extend(headers.iter().map(|(trace_id, row)| (*trace_id, row.start())));
+            writes.iter().flat_map(|write| &write.headers).map(|row| (row.header.trace_id, row)).collect();
+        group.starts.extend(headers.iter().map(|(trace_id, row)| (*trace_id, row.start())));
         group.headers = headers.into_values().collect();
         group
     }
 
-    /// Whether COPY, which takes more round trips, pays.
+    /// Whether COPY is faster although it takes more round trips.
     fn suits_copy(&self) -> bool {
         self.events.iter().map(Vec::len).sum::<usize>() >= COPY_ROWS
     }
@@ -333,26 +314,26 @@ async fn ensure_partitions(
     connection: &mut PgConnection,
     partitions: &Partitions,
     unknown: &[(TraceId, i64)],
-    anew: bool,
+    afresh: bool,
 ) -> Result<(), Failure> {
-    if !anew && unknown.iter().all(|(_, at)| partitions.covers(*at)) {
+    if !afresh && unknown.iter().all(|(_, at)| partitions.covers(*at)) {
         return Ok(());
     }
-    // A trace that has its place keeps it, whatever this group says of its time.
+    // A trace that is stored keeps its partition, regardless of the times in this batch.
     let ids: Vec<Uuid> = unknown.iter().map(|(trace_id, _)| trace_id.0).collect();
     let rows = sqlx::query("SELECT trace_id, placed_at FROM trace WHERE trace_id = ANY($1)")
         .bind(ids)
         .fetch_all(&mut *connection)
         .await?;
-    let mut places: BTreeMap<TraceId, i64> = unknown.iter().copied().collect();
+    let mut starts: BTreeMap<TraceId, i64> = unknown.iter().copied().collect();
     for row in rows {
-        places.insert(TraceId(row.try_get(0)?), row.try_get(1)?);
+        starts.insert(TraceId(row.try_get(0)?), row.try_get(1)?);
     }
-    let times: Vec<i64> = places.into_values().collect();
+    let times: Vec<i64> = starts.into_values().collect();
     partitions.ensure(connection, &times).await?.map_err(Failure::NoPartition)
 }
 
-/// Events before headers: whoever sees a new trace sees its events.
+/// Stores the events first, so that a reader who sees a new trace sees its events.
 async fn run(
     connection: &mut PgConnection,
     group: &Group<'_>,
@@ -386,18 +367,18 @@ async fn run(
 
 async fn copy_events(connection: &mut PgConnection, group: &Group<'_>, new: &[&(TraceId, i64)]) -> Result<(), Failure> {
     let ids: Vec<Uuid> = group.with_events.iter().map(|trace_id| trace_id.0).collect();
-    let mut places = HashMap::with_capacity(ids.len());
+    let mut locations = HashMap::with_capacity(ids.len());
     let query = if new.is_empty() {
-        // A statement that may insert opens every index of the table first.
-        sqlx::query(include_str!("sql/get_places.sql")).bind(ids)
+        // Cheaper: a statement that may insert opens every index of the table first.
+        sqlx::query(include_str!("sql/get_locations.sql")).bind(ids)
     } else {
-        bind_new(sqlx::query(include_str!("sql/add_places.sql")).bind(ids), new)
+        bind_new(sqlx::query(include_str!("sql/add_locations.sql")).bind(ids), new)
     };
     for row in query.fetch_all(&mut *connection).await? {
-        places.insert(TraceId(row.try_get(2)?), Place::read(&row)?);
+        locations.insert(TraceId(row.try_get(2)?), Location::read(&row)?);
     }
     for events in &group.events {
-        send(connection, events, &places).await?;
+        send(connection, events, &locations).await?;
     }
     Ok(())
 }
@@ -405,19 +386,19 @@ async fn copy_events(connection: &mut PgConnection, group: &Group<'_>, new: &[&(
 async fn send(
     connection: &mut PgConnection,
     events: &[&EventRow],
-    places: &HashMap<TraceId, Place>,
+    locations: &HashMap<TraceId, Location>,
 ) -> Result<(), Failure> {
-    let placed = events.iter().map(|row| places.get(&row.trace_id).map(|place| (*place, *row)));
+    let placed = events.iter().map(|row| locations.get(&row.trace_id).map(|location| (*location, *row)));
     let mut rows: Vec<_> = placed.collect::<Option<_>>().ok_or(Failure::Overtaken)?;
-    // As all writers do, so that none waits for another in a circle.
-    rows.sort_by_key(|(place, row)| (place.sequence, row.key()));
-    Ok(copy::Rows::new(&rows).send(connection).await?)
+    // All writers insert in this order, which prevents deadlocks.
+    rows.sort_by_key(|(location, row)| (location.sequence, row.key()));
+    Ok(event::copy(connection, &rows).await?)
 }
 
 type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
-/// The traces that are to get a place, and where.
+/// Binds the new traces and the times of their partitions.
 fn bind_new<'q>(query: Query<'q>, new: &[&(TraceId, i64)]) -> Query<'q> {
-    let (ids, places): (Vec<Uuid>, Vec<i64>) = new.iter().map(|(trace_id, at)| (trace_id.0, *at)).unzip();
-    query.bind(ids).bind(places)
+    let (ids, starts): (Vec<Uuid>, Vec<i64>) = new.iter().map(|(trace_id, at)| (trace_id.0, *at)).unzip();
+    query.bind(ids).bind(starts)
 }

@@ -31,21 +31,3 @@ pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlit
     let text = row.get_ref(column)?.as_bytes().map_err(|error| invalid(column, error))?;
     serde_json::from_slice(text).map_err(|error| invalid(column, error))
 }
-
-/// An unsigned number as the bits of a signed one; `None` for 0.
-pub(super) fn to_bits(number: u64) -> Option<i64> {
-    (number != 0).then_some(number.cast_signed())
-}
-
-pub(super) fn from_bits(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, Option<i64>>(column)?.map_or(0, i64::cast_unsigned))
-}
-
-/// A floating-point number; `None` for 0.0, but not for -0.0.
-pub(super) fn to_real(number: f64) -> Option<f64> {
-    (number.to_bits() != 0).then_some(number)
-}
-
-pub(super) fn from_real(row: &Row<'_>, column: usize) -> rusqlite::Result<f64> {
-    Ok(row.get::<_, Option<f64>>(column)?.unwrap_or(0.0))
-}

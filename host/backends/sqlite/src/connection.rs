@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::SqliteConfig;
+use super::config::SqliteConfig;
 use reflow_tracing_storage::StorageError;
 
 /// Opens the file that `config` names. Creates the file and its folder if they are missing.

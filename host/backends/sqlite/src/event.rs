@@ -1,159 +1,85 @@
 //! An event as a row of the table `event`.
 
+use std::iter::once;
+
+use reflow_tracing_model::TraceEvent;
+use reflow_tracing_storage::sql::{EVENT_COLUMNS, EventColumns, EventRow, Value, read_event};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Row, Statement, ToSql, params};
+use rusqlite::{Error, Row, Statement, params_from_iter};
 use uuid::Uuid;
 
-use super::column::{from_bits, from_real, id, invalid, json, nanoseconds, optional_id, to_bits, to_real};
-use reflow_tracing_model::{
-    CausalityInfo, EventId, MessageSnapshot, PerformanceMetrics, StateDiff, TraceEvent, TraceEventData, TraceEventType,
-    TraceId, time,
-};
-use reflow_tracing_storage::StorageError;
+use crate::column::{id, invalid, optional_id};
 
-/// An event. The costly encodings are done before the event reaches the writer thread.
-pub(super) struct EventRow {
-    pub trace_id: TraceId,
-    event: TraceEvent,
-    attributes: Option<String>,
-    dependency_chain: Option<Vec<u8>>,
-    span_uuid: Option<Uuid>,
+/// Runs `sql/store_event.sql`.
+pub(super) fn store(row: &EventRow, statement: &mut Statement<'_>, sequence: i64) -> rusqlite::Result<()> {
+    let span_id = match &row.span_uuid {
+        Some(uuid) => ValueRef::Blob(uuid.as_bytes()),
+        None => ValueRef::Text(row.span_id().as_bytes()),
+    };
+    let values = once(ValueRef::Integer(sequence)).chain(row.columns().map(to_sql)).chain(once(span_id));
+    statement.execute(params_from_iter(values.map(ToSqlOutput::Borrowed)))?;
+    Ok(())
 }
 
-impl EventRow {
-    /// About the memory that it takes up.
-    pub(super) fn bytes(&self) -> usize {
-        self.event.approximate_bytes()
-    }
-
-    pub(super) fn new(trace_id: TraceId, event: TraceEvent) -> Result<Self, StorageError> {
-        let attributes = &event.data.custom_attributes;
-        let chain = &event.causality.dependency_chain;
-        Ok(Self {
-            trace_id,
-            attributes: (!attributes.is_empty()).then(|| serde_json::to_string(attributes)).transpose()?,
-            dependency_chain: (!chain.is_empty()).then(|| chain.iter().flat_map(|id| id.0.into_bytes()).collect()),
-            span_uuid: event.causality.span_uuid(),
-            event,
-        })
-    }
-
-    /// Runs `sql/store_event.sql`.
-    pub(super) fn store(&self, statement: &mut Statement<'_>, sequence: i64) -> rusqlite::Result<()> {
-        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = &self.event;
-        let message = data.message.as_ref();
-        let state = data.state_diff.as_ref();
-        let metrics = &data.performance_metrics;
-        let span_id: &dyn ToSql = match &self.span_uuid {
-            Some(uuid) => &Blob(uuid.as_bytes()),
-            None => &causality.span_id,
-        };
-        statement.execute(params![
-            sequence,
-            event_id.0.as_bytes(),
-            time::nanos(*timestamp),
-            event_type.kind().name(),
-            actor_id,
-            event_type.to_actor(),
-            event_type.to_port(),
-            data.port,
-            data.error,
-            message.map(|message| &message.message_type),
-            message.map(|message| message.size_bytes.cast_signed()),
-            message.map(|message| &message.checksum).filter(|checksum| !checksum.is_empty()),
-            message.map(|message| &message.serialized_data).filter(|bytes| !bytes.is_empty()),
-            state.map(|state| state.diff_type.name()),
-            state.and_then(|state| state.before.as_ref()),
-            state.map(|state| &state.after),
-            to_bits(metrics.execution_time_ns),
-            to_bits(metrics.memory_usage_bytes),
-            to_real(metrics.cpu_usage_percent.into()),
-            to_bits(metrics.queue_depth),
-            to_real(metrics.throughput_msgs_per_sec),
-            self.attributes,
-            causality.parent_event_id.as_ref().map(|parent| Blob(parent.0.as_bytes())),
-            causality.root_cause_event_id.0.as_bytes(),
-            self.dependency_chain,
-            span_id,
-        ])?;
-        Ok(())
-    }
-}
-
-struct Blob<'a>(&'a [u8]);
-
-impl ToSql for Blob<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0)))
-    }
+fn to_sql(value: Value<'_>) -> ValueRef<'_> {
+    let value = match value {
+        Value::Id(id) => id.map(|id| ValueRef::Blob(id.as_bytes())),
+        Value::Number(number) => number.map(ValueRef::Integer),
+        Value::Real(number) => number.map(|number| ValueRef::Real(number.into())),
+        Value::Double(number) => number.map(ValueRef::Real),
+        Value::Text(text) | Value::Plain(text) => text.map(|text| ValueRef::Text(text.as_bytes())),
+        Value::Bytes(bytes) => bytes.map(ValueRef::Blob),
+    };
+    value.unwrap_or(ValueRef::Null)
 }
 
 /// The event in a row of `sql/get_events.sql`.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TraceEvent> {
-    Ok(TraceEvent {
-        event_id: EventId(id(row, 0)?),
-        timestamp: nanoseconds(row.get(1)?),
-        event_type: event_type(row)?,
-        actor_id: row.get(3)?,
-        data: TraceEventData {
-            port: row.get(6)?,
-            error: row.get(7)?,
-            message: message(row)?,
-            state_diff: state_diff(row)?,
-            performance_metrics: PerformanceMetrics {
-                execution_time_ns: from_bits(row, 15)?,
-                memory_usage_bytes: from_bits(row, 16)?,
-                // It was an f32 when it was stored, so the conversion is exact.
-                cpu_usage_percent: from_real(row, 17)? as f32,
-                queue_depth: from_bits(row, 18)?,
-                throughput_msgs_per_sec: from_real(row, 19)?,
-            },
-            custom_attributes: match row.get_ref(20)? {
-                ValueRef::Null => Default::default(),
-                _ => json(row, 20)?,
-            },
-        },
-        causality: CausalityInfo {
-            parent_event_id: optional_id(row, 21)?.map(EventId),
-            root_cause_event_id: EventId(id(row, 22)?),
-            dependency_chain: dependency_chain(row)?,
-            span_id: match row.get_ref(24)? {
-                ValueRef::Blob(_) => id(row, 24)?.to_string(),
-                _ => row.get(24)?,
-            },
-        },
-    })
+    read_event(&Columns(row))
 }
 
-fn event_type(row: &Row<'_>) -> rusqlite::Result<TraceEventType> {
-    let kind = row.get_ref(2)?.as_str().map_err(|error| invalid(2, error))?.parse();
-    TraceEventType::from_columns(kind.map_err(|error: String| invalid(2, error))?, || Ok((row.get(4)?, row.get(5)?)))
-}
+struct Columns<'a, 'b>(&'a Row<'b>);
 
-fn message(row: &Row<'_>) -> rusqlite::Result<Option<MessageSnapshot>> {
-    let Some(message_type) = row.get(8)? else { return Ok(None) };
-    Ok(Some(MessageSnapshot {
-        message_type,
-        size_bytes: from_bits(row, 9)?,
-        checksum: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
-        serialized_data: row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default(),
-    }))
-}
+impl EventColumns for Columns<'_, '_> {
+    type Error = Error;
 
-fn state_diff(row: &Row<'_>) -> rusqlite::Result<Option<StateDiff>> {
-    let diff_type = match row.get_ref(12)? {
-        ValueRef::Null => return Ok(None),
-        name => name.as_str().map_err(|error| invalid(12, error))?.parse(),
-    };
-    let diff_type = diff_type.map_err(|error: String| invalid(12, error))?;
-    Ok(Some(StateDiff { before: row.get(13)?, after: row.get(14)?, diff_type }))
-}
+    fn id(&self, column: usize) -> rusqlite::Result<Option<Uuid>> {
+        optional_id(self.0, column)
+    }
 
-fn dependency_chain(row: &Row<'_>) -> rusqlite::Result<Vec<EventId>> {
-    let bytes = match row.get_ref(23)? {
-        ValueRef::Null => return Ok(Vec::new()),
-        bytes => bytes.as_blob().map_err(|error| invalid(23, error))?,
-    };
-    let ids = bytes.chunks(16).map(|id| Uuid::from_slice(id).map(EventId).map_err(|error| invalid(23, error)));
-    ids.collect()
+    fn number(&self, column: usize) -> rusqlite::Result<Option<i64>> {
+        self.0.get(column)
+    }
+
+    fn real(&self, column: usize) -> rusqlite::Result<Option<f32>> {
+        // It was an f32 when it was stored, so the conversion is exact.
+        Ok(self.double(column)?.map(|number| number as f32))
+    }
+
+    fn double(&self, column: usize) -> rusqlite::Result<Option<f64>> {
+        self.0.get(column)
+    }
+
+    fn text(&self, column: usize) -> rusqlite::Result<Option<String>> {
+        self.0.get(column)
+    }
+
+    fn plain(&self, column: usize) -> rusqlite::Result<Option<&str>> {
+        self.0.get_ref(column)?.as_str_or_null().map_err(|error| invalid(column, error))
+    }
+
+    fn bytes(&self, column: usize) -> rusqlite::Result<Option<Vec<u8>>> {
+        self.0.get(column)
+    }
+
+    fn span_id(&self) -> rusqlite::Result<String> {
+        match self.0.get_ref(EVENT_COLUMNS)? {
+            ValueRef::Blob(_) => Ok(id(self.0, EVENT_COLUMNS)?.to_string()),
+            _ => self.0.get(EVENT_COLUMNS),
+        }
+    }
+
+    fn invalid(&self, column: usize, problem: String) -> Error {
+        invalid(column, problem)
+    }
 }

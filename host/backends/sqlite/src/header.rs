@@ -18,7 +18,7 @@ pub(super) struct HeaderRow {
 }
 
 impl HeaderRow {
-    /// About the memory that a usual one takes up.
+    /// The approximate size of a typical header in memory.
     pub(super) const BYTES: usize = 1024;
 
     /// The row of a header. `header` holds no events.

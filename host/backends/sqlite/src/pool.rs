@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::SqliteConfig;
+use super::config::SqliteConfig;
 use super::connection::{describe, open};
 use reflow_tracing_storage::StorageError;
 
@@ -59,6 +59,20 @@ impl Pool {
         blocking(move || {
             let connection = pooled.connection()?;
             work(connection).map_err(|error| pooled.shared.describe(&error))
+        })
+        .await
+    }
+
+    /// Runs `work` in a read transaction, which sees one state of the store.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.run(move |connection| {
+            let transaction = connection.transaction()?;
+            let result = work(&transaction)?;
+            transaction.finish()?;
+            Ok(result)
         })
         .await
     }

@@ -5,8 +5,10 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use rusqlite::{Connection, params, params_from_iter};
 
+use super::pool::Pool;
+use super::read::sequence_of;
 use super::select::{Select, narrowed};
-use super::{SqliteBackend, event, find, header};
+use super::{event, header};
 use reflow_tracing_model::{EventKey, Position, TraceEvent, TraceId, TraceQuery, Window};
 use reflow_tracing_storage::streaming::BatchBudget;
 use reflow_tracing_storage::{StorageError, TracePart};
@@ -24,7 +26,7 @@ struct Rest {
 }
 
 /// The events of a trace.
-pub(super) fn events(storage: &SqliteBackend, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
+pub(super) fn events(readers: &Pool, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
     enum EventsPosition {
         Start,
         Within(Rest),
@@ -34,20 +36,17 @@ pub(super) fn events(storage: &SqliteBackend, trace_id: TraceId) -> BoxStream<'_
         let (events, rest) = match position {
             EventsPosition::End => return Ok::<_, StorageError>(None),
             EventsPosition::Within(rest) => {
-                storage.read(move |connection| read_rest(connection, rest, &mut BatchBudget::new())).await?
+                readers.read(move |connection| read_rest(connection, rest, &mut BatchBudget::default())).await?
             }
             EventsPosition::Start => {
-                let read = move |connection: &Connection| {
-                    let sql = "SELECT seq FROM trace WHERE trace_id = ?1";
-                    match find(connection, sql, trace_id, |row| row.get(0))? {
-                        Some(sequence) => {
-                            let rest = Rest { sequence, trace_id, after: None };
-                            read_events(connection, rest, &mut BatchBudget::new())
-                        }
-                        None => Ok((Vec::new(), None)),
+                let read = move |connection: &Connection| match sequence_of(connection, trace_id)? {
+                    Some(sequence) => {
+                        let rest = Rest { sequence, trace_id, after: None };
+                        read_events(connection, rest, &mut BatchBudget::default())
                     }
+                    None => Ok((Vec::new(), None)),
                 };
-                storage.read(read).await?
+                readers.read(read).await?
             }
         };
         Ok(Some((stream::iter(events.into_iter().map(Ok)), rest.map_or(EventsPosition::End, EventsPosition::Within))))
@@ -57,13 +56,13 @@ pub(super) fn events(storage: &SqliteBackend, trace_id: TraceId) -> BoxStream<'_
 }
 
 /// The matching traces in order.
-pub(super) fn traces(storage: &SqliteBackend, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
+pub(super) fn traces(readers: &Pool, query: TraceQuery) -> BoxStream<'_, Result<TracePart, StorageError>> {
     stream::try_unfold(Some(TracesPosition::default()), move |position| {
         let query = query.clone();
         async move {
             let Some(position) = position else { return Ok::<_, StorageError>(None) };
             query.validate().map_err(StorageError::InvalidArgument)?;
-            let (parts, next) = storage.read(move |connection| read_traces(connection, query, position)).await?;
+            let (parts, next) = readers.read(move |connection| read_traces(connection, query, position)).await?;
             Ok(Some((stream::iter(parts.into_iter().map(Ok)), next)))
         }
     })
@@ -85,7 +84,7 @@ fn read_traces(
     query: TraceQuery,
     mut position: TracesPosition,
 ) -> rusqlite::Result<(Vec<TracePart>, Option<TracesPosition>)> {
-    let mut budget = BatchBudget::new();
+    let mut budget = BatchBudget::default();
     let mut parts = Vec::new();
     if let Some(rest) = position.rest {
         let (events, rest) = read_rest(connection, rest, &mut budget)?;
@@ -130,8 +129,7 @@ fn read_rest(
     rest: Rest,
     budget: &mut BatchBudget,
 ) -> rusqlite::Result<(Vec<TraceEvent>, Option<Rest>)> {
-    let sql = "SELECT seq FROM trace WHERE trace_id = ?1";
-    match find(connection, sql, rest.trace_id, |row| row.get::<_, i64>(0))? {
+    match sequence_of(connection, rest.trace_id)? {
         Some(sequence) if sequence == rest.sequence => read_events(connection, rest, budget),
         _ => Ok((Vec::new(), None)),
     }
@@ -160,16 +158,4 @@ fn read_events(
         events.push(event);
     }
     Ok((events, None))
-}
-
-/// See [`headerless_traces`](reflow_tracing_storage::StorageBackend::headerless_traces).
-pub(super) fn headerless(
-    connection: &Connection,
-    after: Option<TraceId>,
-    limit: usize,
-) -> rusqlite::Result<Vec<TraceId>> {
-    let after = after.as_ref().map_or(&[][..], |after| after.0.as_bytes());
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = connection.prepare_cached(include_str!("sql/headerless.sql"))?;
-    statement.query_map(params![after, limit], |row| super::column::id(row, 0).map(TraceId))?.collect()
 }

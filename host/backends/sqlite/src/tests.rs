@@ -9,7 +9,10 @@ use chrono::DateTime;
 use reflow_tracing_storage::StorageBackendExt;
 
 use super::*;
-use reflow_tracing_model::{FlowId, FlowVersion, MessageSnapshot, TraceEventData, TraceEventType};
+use reflow_tracing_model::{
+    FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEvent, TraceEventData, TraceEventType, TraceId, TraceQuery,
+};
+use reflow_tracing_storage::{StorageBackend, StorageError};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -65,7 +68,7 @@ async fn the_file_and_its_folder_are_created() {
 }
 
 #[tokio::test]
-async fn what_was_stored_is_there_when_it_is_opened_again() {
+async fn stored_traces_are_read_after_reopening() {
     let (_folder, file) = folder();
     let stored = trace(3);
     let storage = SqliteStorage::new(&file).await.unwrap();
@@ -139,7 +142,7 @@ async fn every_mode_can_be_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_queries_than_max_connections_read_at_a_time() {
+async fn at_most_max_connections_queries_run_at_a_time() {
     let (_folder, file) = folder();
     let storage = SqliteStorage::with_config(SqliteConfig { max_connections: 2, ..config(&file) }).await.unwrap();
     let at_once = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -158,7 +161,7 @@ async fn no_more_queries_than_max_connections_read_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_file_that_another_process_holds_locked_is_waited_for_and_then_retryable() {
+async fn a_write_waits_for_a_locked_file_and_then_fails_with_a_retryable_error() {
     let (_folder, file) = folder();
     let storage = SqliteStorage::with_config(SqliteConfig { busy_timeout_ms: 300, ..config(&file) }).await.unwrap();
     let mut stored = trace(1);
@@ -185,7 +188,7 @@ async fn a_file_that_another_process_holds_locked_is_waited_for_and_then_retryab
 }
 
 #[tokio::test]
-async fn a_flush_that_a_reader_blocks_says_so_and_closing_goes_on() {
+async fn a_flush_blocked_by_a_reader_is_an_error_and_closing_succeeds() {
     let (_folder, file) = folder();
     let storage = SqliteStorage::with_config(SqliteConfig { busy_timeout_ms: 100, ..config(&file) }).await.unwrap();
     storage.store_trace(trace(1)).await.unwrap();
@@ -205,7 +208,7 @@ async fn a_flush_that_a_reader_blocks_says_so_and_closing_goes_on() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+async fn a_file_that_is_not_a_database_is_rejected_and_not_changed() {
     let (_folder, file) = folder();
     let text = "a diary, and a long one. ".repeat(500);
     fs::write(&file, &text).unwrap();
@@ -215,7 +218,7 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_database_of_another_program_is_refused_and_left_alone() {
+async fn a_database_of_another_program_is_rejected_and_not_changed() {
     let (_folder, file) = folder();
     Connection::open(&file).unwrap().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
     let message = refusal(config(&file)).await;
@@ -226,7 +229,7 @@ async fn a_database_of_another_program_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_file_of_a_newer_version_is_refused_with_both_versions() {
+async fn a_file_of_a_newer_version_is_rejected_with_both_versions() {
     let (_folder, file) = folder();
     SqliteStorage::new(&file).await.unwrap().close().await.unwrap();
     other(&file).pragma_update(None, "user_version", 99).unwrap();
@@ -235,7 +238,7 @@ async fn a_file_of_a_newer_version_is_refused_with_both_versions() {
 }
 
 #[tokio::test]
-async fn a_path_that_names_no_file_is_refused() {
+async fn a_path_that_is_not_a_file_name_is_rejected() {
     for path in ["", ":memory:"] {
         let message = refusal(SqliteConfig { database_path: path.into(), ..Default::default() }).await;
         assert!(message.contains("database_path") && message.contains("`memory`"), "{message}");
@@ -249,7 +252,7 @@ async fn a_path_that_names_no_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_noticed_and_the_remedy_is_named() {
+async fn a_damaged_file_is_an_error_with_a_remedy() {
     let (_folder, file) = folder();
     let storage = SqliteStorage::new(&file).await.unwrap();
     let stored = trace(5_000);
@@ -269,7 +272,7 @@ async fn a_damaged_file_is_noticed_and_the_remedy_is_named() {
 }
 
 #[tokio::test]
-async fn a_value_that_this_program_did_not_write_is_an_error_that_names_the_file() {
+async fn a_value_of_another_program_is_an_error_that_names_the_file() {
     let (_folder, file) = folder();
     let storage = SqliteStorage::new(&file).await.unwrap();
     let stored = trace(2);
@@ -281,7 +284,7 @@ async fn a_value_that_this_program_did_not_write_is_an_error_that_names_the_file
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_is_a_complete_store_although_others_write() {
+async fn a_backup_during_writes_is_a_complete_store() {
     let (folder, file) = folder();
     let storage = SqliteStorage::new(&file).await.unwrap();
     let before = trace(100);
@@ -311,7 +314,7 @@ async fn a_backup_is_a_complete_store_although_others_write() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_gives_its_room_back() {
+async fn a_deletion_returns_space_to_the_file_system() {
     let (_folder, file) = folder();
     let storage = SqliteStorage::new(&file).await.unwrap();
     let stored = trace(5_000);
@@ -336,7 +339,7 @@ async fn a_file_whose_creation_was_interrupted_is_created_again_and_frees_space(
 }
 
 #[tokio::test]
-async fn people_read_traces_and_events_with_plain_sql() {
+async fn the_views_show_readable_traces_and_events() {
     let (_folder, file) = folder();
     let storage = SqliteStorage::new(&file).await.unwrap();
     let mut stored = trace(0);

@@ -1,34 +1,36 @@
-//! The one thread that writes: group commit.
+//! Group commit on the one thread that writes.
 //!
 //! SQLite has one writer at a time, and a transaction costs far more than a row. So every write goes through the
-//! [queue](reflow_tracing_storage::write_queue) to one thread, which puts a batch into one transaction and answers everyone
-//! once it is committed.
+//! [queue](reflow_tracing_storage::write_queue) to one thread, which stores a batch in one transaction and answers its callers
+//! after the commit.
 
 use std::path::PathBuf;
 
 use hashlink::LruCache;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::connection::describe;
-use super::event::EventRow;
+use super::event;
 use super::header::HeaderRow;
+use super::read::sequence_of;
 use reflow_tracing_model::TraceId;
 use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::sql::EventRow;
 use reflow_tracing_storage::task::contain_blocking;
 use reflow_tracing_storage::write_queue::{Batch, Batches, Entry, Limits, Size, Split, WriteQueue};
 
 const LIMITS: Limits = Limits {
     name: "the SQLite writer",
     total: Size::new(40_000, 128 << 20),
-    // So that no one waits too long for a transaction.
+    // Bounds how long a caller waits for its transaction.
     batch: Size::new(5_000, 32 << 20),
     full: Size::new(5_000, 32 << 20),
     at_once: 1,
     patience: None,
 };
-/// Pages that are given back to the disk after a deletion.
+/// The maximum number of pages that are returned to the file system after a deletion, so that it doesn't take long.
 const VACUUM_PAGES: u32 = 2_000;
-/// Traces whose sequence number is remembered: what is being recorded at one time, and then some.
+/// The number of traces whose sequence number is cached: more than are recorded at one time.
 const KNOWN_TRACES: usize = 50_000;
 
 pub(super) enum Write {
@@ -36,13 +38,13 @@ pub(super) enum Write {
         headers: Vec<HeaderRow>,
         events: Vec<EventRow>,
     },
-    /// So many that no one waits long for it.
+    /// A batch that doesn't take long.
     DeleteTraces(Vec<TraceId>),
     /// Nanoseconds since the epoch, exclusive.
     DeleteBefore(i64),
-    /// Nothing; finds out whether the file can be written.
+    /// Stores nothing; fails if the file can't be written.
     Check,
-    /// Moves what was committed from the log to the file and waits for the disk.
+    /// Moves committed transactions from the log to the file, and waits for the disk.
     Checkpoint,
 }
 
@@ -64,7 +66,7 @@ struct Job {
 }
 
 impl Entry for Job {
-    /// The number of traces that were deleted.
+    /// The number of deleted traces.
     type Answer = Result<u64, StorageError>;
 
     fn size(&self) -> Size {
@@ -72,8 +74,7 @@ impl Entry for Job {
     }
 }
 
-/// The way to the writer's thread, which ends when the last one is dropped.
-#[derive(Clone)]
+/// Sends writes to the writer's thread, which ends when this is dropped.
 pub(super) struct Writer {
     queue: WriteQueue<Job>,
 }
@@ -89,7 +90,7 @@ impl Writer {
         Ok(Self { queue })
     }
 
-    /// Does `write`; `Ok` once it is committed, with the number of traces that it deleted.
+    /// Runs `write`. Returns the number of deleted traces after the commit.
     pub(super) async fn write(&self, write: Write) -> Result<u64, StorageError> {
         let size = write.size();
         self.queue.write(Job { write, size }).await?
@@ -98,9 +99,9 @@ impl Writer {
 
 struct Thread {
     path: PathBuf,
-    /// The sequence numbers of traces that were seen lately, by trace id.
+    /// The sequence numbers of recently used traces.
     sequences: LruCache<TraceId, i64>,
-    /// SQLite's counter of what other connections have committed.
+    /// SQLite's counter of commits by other connections.
     data_version: i64,
 }
 
@@ -108,7 +109,7 @@ impl Thread {
     fn work(mut self, mut connection: Connection, batches: &Batches<Job>) {
         while let Some(batch) = batches.blocking_next() {
             let mut is_committed = false;
-            // A panic costs its own batch, which was rolled back and is answered as it is dropped.
+            // A panic affects only this batch, which was rolled back and is answered when it is dropped.
             contain_blocking(LIMITS.name, || {
                 self.commit(&mut connection, batch);
                 is_committed = true;
@@ -130,7 +131,7 @@ impl Thread {
                     Ok(())
                 }
                 Err(error) => {
-                    // What was rolled back may be in there.
+                    // It may contain traces that were rolled back.
                     self.sequences.clear();
                     Err(describe(&self.path, &error))
                 }
@@ -147,28 +148,27 @@ impl Thread {
             }
         });
         answers.send(outcomes);
-        if deleted && let Err(error) = give_back_pages(connection) {
-            // What was deleted is deleted; the next deletion tries again.
-            tracing::debug!("freed pages of {} were not given back: {error}", self.path.display());
+        if deleted && let Err(error) = return_free_pages(connection) {
+            // The next deletion tries again.
+            tracing::debug!("free pages of {} were not returned to the file system: {error}", self.path.display());
         }
     }
 
-    /// All of the group in one transaction.
-    fn transact(&mut self, connection: &mut Connection, group: &[Job]) -> rusqlite::Result<Vec<u64>> {
+    /// Applies all jobs in one transaction. Returns the number of deleted traces of each.
+    fn transact(&mut self, connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<Vec<u64>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let data_version = transaction.pragma_query_value(None, "data_version", |row| row.get(0))?;
         if data_version != self.data_version {
-            // Another process wrote: traces may be gone.
+            // Another process wrote, and may have deleted traces.
             self.sequences.clear();
             self.data_version = data_version;
         }
         let counts =
-            group.iter().map(|job| self.apply(&transaction, &job.write)).collect::<rusqlite::Result<Vec<_>>>()?;
+            jobs.iter().map(|job| self.apply(&transaction, &job.write)).collect::<rusqlite::Result<Vec<_>>>()?;
         transaction.commit()?;
         Ok(counts)
     }
 
-    /// Moves what was committed to the file and waits for the disk.
     fn checkpoint(&self, connection: &Connection) -> Result<(), StorageError> {
         let blocked = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, bool>(0));
         match blocked.map_err(|error| describe(&self.path, &error))? {
@@ -189,11 +189,10 @@ impl Thread {
                 Ok(0)
             }
             Write::DeleteTraces(trace_ids) => {
-                let mut find = transaction.prepare_cached("SELECT seq FROM trace WHERE trace_id = ?1")?;
                 let mut deleted = 0;
                 for trace_id in trace_ids {
                     self.sequences.remove(trace_id);
-                    if let Some(sequence) = find.query_row([trace_id.0.as_bytes()], |row| row.get(0)).optional()? {
+                    if let Some(sequence) = sequence_of(transaction, *trace_id)? {
                         deleted += delete(transaction, sequence)?;
                     }
                 }
@@ -229,18 +228,14 @@ impl Thread {
                 Some(sequence) => *sequence,
                 None => self.sequence(transaction, event.trace_id)?,
             };
-            event.store(&mut store, sequence)?;
+            event::store(event, &mut store, sequence)?;
         }
         Ok(())
     }
 
-    /// The sequence number of a trace; a new one when nothing is known of it.
+    /// The sequence number of a trace. Adds the trace if it is unknown.
     fn sequence(&mut self, transaction: &Transaction<'_>, trace_id: TraceId) -> rusqlite::Result<i64> {
-        let known = transaction
-            .prepare_cached("SELECT seq FROM trace WHERE trace_id = ?1")?
-            .query_row([trace_id.0.as_bytes()], |row| row.get(0))
-            .optional()?;
-        let sequence = match known {
+        let sequence = match sequence_of(transaction, trace_id)? {
             Some(sequence) => sequence,
             None => transaction
                 .prepare_cached("INSERT INTO trace (trace_id) VALUES (?1) RETURNING seq")?
@@ -251,12 +246,12 @@ impl Thread {
     }
 }
 
-/// Gives pages that were freed back to the disk, so many that no one waits long for it.
-fn give_back_pages(connection: &Connection) -> rusqlite::Result<()> {
+/// Returns free pages to the file system.
+fn return_free_pages(connection: &Connection) -> rusqlite::Result<()> {
     let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum")?;
     let mut pages = vacuum.query([])?;
     for _ in 0..VACUUM_PAGES {
-        // Each step gives back one.
+        // Each step returns one page.
         if pages.next()?.is_none() {
             break;
         }
@@ -264,7 +259,7 @@ fn give_back_pages(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Deletes a trace with all that belongs to it. The number of traces: 1.
+/// Deletes a trace with its events and tags. Returns the number of traces, 1.
 fn delete(transaction: &Transaction<'_>, sequence: i64) -> rusqlite::Result<u64> {
     for statement in
         ["DELETE FROM event WHERE trace = ?1", "DELETE FROM tag WHERE trace = ?1", "DELETE FROM trace WHERE seq = ?1"]

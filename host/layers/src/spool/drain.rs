@@ -9,11 +9,12 @@ use futures::FutureExt;
 use hashlink::LinkedHashMap;
 use serde::Serialize;
 
-use super::Core;
+use super::core::Core;
 use super::file::{Refused, Row};
 use super::queue::Removed;
 use super::record::decode;
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
+use reflow_tracing_storage::layer::{Operation, StoreEvents, StoreTraces};
 use reflow_tracing_storage::{StorageBackend, StorageError};
 
 /// The pauses between attempts to reach the backend; each is jittered.
@@ -39,7 +40,7 @@ pub(super) async fn run<B: StorageBackend + 'static>(core: Arc<Core<B>>) {
             }
             Err(error) => {
                 core.is_away(&error);
-                core.pause(pause.next().unwrap_or(LONGEST_PAUSE)).await;
+                core.availability.pause(pause.next().unwrap_or(LONGEST_PAUSE)).await;
             }
         }
     }
@@ -59,8 +60,9 @@ impl<B: StorageBackend> Core<B> {
             take_apart(row, &mut events, &mut headers, &mut refused);
         }
         // Store the events first, so that a reader who sees a trace sees all of its events.
-        self.deliver(events, &mut refused).await?;
-        self.deliver(headers.into_iter().map(|(_, header)| header).collect(), &mut refused).await?;
+        self.deliver(events, StoreEvents, |(trace_id, event)| (*trace_id, to_json(event)), &mut refused).await?;
+        let headers = headers.into_iter().map(|(_, header)| header).collect();
+        self.deliver(headers, StoreTraces, |header| (header.trace_id, to_json(header)), &mut refused).await?;
         for Refused { error, trace_id, .. } in &refused {
             let trace = trace_id.map_or_else(|| "of some trace".into(), |trace_id| format!("of trace {trace_id}"));
             tracing::error!(
@@ -72,20 +74,31 @@ impl<B: StorageBackend> Core<B> {
 
     /// Stores items. Bisects a batch to find items that the backend rejects permanently, and sets them aside. Stops at a
     /// transient error.
-    async fn deliver<T: Item>(&self, items: Vec<T>, refused: &mut Vec<Refused>) -> Result<(), StorageError> {
+    async fn deliver<T: Clone, O: Operation<Output = ()>>(
+        &self,
+        items: Vec<T>,
+        operation: fn(Vec<T>) -> O,
+        describe: impl Fn(&T) -> (TraceId, Option<String>),
+        refused: &mut Vec<Refused>,
+    ) -> Result<(), StorageError> {
         let mut parts = vec![items];
         while let Some(mut part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
-            match T::store(&self.inner, part.clone()).await {
+            match operation(part.clone()).run(&self.inner).await {
                 Ok(()) => {}
                 Err(error) if part.len() > 1 && may_be_caused_by_one_item(&error) => {
                     let second_half = part.split_off(part.len() / 2);
                     parts.extend([second_half, part]);
                 }
                 Err(error) if may_be_caused_by_one_item(&error) && self.item_is_at_fault(&error).await => {
-                    refused.extend(part.iter().map(|item| item.refused(&error)));
+                    refused.extend(part.iter().map(&describe).map(|(trace_id, json)| Refused {
+                        error: error.to_string(),
+                        trace_id: Some(trace_id),
+                        json,
+                        body: None,
+                    }));
                 }
                 Err(error) => return Err(error),
             }
@@ -126,34 +139,6 @@ fn take_apart(
     events.extend(record.events);
 }
 
-/// An item that one call stores in batches.
-trait Item: Clone + Send {
-    async fn store(backend: &dyn StorageBackend, items: Vec<Self>) -> Result<(), StorageError>;
-
-    fn refused(&self, error: &StorageError) -> Refused;
-}
-
-fn refused(trace_id: TraceId, item: &impl Serialize, error: &StorageError) -> Refused {
-    let json = serde_json::to_string(item).ok();
-    Refused { error: error.to_string(), trace_id: Some(trace_id), json, body: None }
-}
-
-impl Item for (TraceId, TraceEvent) {
-    async fn store(backend: &dyn StorageBackend, items: Vec<Self>) -> Result<(), StorageError> {
-        backend.store_events(items).await
-    }
-
-    fn refused(&self, error: &StorageError) -> Refused {
-        refused(self.0, &self.1, error)
-    }
-}
-
-impl Item for FlowTrace {
-    async fn store(backend: &dyn StorageBackend, items: Vec<Self>) -> Result<(), StorageError> {
-        backend.store_traces(items).await
-    }
-
-    fn refused(&self, error: &StorageError) -> Refused {
-        refused(self.trace_id, self, error)
-    }
+fn to_json(item: &impl Serialize) -> Option<String> {
+    serde_json::to_string(item).ok()
 }

@@ -1,8 +1,8 @@
-//! The queue: a thread with the file, and what is known of it without asking.
+//! The queue of waiting writes: a thread that owns the file, and counters that are read without asking it.
 //!
-//! Appends that come together share a transaction, and with it the wait for the disk: that is the
-//! [write queue](reflow_tracing_storage::write_queue)'s doing. Room in the file is a semaphore, in KiB: whoever finds none
-//! waits, in the order of arrival.
+//! Concurrent appends share a transaction, and so the wait for the disk; the
+//! [write queue](reflow_tracing_storage::write_queue) groups them. A semaphore counts the space in the file, in KiB. Writers
+//! without space wait in the order of arrival.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,15 +16,15 @@ use super::file::{Found, Refused, Row, SpoolFile};
 use super::record::{Encoded, kib};
 use reflow_tracing_model::TraceId;
 use reflow_tracing_sqlite::pool::blocking;
-use reflow_tracing_storage::StorageError;
 use reflow_tracing_storage::task::contain_blocking;
 use reflow_tracing_storage::write_queue::{Answers, Batch, Batches, Entry, Limits, Size, WriteQueue};
+use reflow_tracing_storage::{SpoolMetrics, StorageError};
 
 const LIMITS: Limits = Limits {
     name: "the spool",
-    // Jobs, and the bytes of records. Those that wait have their room in the file already.
+    // Jobs, and the bytes of records. Waiting jobs have reserved their space in the file.
     total: Size::new(256, 256 << 20),
-    // What shares a transaction.
+    // What one transaction takes.
     batch: Size::new(64, 64 << 20),
     full: Size::new(64, 64 << 20),
     at_once: 1,
@@ -33,7 +33,7 @@ const LIMITS: Limits = Limits {
 
 enum Job {
     Append(Append),
-    /// Whatever else is to be done with the file; it tells its caller itself.
+    /// Any other work with the file. It sends its result itself.
     Run(Box<dyn FnOnce(&mut Thread) + Send>),
     /// Closes the file.
     Close,
@@ -60,29 +60,28 @@ impl Entry for Job {
     }
 }
 
-/// A record that counts as waiting, from before it is in the file until it is removed, or could not be appended.
-struct Counted(Arc<Depth>, bool);
+/// Counts a record as waiting. If this is dropped before the record is in the file, the record counts no more.
+struct Counted {
+    depth: Arc<Depth>,
+    is_in_file: bool,
+}
 
 impl Counted {
     fn new(depth: &Arc<Depth>) -> Self {
         depth.records.fetch_add(1, SeqCst);
-        Self(Arc::clone(depth), false)
-    }
-
-    fn keep(mut self) {
-        self.1 = true;
+        Self { depth: Arc::clone(depth), is_in_file: false }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if !self.1 {
-            self.0.records.fetch_sub(1, SeqCst);
+        if !self.is_in_file {
+            self.depth.records.fetch_sub(1, SeqCst);
         }
     }
 }
 
-/// The records that have been stored: all up to one.
+/// Records that the backend has stored: all up to `until`.
 #[derive(Default)]
 pub(super) struct Removed {
     pub until: i64,
@@ -102,32 +101,43 @@ impl Removed {
     }
 }
 
-/// How far the queue is.
+/// The position of the queue.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Progress {
-    /// The last record that was appended.
+    /// The last appended record.
     pub appended: i64,
-    /// The last that was removed.
+    /// The last removed record.
     pub removed: i64,
 }
 
-/// What is known without asking the thread.
+/// The contents of the queue in numbers.
 pub(super) struct Depth {
-    /// Records that are in the file, or on their way into it.
-    pub records: AtomicU64,
-    pub traces: AtomicU64,
-    pub events: AtomicU64,
-    pub kib: AtomicU64,
-    pub refused: AtomicU64,
-    /// Writers that find no room.
-    pub waiting: AtomicU64,
-    pub max_kib: u64,
+    /// Records in the file, and records that are being appended.
+    records: AtomicU64,
+    traces: AtomicU64,
+    events: AtomicU64,
+    kib: AtomicU64,
+    refused: AtomicU64,
+    /// Writers that wait for space.
+    waiting: AtomicU64,
+    max_kib: u64,
     room: Arc<Semaphore>,
     headers: Mutex<HashMap<TraceId, i64>>,
     pub progress: watch::Sender<Progress>,
 }
 
 impl Depth {
+    pub(super) fn metrics(&self) -> SpoolMetrics {
+        let mut metrics = SpoolMetrics::default();
+        metrics.pending_events = self.events.load(SeqCst);
+        metrics.pending_traces = self.traces.load(SeqCst);
+        metrics.bytes = self.kib.load(SeqCst) * 1024;
+        metrics.max_bytes = self.max_kib * 1024;
+        metrics.waiting_writers = self.waiting.load(SeqCst);
+        metrics.refused = self.refused.load(SeqCst);
+        metrics
+    }
+
     fn headers(&self) -> MutexGuard<'_, HashMap<TraceId, i64>> {
         self.headers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,14 +158,14 @@ impl Depth {
         self.headers().retain(|_, seq| *seq > rows.until);
         self.records.fetch_sub(rows.records, SeqCst);
         self.progress.send_modify(|progress| progress.removed = rows.until);
-        // No room comes free as long as there is more in the file than there may be.
+        // Frees no space while the file holds more than the maximum.
         let free = |used: u64| self.max_kib.saturating_sub(used);
         let freed = free(before - rows.kib) - free(before);
         self.room.add_permits(usize::try_from(freed).unwrap_or(usize::MAX));
     }
 }
 
-/// A writer that waits.
+/// Counts a waiting writer until it is dropped.
 pub(super) struct Waiting<'a>(&'a AtomicU64);
 
 impl Drop for Waiting<'_> {
@@ -209,14 +219,14 @@ impl Queue {
         self.depth.records.load(SeqCst) == 0
     }
 
-    /// Where the newest header of a trace waits.
+    /// The record with the newest header of a trace.
     pub(super) fn header(&self, trace_id: TraceId) -> Option<i64> {
         self.depth.headers().get(&trace_id).copied()
     }
 
-    /// Appends a record: waits for room, then until it is on the disk.
+    /// Appends a record: waits for space, then until the record is on the disk.
     pub(super) async fn append(&self, record: &Encoded) -> Result<(), StorageError> {
-        // What is larger than the whole waits until it is alone.
+        // A record larger than the maximum waits until the queue is empty.
         let most = u32::try_from(self.depth.max_kib).unwrap_or(u32::MAX);
         let size = kib(&record.body).min(most);
         let room = match Arc::clone(&self.depth.room).try_acquire_many_owned(size) {
@@ -227,12 +237,12 @@ impl Queue {
                 Arc::clone(&self.depth.room).acquire_many_owned(size).await.map_err(|_| closed())?
             }
         };
-        // From here on nothing passes it.
+        // From here on, later calls don't go to the backend directly.
         let counted = Counted::new(&self.depth);
         self.jobs.write(Job::Append(Append { record: record.clone(), room, counted })).await.map_err(ended)?
     }
 
-    /// Counts a writer as waiting until this is dropped.
+    /// Counts a writer as waiting.
     pub(super) fn wait(&self) -> Waiting<'_> {
         self.depth.waiting.fetch_add(1, SeqCst);
         Waiting(&self.depth.waiting)
@@ -250,15 +260,15 @@ impl Queue {
         self.run(move |thread| thread.remove(&rows, &refused)).await
     }
 
-    /// Whether the disk has room for an append.
+    /// Checks that the disk has space for an append.
     pub(super) async fn check(&self) -> Result<(), StorageError> {
         self.run(|thread| thread.file.check_room()).await
     }
 
-    /// Closes the file. Whoever waits for room is told.
+    /// Closes the file. Waiting writers get an error.
     pub(super) async fn close(&self) {
         self.depth.room.close();
-        // Closed before, it stays closed.
+        // It may be closed already; ignore the error.
         let _ = self.jobs.write(Job::Close).await;
     }
 
@@ -297,7 +307,7 @@ impl Thread {
                 drop(self);
                 return answers.send_to_all(Ok(()));
             }
-            // A panic costs its own jobs, which are answered as they are dropped.
+            // A panic affects only these jobs, which are answered when they are dropped.
             contain_blocking(LIMITS.name, || {
                 let mut appends = Vec::with_capacity(entries.len());
                 for job in entries.drain(..) {
@@ -307,7 +317,7 @@ impl Thread {
                             work(&mut self);
                             return answers.send_to_all(Ok(()));
                         }
-                        // Seen to before: it is alone.
+                        // Handled above, because it is always alone.
                         Job::Close => {}
                     }
                 }
@@ -319,17 +329,17 @@ impl Thread {
     fn append(&mut self, group: Vec<Append>, answers: Answers<Job>) {
         match self.file.append(group.iter().map(|append| &append.record)) {
             Ok(numbers) => {
-                for (Append { record, room, counted }, seq) in group.into_iter().zip(numbers) {
-                    // Given back when the record is removed.
+                for (Append { record, room, mut counted }, seq) in group.into_iter().zip(numbers) {
+                    // Released when the record is removed.
                     room.forget();
                     self.depth.appended(&record, seq);
-                    counted.keep();
+                    counted.is_in_file = true;
                 }
                 answers.send_to_all(Ok(()));
             }
             Err(error) => {
                 let error = self.file.describe(&error);
-                // Given back, and no longer counted, before the callers are told.
+                // Releases the space before the callers get their answer.
                 drop(group);
                 answers.send_to_all(Err(error));
             }
@@ -342,7 +352,7 @@ impl Thread {
         if self.depth.records.load(SeqCst) == 0
             && let Err(error) = self.file.shrink()
         {
-            tracing::debug!("the space of the spool was not given back: {error}");
+            tracing::debug!("the free space of the spool was not returned to the file system: {error}");
         }
         Ok(())
     }

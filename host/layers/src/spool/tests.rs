@@ -13,13 +13,13 @@ use tempfile::TempDir;
 
 use super::{Spool, SpoolConfig};
 
-/// Memory that can be away, and that refuses events of the actor `refused`.
+/// Memory that can be unavailable, and that rejects events of the actor `refused`.
 type Remote = Arc<Faulty<MemoryStorage>>;
 
 #[derive(Default)]
 struct State {
     away: AtomicBool,
-    /// So many writes fail before one is taken.
+    /// The number of writes that fail before one succeeds.
     failures: AtomicUsize,
     /// The sizes of the batches of events that were stored.
     batches: Mutex<Vec<usize>>,
@@ -104,7 +104,7 @@ async fn until_empty(spool: &Spool<Remote>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_backend_is_there_nothing_is_spooled() {
+async fn while_the_backend_is_available_nothing_is_spooled() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     spool.store_trace(FlowTrace::default()).await.unwrap();
@@ -114,7 +114,7 @@ async fn while_the_backend_is_there_nothing_is_spooled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_while_the_backend_is_away_follows_in_order_in_large_batches() {
+async fn spooled_writes_are_stored_in_order_and_in_large_batches() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     fixture.is_away(true);
@@ -140,7 +140,7 @@ async fn what_is_written_while_the_backend_is_away_follows_in_order_in_large_bat
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_survives_a_restart_also_while_the_backend_is_away() {
+async fn spooled_writes_survive_a_restart_during_an_outage() {
     let fixture = Fixture::new();
     let header = FlowTrace::default();
     {
@@ -161,10 +161,10 @@ async fn what_waits_survives_a_restart_also_while_the_backend_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_waits_for_what_was_written_and_fails_with_what_waits_when_that_takes_long() {
+async fn a_read_waits_for_earlier_writes_and_fails_after_its_time_limit() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
-    // The write fails, and what drains it fails twice.
+    // The write fails, then draining fails twice.
     fixture.state.failures.store(3, SeqCst);
     let trace = FlowTrace { events: vec![event_of("a")], ..FlowTrace::default() };
     spool.store_trace(trace.clone()).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_read_waits_for_what_was_written_and_fails_with_what_waits_when_that_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_are_known_while_the_backend_is_away_if_they_were_written_here() {
+async fn recently_written_headers_are_read_during_an_outage() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     let (before, meanwhile) = (FlowTrace::default(), FlowTrace::default());
@@ -202,7 +202,7 @@ async fn headers_are_known_while_the_backend_is_away_if_they_were_written_here()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_stored_is_refused_at_once_and_not_spooled() {
+async fn invalid_and_permanently_rejected_writes_are_not_spooled() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     let too_long = event_of(&"x".repeat(reflow_tracing_model::MAX_NAME_BYTES + 1));
@@ -219,7 +219,7 @@ async fn what_can_not_be_stored_is_refused_at_once_and_not_spooled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_backend_refuses_later_is_set_aside_and_the_rest_goes_on() {
+async fn a_write_that_the_backend_rejects_later_is_set_aside_and_the_rest_is_stored() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     fixture.is_away(true);
@@ -241,7 +241,7 @@ async fn what_the_backend_refuses_later_is_set_aside_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_spool_makes_writers_wait_and_loses_nothing() {
+async fn a_full_spool_blocks_writers_and_loses_nothing() {
     let fixture = Fixture::new();
     let spool = Arc::new(fixture.open().await);
     fixture.is_away(true);
@@ -250,7 +250,7 @@ async fn a_full_spool_makes_writers_wait_and_loses_nothing() {
     for number in 0..40 {
         let spool = spool.clone();
         writers.spawn(async move {
-            // Of 64 KiB each: sixteen fill it, less than that with what is around them.
+            // Of 64 KiB each: fewer than sixteen fill the spool, because of the overhead.
             let event = event_of(&format!("{number}"));
             let mut large = event.clone();
             large.data.error = Some("x".repeat(64 * 1024));
@@ -270,7 +270,7 @@ async fn a_full_spool_makes_writers_wait_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_is_larger_than_the_spool_waits_until_it_is_alone() {
+async fn a_write_larger_than_the_spool_waits_until_it_is_empty() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     fixture.is_away(true);
@@ -285,7 +285,7 @@ async fn a_write_that_is_larger_than_the_spool_waits_until_it_is_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_that_stops_waiting_leaves_no_trace() {
+async fn a_cancelled_writer_does_not_count_as_waiting() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     fixture.is_away(true);
@@ -300,7 +300,7 @@ async fn a_writer_that_stops_waiting_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hosts_on_one_folder_are_refused_with_its_path() {
+async fn a_second_host_on_the_same_folder_is_rejected_with_its_path() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     let error = fixture.try_open().await.err().unwrap().to_string();
@@ -311,7 +311,7 @@ async fn two_hosts_on_one_folder_are_refused_with_its_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_one_backend_is_not_given_to_another() {
+async fn spooled_writes_for_one_backend_are_not_stored_in_another() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     fixture.is_away(true);
@@ -327,7 +327,7 @@ async fn what_waits_for_one_backend_is_not_given_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_file_is_an_error_that_names_it_and_what_is_damaged() {
+async fn a_damaged_file_is_an_error_that_names_the_file_and_the_record() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     fixture.is_away(true);
@@ -376,7 +376,7 @@ async fn a_record_that_is_damaged_while_the_host_runs_is_set_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_space_of_what_was_drained_is_given_back() {
+async fn drained_space_is_returned_to_the_file_system() {
     let fixture = Fixture::new();
     let spool = fixture.open().await;
     fixture.is_away(true);

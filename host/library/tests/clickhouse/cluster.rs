@@ -1,4 +1,4 @@
-//! A store that is spread over the shards of a cluster: two servers, and a proxy that does what their Keeper would.
+//! A store on a cluster of two shards, and a proxy in place of their Keeper.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ async fn clickhouse_on_a_cluster_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn traces_are_spread_over_the_shards_and_each_is_on_one() {
+async fn traces_are_spread_over_the_shards_and_each_is_on_one_shard() {
     let shards = shards().await;
     let storage = ClickHouseStorage::with_config(config(&shards)).await.unwrap();
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
@@ -78,7 +78,7 @@ async fn traces_are_spread_over_the_shards_and_each_is_on_one() {
     assert_eq!(storage.query_traces(TraceQuery::default()).await.unwrap().len(), 60);
     assert!(storage.stats().await.unwrap().bytes.unwrap() > 0);
 
-    // A batch whose answer got lost is known again by each shard.
+    // Each shard recognizes a batch whose answer was lost.
     shards.proxy.lose_answers(1);
     let late = FlowTrace {
         events: (0..50).map(|more| super::event(start + TimeDelta::hours(more))).collect(),
@@ -92,9 +92,9 @@ fn storage_database(shards: &Shards) -> String {
     shards.servers[0].query("SELECT name FROM system.databases WHERE name LIKE 'test_%'")
 }
 
-/// Those that need a Keeper run nowhere here; that the engine understands them is what can be seen.
+/// Statements that need a Keeper can't run here, so the engine only parses them.
 #[tokio::test]
-async fn every_statement_for_a_cluster_is_one_for_the_engine() {
+async fn the_engine_parses_every_statement_for_a_cluster() {
     let server = ClickHouse::shared();
     let config = ClickHouseConfig {
         database: "traces of the cluster".into(),

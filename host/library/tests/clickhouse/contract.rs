@@ -1,4 +1,4 @@
-//! The suite.
+//! The conformance suite.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use reflow_tracing_conformance::{Subject, Suite};
 use super::config;
 use crate::servers::ClickHouse;
 
-/// A server takes milliseconds to plan a statement, and some cases ask thousands.
+/// The server plans a statement in milliseconds, and some cases run thousands.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Removes the database of a case when the case is over: the next ones need the server.
+/// Runs when a case ends, to remove its database.
 pub struct OfCase<F: FnMut()>(pub F);
 
 impl<F: FnMut()> Drop for OfCase<F> {

@@ -1,43 +1,23 @@
-//! What a server, and the way to it, can do to a store.
+//! Failures of the server and of the network.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::join_all;
 use reflow_tracing::storage::{
     ClickHouseConfig, ClickHouseStorage, EventMetricsQuery, StorageBackend, StorageBackendExt, StorageError,
 };
-use reflow_tracing::{EventId, FlowTrace, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing::{FlowTrace, TraceEvent, TraceId, TraceQuery};
 
 use super::proxy::Proxy;
 use super::{config, event, query, storage, trace};
+use crate::server_cases::{
+    an_unknown_event_type_is_corrupt, blocking, events, ids, only_the_eighth_fails, restarts_under_load_lose_nothing,
+};
 use crate::servers::ClickHouse;
-
-/// What blocks runs beside the tasks.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.unwrap()
-}
-
-/// Stores as a client that tries again as long as it is told that this can help.
-async fn persist<F: Future<Output = Result<(), StorageError>>>(store: impl Fn() -> F) {
-    let patience = Instant::now() + Duration::from_secs(120);
-    while let Err(error) = store().await {
-        assert!(error.is_retryable() && Instant::now() < patience, "{error:?}");
-    }
-}
-
-/// Events one after another in time.
-fn events(count: i64) -> Vec<TraceEvent> {
-    (0..count).map(|number| event(DateTime::from_timestamp_nanos(1_700_000_000_000_000_000 + number))).collect()
-}
 
 fn of(trace_id: TraceId, events: &[TraceEvent]) -> Vec<(TraceId, TraceEvent)> {
     events.iter().map(|event| (trace_id, event.clone())).collect()
-}
-
-fn ids(events: &[TraceEvent]) -> Vec<EventId> {
-    events.iter().map(|event| event.event_id).collect()
 }
 
 /// The events that the view has counted.
@@ -47,36 +27,17 @@ async fn counted(storage: &ClickHouseStorage) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_under_load_loses_nothing_and_stores_nothing_twice() {
+async fn killing_the_server_under_load_loses_nothing_and_stores_nothing_twice() {
     let server = Arc::new(ClickHouse::start());
     let storage = Arc::new(ClickHouseStorage::with_config(config(&server)).await.unwrap());
-    let writers: Vec<_> = (0..8)
-        .map(|_| {
-            let storage = storage.clone();
-            tokio::spawn(async move {
-                let (trace_id, events) = (TraceId::new(), events(100));
-                for event in &events {
-                    persist(|| storage.store_event(trace_id, event.clone())).await;
-                }
-                (trace_id, events)
-            })
-        })
-        .collect();
-    for _ in 0..2 {
-        let restarted = server.clone();
-        beside(move || {
-            std::thread::sleep(Duration::from_millis(200));
-            restarted.kill();
-            restarted.launch();
-        })
-        .await;
-    }
-    for writer in join_all(writers).await {
-        let (trace_id, events) = writer.unwrap();
-        assert_eq!(ids(&storage.get_events(trace_id).await.unwrap()), ids(&events));
-    }
+    let restarted = server.clone();
+    let restart = move || {
+        std::thread::sleep(Duration::from_millis(200));
+        restarted.kill();
+        restarted.launch();
+    };
+    restarts_under_load_lose_nothing(&storage, 100, restart).await;
     assert_eq!(storage.stats().await.unwrap().events, 800);
-    storage.health_check().await.unwrap();
     storage.close().await.unwrap();
 }
 
@@ -90,26 +51,26 @@ async fn behind_proxy() -> (Arc<ClickHouse>, ClickHouseConfig, Proxy, ClickHouse
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_whose_answer_is_lost_is_sent_again_and_counted_once() {
+async fn a_batch_whose_answer_is_lost_is_retried_and_counted_once() {
     let (server, config, proxy, storage) = behind_proxy().await;
     let (trace_id, events) = (TraceId::new(), events(3_000));
     proxy.lose_answers(2);
     storage.store_events(of(trace_id, &events)).await.unwrap();
     assert_eq!(proxy.inserts(), 3);
-    // The server knew the batch again: there is nothing to be merged.
+    // The server recognized the batch, so there is nothing to merge.
     assert_eq!(query(&server, &config, "SELECT count() FROM {}.events"), "3000");
     assert_eq!(counted(&storage).await, 3_000);
     assert_eq!(ids(&storage.get_events(trace_id).await.unwrap()), ids(&events));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_failed_although_it_was_stored_is_counted_once_when_its_caller_tries_again() {
+async fn a_batch_that_was_stored_but_failed_is_counted_once_after_the_caller_retries() {
     let (_server, _config, proxy, storage) = behind_proxy().await;
     let (trace_id, events) = (TraceId::new(), events(100));
     proxy.lose_answers(4);
     let error = storage.store_events(of(trace_id, &events)).await.unwrap_err();
     assert!(matches!(error, StorageError::Unavailable(_)) && error.is_retryable(), "{error:?}");
-    // In another batch, of which the server can't know anything.
+    // In another batch, which the server can't recognize.
     let late = event(DateTime::from_timestamp(1_700_000_100, 0).unwrap());
     storage.store_events(of(trace_id, &[&events[..], &[late]].concat())).await.unwrap();
     assert_eq!(storage.get_events(trace_id).await.unwrap().len(), 101);
@@ -118,7 +79,7 @@ async fn a_batch_that_failed_although_it_was_stored_is_counted_once_when_its_cal
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_is_cut_off_in_the_middle_is_stored_whole_or_not_at_all() {
+async fn an_interrupted_batch_is_stored_completely_or_not_at_all() {
     let (server, config, proxy, storage) = behind_proxy().await;
     let (trace_id, events) = (TraceId::new(), events(5_000));
     proxy.cut_inserts(1);
@@ -150,7 +111,7 @@ async fn a_trace_that_is_stored_again_with_its_events_is_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_process_stored_before_it_ended_is_counted_once_when_it_is_sent_to_the_next() {
+async fn events_stored_by_an_earlier_process_are_counted_once_when_sent_again() {
     let (_server, config, storage) = storage().await;
     let mut sent = FlowTrace { events: events(50), ..trace(DateTime::default()) };
     sent.events.extend((0..50).map(|_| event(Utc::now())));
@@ -164,7 +125,7 @@ async fn what_a_process_stored_before_it_ended_is_counted_once_when_it_is_sent_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stands_still_slows_its_writers_down_and_loses_nothing() {
+async fn a_stalled_server_slows_its_writers_down_and_loses_nothing() {
     let server = Arc::new(ClickHouse::start());
     let storage = Arc::new(ClickHouseStorage::with_config(config(&server)).await.unwrap());
     let trace_id = TraceId::new();
@@ -222,18 +183,18 @@ async fn a_read_after_a_restart_gets_a_new_connection() {
     storage.store_trace(stored.clone()).await.unwrap();
     storage.flush().await.unwrap();
     let restarted = server.clone();
-    beside(move || restarted.kill()).await;
+    blocking(move || restarted.kill()).await;
     let error = storage.get_trace(stored.trace_id).await.unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("is the server running"), "{error:?}");
     let error = storage.health_check().await.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
     let restarted = server.clone();
-    beside(move || restarted.launch()).await;
+    blocking(move || restarted.launch()).await;
     assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(stored));
 }
 
 #[tokio::test]
-async fn a_statement_that_needs_more_memory_than_it_may_names_the_setting() {
+async fn a_statement_over_the_memory_limit_names_the_setting() {
     let (_server, config, storage) = storage().await;
     let events = events(100_000);
     // Of one time, so that they have to be put into their order all at once.
@@ -251,13 +212,13 @@ async fn a_statement_that_needs_more_memory_than_it_may_names_the_setting() {
         assert!(matches!(error, StorageError::Exhausted(_)) && !error.is_retryable(), "{error:?}");
         assert!(error.to_string().contains("`max_memory_usage`"), "{error}");
     }
-    // What failed is as good as new for someone who may use more.
+    // A client with a higher limit can store the failed batch.
     storage.store_events(of(other, &events)).await.unwrap();
     assert_eq!(storage.get_events(other).await.unwrap().len(), 100_000);
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_longer_than_it_may_names_the_setting() {
+async fn a_statement_over_the_time_limit_names_the_setting() {
     let (_server, config, storage) = storage().await;
     let stored = FlowTrace { events: events(50_000), ..trace(DateTime::default()) };
     storage.store_trace(stored.clone()).await.unwrap();
@@ -272,7 +233,7 @@ async fn a_statement_that_takes_longer_than_it_may_names_the_setting() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_learns_why_without_the_password() {
+async fn a_rejected_login_is_explained_without_the_password() {
     let server = ClickHouse::shared();
     let good = config(&server);
     let as_user = |username: &str, password: Option<&str>| ClickHouseConfig {
@@ -315,7 +276,7 @@ async fn a_read_only_user_can_read_and_gets_an_error_when_writing() {
 }
 
 #[tokio::test]
-async fn one_bad_write_does_not_fail_those_in_its_batch() {
+async fn one_invalid_write_does_not_fail_the_others_in_its_batch() {
     let (server, config, storage) = storage().await;
     query(&server, &config, "ALTER TABLE {}.events ADD CONSTRAINT no_bad CHECK actor_id != 'bad'");
     let trace_id = TraceId::new();
@@ -324,25 +285,22 @@ async fn one_bad_write_does_not_fail_those_in_its_batch() {
         let actor_id = if number == 7 { "bad" } else { "good" };
         storage.store_event(trace_id, TraceEvent { actor_id: actor_id.into(), ..event.clone() })
     });
-    for (number, outcome) in join_all(writes).await.into_iter().enumerate() {
-        assert_eq!(outcome.is_err(), number == 7, "{number}: {outcome:?}");
-    }
+    only_the_eighth_fails(writes).await;
     assert_eq!(storage.get_events(trace_id).await.unwrap().len(), 19);
     assert_eq!(counted(&storage).await, 19);
 }
 
 #[tokio::test]
-async fn what_this_program_did_not_write_is_corrupt() {
+async fn a_value_of_another_program_is_corrupt() {
     let (server, config, storage) = storage().await;
     let stored = trace(DateTime::default());
     storage.store_trace(stored.clone()).await.unwrap();
     query(&server, &config, "ALTER TABLE {}.events UPDATE event_type = 'Sneezed' WHERE 1 SETTINGS mutations_sync = 2");
-    let error = storage.get_trace(stored.trace_id).await.unwrap_err();
-    assert!(matches!(&error, StorageError::Corrupt(_)) && error.to_string().contains("Sneezed"), "{error:?}");
+    an_unknown_event_type_is_corrupt(&storage, stored.trace_id).await;
 }
 
 #[tokio::test]
-async fn one_batch_may_span_more_days_than_a_statement_of_the_server_may() {
+async fn one_batch_may_span_more_partitions_than_the_server_allows_per_insert() {
     let (_server, _config, storage) = storage().await;
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let events = (0..250).map(|day| event(start + TimeDelta::days(day))).collect();

@@ -13,10 +13,9 @@ mod sql;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage};
-use reflow_tracing::{FlowTrace, TraceEvent, TraceId};
 
+use crate::server_cases::{event, trace};
 use crate::servers::ClickHouse;
 
 /// For a new database in this server.
@@ -35,14 +34,4 @@ async fn storage() -> (Arc<ClickHouse>, ClickHouseConfig, ClickHouseStorage) {
 /// What a statement answers in which `{}` stands for the database of `config`.
 fn query(server: &ClickHouse, config: &ClickHouseConfig, statement: &str) -> String {
     server.query(&statement.replace("{}", &config.database))
-}
-
-/// An event of this time.
-fn event(time: DateTime<Utc>) -> TraceEvent {
-    TraceEvent { timestamp: time, actor_id: "actor".into(), ..TraceEvent::default() }
-}
-
-/// A trace that starts at this time, with one event of that time.
-fn trace(start_time: DateTime<Utc>) -> FlowTrace {
-    FlowTrace { trace_id: TraceId::new(), start_time, events: vec![event(start_time)], ..FlowTrace::default() }
 }

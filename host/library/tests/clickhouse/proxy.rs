@@ -1,4 +1,4 @@
-//! What stands between a client and its servers: a cluster's machinery, or trouble.
+//! A proxy between a client and its servers, which simulates a cluster or faults.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,22 +7,22 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Passes requests on to the first of some servers. A statement `ON CLUSTER` it runs on each of them, as a cluster with a
-/// Keeper does; without one, tables can't be replicated, so it makes plain ones of them.
+/// Forwards requests to the first server. Runs a statement `ON CLUSTER` on each server, as a cluster with a Keeper does, but makes
+/// replicated tables plain ones, because replication needs a Keeper.
 pub struct Proxy {
     /// `http://HOST:PORT`.
     pub url: String,
-    trouble: Arc<Trouble>,
+    faults: Arc<Faults>,
 }
 
-/// How many of the next inserts get into trouble.
+/// The faults of the next inserts.
 #[derive(Default)]
-struct Trouble {
-    /// Cut off in the middle.
+struct Faults {
+    /// The number of inserts to interrupt.
     cut: AtomicUsize,
-    /// Done, but nobody learns of it.
+    /// The number of inserts whose answer is lost.
     unanswered: AtomicUsize,
-    /// Held up for so many milliseconds.
+    /// The delay of each insert in milliseconds.
     delay: AtomicUsize,
     inserts: AtomicUsize,
 }
@@ -31,38 +31,38 @@ impl Proxy {
     pub async fn start(servers: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let trouble = Arc::new(Trouble::default());
-        let (servers, of_connections) = (Arc::new(servers), trouble.clone());
+        let faults = Arc::new(Faults::default());
+        let (servers, of_connections) = (Arc::new(servers), faults.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (servers, trouble) = (servers.clone(), of_connections.clone());
+                let (servers, faults) = (servers.clone(), of_connections.clone());
                 tokio::spawn(async move {
                     // The client may be gone; ignore the error.
-                    let _ = pass(client, &servers, &trouble).await;
+                    let _ = pass(client, &servers, &faults).await;
                 });
             }
         });
-        Self { url, trouble }
+        Self { url, faults }
     }
 
-    /// Cuts the next inserts off in the middle.
+    /// Interrupts the next inserts.
     pub fn cut_inserts(&self, count: usize) {
-        self.trouble.cut.store(count, Ordering::SeqCst);
+        self.faults.cut.store(count, Ordering::SeqCst);
     }
 
-    /// Lets the next inserts come to their end and loses the answers.
+    /// Completes the next inserts and loses their answers.
     pub fn lose_answers(&self, count: usize) {
-        self.trouble.unanswered.store(count, Ordering::SeqCst);
+        self.faults.unanswered.store(count, Ordering::SeqCst);
     }
 
-    /// Holds every insert up.
+    /// Delays every insert.
     pub fn delay_inserts(&self, delay: Duration) {
-        self.trouble.delay.store(usize::try_from(delay.as_millis()).unwrap(), Ordering::SeqCst);
+        self.faults.delay.store(usize::try_from(delay.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Inserts that were sent so far.
+    /// The number of inserts so far.
     pub fn inserts(&self) -> usize {
-        self.trouble.inserts.load(Ordering::SeqCst)
+        self.faults.inserts.load(Ordering::SeqCst)
     }
 }
 
@@ -70,8 +70,8 @@ fn take(count: &AtomicUsize) -> bool {
     count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1)).is_ok()
 }
 
-/// One request: the connection ends with its answer, because the next one may go elsewhere.
-async fn pass(mut client: TcpStream, servers: &[String], trouble: &Trouble) -> std::io::Result<()> {
+/// Handles one request. The connection ends after the answer, because the next request may go to another server.
+async fn pass(mut client: TcpStream, servers: &[String], faults: &Faults) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     let mut received = Vec::new();
     let end = loop {
@@ -105,16 +105,16 @@ async fn pass(mut client: TcpStream, servers: &[String], trouble: &Trouble) -> s
     server.write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
     // Inserts name their columns in the address and send rows, however many there are.
     if length.is_none() {
-        trouble.inserts.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(trouble.delay.load(Ordering::SeqCst) as u64)).await;
-        if take(&trouble.cut) {
+        faults.inserts.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(faults.delay.load(Ordering::SeqCst) as u64)).await;
+        if take(&faults.cut) {
             server.write_all(&body).await?;
             let mut more = vec![0; 1_000];
             let read = client.read(&mut more).await?;
             server.write_all(&more[..read]).await?;
             return Ok(());
         }
-        if take(&trouble.unanswered) {
+        if take(&faults.unanswered) {
             let (mut from_client, _) = client.split();
             let (mut answer, mut to_server) = server.split();
             to_server.write_all(&body).await?;

@@ -1,4 +1,4 @@
-//! What a read costs: the rows that the server says it read.
+//! The cost of reads, in rows that the server read.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,7 +34,7 @@ async fn rows_read<T>(server: &ClickHouse, config: &ClickHouseConfig, work: impl
     panic!("queries that were answered are not logged as ended");
 }
 
-/// So many traces of 20 events in several days, in several parts.
+/// Stores `count` traces of 20 events on several days, in several parts.
 async fn fill(storage: &ClickHouseStorage, count: i64) -> Vec<FlowTrace> {
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let traces: Vec<_> = (0..count)
@@ -66,7 +66,7 @@ async fn a_trace_is_found_without_reading_the_others() {
 }
 
 #[tokio::test]
-async fn a_page_costs_what_the_first_one_costs() {
+async fn a_later_page_costs_as_much_as_the_first() {
     let (server, config, storage) = storage().await;
     fill(&storage, 4_000).await;
     for order in [SortOrder::NewestFirst, SortOrder::OldestFirst] {
@@ -86,7 +86,7 @@ async fn a_page_costs_what_the_first_one_costs() {
 }
 
 #[tokio::test]
-async fn events_are_streamed_in_their_order_each_once() {
+async fn events_are_streamed_in_order_and_once() {
     let (_server, _config, storage) = storage().await;
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let events: Vec<TraceEvent> = (0..5_000).map(|number| event(start + TimeDelta::nanoseconds(number / 3))).collect();
@@ -100,7 +100,7 @@ async fn events_are_streamed_in_their_order_each_once() {
     assert_eq!(first, streamed[0]);
 }
 
-/// How often events were inserted.
+/// The number of inserts of events.
 async fn inserts(server: &ClickHouse, config: &ClickHouseConfig) -> u64 {
     server.query("SYSTEM FLUSH LOGS");
     // Their end is logged after the answer, at times too late to be seen here.
@@ -110,7 +110,7 @@ async fn inserts(server: &ClickHouse, config: &ClickHouseConfig) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writes_that_wait_are_stored_together() {
+async fn waiting_writes_share_a_batch() {
     let (server, config, storage) = storage().await;
     let trace_id = TraceId::new();
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
@@ -123,7 +123,7 @@ async fn writes_that_wait_are_stored_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_full_with_batch_size_rows() {
+async fn a_batch_holds_batch_size_rows() {
     let server = ClickHouse::shared();
     let config = ClickHouseConfig { batch_size: 100, ..config(&server) };
     let storage = ClickHouseStorage::with_config(config.clone()).await.unwrap();
@@ -135,7 +135,7 @@ async fn a_batch_is_full_with_batch_size_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_waits_for_the_one_before_it_no_longer_than_the_flush_interval() {
+async fn a_write_waits_for_the_one_before_it_at_most_for_the_flush_interval() {
     let server = ClickHouse::shared();
     let proxy = super::proxy::Proxy::start(vec![server.address()]).await;
     let base = ClickHouseConfig { url: proxy.url.clone(), ..config(&server) };

@@ -1,4 +1,4 @@
-//! What a policy does here: rows are masked, and what they take up no longer counts.
+//! A retention policy deletes rows, which no longer count then.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::{storage, trace};
 const DAYS: i64 = 4;
 const TRACES_A_DAY: i64 = 150;
 
-/// Noon of a day so long ago.
+/// Noon, `days_ago` days ago.
 fn noon(days_ago: i64) -> DateTime<Utc> {
     let noon = NaiveTime::from_hms_opt(12, 0, 0).expect("it is a time");
     Utc::now().date_naive().and_time(noon).and_utc() - TimeDelta::days(days_ago)
 }
 
-/// Traces that ended, so many each day before this one; their events hardly compress.
+/// Stores completed traces for each of the last days. Their events hardly compress.
 async fn fill(storage: &ClickHouseStorage) {
     let traces = (0..DAYS * TRACES_A_DAY).map(|number| {
         let start = noon(1 + number % DAYS) + TimeDelta::seconds(number);

@@ -1,39 +1,26 @@
-//! How the tables come to be, and which are refused.
+//! Creation of the tables, and rejection of foreign ones.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::join_all;
-use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, StorageBackend, StorageBackendExt, StorageError};
+use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, StorageBackend, StorageBackendExt};
 use reflow_tracing::{FlowTrace, TraceQuery};
 
 use super::{config, event, query, storage, trace};
+use crate::server_cases;
 use crate::servers::ClickHouse;
 
 async fn refusal(config: ClickHouseConfig) -> String {
-    match ClickHouseStorage::with_config(config).await {
-        Err(StorageError::Configuration(message)) => message,
-        Err(other) => panic!("expected a matter of configuration, found {other:?}"),
-        Ok(_) => panic!("it must not open"),
-    }
+    server_cases::refusal(ClickHouseStorage::with_config(config).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_hosts_start_at_once_on_nothing() {
+async fn ten_hosts_start_at_once_on_an_empty_server() {
     let server = ClickHouse::shared();
     let config = ClickHouseConfig { database: "ten hosts' `own`".into(), ..config(&server) };
-    let hosts = join_all((0..10).map(|_| ClickHouseStorage::with_config(config.clone()))).await;
-    let hosts: Vec<_> = hosts.into_iter().map(Result::unwrap).collect();
-    let stored = trace(DateTime::from_timestamp(1_700_000_000, 0).unwrap());
-    for written in join_all(hosts.iter().map(|host| host.store_trace(stored.clone()))).await {
-        written.unwrap();
-    }
-    for host in &hosts {
-        assert_eq!(host.get_trace(stored.trace_id).await.unwrap().as_ref(), Some(&stored));
-    }
-    assert_eq!(hosts[0].stats().await.unwrap().events, 1);
+    server_cases::ten_hosts_start_at_once(|| ClickHouseStorage::with_config(config.clone())).await;
 }
 
 #[tokio::test]
-async fn a_user_who_may_create_nothing_works_with_tables_made_by_hand() {
+async fn a_user_without_create_permission_works_with_tables_created_by_hand() {
     let server = ClickHouse::shared();
     let config = ClickHouseConfig { database: "by_hand".into(), username: Some("reader".into()), ..config(&server) };
     let message = refusal(config.clone()).await;
@@ -46,7 +33,7 @@ async fn a_user_who_may_create_nothing_works_with_tables_made_by_hand() {
 }
 
 #[tokio::test]
-async fn a_newer_version_is_refused_with_both_numbers() {
+async fn a_newer_schema_version_is_rejected_with_both_versions() {
     let (server, config, storage) = storage().await;
     storage.close().await.unwrap();
     query(&server, &config, "INSERT INTO {}.schema_version (version, retention_days) VALUES (99, 0)");
@@ -57,7 +44,7 @@ async fn a_newer_version_is_refused_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn each_version_that_is_missing_is_made_and_noted_once() {
+async fn each_missing_migration_runs_and_is_recorded_once() {
     let (server, config, storage) = storage().await;
     let stored = trace(Utc::now());
     storage.store_trace(stored.clone()).await.unwrap();
@@ -73,7 +60,7 @@ async fn each_version_that_is_missing_is_made_and_noted_once() {
 }
 
 #[tokio::test]
-async fn tables_of_another_program_are_left_alone() {
+async fn tables_of_another_program_are_rejected_and_not_changed() {
     let server = ClickHouse::shared();
     let config = config(&server);
     query(&server, &config, "CREATE TABLE {}.events (recipe String) ENGINE = MergeTree ORDER BY recipe");
@@ -83,7 +70,7 @@ async fn tables_of_another_program_are_left_alone() {
 }
 
 #[tokio::test]
-async fn what_another_host_left_half_done_is_completed() {
+async fn an_interrupted_creation_is_completed() {
     let (server, config, storage) = storage().await;
     storage.close().await.unwrap();
     query(&server, &config, "TRUNCATE TABLE {}.schema_version");
@@ -94,21 +81,14 @@ async fn what_another_host_left_half_done_is_completed() {
 }
 
 #[tokio::test]
-async fn tables_that_were_removed_are_named_with_what_creates_them() {
+async fn missing_tables_are_named_with_the_command_that_creates_them() {
     let (server, config, storage) = storage().await;
     query(&server, &config, "DROP DATABASE {}");
-    for error in [
-        storage.health_check().await.unwrap_err(),
-        storage.store_trace(trace(Utc::now())).await.unwrap_err(),
-        storage.query_traces(TraceQuery::default()).await.unwrap_err(),
-    ] {
-        assert!(matches!(error, StorageError::Configuration(_)), "{error:?}");
-        assert!(error.to_string().contains("reflow-tracing schema"), "{error}");
-    }
+    server_cases::missing_tables_are_named(&storage).await;
 }
 
 #[tokio::test]
-async fn what_is_older_than_the_retention_is_dropped_by_the_server() {
+async fn the_server_drops_traces_older_than_the_retention() {
     let (server, config, storage) = storage().await;
     let now = Utc::now();
     let (old, new) = (trace(now - TimeDelta::days(40)), trace(now));
@@ -146,7 +126,7 @@ async fn what_is_older_than_the_retention_is_dropped_by_the_server() {
 }
 
 #[tokio::test]
-async fn a_header_that_was_stored_often_is_one_whatever_merges_did() {
+async fn a_header_stored_several_times_is_read_once_before_and_after_merges() {
     let (server, config, storage) = storage().await;
     let mut stored = trace(Utc::now());
     for number in 0..4 {
@@ -164,7 +144,7 @@ async fn a_header_that_was_stored_often_is_one_whatever_merges_did() {
 }
 
 #[tokio::test]
-async fn of_events_with_one_key_the_first_stays_whatever_merges_do() {
+async fn of_events_with_one_key_the_first_is_read_before_and_after_merges() {
     let (server, config, storage) = storage().await;
     let stored = trace(Utc::now());
     storage.store_trace(stored.clone()).await.unwrap();
@@ -179,7 +159,7 @@ async fn of_events_with_one_key_the_first_stays_whatever_merges_do() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused_by_name() {
+async fn invalid_settings_are_rejected_by_name() {
     let server = ClickHouse::shared();
     let good = config(&server);
     for (config, named) in [

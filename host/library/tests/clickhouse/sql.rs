@@ -1,4 +1,4 @@
-//! What people read with SQL of their own. The queries are those of `docs/clickhouse.md`.
+//! The tables for users, and the queries of `docs/clickhouse.md`.
 
 use chrono::{DateTime, TimeDelta};
 use reflow_tracing::storage::StorageBackend;
@@ -6,13 +6,9 @@ use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, TraceEvent};
 use serde_json::json;
 
 use super::{event, query, storage, trace};
+use crate::server_cases::examples;
 
-/// The examples of the page, in its order, on the database of a test.
-fn examples() -> Vec<String> {
-    let page = include_str!("../../../../docs/clickhouse.md");
-    let blocks = page.split("```sql\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
-    blocks.map(|(sql, _)| sql.replace("FROM ", "FROM {}.")).collect()
-}
+const PAGE: &str = include_str!("../../../../docs/clickhouse.md");
 
 fn took(actor: &str, milliseconds: u64, time: DateTime<chrono::Utc>) -> TraceEvent {
     let mut event = TraceEvent { actor_id: actor.into(), ..event(time) };
@@ -22,7 +18,7 @@ fn took(actor: &str, milliseconds: u64, time: DateTime<chrono::Utc>) -> TraceEve
 }
 
 #[tokio::test]
-async fn the_examples_of_the_page_answer_what_they_say() {
+async fn the_documented_queries_return_the_documented_results() {
     let (server, config, storage) = storage().await;
     let start = "2026-11-22T10:00:00.123456789Z".parse::<DateTime<chrono::Utc>>().unwrap();
     let after = |seconds| start + TimeDelta::seconds(seconds);
@@ -41,7 +37,9 @@ async fn the_examples_of_the_page_answer_what_they_say() {
     for stored in [&failed, &well, &failed] {
         storage.store_trace(stored.clone()).await.unwrap();
     }
-    let answers: Vec<_> = examples().iter().map(|sql| query(&server, &config, &format!("{sql}\nFORMAT TSV"))).collect();
+    let answers: Vec<_> = examples(PAGE)
+        .map(|sql| query(&server, &config, &format!("{}\nFORMAT TSV", sql.replace("FROM ", "FROM {}."))))
+        .collect();
     assert_eq!(
         answers,
         [
@@ -54,11 +52,10 @@ async fn the_examples_of_the_page_answer_what_they_say() {
     );
 }
 
-/// The columns that the page names are there.
 #[tokio::test]
-async fn the_tables_have_the_columns_of_the_page() {
+async fn the_tables_have_the_documented_columns() {
     let (server, config, _storage) = storage().await;
-    let page = include_str!("../../../../docs/clickhouse.md");
+    let page = PAGE;
     for table in ["traces", "events", "event_metrics"] {
         let start = page.find(&format!("- `{table}`:")).expect("the page has a list") + table.len() + 5;
         let rest = &page[start..];

@@ -1,4 +1,4 @@
-//! The suite, without partitions and with them.
+//! The conformance suite, without and with partitions.
 
 use chrono::{DateTime, TimeDelta};
 use reflow_tracing::storage::{PartitionInterval, PostgresConfig, PostgresStorage, StorageBackend, StorageError};
@@ -49,13 +49,13 @@ fn postgres_with_partitions_answers_like_the_oracle() {
     conformance::check_generated(16, partitioned).unwrap();
 }
 
-/// A large batch goes a faster way, which can't leave out what is there.
+/// A large batch uses COPY, which can't skip stored events.
 #[tokio::test]
-async fn a_large_batch_of_which_a_part_is_stored_already_is_completed() {
+async fn a_large_batch_that_is_stored_in_part_is_completed() {
     let (_server, _config, storage) = storage().await;
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let mut events: Vec<TraceEvent> = (0..600).map(|number| event(start + TimeDelta::nanoseconds(number))).collect();
-    // What each way has to keep: a text with U+0000, bytes, a fraction with a sign.
+    // Values that both ways must keep: a text with U+0000, bytes, -0.0.
     for event in &mut events {
         event.actor_id = "a\0\u{fdd0}".into();
         event.data.performance_metrics.throughput_msgs_per_sec = -0.0;

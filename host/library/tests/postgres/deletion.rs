@@ -1,4 +1,4 @@
-//! Deletions beside those who write the same traces all the time.
+//! Deletions during writes to the same traces.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +10,14 @@ use tokio::task::JoinHandle;
 
 use super::{event, query, storage};
 
-/// Enough for groups that are sent with COPY.
+/// Enough for batches that use COPY.
 const WRITERS: usize = 64;
 
 /// Writers of a trace each, which store one event after another until they are stopped.
 struct Writers {
     traces: Vec<TraceId>,
     stop: Arc<AtomicBool>,
-    /// The traces are deleted no more: what is stored from now on stays.
+    /// Whether the traces are deleted no more, so that new events stay.
     stays: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<Vec<EventId>>>,
 }
@@ -61,7 +61,7 @@ impl Writers {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_host_deletes_amid_writing_leaves_no_events_behind() {
+async fn deletions_by_another_host_during_writes_leave_no_events_behind() {
     let (server, config, storage) = storage().await;
     let other = PostgresStorage::with_config(config.clone()).await.unwrap();
     let storage = Arc::new(storage);
@@ -77,7 +77,7 @@ async fn what_another_host_deletes_amid_writing_leaves_no_events_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writers_without_a_pause_share_the_only_connection() {
+async fn busy_writers_share_a_single_connection() {
     let (_server, config, _) = storage().await;
     let config = PostgresConfig { max_connections: 1, ..config };
     let storage = Arc::new(PostgresStorage::with_config(config).await.unwrap());

@@ -1,15 +1,18 @@
-//! What a server can do to its clients.
+//! Failures of the server and of connections, and what clients see.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use futures::StreamExt;
 use futures::future::join_all;
 use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageError};
-use reflow_tracing::{EventId, FlowTrace, TraceEvent, TraceId};
+use reflow_tracing::{FlowTrace, TraceEvent};
 
-use super::{config, event, query, storage, trace};
+use super::{config, query, storage, trace};
+use crate::server_cases::{
+    an_unknown_event_type_is_corrupt, blocking, events, ids, only_the_eighth_fails, persist,
+    restarts_under_load_lose_nothing,
+};
 use crate::servers::Postgres;
 
 /// A setting of the sessions.
@@ -17,70 +20,22 @@ fn with_option(config: &PostgresConfig, name: &str, value: &str) -> PostgresConf
     PostgresConfig { connection_url: format!("{}&options[{name}]={value}", config.connection_url), ..config.clone() }
 }
 
-/// What blocks runs beside the tasks.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.unwrap()
-}
-
-/// Stores as a client that tries again as long as it is told that this can help.
-async fn persist<F: Future<Output = Result<(), StorageError>>>(store: impl Fn() -> F) -> u32 {
-    let patience = Instant::now() + Duration::from_secs(120);
-    let mut failures = 0;
-    loop {
-        match store().await {
-            Ok(()) => return failures,
-            Err(error) => {
-                assert!(error.is_retryable() && Instant::now() < patience, "{error:?}");
-                failures += 1;
-            }
-        }
-    }
-}
-
-/// Events one after another in time.
-fn events(count: i64) -> Vec<TraceEvent> {
-    (0..count).map(|number| event(DateTime::from_timestamp_nanos(1_700_000_000_000_000_000 + number))).collect()
-}
-
-fn ids(events: &[TraceEvent]) -> Vec<EventId> {
-    events.iter().map(|event| event.event_id).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_restarted_under_load_loses_nothing_and_stores_nothing_twice() {
+async fn a_restart_under_load_loses_nothing_and_stores_nothing_twice() {
     let server = Arc::new(Postgres::start());
-    // The test's servers acknowledge before they write; this is about one that keeps its word.
+    // The tests' servers acknowledge commits before they are on the disk; this case needs the opposite.
     let config = with_option(&config(&server), "synchronous_commit", "on");
     let storage = Arc::new(PostgresStorage::with_config(config).await.unwrap());
-    let writers: Vec<_> = (0..8)
-        .map(|_| {
-            let storage = storage.clone();
-            tokio::spawn(async move {
-                let (trace_id, events) = (TraceId::new(), events(300));
-                for event in &events {
-                    persist(|| storage.store_event(trace_id, event.clone())).await;
-                }
-                (trace_id, events)
-            })
-        })
-        .collect();
-    for _ in 0..2 {
-        let restarted = server.clone();
-        beside(move || {
-            restarted.stop();
-            restarted.launch();
-        })
-        .await;
-    }
-    for writer in join_all(writers).await {
-        let (trace_id, events) = writer.unwrap();
-        assert_eq!(ids(&storage.get_events(trace_id).await.unwrap()), ids(&events));
-    }
-    storage.health_check().await.unwrap();
+    let restarted = server.clone();
+    let restart = move || {
+        restarted.stop();
+        restarted.launch();
+    };
+    restarts_under_load_lose_nothing(&storage, 300, restart).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_cut_amid_batches_lose_nothing_and_store_nothing_twice() {
+async fn broken_connections_lose_nothing_and_store_nothing_twice() {
     let server = Arc::new(Postgres::start());
     let storage = Arc::new(PostgresStorage::with_config(config(&server)).await.unwrap());
     let writers = (0..4).map(|_| {
@@ -100,7 +55,7 @@ async fn connections_that_are_cut_amid_batches_lose_nothing_and_store_nothing_tw
         let mut cut = 0;
         for _ in 0..10 {
             let server = server.clone();
-            let ended = beside(move || {
+            let ended = blocking(move || {
                 server.query(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                      WHERE application_name = 'reflow-tracing'",
@@ -126,7 +81,7 @@ async fn a_read_after_a_restart_gets_a_new_connection() {
     storage.store_trace(stored.clone()).await.unwrap();
     storage.flush().await.unwrap();
     let restarted = server.clone();
-    beside(move || {
+    blocking(move || {
         restarted.stop();
         restarted.launch();
     })
@@ -135,7 +90,7 @@ async fn a_read_after_a_restart_gets_a_new_connection() {
 }
 
 #[tokio::test]
-async fn when_all_connections_are_taken_the_error_names_the_setting() {
+async fn when_all_connections_are_busy_the_error_names_the_setting() {
     let server = Postgres::shared();
     let config = PostgresConfig { max_connections: 1, connection_timeout_ms: 300, ..config(&server) };
     let storage = PostgresStorage::with_config(config).await.unwrap();
@@ -154,7 +109,7 @@ async fn when_all_connections_are_taken_the_error_names_the_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_is_waited_for_unless_the_sessions_have_a_limit() {
+async fn a_write_waits_for_a_lock_unless_the_sessions_have_a_time_limit() {
     let (server, config, patient) = storage().await;
     let mut hasty = Vec::new();
     for limit in ["lock_timeout", "statement_timeout"] {
@@ -179,7 +134,7 @@ async fn a_lock_is_waited_for_unless_the_sessions_have_a_limit() {
         assert!(matches!(error, StorageError::Unavailable(_)) && error.is_retryable(), "{error:?}");
         assert!(error.to_string().contains("timeout"), "{error}");
     }
-    let release = beside({
+    let release = blocking({
         let (server, config) = (server.clone(), config.clone());
         move || query(&server, &config, "INSERT INTO go_on VALUES (true)")
     });
@@ -190,7 +145,7 @@ async fn a_lock_is_waited_for_unless_the_sessions_have_a_limit() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_learns_why_without_the_password() {
+async fn a_rejected_login_is_explained_without_the_password() {
     let server = Postgres::shared();
     let refused = async |url: String| {
         let config = PostgresConfig { connection_url: url, ..config(&server) };
@@ -237,7 +192,7 @@ async fn a_full_disk_is_distinguished_from_other_errors() {
 }
 
 #[tokio::test]
-async fn a_conflict_with_another_session_is_tried_again() {
+async fn a_conflict_with_another_session_is_retried() {
     for code in ["40001", "40P01"] {
         let (server, config, storage) = storage().await;
         raise(&server, &config, code, "nextval('tries') < 4");
@@ -250,7 +205,7 @@ async fn a_conflict_with_another_session_is_tried_again() {
 }
 
 #[tokio::test]
-async fn one_bad_write_does_not_fail_those_in_its_group() {
+async fn one_invalid_write_does_not_fail_the_others_in_its_batch() {
     let (server, config, storage) = storage().await;
     raise(&server, &config, "P0001", "new.flow_id = 'bad'");
     let traces: Vec<_> = (0..20)
@@ -259,18 +214,14 @@ async fn one_bad_write_does_not_fail_those_in_its_group() {
             ..trace(DateTime::default())
         })
         .collect();
-    let outcomes = join_all(traces.iter().map(|trace| storage.store_trace(trace.clone()))).await;
-    for (number, outcome) in outcomes.into_iter().enumerate() {
-        assert_eq!(outcome.is_err(), number == 7, "{number}: {outcome:?}");
-    }
+    only_the_eighth_fails(traces.iter().map(|trace| storage.store_trace(trace.clone()))).await;
 }
 
 #[tokio::test]
-async fn what_this_program_did_not_write_is_corrupt() {
+async fn a_value_of_another_program_is_corrupt() {
     let (server, config, storage) = storage().await;
     let stored = trace(DateTime::default());
     storage.store_trace(stored.clone()).await.unwrap();
     query(&server, &config, "UPDATE event SET kind = 'Sneezed'");
-    let error = storage.get_trace(stored.trace_id).await.unwrap_err();
-    assert!(matches!(&error, StorageError::Corrupt(_)) && error.to_string().contains("Sneezed"), "{error:?}");
+    an_unknown_event_type_is_corrupt(&storage, stored.trace_id).await;
 }

@@ -14,10 +14,9 @@ mod views;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use chrono::{DateTime, Utc};
 use reflow_tracing::storage::{PostgresConfig, PostgresStorage};
-use reflow_tracing::{FlowTrace, TraceEvent, TraceId};
 
+use crate::server_cases::{event, trace};
 use crate::servers::Postgres;
 
 /// A name that no other test uses.
@@ -52,14 +51,4 @@ fn query(server: &Postgres, config: &PostgresConfig, statement: &str) -> String 
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// An event of this time.
-fn event(time: DateTime<Utc>) -> TraceEvent {
-    TraceEvent { timestamp: time, actor_id: "actor".into(), ..TraceEvent::default() }
-}
-
-/// A trace that starts at this time, with one event of that time.
-fn trace(start_time: DateTime<Utc>) -> FlowTrace {
-    FlowTrace { trace_id: TraceId::new(), start_time, events: vec![event(start_time)], ..FlowTrace::default() }
 }

@@ -1,4 +1,4 @@
-//! What a query costs: the server's plans, as `auto_explain` writes them into its log.
+//! The server's query plans, as `auto_explain` logs them.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn questions(traces: i64) -> Vec<(&'static str, TraceQuery)> {
     ]
 }
 
-/// So many traces, of one event each.
+/// Stores `traces` traces of one event each.
 async fn fill(storage: &PostgresStorage, traces: i64) {
     const AT_ONCE: i64 = 1_000;
     for part in 0..traces / AT_ONCE {
@@ -181,7 +181,7 @@ async fn plans_use_an_index_on_small_tables_too() {
 }
 
 #[tokio::test]
-async fn events_are_streamed_a_part_at_a_time() {
+async fn events_are_streamed_in_batches() {
     let (_server, _config, storage) = storage().await;
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let events: Vec<TraceEvent> = (0..2_500).map(|number| event(start + TimeDelta::nanoseconds(number))).collect();

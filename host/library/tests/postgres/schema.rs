@@ -1,41 +1,27 @@
-//! How the tables come to be, and which are refused.
+//! Creation of the tables, and rejection of foreign ones.
 
-use chrono::DateTime;
-use futures::future::join_all;
-use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageBackendExt, StorageError};
+use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageBackendExt};
 
 use super::{config, query, quoted, trace};
+use crate::server_cases;
 use crate::servers::Postgres;
 
 async fn refusal(config: PostgresConfig) -> String {
-    match PostgresStorage::with_config(config).await {
-        Err(StorageError::Configuration(message)) => message,
-        Err(other) => panic!("expected a matter of configuration, found {other:?}"),
-        Ok(_) => panic!("it must not open"),
-    }
+    server_cases::refusal(PostgresStorage::with_config(config).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_hosts_start_at_once_on_nothing() {
+async fn ten_hosts_start_at_once_on_an_empty_database() {
     let server = Postgres::shared();
     for enable_partitioning in [false, true] {
         let config = PostgresConfig { enable_partitioning, max_connections: 2, ..config(&server) };
-        let hosts = join_all((0..10).map(|_| PostgresStorage::with_config(config.clone()))).await;
-        let hosts: Vec<_> = hosts.into_iter().map(Result::unwrap).collect();
-        let stored = trace(DateTime::from_timestamp(1_700_000_000, 0).unwrap());
-        for written in join_all(hosts.iter().map(|host| host.store_trace(stored.clone()))).await {
-            written.unwrap();
-        }
-        for host in &hosts {
-            assert_eq!(host.get_trace(stored.trace_id).await.unwrap().as_ref(), Some(&stored));
-        }
-        assert_eq!(hosts[0].stats().await.unwrap().events, 1);
+        server_cases::ten_hosts_start_at_once(|| PostgresStorage::with_config(config.clone())).await;
         assert_eq!(query(&server, &config, "SELECT count(*) FROM schema_version"), "1");
     }
 }
 
 #[tokio::test]
-async fn a_role_that_may_create_nothing_works_with_tables_made_by_hand() {
+async fn a_role_without_create_permission_works_with_tables_created_by_hand() {
     let server = Postgres::shared();
     for (enable_partitioning, enable_gin_index) in [(false, true), (true, false)] {
         let config = PostgresConfig { enable_partitioning, enable_gin_index, ..config(&server) };
@@ -63,7 +49,7 @@ async fn a_role_that_may_create_nothing_works_with_tables_made_by_hand() {
 }
 
 #[tokio::test]
-async fn a_newer_or_older_version_is_refused_with_both_numbers() {
+async fn another_schema_version_is_rejected_with_both_versions() {
     let server = Postgres::shared();
     let config = config(&server);
     PostgresStorage::with_config(config.clone()).await.unwrap().close().await.unwrap();
@@ -75,7 +61,7 @@ async fn a_newer_or_older_version_is_refused_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn partitioned_tables_stay_partitioned_and_others_do_not_become_so() {
+async fn partitioning_can_not_be_changed_afterwards() {
     let server = Postgres::shared();
     for enable_partitioning in [false, true] {
         let config = PostgresConfig { enable_partitioning, ..config(&server) };
@@ -86,7 +72,7 @@ async fn partitioned_tables_stay_partitioned_and_others_do_not_become_so() {
 }
 
 #[tokio::test]
-async fn tables_of_another_program_are_left_alone() {
+async fn tables_of_another_program_are_rejected_and_not_changed() {
     let server = Postgres::shared();
     let config = config(&server);
     let schema = quoted(&config.schema_name);
@@ -100,23 +86,16 @@ async fn tables_of_another_program_are_left_alone() {
 }
 
 #[tokio::test]
-async fn tables_that_were_removed_are_named_with_what_creates_them() {
+async fn missing_tables_are_named_with_the_command_that_creates_them() {
     let server = Postgres::shared();
     let config = config(&server);
     let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
     server.query(&format!("DROP SCHEMA {} CASCADE", quoted(&config.schema_name)));
-    for error in [
-        storage.health_check().await.unwrap_err(),
-        storage.store_trace(trace(chrono::Utc::now())).await.unwrap_err(),
-        storage.query_traces(Default::default()).await.unwrap_err(),
-    ] {
-        assert!(matches!(error, StorageError::Configuration(_)), "{error:?}");
-        assert!(error.to_string().contains("reflow-tracing schema"), "{error}");
-    }
+    server_cases::missing_tables_are_named(&storage).await;
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused_by_name() {
+async fn invalid_settings_are_rejected_by_name() {
     let server = Postgres::shared();
     let good = config(&server);
     for (config, named) in [

@@ -1,4 +1,4 @@
-//! TLS, as `sslmode` and `sslrootcert` of the URL want it.
+//! TLS according to `sslmode` and `sslrootcert` in the URL.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,6 +6,7 @@ use std::process::Command;
 use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageError};
 
 use super::{config, trace};
+use crate::server_cases;
 use crate::servers::Postgres;
 
 /// A folder with certificates and their keys.
@@ -53,7 +54,7 @@ async fn open(server: &Postgres, url: String) -> Result<PostgresStorage, Storage
     PostgresStorage::with_config(PostgresConfig { connection_url: url, ..config(server) }).await
 }
 
-/// Opens the store, and sees that it works over TLS.
+/// The opened store; fails if it doesn't use TLS.
 #[track_caller]
 fn assert_works(server: &Postgres, opened: Result<PostgresStorage, StorageError>) -> PostgresStorage {
     let storage = opened.unwrap();
@@ -63,20 +64,16 @@ fn assert_works(server: &Postgres, opened: Result<PostgresStorage, StorageError>
     storage
 }
 
-/// What the refusal says, which is a matter of the configuration.
+/// The message of a store that must not open, without the password.
 #[track_caller]
 fn refusal(opened: Result<PostgresStorage, StorageError>) -> String {
-    match opened.err().expect("it must not open") {
-        StorageError::Configuration(message) => {
-            assert!(!message.contains("hidden"), "{message}");
-            message
-        }
-        other => panic!("expected a matter of configuration, found {other:?}"),
-    }
+    let message = server_cases::refusal(opened);
+    assert!(!message.contains("hidden"), "{message}");
+    message
 }
 
 #[tokio::test]
-async fn a_server_is_verified_as_far_as_the_url_wants_it() {
+async fn a_server_is_verified_according_to_the_url() {
     let certificates = Certificates::new();
     let (ours, other) = (certificates.make("ours", &[]), certificates.make("other", &[]));
     let certificate = certificates.of_localhost(Some("ours"));
@@ -115,7 +112,7 @@ async fn a_server_is_verified_as_far_as_the_url_wants_it() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_signs_itself_is_its_own_root() {
+async fn a_self_signed_certificate_is_its_own_root() {
     let certificates = Certificates::new();
     let certificate = certificates.of_localhost(None);
     let server = Postgres::on_port(Some([&certificate, &certificates.file("server.key")]));
@@ -126,7 +123,7 @@ async fn a_certificate_that_signs_itself_is_its_own_root() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_refused_when_the_url_wants_it() {
+async fn a_server_without_tls_is_rejected_if_the_url_requires_it() {
     let server = Postgres::on_port(None);
     for mode in ["require", "verify-full"] {
         let message = refusal(open(&server, url(&server, "localhost", mode, None)).await);

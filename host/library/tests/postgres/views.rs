@@ -1,4 +1,4 @@
-//! What people read with SQL of their own. The queries are those of `docs/postgresql.md`.
+//! The views for users, and the queries of `docs/postgresql.md`.
 
 use chrono::{DateTime, TimeDelta};
 use reflow_tracing::storage::StorageBackend;
@@ -6,13 +6,7 @@ use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, MessageSnapshot, TraceE
 use serde_json::json;
 
 use super::{event, query, storage, trace};
-
-/// The examples of the page, in its order.
-fn examples() -> Vec<String> {
-    let page = include_str!("../../../../docs/postgresql.md");
-    let blocks = page.split("```sql\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
-    blocks.map(|(sql, _)| sql.to_owned()).collect()
-}
+use crate::server_cases::examples;
 
 fn slow(actor: &str, milliseconds: u64, time: DateTime<chrono::Utc>) -> TraceEvent {
     let mut event = TraceEvent {
@@ -44,7 +38,7 @@ fn session() -> FlowTrace {
 }
 
 #[tokio::test]
-async fn the_views_have_the_page_s_columns() {
+async fn the_views_have_the_documented_columns() {
     let (server, config, storage) = storage().await;
     let stored = session();
     storage.store_trace(stored.clone()).await.unwrap();
@@ -83,10 +77,11 @@ async fn the_views_have_the_page_s_columns() {
 }
 
 #[tokio::test]
-async fn the_examples_of_the_page_answer() {
+async fn the_documented_queries_return_the_documented_results() {
     let (server, config, storage) = storage().await;
     storage.store_trace(session()).await.unwrap();
-    let answers: Vec<_> = examples().iter().map(|sql| query(&server, &config, sql)).collect();
+    let answers: Vec<_> =
+        examples(include_str!("../../../../docs/postgresql.md")).map(|sql| query(&server, &config, sql)).collect();
     assert_eq!(answers[0], "slow|2|100.000\nfast|1|1.000");
     assert_eq!(answers[1], "fast|\nslow|00:00:01\nslow|00:00:03");
     assert_eq!(answers[2], "invoices|1|1|100.0");

@@ -217,7 +217,7 @@ impl Reader {
 
     /// The next part; `None` at the end, if the manifest matches.
     fn next(&mut self) -> Result<Option<StorePart>, Problem> {
-        let mut budget = BatchBudget::new();
+        let mut budget = BatchBudget::default();
         let mut events = Vec::new();
         while self.manifest.is_none() && self.next.is_none() && budget.is_left() {
             match self.item()? {

@@ -173,14 +173,14 @@ impl Walk<'_> {
         if !emit(TracePart::Header(trace)) {
             return Ok(false);
         }
-        let (mut budget, mut piece, mut goes_on) = (BatchBudget::new(), Vec::new(), true);
+        let (mut budget, mut piece, mut goes_on) = (BatchBudget::default(), Vec::new(), true);
         further_events(self.connection, self.layout, trace_id, &HashSet::new(), &mut |event| {
             match event {
                 Ok(event) => {
                     budget.take(&event);
                     piece.push(event);
                     if !budget.is_left() {
-                        budget = BatchBudget::new();
+                        budget = BatchBudget::default();
                         goes_on = emit(TracePart::Events(std::mem::take(&mut piece)));
                     }
                 }

@@ -32,6 +32,8 @@
 mod call;
 mod operation;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
@@ -168,5 +170,20 @@ impl<L: Layer> StorageExtras for L {
 
     async fn drop_oldest_partition(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
         self.call(DropOldestPartition(ended_by)).await
+    }
+}
+
+/// A shared backend is a backend.
+impl<B: StorageBackend + ?Sized> Layer for Arc<B> {
+    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+        operation.run(&**self).await
+    }
+
+    fn stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
+        operation.run(&**self)
+    }
+
+    fn extras(&self) -> Option<&dyn StorageExtras> {
+        (**self).extras()
     }
 }

@@ -24,7 +24,6 @@
 mod durations;
 mod recorder;
 mod report;
-mod spool;
 
 use std::time::Duration;
 
@@ -35,8 +34,7 @@ use crate::layer::{Call, Layer, Operation, StreamOperation};
 use crate::{StorageBackend, StorageError, StorageExtras};
 pub use durations::{Durations, LatencyBucket, buckets, histogram};
 use recorder::Recorder;
-pub use report::{CallMetrics, StorageMetrics};
-pub use spool::SpoolMetrics;
+pub use report::{CallMetrics, SpoolMetrics, StorageMetrics};
 
 /// How long [`get_metrics`](StorageBackend::get_metrics) waits for the size of the store, the only value that comes from the
 /// backend.

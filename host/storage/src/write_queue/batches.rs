@@ -6,10 +6,10 @@ use reflow_tracing_model::TraceId;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::entry::{Entry, Room, Size};
 use super::state::{Next, Queued, Shared, Taken};
-use super::{Entry, Room, Size};
 
-/// Hands out batches. Clones are of the same queue; when the last one is dropped, writers are told that it has ended.
+/// The workers' end of a [`WriteQueue`](super::WriteQueue). When the last clone is dropped, all writes fail.
 pub struct Batches<E: Entry> {
     worker: Arc<Worker<E>>,
 }
@@ -39,48 +39,48 @@ impl<E: Entry> Batches<E> {
         Self { worker: Arc::new(Worker { shared, room }) }
     }
 
-    /// Waits for the next batch; `None` when there will be none.
+    /// Waits for the next batch; `None` at the end.
     ///
-    /// May be cancelled without losing a write. Of several who wait, the one that came last is served first: what it has at
-    /// hand, a connection for example, is still warm.
+    /// May be cancelled without losing a write. Of several waiting workers, the last one gets the next batch, because its
+    /// connection is still warm.
     pub async fn next(&self) -> Option<Batch<E>> {
         let shared = &self.worker.shared;
         loop {
-            let told = shared.work.notified();
+            let notified = shared.work.notified();
             let mut waiting = Size::default();
             while let Some(now) = shared.waiting() {
                 if now.reaches(shared.limits.full) || now == waiting {
                     break;
                 }
                 waiting = now;
-                // Those whom the last batch answered are about to send their next writes.
+                // Senders that the last batch answered are about to send their next writes.
                 tokio::task::yield_now().await;
             }
             match shared.next() {
                 Next::Store(taken) => return Some(self.batch(taken)),
                 Next::End => return None,
-                Next::Wait(until) => wait(told, until).await,
+                Next::Wait(until) => wait(notified, until).await,
             }
         }
     }
 
-    /// Like [`next`](Self::next), on a thread of its own.
+    /// Like [`next`](Self::next), but blocks the thread.
     pub fn blocking_next(&self) -> Option<Batch<E>> {
         let shared = &self.worker.shared;
         futures::executor::block_on(async {
             loop {
-                let told = shared.work.notified();
+                let notified = shared.work.notified();
                 match shared.next() {
                     Next::Store(taken) => return Some(self.batch(taken)),
                     Next::End => return None,
-                    // There is no clock of Tokio's on a thread of its own.
-                    Next::Wait(_) => told.await,
+                    // Tokio's clock needs a runtime.
+                    Next::Wait(_) => notified.await,
                 }
             }
         })
     }
 
-    /// Changes how many batches may be in flight.
+    /// Sets the maximum number of batches in flight.
     pub fn allow_at_once(&self, batches: usize) {
         self.worker.shared.allow_at_once(batches);
     }
@@ -100,34 +100,34 @@ impl<E: Entry> Batches<E> {
     }
 }
 
-async fn wait(told: impl Future<Output = ()>, until: Option<Instant>) {
+async fn wait(notified: impl Future<Output = ()>, until: Option<Instant>) {
     match until {
         Some(until) => tokio::select! {
-            () = told => {}
+            () = notified => {}
             () = sleep_until(until) => {}
         },
-        None => told.await,
+        None => notified.await,
     }
 }
 
-/// Writes to be stored together, in their order.
+/// Writes to store together, in their order.
 pub struct Batch<E: Entry> {
     /// The writes.
     pub entries: Vec<E>,
-    /// What they take up.
+    /// Their total size.
     pub size: Size,
-    /// Where their answers go.
+    /// Sends their answers.
     pub answers: Answers<E>,
 }
 
-/// Whom to answer. Dropped, it answers that the worker failed.
+/// Answers the writes of a batch. If this is dropped, they get the answer that the worker failed.
 pub struct Answers<E: Entry> {
     answers: Vec<(oneshot::Sender<E::Answer>, Room)>,
     _in_flight: InFlight<E>,
 }
 
 impl<E: Entry> Answers<E> {
-    /// Answers the writes, in their order, and ends the batch. Those for whom there is no answer are told that the worker
+    /// Answers the writes in their order, and ends the batch. If there are too few answers, the rest is told that the worker
     /// failed.
     pub fn send(self, answers: impl IntoIterator<Item = E::Answer>) {
         for ((sender, _room), answer) in self.answers.into_iter().zip(answers) {
@@ -141,7 +141,7 @@ impl<E: Entry> Answers<E>
 where
     E::Answer: Clone,
 {
-    /// Answers all writes alike.
+    /// Gives all writes the same answer.
     pub fn send_to_all(self, answer: E::Answer) {
         self.send(std::iter::repeat(answer));
     }

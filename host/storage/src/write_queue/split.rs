@@ -1,14 +1,13 @@
-//! The one rule for a batch that is refused.
+//! Finds the invalid elements of a rejected batch.
 
 use std::ops::Range;
 
 use crate::StorageError;
 
-/// Finds out which elements of a batch are to blame when it is refused.
+/// Finds the invalid elements of a rejected batch by bisection.
 ///
-/// Only what is *invalid* ([`StorageError::InvalidArgument`]) is looked for, by halving, because only that is a matter of
-/// the elements. Every other failure is one of the store, which is not asked again: it fails what has not been stored yet.
-/// Writes are idempotent, so a half that was stored with the whole may be stored again.
+/// Only [`StorageError::InvalidArgument`] leads to a bisection, because only this error is caused by an element. After any other
+/// error, all elements that are not stored yet fail with it. Writes are idempotent, so storing an element twice is harmless.
 ///
 /// ```
 /// use reflow_tracing_storage::StorageError;
@@ -24,30 +23,30 @@ use crate::StorageError;
 /// assert_eq!(stored, [true, true, false, true]);
 /// ```
 pub struct Split {
-    /// What has to be tried, the next one last.
+    /// The parts to try, the next one last.
     parts: Vec<Range<usize>>,
-    under_way: Range<usize>,
-    /// In order, without a gap.
+    current: Range<usize>,
+    /// In order, without gaps.
     outcomes: Vec<(Range<usize>, Result<(), StorageError>)>,
 }
 
 impl Split {
-    /// A batch of so many elements.
+    /// A batch of `len` elements.
     pub fn new(len: usize) -> Self {
         let parts = Vec::from_iter((len > 0).then_some(0..len));
-        Self { parts, under_way: 0..0, outcomes: Vec::new() }
+        Self { parts, current: 0..0, outcomes: Vec::new() }
     }
 
-    /// The elements to be tried next; `None` when all of them have an outcome.
+    /// The elements to try next; `None` when all have an outcome.
     #[allow(clippy::should_implement_trait)] // What comes next depends on the outcome.
     pub fn next(&mut self) -> Option<Range<usize>> {
-        self.under_way = self.parts.pop()?;
-        Some(self.under_way.clone())
+        self.current = self.parts.pop()?;
+        Some(self.current.clone())
     }
 
-    /// What became of the elements that [`next`](Self::next) gave.
+    /// Records the outcome for the elements that [`next`](Self::next) returned.
     pub fn outcome(&mut self, outcome: Result<(), StorageError>) {
-        let range = self.under_way.clone();
+        let range = self.current.clone();
         match &outcome {
             Err(StorageError::InvalidArgument(_)) if range.len() > 1 => {
                 let middle = range.start + range.len() / 2;
@@ -64,7 +63,7 @@ impl Split {
         self.outcomes.push((range, outcome));
     }
 
-    /// What became of each element, in order.
+    /// The outcome of each element, in order.
     pub fn outcomes(&self) -> impl Iterator<Item = &Result<(), StorageError>> {
         self.outcomes.iter().flat_map(|(range, outcome)| range.clone().map(move |_| outcome))
     }

@@ -1,4 +1,4 @@
-//! What waits, and the rules by which it is handed out.
+//! The waiting writes, and the rules that turn them into batches.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,51 +7,51 @@ use reflow_tracing_model::TraceId;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::{Entry, Limits, Room, Size};
+use super::entry::{Entry, Limits, Room, Size};
 
-/// A write that waits.
+/// A waiting write.
 pub(super) struct Queued<E: Entry> {
     pub entry: E,
     pub size: Size,
     pub answer: oneshot::Sender<E::Answer>,
-    /// Given back when it is dropped.
+    /// Released when this is dropped.
     pub room: Room,
 }
 
-/// What both ends share.
+/// The state that both ends share.
 pub(super) struct Shared<E: Entry> {
     pub limits: Limits,
     state: Mutex<State<E>>,
-    /// There may be a batch to be taken, or there will be none any more.
+    /// Wakes workers: there may be a batch, or the queue has ended.
     pub work: Notify,
 }
 
 struct State<E: Entry> {
-    /// Those that are not empty.
+    /// The lanes that are not empty.
     lanes: HashMap<u64, VecDeque<Queued<E>>>,
-    /// The lanes that are not empty, in the order of their turns.
+    /// The same lanes in the order of their turns.
     turns: VecDeque<u64>,
     waiting: Size,
-    /// When something began to wait.
+    /// Since when writes have been waiting.
     waits_since: Option<Instant>,
     at_once: usize,
     in_flight: usize,
     /// Batches in flight that are not full.
     small_in_flight: usize,
     traces_in_flight: HashSet<TraceId>,
-    /// No more will come.
+    /// Whether there will be no more writes.
     is_closed: bool,
 }
 
-/// What a worker is to do.
+/// What a worker does next.
 pub(super) enum Next<E: Entry> {
     Store(Taken<E>),
-    /// Wait until it is told of work, or until then.
+    /// Wait for a notification, or until this time.
     Wait(Option<Instant>),
     End,
 }
 
-/// What a worker took.
+/// A batch that a worker took.
 pub(super) struct Taken<E: Entry> {
     pub entries: Vec<Queued<E>>,
     pub traces: Vec<TraceId>,
@@ -75,14 +75,14 @@ impl<E: Entry> Shared<E> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<E>> {
-        // Whatever panics between the steps of a change is a method of an entry, which must not.
+        // Only methods of an entry could panic during a change, and they must not.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn push(&self, lane: u64, queued: Queued<E>) {
         let mut state = self.state();
         if state.is_closed {
-            // Dropped, it is answered.
+            // Dropping it answers it.
             return;
         }
         let began = state.waits_since.is_none();
@@ -95,7 +95,7 @@ impl<E: Entry> Shared<E> {
         if entries.len() == 1 {
             state.turns.push_back(lane);
         }
-        // A worker that may not take a batch yet has to watch the time.
+        // A worker that can't take a batch yet must start to watch the time.
         let wanted = state.is_due(&self.limits) || (began && self.limits.patience.is_some());
         drop(state);
         if wanted {
@@ -103,7 +103,7 @@ impl<E: Entry> Shared<E> {
         }
     }
 
-    /// What waits: a worker that lets others send first sees whether they did.
+    /// The size of the waiting writes if a batch is due, so that a worker can see whether more arrive.
     pub(super) fn waiting(&self) -> Option<Size> {
         let state = self.state();
         state.is_due(&self.limits).then_some(state.waiting)
@@ -121,17 +121,17 @@ impl<E: Entry> Shared<E> {
         }
         if state.is_closed && state.turns.is_empty() {
             drop(state);
-            // The other workers are to end too.
+            // Wakes the next worker, which ends too.
             self.work.notify_one();
             return Next::End;
         }
         let has_room = state.in_flight < state.at_once;
         let until = state.waits_since.zip(self.limits.patience).map(|(since, patience)| since + patience);
-        // What is overdue and was not taken waits for its traces, and for no time.
+        // An overdue batch that was not taken waits for its traces, not for a time.
         Next::Wait(until.filter(|until| has_room && *until > Instant::now()))
     }
 
-    /// A batch is stored, or given up on.
+    /// Records that a batch is stored or was dropped.
     pub(super) fn done(&self, traces: &[TraceId], is_small: bool) {
         let mut state = self.state();
         state.in_flight -= 1;
@@ -153,11 +153,11 @@ impl<E: Entry> Shared<E> {
     pub(super) fn close(&self) {
         self.state().is_closed = true;
         self.work.notify_waiters();
-        // For one who was about to wait.
+        // For a worker that is about to wait.
         self.work.notify_one();
     }
 
-    /// There are no workers any more: what waits is answered.
+    /// Drops the waiting writes, which answers them, because there are no more workers.
     pub(super) fn abandon(&self) {
         let mut state = self.state();
         state.is_closed = true;
@@ -170,7 +170,7 @@ impl<E: Entry> Shared<E> {
 }
 
 impl<E: Entry> State<E> {
-    /// Whether a batch may be handed out, unless its traces are in flight.
+    /// Whether a worker may take a batch, apart from traces in flight.
     fn is_due(&self, limits: &Limits) -> bool {
         if self.turns.is_empty() || self.in_flight >= self.at_once {
             return false;
@@ -189,8 +189,8 @@ impl<E: Entry> State<E> {
         let mut entries = Vec::new();
         let mut size = Size::default();
         let mut traces = Vec::new();
-        // Lanes whose first write has to wait, and the traces that nobody behind them may take before.
-        let (mut held_up, mut reserved) = (VecDeque::new(), HashSet::new());
+        // Lanes whose first write must wait, and the traces of these writes, which later lanes must not take first.
+        let (mut blocked, mut reserved) = (VecDeque::new(), HashSet::new());
         while let Some(lane) = self.turns.pop_front() {
             let writes = self.lanes.get_mut(&lane).expect("a lane whose turn may come is not empty");
             let first = &writes.front().expect("a lane whose turn may come is not empty").entry;
@@ -198,15 +198,15 @@ impl<E: Entry> State<E> {
             let is_alone = first.is_alone();
             if !first.traces().all(is_free) || (is_alone && !entries.is_empty()) {
                 reserved.extend(first.traces());
-                held_up.push_back(lane);
+                blocked.push_back(lane);
                 if is_alone {
-                    // It came before those behind it.
+                    // It comes before the lanes after it.
                     break;
                 }
                 continue;
             }
             traces.extend(first.traces());
-            let queued = writes.pop_front().expect("it has a first one");
+            let queued = writes.pop_front().expect("it is not empty");
             if writes.is_empty() {
                 self.lanes.remove(&lane);
             } else {
@@ -219,7 +219,7 @@ impl<E: Entry> State<E> {
                 break;
             }
         }
-        while let Some(lane) = held_up.pop_back() {
+        while let Some(lane) = blocked.pop_back() {
             self.turns.push_front(lane);
         }
         if entries.is_empty() {

@@ -1,8 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use reflow_tracing_model::TraceId;
 
+use super::entry::KIB;
 use super::*;
+use crate::StorageError;
 
 struct Write {
     name: &'static str,
@@ -53,7 +56,7 @@ fn finish(batch: Batch<Write>) {
     batch.answers.send(names);
 }
 
-/// The next batch, if there is one now.
+/// The next batch, if one is due now.
 async fn now(batches: &Batches<Write>) -> Option<Batch<Write>> {
     tokio::time::timeout(Duration::from_millis(1), batches.next()).await.ok().flatten()
 }
@@ -63,7 +66,7 @@ fn push(lane: &Lane<Write>, entry: Write) -> Ticket<&'static str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_that_come_while_a_batch_is_in_flight_make_the_next_one_and_each_gets_its_own_answer() {
+async fn writes_that_arrive_during_a_batch_share_the_next_one_and_each_gets_its_own_answer() {
     let (queue, batches) = WriteQueue::new(LIMITS);
     let lane = queue.lane();
     let mut first = push(&lane, write("first"));
@@ -81,7 +84,7 @@ async fn writes_that_come_while_a_batch_is_in_flight_make_the_next_one_and_each_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_that_floods_does_not_starve_another() {
+async fn a_lane_with_many_writes_does_not_starve_another() {
     let (queue, batches) = WriteQueue::new(LIMITS);
     let (flood, other) = (queue.lane(), queue.lane());
     let _tickets: Vec<_> = (0..100).map(|_| push(&flood, write("flood"))).collect();
@@ -92,14 +95,14 @@ async fn a_lane_that_floods_does_not_starve_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_without_room_waits_its_turn_and_others_come_after_it() {
+async fn senders_without_room_wait_in_the_order_of_arrival() {
     let (queue, batches) = WriteQueue::new(Limits { total: Size::new(10, 1 << 20), ..LIMITS });
     let (flood, other) = (queue.lane(), queue.lane());
     let _tickets: Vec<_> = (0..10).map(|_| push(&flood, write("flood"))).collect();
     let waiting = [flood.push(write("flood")), other.push(write("other")), flood.push(write("flood"))];
     let waiting: Vec<_> = waiting.map(|push| tokio::spawn(push)).into_iter().collect();
     tokio::task::yield_now().await;
-    assert!(other.try_push(write("early")).is_err(), "those that wait come first");
+    assert!(other.try_push(write("early")).is_err(), "waiting senders come first");
     finish(batches.next().await.unwrap());
     for push in waiting {
         drop(push.await.unwrap().unwrap());
@@ -108,21 +111,21 @@ async fn a_sender_without_room_waits_its_turn_and_others_come_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_and_is_in_flight_is_bounded_in_bytes() {
+async fn waiting_and_in_flight_writes_are_limited_in_bytes() {
     let (queue, batches) = WriteQueue::new(LIMITS);
     let lane = queue.lane();
     let large = || Write { bytes: 512 * KIB, ..write("large") };
     let _tickets = [push(&lane, large()), push(&lane, large())];
     assert!(lane.try_push(large()).is_err());
     let batch = batches.next().await.unwrap();
-    assert_eq!(batch.entries.len(), 1, "a batch is bounded in bytes too");
-    assert!(lane.try_push(large()).is_err(), "what is in flight counts");
+    assert_eq!(batch.entries.len(), 1, "a batch is limited in bytes too");
+    assert!(lane.try_push(large()).is_err(), "writes in flight count");
     finish(batch);
     assert!(lane.try_push(large()).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_larger_than_the_whole_queue_waits_until_it_is_alone() {
+async fn a_write_larger_than_the_limit_waits_until_the_queue_is_empty() {
     let (queue, batches) = WriteQueue::new(LIMITS);
     let lane = queue.lane();
     let _ticket = push(&lane, Write { bytes: 64 * KIB, ..write("small") });
@@ -135,7 +138,7 @@ async fn what_is_larger_than_the_whole_queue_waits_until_it_is_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_of_one_trace_never_overtake_one_another_across_batches_in_flight() {
+async fn writes_of_one_trace_keep_their_order_across_batches() {
     let (queue, batches) = WriteQueue::new(Limits { at_once: 2, full: Size::new(1, 1), ..LIMITS });
     let (a, b, c) = (queue.lane(), queue.lane(), queue.lane());
     let (shared, own) = (TraceId::new(), TraceId::new());
@@ -147,14 +150,14 @@ async fn writes_of_one_trace_never_overtake_one_another_across_batches_in_flight
         push(&c, of(own, "third")),
         push(&c, write("behind the third")),
     ];
-    assert!(now(&batches).await.is_none(), "nor does anyone take what the second needs before it");
+    assert!(now(&batches).await.is_none(), "later lanes must not take the traces of the second");
     finish(first);
     let batch = batches.next().await.unwrap();
     assert_eq!(names(&batch), ["second", "third", "behind the second", "behind the third"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_traces_are_stored_beside_one_that_is_in_flight() {
+async fn a_trace_in_flight_does_not_block_other_traces() {
     let (queue, batches) = WriteQueue::new(Limits { at_once: 2, full: Size::new(1, 1), ..LIMITS });
     let (a, b) = (queue.lane(), queue.lane());
     let busy = TraceId::new();
@@ -168,7 +171,7 @@ async fn other_traces_are_stored_beside_one_that_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_small_batch_is_in_flight_at_a_time_and_full_ones_beside_it() {
+async fn only_one_small_batch_is_in_flight_but_full_ones_may_be_beside_it() {
     let (queue, batches) = WriteQueue::new(Limits { at_once: 3, ..LIMITS });
     let lane = queue.lane();
     let _ticket = push(&lane, write("small"));
@@ -185,7 +188,7 @@ async fn one_small_batch_is_in_flight_at_a_time_and_full_ones_beside_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_small_batch_waits_for_another_one_no_longer_than_its_patience() {
+async fn a_small_batch_waits_for_another_one_at_most_for_the_patience() {
     let patience = Duration::from_secs(1);
     let (queue, batches) = WriteQueue::new(Limits { at_once: 3, patience: Some(patience), ..LIMITS });
     let lane = queue.lane();
@@ -203,7 +206,7 @@ async fn a_small_batch_waits_for_another_one_no_longer_than_its_patience() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_to_be_alone_is_and_keeps_its_place() {
+async fn an_exclusive_write_is_alone_in_its_batch_and_keeps_its_position() {
     let (queue, batches) = WriteQueue::new(LIMITS);
     let lane = queue.lane();
     let alone = Write { is_alone: true, ..write("alone") };
@@ -216,7 +219,7 @@ async fn what_has_to_be_alone_is_and_keeps_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_dropped_is_answered_and_the_next_one_follows() {
+async fn a_dropped_batch_is_answered_and_the_next_one_follows() {
     let (queue, batches) = WriteQueue::new(LIMITS);
     let lane = queue.lane();
     let mut lost = push(&lane, of(TraceId::new(), "lost"));
@@ -228,7 +231,7 @@ async fn a_batch_that_is_dropped_is_answered_and_the_next_one_follows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_workers_end_those_that_wait_are_told() {
+async fn when_the_workers_end_waiting_writes_fail() {
     let (queue, batches) = WriteQueue::new(Limits { total: Size::new(1, 1 << 20), ..LIMITS });
     let lane = queue.lane();
     let mut waits = push(&lane, write("waits"));
@@ -236,13 +239,13 @@ async fn when_the_workers_end_those_that_wait_are_told() {
     tokio::task::yield_now().await;
     drop(batches);
     waits.answer().await.unwrap_err();
-    let error = outside.await.unwrap().err().expect("it is told");
+    let error = outside.await.unwrap().err().expect("it fails");
     assert!(error.to_string().contains("the test has ended"), "{error}");
     queue.write(write("late")).await.unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_end_once_what_waits_is_stored_and_nobody_sends() {
+async fn workers_end_after_the_last_sender_and_the_last_write() {
     let (queue, batches) = WriteQueue::new(Limits { at_once: 2, ..LIMITS });
     let workers: Vec<_> = (0..3)
         .map(|_| {
@@ -270,7 +273,7 @@ async fn workers_end_once_what_waits_is_stored_and_nobody_sends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_waits_for_what_came_before() {
+async fn draining_waits_for_earlier_writes() {
     let (queue, batches) = WriteQueue::new(LIMITS);
     let lane = queue.lane();
     let _ticket = push(&lane, write("a"));
@@ -283,11 +286,11 @@ async fn draining_waits_for_what_came_before() {
     assert!(!drained.is_finished());
     finish(batch);
     drained.await.unwrap();
-    assert!(lane.try_push(write("b")).is_ok(), "the room is there again");
+    assert!(lane.try_push(write("b")).is_ok(), "there is room again");
 }
 
 #[test]
-fn a_thread_of_its_own_is_served_too() {
+fn a_blocking_thread_can_be_a_worker() {
     let (queue, batches) = WriteQueue::new(LIMITS);
     let thread = std::thread::spawn(move || {
         while let Some(batch) = batches.blocking_next() {
@@ -304,7 +307,8 @@ fn a_thread_of_its_own_is_served_too() {
     thread.join().unwrap();
 }
 
-/// Stores elements, of which those in `invalid` are, until the store is full. The outcomes and how often it was asked.
+/// Stores `len` elements in a store that rejects the `invalid` ones and is full after `full_after` calls. Returns the outcomes and
+/// the number of calls.
 fn split(len: usize, invalid: &[usize], full_after: usize) -> (Vec<Result<(), String>>, usize) {
     let mut split = Split::new(len);
     let mut asked = 0;
@@ -323,7 +327,7 @@ fn split(len: usize, invalid: &[usize], full_after: usize) -> (Vec<Result<(), St
 }
 
 #[test]
-fn only_what_is_invalid_is_split_out() {
+fn only_invalid_elements_fail() {
     let (outcomes, asked) = split(1_000, &[13, 999], usize::MAX);
     assert_eq!(outcomes.len(), 1_000);
     for (element, outcome) in outcomes.iter().enumerate() {
@@ -333,11 +337,11 @@ fn only_what_is_invalid_is_split_out() {
 }
 
 #[test]
-fn a_full_store_is_asked_once() {
+fn a_full_store_is_not_asked_again() {
     let (outcomes, asked) = split(1_000, &[13], 0);
     assert_eq!(asked, 1);
     assert!(outcomes.iter().all(|outcome| *outcome == Err("exhausted".into())) && outcomes.len() == 1_000);
-    // Also when it becomes full while the invalid ones are looked for.
+    // Also if it becomes full during the bisection.
     let (outcomes, asked) = split(1_000, &[999], 2);
     assert_eq!(asked, 3);
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 500);
@@ -345,7 +349,7 @@ fn a_full_store_is_asked_once() {
 }
 
 #[test]
-fn two_ends_can_be_sent_between_threads() {
+fn both_ends_can_be_shared_between_threads() {
     fn assert_shared<T: Send + Sync>(_: &T) {}
     let (queue, batches) = WriteQueue::<Write>::new(LIMITS);
     assert_shared(&queue);

@@ -1,7 +1,7 @@
--- Times are exact to the nanosecond. No read relies on merges: of a row that was stored twice, reads pick the one
--- that counts by `rank` or `stored_at`.
+-- Times are exact to the nanosecond. No read relies on merges: of rows with one key, reads pick the one that counts by `rank` or
+-- `stored_at`.
 
--- The header of a trace, once for every time that it was stored: the latest by `stored_at`, the server's time, counts.
+-- The header of a trace, one row for each time that it was stored. The row with the latest `stored_at`, the server's time, counts.
 CREATE TABLE IF NOT EXISTS {database}.traces{local}{on_cluster} (
     start_time   DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     trace_id     UUID CODEC(NONE),
@@ -12,8 +12,8 @@ CREATE TABLE IF NOT EXISTS {database}.traces{local}{on_cluster} (
     status       LowCardinality(String),
     error        String CODEC(ZSTD(1)),
     version      String CODEC(ZSTD(1)),              -- JSON
-    metadata     String CODEC(ZSTD(1)),              -- JSON, the tags included
-    tags         Map(String, String) CODEC(ZSTD(1)), -- again, to search by
+    metadata     String CODEC(ZSTD(1)),              -- JSON, including the tags
+    tags         Map(String, String) CODEC(ZSTD(1)), -- a copy for searches
     stored_at    DateTime64(9, 'UTC') DEFAULT now64(9) CODEC(Delta, ZSTD(1)),
     INDEX by_trace trace_id TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX by_execution execution_id TYPE bloom_filter(0.001) GRANULARITY 1,
@@ -26,7 +26,7 @@ ORDER BY (start_time, trace_id)
 {ttl of traces}
 SETTINGS index_granularity = 1024, {window} = 1000;
 
--- An event. Its trace, time and id identify it; the one that was stored first counts, which has the greatest `rank`.
+-- An event, identified by its trace, time and id. The row that was stored first counts; it has the greatest `rank`.
 CREATE TABLE IF NOT EXISTS {database}.events{local}{on_cluster} (
     trace_id                UUID CODEC(ZSTD(1)),
     timestamp               DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
@@ -53,9 +53,9 @@ CREATE TABLE IF NOT EXISTS {database}.events{local}{on_cluster} (
     parent_event_id         Nullable(UUID) CODEC(ZSTD(1)),
     root_event_id           UUID CODEC(NONE),
     dependency_chain        Array(UUID) CODEC(ZSTD(1)),
-    span_uuid               UUID CODEC(NONE),                 -- the span id when it is a UUID as usually written,
-    span_text               String CODEC(ZSTD(1)),            -- any other
-    repeated                Bool CODEC(ZSTD(1)),              -- known to be stored already: not to be counted again
+    span_uuid               UUID CODEC(NONE),                 -- the span id if it is a UUID as usually written,
+    span_text               String CODEC(ZSTD(1)),            -- any other span id
+    repeated                Bool CODEC(ZSTD(1)),              -- stored before, so not counted again
     rank                    UInt64 DEFAULT bitNot(toUInt64(toUnixTimestamp64Nano(now64(9)))) CODEC(Delta, ZSTD(1)),
     span_id                 String ALIAS if(span_uuid = toUUID('00000000-0000-0000-0000-000000000000'), span_text, toString(span_uuid)),
     INDEX by_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 1
@@ -65,8 +65,8 @@ ORDER BY (trace_id, timestamp, event_id)
 {ttl of events}
 SETTINGS index_granularity = 1024, {window} = 1000, ttl_only_drop_parts = 1;
 
--- When a trace started, and from when to when its events happened, in nanoseconds since 1970: bounds, never too narrow. What
--- is not known is an empty span.
+-- The time ranges of the start of a trace and of its events, in nanoseconds since 1970. They may be too wide, but never too
+-- narrow. An unknown range is empty.
 CREATE TABLE IF NOT EXISTS {database}.trace_lookup{local}{on_cluster} (
     trace_id    UUID,
     starts_from SimpleAggregateFunction(min, Int64) CODEC(ZSTD(1)),
@@ -98,7 +98,7 @@ SELECT
 FROM {database}.events{local}
 GROUP BY trace_id;
 
--- What happened in each minute.
+-- Statistics of the events of each minute.
 CREATE TABLE IF NOT EXISTS {database}.event_metrics{local}{on_cluster} (
     minute                   DateTime64(0, 'UTC'),
     actor_id                 LowCardinality(String),
@@ -130,7 +130,7 @@ FROM {database}.events{local}
 WHERE NOT repeated
 GROUP BY minute, actor_id, event_type;
 
--- What this program has to know of the tables: the last row.
+-- The version of the tables: the last row counts.
 CREATE TABLE IF NOT EXISTS {database}.schema_version{local}{on_cluster} (
     version        UInt32,
     retention_days UInt32,

@@ -3,10 +3,13 @@ mod readers;
 
 use serde_json::json;
 
-use reflow_tracing_storage::StorageBackendExt;
+use reflow_tracing_model::{
+    FlowId, FlowTrace, FlowVersion, TraceEvent, TraceEventData, TraceId, TracePage, TraceQuery,
+};
+use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError};
 
-use super::*;
-use reflow_tracing_model::{FlowVersion, TraceEventData};
+use crate::entry::Entry;
+use crate::{EvictionPolicy, MemoryConfig, MemoryStorage};
 
 const MIB: usize = 1024 * 1024;
 
@@ -18,12 +21,12 @@ fn traces_of(count: usize) -> Vec<FlowTrace> {
     (0..count).map(|_| FlowTrace::new(FlowId::new("billing"), FlowVersion::default())).collect()
 }
 
-/// An event that takes up this much and a little more.
+/// An event of slightly more than this size.
 fn event_of_bytes(bytes: usize) -> TraceEvent {
     TraceEvent { data: TraceEventData { error: Some("e".repeat(bytes)), ..Default::default() }, ..Default::default() }
 }
 
-/// Which of the traces are still there; looking at the events is no use of them.
+/// Whether each trace is still stored. A query doesn't count as a use.
 async fn kept(storage: &MemoryStorage, traces: &[FlowTrace]) -> Vec<bool> {
     let mut kept = Vec::new();
     for trace in traces {
@@ -88,7 +91,7 @@ async fn the_trace_that_is_being_written_is_never_evicted() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_or_replaced_is_no_longer_counted() {
+async fn deleted_and_replaced_values_are_not_counted_any_more() {
     let storage = MemoryStorage::new();
     let mut trace = traces_of(1).remove(0);
     let mut event = event_of_bytes(1_000);
@@ -109,7 +112,7 @@ async fn what_is_deleted_or_replaced_is_no_longer_counted() {
 }
 
 #[tokio::test]
-async fn one_event_over_the_limit_of_a_trace_is_refused_and_the_rest_stays() {
+async fn an_event_over_the_limit_of_a_trace_is_rejected_and_the_others_stay() {
     let storage = store(MemoryConfig { max_events_per_trace: 2, ..Default::default() });
     let trace = traces_of(1).remove(0);
     let events: Vec<_> = (0..3).map(|_| TraceEvent::default()).collect();
@@ -117,7 +120,7 @@ async fn one_event_over_the_limit_of_a_trace_is_refused_and_the_rest_stays() {
     let refusal = storage.store_event(trace.trace_id, events[2].clone()).await.unwrap_err();
     assert!(matches!(&refusal, StorageError::Exhausted(why) if why.contains("max_events_per_trace")), "{refusal}");
     assert!(!refusal.is_retryable());
-    // Those that are there already are no new ones.
+    // Stored events don't count again.
     storage.store_trace(FlowTrace { events: events[..2].to_vec(), ..trace.clone() }).await.unwrap();
     let mut found = storage.get_events(trace.trace_id).await.unwrap();
     found.sort_by_key(|event| events.iter().position(|stored| stored == event));
@@ -125,7 +128,7 @@ async fn one_event_over_the_limit_of_a_trace_is_refused_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn a_refused_trace_leaves_no_trace_behind() {
+async fn a_rejected_trace_changes_nothing() {
     let storage = store(MemoryConfig { max_events_per_trace: 1, ..Default::default() });
     let mut trace = traces_of(1).remove(0);
     trace.events = vec![TraceEvent::default(), TraceEvent::default()];
@@ -135,7 +138,7 @@ async fn a_refused_trace_leaves_no_trace_behind() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_refused_in_the_middle_still_keeps_the_bounds() {
+async fn a_batch_rejected_in_the_middle_keeps_the_limits() {
     let storage = store(MemoryConfig { max_traces: 2, max_events_per_trace: 1, ..Default::default() });
     let ids: Vec<_> = (0..4).map(|_| TraceId::new()).collect();
     let mut batch: Vec<_> = ids.iter().map(|id| (*id, TraceEvent::default())).collect();
@@ -149,7 +152,7 @@ async fn a_batch_that_is_refused_in_the_middle_still_keeps_the_bounds() {
 }
 
 #[test]
-fn the_configuration_takes_the_documented_names_and_no_others() {
+fn the_configuration_accepts_only_the_documented_names() {
     let config: MemoryConfig = serde_json::from_value(json!({
         "max_traces": 1, "max_events_per_trace": 2, "max_memory_mb": 3, "eviction_policy": "LRU"
     }))

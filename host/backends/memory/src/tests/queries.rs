@@ -1,4 +1,4 @@
-//! How many traces a query looks at.
+//! The number of traces that a query examines.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -33,7 +33,7 @@ async fn filled() -> (MemoryStorage, Vec<FlowTrace>) {
     (storage, traces)
 }
 
-/// The page, and how many traces were looked at for it.
+/// The page, and the number of traces examined for it.
 async fn looked_at(storage: &MemoryStorage, query: &TraceQuery) -> (TracePage, usize) {
     let looked_at = || storage.0.inner().read().looked_at.load(Relaxed);
     let before = looked_at();
@@ -46,7 +46,7 @@ fn numbers(page: &TracePage) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_page_looks_at_its_own_traces_and_one_more() {
+async fn a_page_examines_its_own_traces_and_one_more() {
     let (storage, _) = filled().await;
     for order in [SortOrder::NewestFirst, SortOrder::OldestFirst] {
         for flow_id in [None, Some(FlowId::new("flow-7"))] {
@@ -61,7 +61,7 @@ async fn a_page_looks_at_its_own_traces_and_one_more() {
 }
 
 #[tokio::test]
-async fn a_page_deep_inside_looks_at_no_more_than_the_first() {
+async fn a_later_page_examines_as_many_traces_as_the_first() {
     let (storage, traces) = filled().await;
     let token = Some(Position::of(&traces[5_000]).token());
     let query = TraceQuery { limit: Some(20), page_token: token, ..Default::default() };
@@ -75,7 +75,7 @@ async fn a_page_deep_inside_looks_at_no_more_than_the_first() {
 }
 
 #[tokio::test]
-async fn a_time_range_looks_at_what_started_within_it() {
+async fn a_time_range_examines_only_traces_in_the_range() {
     let (storage, _) = filled().await;
     for order in [SortOrder::NewestFirst, SortOrder::OldestFirst] {
         let query = TraceQuery { time_range: Some((start(3_000), start(3_049))), order, ..Default::default() };
@@ -88,7 +88,7 @@ async fn a_time_range_looks_at_what_started_within_it() {
 }
 
 #[tokio::test]
-async fn an_execution_looks_at_its_own_trace() {
+async fn an_execution_examines_only_its_own_trace() {
     let (storage, traces) = filled().await;
     let of = |execution_id| TraceQuery { execution_id: Some(execution_id), ..Default::default() };
     let (page, looked_at_one) = looked_at(&storage, &of(traces[1_234].execution_id)).await;
@@ -98,7 +98,7 @@ async fn an_execution_looks_at_its_own_trace() {
 }
 
 #[tokio::test]
-async fn an_actor_filter_looks_at_the_traces_of_the_actors_that_it_means() {
+async fn an_actor_filter_examines_only_traces_of_matching_actors() {
     let (storage, _) = filled().await;
     let of = |part: &str| TraceQuery { actor_filter: Some(part.into()), limit: Some(20), ..Default::default() };
     let (page, rare) = looked_at(&storage, &of("are")).await;
@@ -117,7 +117,7 @@ async fn an_actor_filter_looks_at_the_traces_of_the_actors_that_it_means() {
 }
 
 #[tokio::test]
-async fn indexes_follow_what_is_replaced_and_deleted() {
+async fn indexes_follow_replacements_and_deletions() {
     let (storage, traces) = filled().await;
     let moved = FlowTrace {
         flow_id: FlowId::new("elsewhere"),

@@ -1,4 +1,4 @@
-//! Readers beside readers and writers.
+//! Concurrent readers and writers.
 
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -13,7 +13,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
 
-/// Does the work on a thread of its own; fails when that takes as long as only a deadlock does.
+/// Runs the work on another thread. Fails after a time that only a deadlock takes.
 fn finishes<T, F>(storage: &Arc<MemoryStorage>, work: impl FnOnce(Arc<MemoryStorage>) -> F + Send + 'static) -> T
 where
     F: Future<Output = T>,
@@ -22,11 +22,11 @@ where
     let storage = storage.clone();
     let (done, wait) = mpsc::channel();
     thread::spawn(move || done.send(block_on(work(storage))));
-    wait.recv_timeout(Duration::from_secs(30)).expect("the work waits for no lock that its test holds")
+    wait.recv_timeout(Duration::from_secs(30)).expect("the work doesn't wait for a lock that its test holds")
 }
 
 #[test]
-fn a_reader_does_not_wait_for_another() {
+fn readers_do_not_wait_for_each_other() {
     let storage = Arc::new(MemoryStorage::new());
     let trace = FlowTrace { events: vec![TraceEvent::default()], ..traces_of(1).remove(0) };
     block_on(storage.store_trace(trace.clone())).unwrap();
@@ -43,7 +43,7 @@ fn a_reader_does_not_wait_for_another() {
 }
 
 #[test]
-fn what_a_reader_holds_stays_as_it_was_and_keeps_no_writer_waiting() {
+fn a_snapshot_does_not_change_and_does_not_block_writers() {
     let storage = Arc::new(MemoryStorage::new());
     let mut trace = traces_of(1).remove(0);
     trace.events = vec![TraceEvent { timestamp: DateTime::from_timestamp_nanos(1), ..Default::default() }];
@@ -58,7 +58,7 @@ fn what_a_reader_holds_stays_as_it_was_and_keeps_no_writer_waiting() {
 }
 
 #[test]
-fn events_that_come_one_by_one_in_no_order_are_read_in_order() {
+fn events_stored_in_any_order_are_read_in_order() {
     let storage = MemoryStorage::new();
     let trace_id = TraceId::new();
     let mut events = Vec::new();

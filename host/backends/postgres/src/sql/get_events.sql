@@ -4,5 +4,5 @@ SELECT
     execution_time_ns, memory_usage_bytes, cpu_usage_percent, queue_depth, throughput,
     attributes, parent_event_id, root_event_id, dependency_chain, span_uuid, span_text
 FROM event
-WHERE trace = $1 AND placed_at = $2 AND (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see partition.rs
+WHERE trace = $1 AND placed_at = $2 AND (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see catalog.rs
 ORDER BY occurred_at, event_id

@@ -5,5 +5,5 @@ SELECT
     attributes, parent_event_id, root_event_id, dependency_chain, span_uuid, span_text,
     trace
 FROM event
-WHERE trace = ANY($1) AND placed_at = ANY($2) AND (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see partition.rs
+WHERE trace = ANY($1) AND placed_at = ANY($2) AND (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see catalog.rs
 ORDER BY trace, occurred_at, event_id

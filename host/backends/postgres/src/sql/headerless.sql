@@ -1,7 +1,7 @@
 SELECT trace_id
 FROM trace
 WHERE start_time IS NULL
-    -- The first condition is what the index can seek to.
+    -- The index can seek to the first condition.
     AND trace_id >= coalesce($1, '00000000-0000-0000-0000-000000000000'::uuid)
     AND ($1 IS NULL OR trace_id > $1)
 ORDER BY trace_id

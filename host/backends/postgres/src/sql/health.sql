@@ -1,4 +1,4 @@
--- What keeps a write from being stored, if there is something. Changes nothing and waits for no lock.
+-- The reason why a write would fail, if there is one. Changes nothing and waits for no lock.
 SELECT CASE
     WHEN pg_is_in_recovery() THEN 'the PostgreSQL server is a replica, which can''t be written'
     WHEN current_setting('transaction_read_only')::boolean THEN 'the PostgreSQL database is read-only'

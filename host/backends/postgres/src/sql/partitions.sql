@@ -1,4 +1,4 @@
--- The partitions of `event`: name, bounds as they were given, and whether a detachment was begun and not ended.
+-- The partitions of `event`: name, bounds, and whether a detachment was started but not completed.
 SELECT quote_ident(class.relname), pg_get_expr(class.relpartbound, class.oid), inherits.inhdetachpending
 FROM pg_inherits inherits
 JOIN pg_class class ON class.oid = inherits.inhrelid

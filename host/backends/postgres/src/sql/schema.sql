@@ -1,9 +1,9 @@
--- Version 1. Times are nanoseconds since 1970-01-01T00:00:00Z, because PostgreSQL's own end at microseconds. 64-bit numbers
--- without a sign are the bits of one with a sign. A text can't hold U+0000: where it stands for any text, it is escaped
--- (see `escape.rs`); in JSON it is \u0000. `traces` and `trace_events` show all of it in words.
+-- Version 1. Times are nanoseconds since 1970-01-01T00:00:00Z, because PostgreSQL's own times have microseconds. An unsigned
+-- number of 64 bits is stored as the signed number with the same bits. Text can't contain U+0000: it is escaped (see `escape.rs`);
+-- in JSON it is \u0000. The views `traces` and `trace_events` show readable values.
 
--- A trace. Everything from flow_id on is NULL while only events are known of it. `placed_at` says in which partition its
--- events are: when it starts as far as was known when it was first seen; it never changes.
+-- A trace. The columns from flow_id on are NULL until its header is stored. `placed_at` determines the partition of its events:
+-- the earliest time known when the trace was first seen. It never changes.
 CREATE TABLE trace (
     seq          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     trace_id     uuid NOT NULL UNIQUE,
@@ -16,8 +16,8 @@ CREATE TABLE trace (
     status       text COLLATE "C",
     error        text COLLATE "C",
     version      text COLLATE "C",      -- JSON
-    metadata     text COLLATE "C",      -- JSON, the tags included
-    tags         jsonb                  -- the tags again, to search by; escaped
+    metadata     text COLLATE "C",      -- JSON, including the tags
+    tags         jsonb                  -- a copy of the tags for searches; escaped
 );
 
 CREATE INDEX trace_by_start ON trace (start_time DESC, trace_id) WHERE start_time IS NOT NULL;
@@ -28,8 +28,8 @@ CREATE INDEX trace_by_duration ON trace (duration) WHERE duration IS NOT NULL;
 CREATE INDEX trace_by_tag ON trace USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
 CREATE INDEX trace_by_place ON trace (placed_at);
 
--- An event. What is 0 or empty in nearly every event is NULL then. It belongs to a trace without a foreign key: whoever
--- stores events holds a lock on their traces, which says the same for a whole batch at once.
+-- An event. Values that are 0 or empty in nearly every event are NULL then. There is no foreign key to the trace: a writer holds
+-- a lock on the traces of its events instead, which costs less per batch.
 CREATE TABLE event (
     trace              bigint NOT NULL,
     placed_at          bigint NOT NULL,     -- as in `trace`
@@ -56,15 +56,15 @@ CREATE TABLE event (
     attributes         text COLLATE "C",    -- JSON
     parent_event_id    uuid,
     root_event_id      uuid NOT NULL,
-    dependency_chain   bytea,               -- ids, one after another
-    span_uuid          uuid,                -- the span id when it is a UUID as usually written,
-    span_text          text COLLATE "C",    -- any other
+    dependency_chain   bytea,               -- ids of 16 bytes each
+    span_uuid          uuid,                -- the span id if it is a UUID as usually written,
+    span_text          text COLLATE "C",    -- any other span id
     {key}
 ){partitions};
 
 CREATE INDEX event_of_error ON event (trace) WHERE kind = 'ActorFailed' OR error IS NOT NULL;
 
--- One row: what this program has to know of the tables.
+-- One row: the version and the layout of the tables.
 CREATE TABLE schema_version (
     version     integer NOT NULL,
     partitioned boolean NOT NULL

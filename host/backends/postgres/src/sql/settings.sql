@@ -1,5 +1,5 @@
--- Of the settings in $1: the value in the unit of its own, that unit, when a change takes effect, where the value comes from,
--- whether a change waits for the server's next start, the value in words.
+-- The settings in $1: the value in the setting's unit, the unit, whether a change needs a restart, the source of the value,
+-- whether a change waits for a restart, and the value for display.
 SELECT name, setting, unit, context = 'postmaster', source, pending_restart, current_setting(name)
 FROM pg_settings
 WHERE name = ANY($1)

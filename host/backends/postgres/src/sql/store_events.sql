@@ -1,7 +1,6 @@
--- Of the traces in $1 it stores the events of those that are there, and says how many these are. Those of which nothing is
--- known yet ($2) get a place first, at the times in $3. The lock keeps anyone from deleting them until this is committed. One
--- that another writer adds meanwhile is not found. All writers insert in the same order, so that none waits for another in a
--- circle.
+-- Stores the events of those traces in $1 that exist, and returns their number. Adds the unknown traces ($2) first, with the
+-- partitions of the times in $3. The row locks prevent deletions until the commit. Doesn't find a trace that another writer adds
+-- meanwhile. All writers insert in the same order, which prevents deadlocks.
 WITH added AS (
     INSERT INTO trace (trace_id, placed_at)
     SELECT trace_id, placed_at FROM unnest($2::uuid[], $3::bigint[]) AS new (trace_id, placed_at)
@@ -42,7 +41,7 @@ WITH added AS (
             unnest($29::uuid[]) AS span_uuid, unnest($30::text[]) AS span_text
     ) AS new
     JOIN place USING (trace_id)
-    WHERE (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see partition.rs
+    WHERE (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see catalog.rs
     ORDER BY place.seq, occurred_at, event_id
     ON CONFLICT DO NOTHING
 )

@@ -1,5 +1,5 @@
--- The events of some traces, in the order of the traces: the places are walked one after another, and nothing is sorted, so
--- that the first events come at once and however many follow.
+-- The events of several traces, in the order of the traces. Visits one location after another without a sort, so that the first
+-- events arrive immediately.
 SELECT
     event_id, occurred_at, kind, actor, to_actor, to_port, port, error,
     message_type, message_size, message_checksum, message_data, state_kind, state_before, state_after,
@@ -10,4 +10,4 @@ FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS place (seq, place, nu
 CROSS JOIN LATERAL (
     SELECT * FROM event WHERE event.trace = place.seq AND event.placed_at = place.place ORDER BY occurred_at, event_id
 ) AS events
-WHERE (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see partition.rs
+WHERE (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see catalog.rs

@@ -1,13 +1,13 @@
--- For people: the columns that one expects, times as timestamptz, JSON as jsonb.
+-- Views for users: times as timestamptz, JSON as jsonb.
 
 CREATE FUNCTION moment(nanoseconds bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
 $$ SELECT timestamptz 'epoch' + (nanoseconds / 1000) * interval '1 microsecond' $$;
 
--- jsonb has no U+0000; the replacement character stands for it.
+-- jsonb can't contain U+0000; it becomes the replacement character.
 CREATE FUNCTION shown(json text) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
 $$ SELECT replace(json, '\u0000', '\ufffd')::jsonb $$;
 
--- The number without a sign whose bits these are.
+-- The unsigned number with these bits.
 CREATE FUNCTION unsigned(bits bigint) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$ SELECT CASE WHEN bits < 0 THEN bits + 18446744073709551616 ELSE coalesce(bits, 0) END $$;
 
@@ -70,4 +70,4 @@ SELECT
     event.occurred_at AS timestamp_ns
 FROM event
 JOIN trace ON trace.seq = event.trace AND trace.placed_at = event.placed_at
-WHERE (SELECT oid FROM pg_class WHERE oid = 0) IS NULL; -- always so; by this a session sees new partitions
+WHERE (SELECT oid FROM pg_class WHERE oid = 0) IS NULL; -- always true; makes the session see new partitions

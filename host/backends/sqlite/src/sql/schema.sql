@@ -1,7 +1,7 @@
--- Version 1. Times are nanoseconds since 1970-01-01T00:00:00Z, ids the 16 bytes of a UUID, 64-bit numbers without a sign
--- the bits of one with a sign. `traces` and `trace_events` (views.sql) show all of it in words.
+-- Version 1. Times are nanoseconds since 1970-01-01T00:00:00Z, ids the 16 bytes of a UUID. An unsigned number of 64 bits is
+-- stored as the signed number with the same bits. The views `traces` and `trace_events` (views.sql) show readable values.
 
--- A trace. Everything from flow_id on is NULL while only events are known of it.
+-- A trace. The columns from flow_id on are NULL until its header is stored.
 CREATE TABLE trace (
     seq          INTEGER PRIMARY KEY,
     trace_id     BLOB NOT NULL UNIQUE,
@@ -19,7 +19,7 @@ CREATE INDEX trace_by_start ON trace (start_time DESC, trace_id) WHERE start_tim
 CREATE INDEX trace_by_flow ON trace (flow_id, start_time DESC, trace_id) WHERE start_time IS NOT NULL;
 CREATE INDEX trace_by_execution ON trace (execution_id) WHERE execution_id IS NOT NULL;
 
--- The tags again, to search by.
+-- A copy of the tags, for searches.
 CREATE TABLE tag (
     trace INTEGER NOT NULL,
     name  TEXT NOT NULL,
@@ -27,9 +27,9 @@ CREATE TABLE tag (
     PRIMARY KEY (trace, name)
 ) STRICT, WITHOUT ROWID;
 
--- Clustered by the sequence number of the trace, then by time: what happens at the same time lies together, although ids
--- are random, and is read in order.
--- What is 0 or empty in nearly every event is NULL then.
+-- Clustered by the sequence number of the trace, then by time, so that events of the same time are stored together although
+-- ids are random, and are read in order.
+-- Values that are 0 or empty in nearly every event are NULL then.
 CREATE TABLE event (
     trace              INTEGER NOT NULL,
     timestamp          INTEGER NOT NULL,

@@ -1,5 +1,5 @@
--- For people: plain columns, ids and times as text, JSON for SQLite's JSON functions. Made anew whenever a host opens the
--- file, so they are no part of the stored format.
+-- Views for users: ids and times as text, JSON for SQLite's JSON functions. They are created again whenever a host opens the
+-- file, so they are not part of the stored format.
 
 DROP VIEW IF EXISTS traces;
 CREATE VIEW traces AS

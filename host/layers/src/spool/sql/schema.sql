@@ -1,4 +1,4 @@
--- Version 1. Writes that wait until the backend is back, in the order in which they came.
+-- Version 1. Writes that wait for the backend, in the order of arrival.
 CREATE TABLE record (
     seq      INTEGER PRIMARY KEY AUTOINCREMENT,
     traces   INTEGER NOT NULL,      -- how many there are in it
@@ -7,7 +7,7 @@ CREATE TABLE record (
     body     BLOB NOT NULL
 ) STRICT;
 
--- What the backend refused when its turn came: kept for people to look at.
+-- Writes that the backend rejected, kept for the operator.
 CREATE TABLE refused (
     refused_at TEXT NOT NULL,
     error      TEXT NOT NULL,

@@ -1,5 +1,5 @@
--- Where the traces in $1 are. Those of which nothing is known yet ($2) get a place first, at the times in $3. One that
--- another writer adds meanwhile is not found. The transaction holds the lock that keeps others from deleting any of them.
+-- The locations of the traces in $1. Adds the unknown traces ($2) first, with the partitions of the times in $3. Doesn't
+-- find a trace that another writer adds meanwhile. The transaction holds the lock that prevents deletions.
 WITH added AS (
     INSERT INTO trace (trace_id, placed_at)
     SELECT trace_id, placed_at FROM unnest($2::uuid[], $3::bigint[]) AS new (trace_id, placed_at)

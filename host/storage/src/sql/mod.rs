@@ -1,6 +1,10 @@
-//! The sort order of traces in SQL, which is the same in every dialect.
+//! What the SQL backends share: the columns of an event, and the sort order of traces.
+
+mod event;
 
 use reflow_tracing_model::SortOrder;
+
+pub use event::{EVENT_COLUMNS, EventColumns, EventRow, Value, read_event};
 
 /// The direction of `ORDER BY start_time`. The trace id ascends in both orders.
 pub fn direction(order: SortOrder) -> &'static str {
@@ -10,7 +14,7 @@ pub fn direction(order: SortOrder) -> &'static str {
     }
 }
 
-/// Compares a start time with that of the page's last trace: the same time or a later one in this order.
+/// The operator for a start time that is the same as that of the page's last trace, or later in this order.
 pub fn reach(order: SortOrder) -> &'static str {
     match order {
         SortOrder::NewestFirst => "<=",
@@ -18,7 +22,7 @@ pub fn reach(order: SortOrder) -> &'static str {
     }
 }
 
-/// The same for a later time only.
+/// The operator for a start time that is later in this order.
 pub fn beyond(order: SortOrder) -> &'static str {
     match order {
         SortOrder::NewestFirst => "<",
