@@ -24,11 +24,11 @@ use crate::{connection, disk, header, schema, stream};
 ///
 /// With the default settings, acknowledged writes survive a crash of the process. [`SynchronousMode`](crate::SynchronousMode) documents what a loss of
 /// power can lose.
-pub struct SqliteStorage(Metered<SqliteBackend>);
+pub struct SqliteStorage(pub(super) Metered<SqliteBackend>);
 
 /// The backend without its measurements.
-struct SqliteBackend {
-    readers: Pool,
+pub(super) struct SqliteBackend {
+    pub readers: Pool,
     writer: Writer,
 }
 

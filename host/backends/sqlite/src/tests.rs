@@ -10,7 +10,7 @@ use reflow_tracing_storage::StorageBackendExt;
 
 use super::*;
 use reflow_tracing_model::{
-    FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEvent, TraceEventData, TraceEventType, TraceId, TraceQuery,
+    FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEvent, TraceEventData, TraceEventType, TraceQuery,
 };
 use reflow_tracing_storage::{StorageBackend, StorageError};
 

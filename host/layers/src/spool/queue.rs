@@ -71,6 +71,10 @@ impl Counted {
         depth.records.fetch_add(1, SeqCst);
         Self { depth: Arc::clone(depth), is_in_file: false }
     }
+
+    fn keep(mut self) {
+        self.is_in_file = true;
+    }
 }
 
 impl Drop for Counted {
@@ -329,11 +333,11 @@ impl Thread {
     fn append(&mut self, group: Vec<Append>, answers: Answers<Job>) {
         match self.file.append(group.iter().map(|append| &append.record)) {
             Ok(numbers) => {
-                for (Append { record, room, mut counted }, seq) in group.into_iter().zip(numbers) {
+                for (Append { record, room, counted }, seq) in group.into_iter().zip(numbers) {
                     // Released when the record is removed.
                     room.forget();
                     self.depth.appended(&record, seq);
-                    counted.is_in_file = true;
+                    counted.keep();
                 }
                 answers.send_to_all(Ok(()));
             }
