@@ -64,7 +64,7 @@ mod tests {
     use super::candidates;
 
     #[test]
-    fn candidates_are_read_from_what_apt_says() {
+    fn candidates_are_read_from_the_output_of_apt() {
         let policy = "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  Version table:\n\
                       rust-web-src:\n  Installed: (none)\n  Candidate: (none)\n";
         assert_eq!(candidates(policy).collect::<Vec<_>>(), ["1.96.0+dfsg1-1~deb12u2"]);

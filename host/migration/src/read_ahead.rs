@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_ready_for_a_slow_receiver_is_bounded_in_bytes() {
+    async fn items_that_wait_for_a_slow_receiver_are_bounded_in_bytes() {
         let read = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&read);
         let items = stream::repeat_with(move || counted.fetch_add(1, SeqCst)).take(READY_ITEMS).boxed();

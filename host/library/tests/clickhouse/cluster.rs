@@ -49,7 +49,7 @@ async fn clickhouse_on_a_cluster_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn traces_are_spread_over_the_shards_and_each_is_on_one() {
+async fn traces_are_spread_over_the_shards_and_each_is_on_exactly_one() {
     let shards = shards().await;
     let storage = ClickHouseStorage::with_config(config(&shards)).await.unwrap();
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
@@ -94,7 +94,7 @@ fn storage_database(shards: &Shards) -> String {
 
 /// Those that need a Keeper run nowhere here; that the engine understands them is what can be seen.
 #[tokio::test]
-async fn every_statement_for_a_cluster_is_one_for_the_engine() {
+async fn the_engine_accepts_every_statement_for_a_cluster() {
     let server = ClickHouse::shared();
     let config = ClickHouseConfig {
         database: "traces of the cluster".into(),

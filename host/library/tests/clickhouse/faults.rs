@@ -103,7 +103,7 @@ async fn a_batch_whose_answer_is_lost_is_sent_again_and_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_failed_although_it_was_stored_is_counted_once_when_its_caller_tries_again() {
+async fn a_stored_batch_that_was_reported_as_failed_is_counted_once_after_a_retry() {
     let (_server, _config, proxy, storage) = behind_proxy().await;
     let (trace_id, events) = (TraceId::new(), events(100));
     proxy.lose_answers(4);
@@ -118,7 +118,7 @@ async fn a_batch_that_failed_although_it_was_stored_is_counted_once_when_its_cal
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_is_cut_off_in_the_middle_is_stored_whole_or_not_at_all() {
+async fn a_batch_that_is_cut_off_is_stored_completely_or_not_at_all() {
     let (server, config, proxy, storage) = behind_proxy().await;
     let (trace_id, events) = (TraceId::new(), events(5_000));
     proxy.cut_inserts(1);
@@ -150,7 +150,7 @@ async fn a_trace_that_is_stored_again_with_its_events_is_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_process_stored_before_it_ended_is_counted_once_when_it_is_sent_to_the_next() {
+async fn events_sent_again_to_a_restarted_process_are_counted_once() {
     let (_server, config, storage) = storage().await;
     let mut sent = FlowTrace { events: events(50), ..trace(DateTime::default()) };
     sent.events.extend((0..50).map(|_| event(Utc::now())));
@@ -164,7 +164,7 @@ async fn what_a_process_stored_before_it_ended_is_counted_once_when_it_is_sent_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stands_still_slows_its_writers_down_and_loses_nothing() {
+async fn a_stalled_server_slows_its_writers_and_loses_nothing() {
     let server = Arc::new(ClickHouse::start());
     let storage = Arc::new(ClickHouseStorage::with_config(config(&server)).await.unwrap());
     let trace_id = TraceId::new();
@@ -187,7 +187,7 @@ async fn a_server_that_stands_still_slows_its_writers_down_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closing_stores_what_was_accepted() {
+async fn closing_stores_every_accepted_write() {
     let (_server, config, proxy, storage) = behind_proxy().await;
     proxy.delay_inserts(Duration::from_millis(300));
     let storage = Arc::new(storage);
@@ -233,7 +233,7 @@ async fn a_read_after_a_restart_gets_a_new_connection() {
 }
 
 #[tokio::test]
-async fn a_statement_that_needs_more_memory_than_it_may_names_the_setting() {
+async fn a_statement_over_the_memory_limit_is_an_error_that_names_the_setting() {
     let (_server, config, storage) = storage().await;
     let events = events(100_000);
     // Of one time, so that they have to be put into their order all at once.
@@ -257,7 +257,7 @@ async fn a_statement_that_needs_more_memory_than_it_may_names_the_setting() {
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_longer_than_it_may_names_the_setting() {
+async fn a_statement_over_the_time_limit_is_an_error_that_names_the_setting() {
     let (_server, config, storage) = storage().await;
     let stored = FlowTrace { events: events(50_000), ..trace(DateTime::default()) };
     storage.store_trace(stored.clone()).await.unwrap();
@@ -272,7 +272,7 @@ async fn a_statement_that_takes_longer_than_it_may_names_the_setting() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_learns_why_without_the_password() {
+async fn a_refused_login_is_explained_without_the_password() {
     let server = ClickHouse::shared();
     let good = config(&server);
     let as_user = |username: &str, password: Option<&str>| ClickHouseConfig {
@@ -315,7 +315,7 @@ async fn a_read_only_user_can_read_and_gets_an_error_when_writing() {
 }
 
 #[tokio::test]
-async fn one_bad_write_does_not_fail_those_in_its_batch() {
+async fn one_bad_write_does_not_fail_the_others_in_its_batch() {
     let (server, config, storage) = storage().await;
     query(&server, &config, "ALTER TABLE {}.events ADD CONSTRAINT no_bad CHECK actor_id != 'bad'");
     let trace_id = TraceId::new();
@@ -332,7 +332,7 @@ async fn one_bad_write_does_not_fail_those_in_its_batch() {
 }
 
 #[tokio::test]
-async fn what_this_program_did_not_write_is_corrupt() {
+async fn rows_of_another_program_are_corrupt() {
     let (server, config, storage) = storage().await;
     let stored = trace(DateTime::default());
     storage.store_trace(stored.clone()).await.unwrap();
@@ -342,7 +342,7 @@ async fn what_this_program_did_not_write_is_corrupt() {
 }
 
 #[tokio::test]
-async fn one_batch_may_span_more_days_than_a_statement_of_the_server_may() {
+async fn a_batch_may_span_more_days_than_one_statement_allows() {
     let (_server, _config, storage) = storage().await;
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let events = (0..250).map(|day| event(start + TimeDelta::days(day))).collect();

@@ -66,7 +66,7 @@ async fn a_trace_is_found_without_reading_the_others() {
 }
 
 #[tokio::test]
-async fn a_page_costs_what_the_first_one_costs() {
+async fn every_page_costs_as_much_as_the_first() {
     let (server, config, storage) = storage().await;
     fill(&storage, 4_000).await;
     for order in [SortOrder::NewestFirst, SortOrder::OldestFirst] {
@@ -110,7 +110,7 @@ async fn inserts(server: &ClickHouse, config: &ClickHouseConfig) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writes_that_wait_are_stored_together() {
+async fn waiting_writes_are_stored_together() {
     let (server, config, storage) = storage().await;
     let trace_id = TraceId::new();
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
@@ -135,7 +135,7 @@ async fn a_batch_is_full_with_batch_size_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_waits_for_the_one_before_it_no_longer_than_the_flush_interval() {
+async fn a_write_waits_at_most_the_flush_interval_for_the_one_before_it() {
     let server = ClickHouse::shared();
     let proxy = super::proxy::Proxy::start(vec![server.address()]).await;
     let base = ClickHouseConfig { url: proxy.url.clone(), ..config(&server) };

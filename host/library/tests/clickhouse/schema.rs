@@ -17,7 +17,7 @@ async fn refusal(config: ClickHouseConfig) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_hosts_start_at_once_on_nothing() {
+async fn ten_hosts_start_at_once_on_an_empty_database() {
     let server = ClickHouse::shared();
     let config = ClickHouseConfig { database: "ten hosts' `own`".into(), ..config(&server) };
     let hosts = join_all((0..10).map(|_| ClickHouseStorage::with_config(config.clone()))).await;
@@ -57,7 +57,7 @@ async fn a_newer_version_is_refused_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn each_version_that_is_missing_is_made_and_noted_once() {
+async fn each_missing_schema_version_is_applied_and_recorded_once() {
     let (server, config, storage) = storage().await;
     let stored = trace(Utc::now());
     storage.store_trace(stored.clone()).await.unwrap();
@@ -73,7 +73,7 @@ async fn each_version_that_is_missing_is_made_and_noted_once() {
 }
 
 #[tokio::test]
-async fn tables_of_another_program_are_left_alone() {
+async fn tables_of_another_program_are_refused_and_not_changed() {
     let server = ClickHouse::shared();
     let config = config(&server);
     query(&server, &config, "CREATE TABLE {}.events (recipe String) ENGINE = MergeTree ORDER BY recipe");
@@ -83,7 +83,7 @@ async fn tables_of_another_program_are_left_alone() {
 }
 
 #[tokio::test]
-async fn what_another_host_left_half_done_is_completed() {
+async fn an_interrupted_schema_change_of_another_host_is_completed() {
     let (server, config, storage) = storage().await;
     storage.close().await.unwrap();
     query(&server, &config, "TRUNCATE TABLE {}.schema_version");
@@ -94,7 +94,7 @@ async fn what_another_host_left_half_done_is_completed() {
 }
 
 #[tokio::test]
-async fn tables_that_were_removed_are_named_with_what_creates_them() {
+async fn missing_tables_are_named_with_the_command_that_creates_them() {
     let (server, config, storage) = storage().await;
     query(&server, &config, "DROP DATABASE {}");
     for error in [
@@ -108,7 +108,7 @@ async fn tables_that_were_removed_are_named_with_what_creates_them() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_the_retention_is_dropped_by_the_server() {
+async fn the_server_drops_traces_older_than_the_retention() {
     let (server, config, storage) = storage().await;
     let now = Utc::now();
     let (old, new) = (trace(now - TimeDelta::days(40)), trace(now));
@@ -146,7 +146,7 @@ async fn what_is_older_than_the_retention_is_dropped_by_the_server() {
 }
 
 #[tokio::test]
-async fn a_header_that_was_stored_often_is_one_whatever_merges_did() {
+async fn a_repeatedly_stored_header_is_read_once_before_and_after_merges() {
     let (server, config, storage) = storage().await;
     let mut stored = trace(Utc::now());
     for number in 0..4 {
@@ -164,7 +164,7 @@ async fn a_header_that_was_stored_often_is_one_whatever_merges_did() {
 }
 
 #[tokio::test]
-async fn of_events_with_one_key_the_first_stays_whatever_merges_do() {
+async fn the_first_of_events_with_one_key_is_kept_before_and_after_merges() {
     let (server, config, storage) = storage().await;
     let stored = trace(Utc::now());
     storage.store_trace(stored.clone()).await.unwrap();
@@ -179,7 +179,7 @@ async fn of_events_with_one_key_the_first_stays_whatever_merges_do() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused_by_name() {
+async fn invalid_settings_are_refused_by_name() {
     let server = ClickHouse::shared();
     let good = config(&server);
     for (config, named) in [

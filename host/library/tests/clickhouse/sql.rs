@@ -22,7 +22,7 @@ fn took(actor: &str, milliseconds: u64, time: DateTime<chrono::Utc>) -> TraceEve
 }
 
 #[tokio::test]
-async fn the_examples_of_the_page_answer_what_they_say() {
+async fn the_documented_queries_return_the_documented_results() {
     let (server, config, storage) = storage().await;
     let start = "2026-11-22T10:00:00.123456789Z".parse::<DateTime<chrono::Utc>>().unwrap();
     let after = |seconds| start + TimeDelta::seconds(seconds);
@@ -56,7 +56,7 @@ async fn the_examples_of_the_page_answer_what_they_say() {
 
 /// The columns that the page names are there.
 #[tokio::test]
-async fn the_tables_have_the_columns_of_the_page() {
+async fn the_tables_have_the_documented_columns() {
     let (server, config, _storage) = storage().await;
     let page = include_str!("../../../../docs/clickhouse.md");
     for table in ["traces", "events", "event_metrics"] {

@@ -51,7 +51,7 @@ fn postgres_with_partitions_answers_like_the_oracle() {
 
 /// A large batch goes a faster way, which can't leave out what is there.
 #[tokio::test]
-async fn a_large_batch_of_which_a_part_is_stored_already_is_completed() {
+async fn a_partly_stored_large_batch_is_completed() {
     let (_server, _config, storage) = storage().await;
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let mut events: Vec<TraceEvent> = (0..600).map(|number| event(start + TimeDelta::nanoseconds(number))).collect();

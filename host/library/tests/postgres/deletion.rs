@@ -61,7 +61,7 @@ impl Writers {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_host_deletes_amid_writing_leaves_no_events_behind() {
+async fn a_deletion_by_another_host_during_writes_leaves_no_events() {
     let (server, config, storage) = storage().await;
     let other = PostgresStorage::with_config(config.clone()).await.unwrap();
     let storage = Arc::new(storage);
@@ -77,7 +77,7 @@ async fn what_another_host_deletes_amid_writing_leaves_no_events_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writers_without_a_pause_share_the_only_connection() {
+async fn busy_writers_share_the_only_connection() {
     let (_server, config, _) = storage().await;
     let config = PostgresConfig { max_connections: 1, ..config };
     let storage = Arc::new(PostgresStorage::with_config(config).await.unwrap());

@@ -135,7 +135,7 @@ async fn a_read_after_a_restart_gets_a_new_connection() {
 }
 
 #[tokio::test]
-async fn when_all_connections_are_taken_the_error_names_the_setting() {
+async fn an_exhausted_pool_is_an_error_that_names_the_setting() {
     let server = Postgres::shared();
     let config = PostgresConfig { max_connections: 1, connection_timeout_ms: 300, ..config(&server) };
     let storage = PostgresStorage::with_config(config).await.unwrap();
@@ -190,7 +190,7 @@ async fn a_lock_is_waited_for_unless_the_sessions_have_a_limit() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_learns_why_without_the_password() {
+async fn a_refused_login_is_explained_without_the_password() {
     let server = Postgres::shared();
     let refused = async |url: String| {
         let config = PostgresConfig { connection_url: url, ..config(&server) };
@@ -237,7 +237,7 @@ async fn a_full_disk_is_distinguished_from_other_errors() {
 }
 
 #[tokio::test]
-async fn a_conflict_with_another_session_is_tried_again() {
+async fn a_conflict_with_another_session_is_retried() {
     for code in ["40001", "40P01"] {
         let (server, config, storage) = storage().await;
         raise(&server, &config, code, "nextval('tries') < 4");
@@ -250,7 +250,7 @@ async fn a_conflict_with_another_session_is_tried_again() {
 }
 
 #[tokio::test]
-async fn one_bad_write_does_not_fail_those_in_its_group() {
+async fn one_bad_write_does_not_fail_the_others_in_its_group() {
     let (server, config, storage) = storage().await;
     raise(&server, &config, "P0001", "new.flow_id = 'bad'");
     let traces: Vec<_> = (0..20)
@@ -266,7 +266,7 @@ async fn one_bad_write_does_not_fail_those_in_its_group() {
 }
 
 #[tokio::test]
-async fn what_this_program_did_not_write_is_corrupt() {
+async fn rows_of_another_program_are_corrupt() {
     let (server, config, storage) = storage().await;
     let stored = trace(DateTime::default());
     storage.store_trace(stored.clone()).await.unwrap();

@@ -63,7 +63,7 @@ async fn each_interval_has_its_bounds() {
 }
 
 #[tokio::test]
-async fn what_comes_late_from_the_future_or_from_the_edge_of_time_has_a_partition_too() {
+async fn late_future_and_extreme_times_get_a_partition() {
     let server = Postgres::shared();
     let storage = PostgresStorage::with_config(partitioned(&server, PartitionInterval::Monthly)).await.unwrap();
     for nanoseconds in [i64::MIN, -1, 0, 4_000_000_000_000_000_000, i64::MAX] {
@@ -90,7 +90,7 @@ async fn the_events_of_a_trace_are_in_one_partition_whatever_their_times() {
 }
 
 #[tokio::test]
-async fn another_interval_goes_on_beside_the_partitions_that_are_there() {
+async fn a_changed_interval_continues_after_the_existing_partitions() {
     let server = Postgres::shared();
     let config = partitioned(&server, PartitionInterval::Monthly);
     let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
@@ -109,7 +109,7 @@ async fn another_interval_goes_on_beside_the_partitions_that_are_there() {
 }
 
 #[tokio::test]
-async fn retention_drops_what_has_expired_and_nothing_else() {
+async fn retention_drops_only_expired_partitions() {
     let server = Postgres::shared();
     let config = PostgresConfig { partition_retention_days: 30, ..partitioned(&server, PartitionInterval::Daily) };
     let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
@@ -144,7 +144,7 @@ async fn retention_drops_what_has_expired_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writers_go_on_while_partitions_come_and_go() {
+async fn writers_continue_while_partitions_are_created_and_dropped() {
     let server = Postgres::shared();
     let config = PostgresConfig { partition_retention_days: 1, ..partitioned(&server, PartitionInterval::Hourly) };
     let storage = PostgresStorage::with_config(config).await.unwrap();
@@ -171,7 +171,7 @@ async fn writers_go_on_while_partitions_come_and_go() {
 
 /// A session that makes its list of partitions while another one is attached would go on without that one.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_a_partition_is_seen_however_new_that_is() {
+async fn traces_in_a_new_partition_are_read_at_once() {
     const PARTITIONS: u128 = 600;
     const PROGRAMS: u128 = 3;
     let server = Postgres::shared();

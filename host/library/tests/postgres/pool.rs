@@ -35,7 +35,7 @@ async fn work(storage: &PostgresStorage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_without_work_are_closed_but_for_the_fewest() {
+async fn idle_connections_are_closed_down_to_the_minimum() {
     // Of its own: the sessions of other tests would be counted.
     let server = Postgres::start();
     for min_connections in [0, 2] {
@@ -52,7 +52,7 @@ async fn connections_without_work_are_closed_but_for_the_fewest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_replaced_when_their_time_is_up() {
+async fn connections_are_replaced_after_their_maximum_lifetime() {
     let server = Postgres::start();
     let config = PostgresConfig { max_lifetime_ms: 200, min_connections: 1, ..config(&server) };
     let storage = PostgresStorage::with_config(config).await.unwrap();

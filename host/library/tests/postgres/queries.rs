@@ -181,7 +181,7 @@ async fn plans_use_an_index_on_small_tables_too() {
 }
 
 #[tokio::test]
-async fn events_are_streamed_a_part_at_a_time() {
+async fn events_are_streamed_in_parts() {
     let (_server, _config, storage) = storage().await;
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let events: Vec<TraceEvent> = (0..2_500).map(|number| event(start + TimeDelta::nanoseconds(number))).collect();

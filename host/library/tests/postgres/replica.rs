@@ -130,7 +130,7 @@ async fn a_writer_reads_its_own_writes_while_the_replica_follows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_stands_still_hides_nothing() {
+async fn a_stalled_replica_hides_no_writes() {
     let pair = Pair::start();
     let storage = pair.storage().await;
     let before = of_now();
@@ -155,7 +155,7 @@ async fn a_replica_that_stands_still_hides_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_replica_is_gone_the_primary_is_read() {
+async fn reads_use_the_primary_while_the_replica_is_unavailable() {
     let pair = Pair::start();
     let storage = pair.storage().await;
     let stored = of_now();
@@ -177,7 +177,7 @@ async fn while_the_replica_is_gone_the_primary_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_primary_is_gone_what_was_written_is_read() {
+async fn reads_use_the_replica_while_the_primary_is_unavailable() {
     let pair = Pair::start();
     let storage = pair.storage().await;
     let stored = of_now();
@@ -197,7 +197,7 @@ async fn while_the_primary_is_gone_what_was_written_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_goes_on_from_the_primary_when_its_replica_dies() {
+async fn a_stream_continues_from_the_primary_when_its_replica_dies() {
     let pair = Pair::start();
     let storage = pair.storage().await;
     let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
@@ -216,7 +216,7 @@ async fn a_stream_goes_on_from_the_primary_when_its_replica_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_became_a_primary_is_read_no_more() {
+async fn a_promoted_replica_is_no_longer_read() {
     let pair = Pair::start();
     let storage = pair.storage().await;
     let stored = of_now();
@@ -231,7 +231,7 @@ async fn a_replica_that_became_a_primary_is_read_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_replica_of_the_primary_is_refused_and_one_that_is_away_is_not() {
+async fn a_server_that_is_not_a_replica_is_refused_and_an_unavailable_one_is_not() {
     let pair = Pair::start();
     let other = Postgres::shared();
     let open = async |url: String| {

@@ -16,7 +16,7 @@ async fn refusal(config: PostgresConfig) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_hosts_start_at_once_on_nothing() {
+async fn ten_hosts_start_at_once_on_an_empty_database() {
     let server = Postgres::shared();
     for enable_partitioning in [false, true] {
         let config = PostgresConfig { enable_partitioning, max_connections: 2, ..config(&server) };
@@ -75,7 +75,7 @@ async fn a_newer_or_older_version_is_refused_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn partitioned_tables_stay_partitioned_and_others_do_not_become_so() {
+async fn a_change_of_partitioning_is_refused() {
     let server = Postgres::shared();
     for enable_partitioning in [false, true] {
         let config = PostgresConfig { enable_partitioning, ..config(&server) };
@@ -86,7 +86,7 @@ async fn partitioned_tables_stay_partitioned_and_others_do_not_become_so() {
 }
 
 #[tokio::test]
-async fn tables_of_another_program_are_left_alone() {
+async fn tables_of_another_program_are_refused_and_not_changed() {
     let server = Postgres::shared();
     let config = config(&server);
     let schema = quoted(&config.schema_name);
@@ -100,7 +100,7 @@ async fn tables_of_another_program_are_left_alone() {
 }
 
 #[tokio::test]
-async fn tables_that_were_removed_are_named_with_what_creates_them() {
+async fn missing_tables_are_named_with_the_command_that_creates_them() {
     let server = Postgres::shared();
     let config = config(&server);
     let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
@@ -116,7 +116,7 @@ async fn tables_that_were_removed_are_named_with_what_creates_them() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused_by_name() {
+async fn invalid_settings_are_refused_by_name() {
     let server = Postgres::shared();
     let good = config(&server);
     for (config, named) in [

@@ -76,7 +76,7 @@ fn refusal(opened: Result<PostgresStorage, StorageError>) -> String {
 }
 
 #[tokio::test]
-async fn a_server_is_verified_as_far_as_the_url_wants_it() {
+async fn a_server_is_verified_as_the_url_requires() {
     let certificates = Certificates::new();
     let (ours, other) = (certificates.make("ours", &[]), certificates.make("other", &[]));
     let certificate = certificates.of_localhost(Some("ours"));
@@ -115,7 +115,7 @@ async fn a_server_is_verified_as_far_as_the_url_wants_it() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_signs_itself_is_its_own_root() {
+async fn a_self_signed_certificate_is_its_own_root() {
     let certificates = Certificates::new();
     let certificate = certificates.of_localhost(None);
     let server = Postgres::on_port(Some([&certificate, &certificates.file("server.key")]));
@@ -126,7 +126,7 @@ async fn a_certificate_that_signs_itself_is_its_own_root() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_refused_when_the_url_wants_it() {
+async fn a_server_without_tls_is_refused_when_the_url_requires_it() {
     let server = Postgres::on_port(None);
     for mode in ["require", "verify-full"] {
         let message = refusal(open(&server, url(&server, "localhost", mode, None)).await);

@@ -44,7 +44,7 @@ fn session() -> FlowTrace {
 }
 
 #[tokio::test]
-async fn the_views_have_the_page_s_columns() {
+async fn the_views_have_the_documented_columns() {
     let (server, config, storage) = storage().await;
     let stored = session();
     storage.store_trace(stored.clone()).await.unwrap();
@@ -83,7 +83,7 @@ async fn the_views_have_the_page_s_columns() {
 }
 
 #[tokio::test]
-async fn the_examples_of_the_page_answer() {
+async fn the_documented_queries_work() {
     let (server, config, storage) = storage().await;
     storage.store_trace(session()).await.unwrap();
     let answers: Vec<_> = examples().iter().map(|sql| query(&server, &config, sql)).collect();

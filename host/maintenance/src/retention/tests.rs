@@ -39,7 +39,7 @@ async fn kept(storage: &dyn StorageBackend) -> Vec<TraceId> {
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_deleted_and_a_dry_run_says_so_before() {
+async fn expired_traces_are_deleted_as_the_dry_run_reported() {
     let traces: Vec<_> = (1..=900).map(aged).collect();
     let storage = filled(&traces).await;
     let policy = RetentionPolicy { max_age: Some(Duration::from_secs(100 * HOUR)), ..RetentionPolicy::default() };
@@ -52,7 +52,7 @@ async fn what_is_too_old_is_deleted_and_a_dry_run_says_so_before() {
 }
 
 #[tokio::test]
-async fn the_oldest_of_too_many_are_deleted() {
+async fn the_oldest_traces_over_the_maximum_number_are_deleted() {
     let traces: Vec<_> = (1..=700).map(aged).collect();
     let storage = filled(&traces).await;
     let policy = RetentionPolicy { max_traces: Some(250), ..RetentionPolicy::default() };
@@ -63,7 +63,7 @@ async fn the_oldest_of_too_many_are_deleted() {
 }
 
 #[tokio::test]
-async fn the_oldest_are_deleted_until_the_store_is_small_enough() {
+async fn the_oldest_traces_are_deleted_until_the_store_is_small_enough() {
     let storage = filled(&(1..=3_000).map(aged).collect::<Vec<_>>()).await;
     let before = storage.stats().await.unwrap().bytes.unwrap();
     let policy = RetentionPolicy { max_bytes: Some(before / 2), ..RetentionPolicy::default() };
@@ -100,7 +100,7 @@ async fn ten_of_150(storage: &dyn StorageBackend) -> (RetentionReport, u64, u64)
 }
 
 #[tokio::test]
-async fn no_more_is_deleted_for_size_than_is_needed() {
+async fn deletion_for_size_stops_at_the_maximum_size() {
     let (report, max, after) = ten_of_150(&filled(&[]).await).await;
     assert!((10..=11).contains(&report.by_size) && after <= max, "{report:?}: {after} bytes of {max}");
 }
@@ -114,7 +114,7 @@ async fn no_more_is_deleted_for_size_than_is_needed_in_sqlite() {
 }
 
 #[tokio::test]
-async fn one_large_trace_goes_for_size_and_the_small_ones_stay() {
+async fn deleting_one_large_trace_for_size_keeps_the_small_ones() {
     let mut traces: Vec<_> = (1..=1_000).map(aged).collect();
     traces[999].events[0].data.error = Some("x".repeat(2_000_000));
     let storage = filled(&traces).await;
@@ -308,7 +308,7 @@ async fn an_unsupported_policy_is_rejected_before_anything_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_applies_the_policy_again_and_again() {
+async fn the_task_applies_the_policy_repeatedly() {
     let storage = Arc::new(filled(&[aged(2)]).await);
     let policy = RetentionPolicy { max_age: Some(Duration::from_secs(HOUR)), ..RetentionPolicy::default() };
     let task = RetentionTask::start(storage.clone(), policy, Duration::from_secs(60));

@@ -235,7 +235,7 @@ async fn assert_holds(storage: &MemoryStorage, expected: &[FlowTrace]) {
 }
 
 #[tokio::test]
-async fn whole_traces_come_as_they_were_stored() {
+async fn whole_traces_are_migrated_unchanged() {
     let server = Server::new(WHOLE);
     // Several of a second, long and short, stored in no order; and the last once more.
     let traces: Vec<_> = (0..60).map(|number| trace((number * 37 % 60) * 250, number as usize % 4)).collect();
@@ -246,7 +246,7 @@ async fn whole_traces_come_as_they_were_stored() {
 }
 
 #[tokio::test]
-async fn traces_in_columns_come_with_their_events_in_order() {
+async fn traces_in_columns_are_migrated_with_their_events_in_order() {
     let server = Server::new(COLUMNS);
     let traces: Vec<_> = (0..60).map(|number| trace((number * 37 % 60) * 250, number as usize * 40 % 70)).collect();
     // Stored again, a trace has its events twice.
@@ -258,7 +258,7 @@ async fn traces_in_columns_come_with_their_events_in_order() {
 }
 
 #[tokio::test]
-async fn events_beside_whole_traces_and_without_a_trace_come_too() {
+async fn separate_and_headerless_events_are_migrated() {
     let server = Server::new(WHOLE);
     let (whole, orphan) = (trace(0, 2), TraceId::new());
     server.store_whole(&whole);
@@ -274,7 +274,7 @@ async fn events_beside_whole_traces_and_without_a_trace_come_too() {
 }
 
 #[tokio::test]
-async fn rows_that_can_not_be_decoded_are_reported_and_the_rest_is_read() {
+async fn undecodable_rows_are_reported_and_the_rest_is_read() {
     let server = Server::new(WHOLE);
     let traces: Vec<_> = (0..6).map(|number| trace(number, 3)).collect();
     traces.iter().for_each(|trace| server.store_whole(trace));
@@ -311,7 +311,7 @@ async fn rows_that_can_not_be_decoded_are_reported_and_the_rest_is_read() {
 }
 
 #[tokio::test]
-async fn a_file_is_queried_like_any_store_and_never_written() {
+async fn a_file_is_queried_like_other_stores_and_never_written() {
     for (tables, is_whole) in [(WHOLE, true), (COLUMNS, false)] {
         let server = Server::new(tables);
         let mut traces: Vec<_> = (0..30).map(|number| trace(number * 400, 2)).collect();
@@ -387,7 +387,7 @@ async fn files_of_other_programs_are_recognised() {
 }
 
 #[tokio::test]
-async fn a_file_whose_writer_was_killed_has_what_was_committed() {
+async fn a_file_of_a_killed_writer_holds_the_committed_traces() {
     let server = Server::new(WHOLE);
     let stored = FlowTrace::new(FlowId::new("committed"), Default::default());
     server.store_whole(&stored);

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_says_the_defaults() {
+    fn an_empty_file_means_the_defaults() {
         let config = load("").unwrap();
         assert_eq!(config, Config::default());
         assert_eq!(config.server.address(), "127.0.0.1:8080");

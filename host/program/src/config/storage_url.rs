@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_store_has_a_form() {
+    fn each_kind_of_store_has_a_url() {
         assert_eq!(parse("memory:"), StorageUrl::Memory);
         for text in ["sqlite:/var/a.db", "sqlite:///var/a.db"] {
             assert_eq!(parse(text), StorageUrl::Sqlite(Some("/var/a.db".into())), "{text}");
