@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The version of the engine, as `xtask/src/services.rs` installs it.
+/// The version of the engine, as `xtask/src/clickhouse.rs` fetches it.
 const VERSION: &str = "26.7.3-stable.1";
 
 /// The users: `default` has no password, `locked` has `secret`; `reader` may only read, `strict` may not even change settings.
