@@ -112,7 +112,8 @@ impl Server {
         let compressed = serialized.len() > 1024;
         let data = if compressed { zstd::bulk::compress(&serialized, 3).unwrap() } else { serialized };
         let size = data.len() as i64;
-        let others = [("data", data.into()), ("compressed", compressed.into()), ("size_bytes", size.into())];
+        let others: [(&str, Value); 3] =
+            [("data", data.into()), ("compressed", compressed.into()), ("size_bytes", size.into())];
         self.store_row(trace, &others);
     }
 
