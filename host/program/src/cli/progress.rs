@@ -122,14 +122,14 @@ pub(super) fn summary(report: &MigrationReport, done: &str) -> String {
         ("unread", report.unread_events, "events were not read: the source can't list traces without a header"),
         ("unreadable", report.unreadable, "records of the source can't be read; they are listed above"),
     ];
-    lines.extend(counted(&counts));
+    lines.extend(counted(counts));
     lines.push(("bytes", bytes.to_string()));
     lines.push(("took", format!("{seconds:.1} s, {:.0} events/s", events as f64 / seconds.max(1e-3))));
     lines.push(("checksum", format!("{checksum} of what was {done}")));
     if let Some(verification) = &report.verification {
         lines.push(("source", format!("{} at the comparison", verification.source.checksum)));
         lines.push(("target", format!("{} of the same traces", verification.target.checksum)));
-        lines.extend(counted(&[
+        lines.extend(counted([
             ("again", verification.copied_again, "traces had changed and were copied again"),
             ("more", verification.in_target_alone, "traces are only in the target"),
             ("differing", verification.differing, "traces differ:"),
@@ -143,6 +143,6 @@ pub(super) fn summary(report: &MigrationReport, done: &str) -> String {
 }
 
 /// The lines whose count is not zero.
-fn counted<'a>(counts: &'a [(&'a str, u64, &'a str)]) -> impl Iterator<Item = (&'a str, String)> {
-    counts.iter().filter(|(_, count, _)| *count > 0).map(|(name, count, what)| (*name, format!("{count} {what}")))
+fn counted<'a, const N: usize>(counts: [(&'a str, u64, &'a str); N]) -> impl Iterator<Item = (&'a str, String)> {
+    counts.into_iter().filter(|(_, count, _)| *count > 0).map(|(name, count, what)| (name, format!("{count} {what}")))
 }

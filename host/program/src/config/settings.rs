@@ -12,7 +12,7 @@ use super::duration;
 use super::plugins::PluginsConfig;
 use super::server::ServerConfig;
 
-/// The whole configuration. The default is that of an empty file.
+/// The whole configuration. The default equals an empty file.
 ///
 /// Paths are relative to the working folder.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

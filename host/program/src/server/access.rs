@@ -9,7 +9,7 @@
 //! - Known names are loopback names, IP addresses (DNS can't redirect them), the setting `host`, the name of the machine, and
 //!   `allowed_hosts`. A request from a browser must name such a host.
 //!
-//! Other clients may use any name for the host, such as that of a service in a cluster. They can set any header, so refusing them
+//! Other clients may use any name for the host, such as the name of a service in a cluster. They can set any header, so refusing them
 //! would protect nothing. A WebSocket of a browser always has an `Origin`. Other requests of a browser may have none, and browsers
 //! send `Sec-Fetch-Site` only to encrypted or local hosts, but `Accept-Language` is always present and a page can't remove it.
 
