@@ -10,6 +10,7 @@ use reflow_tracing_tests::servers::ClickHouse;
 
 use crate::bare_clickhouse::{BareClickHouse, Rows};
 use crate::measure::{Rounds, seconds_each};
+use crate::paths::get_traces;
 use crate::report::{Path, Reach, Report, Unit};
 use crate::workload::{EVENTS_A_TRACE, Workload, in_batches};
 use crate::{BATCH, Sizes};
@@ -153,15 +154,7 @@ impl Stored {
                 }
                 Ok(seconds_each(start, self.sample.len()))
             };
-            let path = async || {
-                let start = Instant::now();
-                for (trace_id, ..) in &self.sample {
-                    let trace = self.storage.get_trace(*trace_id).await?;
-                    let events = trace.map_or(0, |trace| trace.events.len());
-                    ensure!(events == EVENTS_A_TRACE, "trace {trace_id} is not complete");
-                }
-                Ok(seconds_each(start, self.sample.len()))
-            };
+            let path = async || get_traces(&self.storage, self.sample.iter().map(|(trace_id, ..)| *trace_id)).await;
             rounds.round(floor, path).await?;
         }
         Ok(rounds)

@@ -15,6 +15,7 @@ mod memory;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod migration;
+mod paths;
 mod plugin;
 mod plugin_start;
 mod postgres;

@@ -8,10 +8,11 @@ use reflow_tracing::plugin::{Grants, PluginBackend, PluginConfig};
 use reflow_tracing::storage::{SqliteStorage, StorageBackend};
 use reflow_tracing_tests::{plugin, test_plugin};
 
+use crate::Sizes;
 use crate::measure::{Rounds, median, seconds_each};
+use crate::paths::store;
 use crate::report::{Path, Reach, Report, Unit};
-use crate::workload::{Workload, in_batches};
-use crate::{BATCH, Sizes};
+use crate::workload::Workload;
 
 const BATCHES: Path = Path {
     name: "plugin relational: events in batches of 1,000",
@@ -97,17 +98,6 @@ async fn batches(sizes: &Sizes, open: impl AsyncFnOnce(&FilePath) -> Result<Plug
     }
     ensure!(native.stats().await?.events == plugin.stats().await?.events, "path and floor stored different events");
     Ok(rounds)
-}
-
-/// The seconds per event that a backend takes for batches.
-pub async fn store(storage: &dyn StorageBackend, events: crate::workload::Batch) -> Result<f64> {
-    let count = events.len();
-    let batches = in_batches(events, BATCH);
-    let start = Instant::now();
-    for batch in batches {
-        storage.store_events(batch).await?;
-    }
-    Ok(seconds_each(start, count))
 }
 
 async fn get_events(sizes: &Sizes) -> Result<Rounds> {

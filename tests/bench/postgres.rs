@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend};
-use reflow_tracing::{FlowTrace, TraceId, TraceQuery};
+use reflow_tracing::{TraceId, TraceQuery};
 use reflow_tracing_tests::servers::Postgres;
 
 use crate::bare_postgres::{BarePostgres, Order, Rows};
 use crate::measure::{Rounds, seconds_each};
+use crate::paths::{PAGE, get_traces, pages, store, store_concurrently};
 use crate::report::{Path, Reach, Report, Unit};
 use crate::workload::{EVENTS_A_TRACE, Workload, in_batches};
 use crate::{BATCH, Sizes};
@@ -40,12 +41,11 @@ const PAGES: Path = Path {
 };
 
 const WRITERS: usize = 64;
-const PAGE: usize = 20;
 
 pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
-    let [batches, concurrent, get_trace, pages] =
+    let [batches, concurrent, get_trace, deep_page] =
         [&BATCHES, &CONCURRENT, &GET_TRACE, &PAGES].map(|path| report.wants(path));
-    if !(batches || concurrent || get_trace || pages) {
+    if !(batches || concurrent || get_trace || deep_page) {
         return Ok(());
     }
     let server = Postgres::start();
@@ -55,13 +55,13 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
     if concurrent {
         report.compared(&CONCURRENT, &concurrently(&server, sizes).await?);
     }
-    if get_trace || pages {
+    if get_trace || deep_page {
         let stored = Stored::new(&server, sizes).await?;
         if get_trace {
             report.compared(&GET_TRACE, &stored.get_trace(sizes).await?);
         }
-        if pages {
-            report.compared(&PAGES, &stored.pages(sizes).await?);
+        if deep_page {
+            report.compared(&PAGES, &pages(&stored.storage, &stored.query, sizes).await?);
         }
     }
     Ok(())
@@ -81,20 +81,12 @@ async fn in_large_batches(server: &Postgres, sizes: &Sizes) -> Result<Rounds> {
         let events = workload.events(sizes.events);
         let count = events.len();
         let rows = rows.of(&events, Order::Traces, BATCH).await?;
-        let batches = in_batches(events, BATCH);
         let floor = async || {
             let start = Instant::now();
             floor.store(&rows).await?;
             Ok(seconds_each(start, count))
         };
-        let path = async || {
-            let start = Instant::now();
-            for batch in batches {
-                storage.store_events(batch).await?;
-            }
-            Ok(seconds_each(start, count))
-        };
-        rounds.round(floor, path).await?;
+        rounds.round(floor, async || store(&storage, events).await).await?;
     }
     ensure!(storage.stats().await?.events == floor.events().await?, "path and floor stored different events");
     Ok(rounds)
@@ -118,23 +110,7 @@ async fn concurrently(server: &Postgres, sizes: &Sizes) -> Result<Rounds> {
             floor.store(&rows).await?;
             Ok(seconds_each(start, count))
         };
-        let path = async || {
-            let start = Instant::now();
-            let writers = shares.into_iter().map(|share| {
-                let storage = Arc::clone(&storage);
-                tokio::spawn(async move {
-                    for (trace_id, event) in share {
-                        storage.store_event(trace_id, event).await?;
-                    }
-                    anyhow::Ok(())
-                })
-            });
-            for writer in writers.collect::<Vec<_>>() {
-                writer.await??;
-            }
-            Ok(seconds_each(start, count))
-        };
-        rounds.round(floor, path).await?;
+        rounds.round(floor, async || store_concurrently(&storage, shares).await).await?;
     }
     ensure!(storage.stats().await?.events == floor.events().await?, "path and floor stored different events");
     Ok(rounds)
@@ -202,42 +178,9 @@ impl Stored {
                 }
                 Ok(seconds_each(start, self.sample.len()))
             };
-            let path = async || {
-                let start = Instant::now();
-                for trace_id in &self.sample {
-                    let trace = self.storage.get_trace(*trace_id).await?;
-                    let events = trace.map_or(0, |trace| trace.events.len());
-                    ensure!(events == EVENTS_A_TRACE, "trace {trace_id} is not complete");
-                }
-                Ok(seconds_each(start, self.sample.len()))
-            };
+            let path = async || get_traces(&self.storage, self.sample.iter().copied()).await;
             rounds.round(floor, path).await?;
         }
         Ok(rounds)
-    }
-
-    async fn pages(&self, sizes: &Sizes) -> Result<Rounds> {
-        let mut query = self.query.clone();
-        for page in 1..sizes.deep_page {
-            let next = self.storage.query_page(query.clone().into()).await?.next_page_token;
-            query.page_token = Some(next.with_context(|| format!("page {page} is the last"))?);
-        }
-        let mut rounds = Rounds::new(sizes.rounds);
-        while rounds.more() {
-            let floor = async || self.time_page(&self.query, sizes).await;
-            let path = async || self.time_page(&query, sizes).await;
-            rounds.round(floor, path).await?;
-        }
-        Ok(rounds)
-    }
-
-    async fn time_page(&self, query: &TraceQuery, sizes: &Sizes) -> Result<f64> {
-        let start = Instant::now();
-        for _ in 0..sizes.reads {
-            let page = self.storage.query_page(query.clone().into()).await?;
-            let complete = |trace: &FlowTrace| trace.events.len() == EVENTS_A_TRACE;
-            ensure!(page.traces.len() == PAGE && page.traces.iter().all(complete), "a page is not complete");
-        }
-        Ok(seconds_each(start, sizes.reads))
     }
 }

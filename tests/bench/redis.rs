@@ -57,7 +57,7 @@ async fn batches(sizes: &Sizes) -> Result<Rounds> {
             }
             Ok(seconds_each(start, sizes.events))
         };
-        rounds.round(native, async || crate::plugin::store(&plugin, events.clone()).await).await?;
+        rounds.round(native, async || crate::paths::store(&plugin, events.clone()).await).await?;
         redis::cmd("FLUSHALL").exec_async(&mut encoded.clone()).await?;
     }
     let keys = async |mut connection: MultiplexedConnection| -> Result<u64> {

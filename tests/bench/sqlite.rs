@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use reflow_tracing::storage::{SqliteStorage, StorageBackend};
-use reflow_tracing::{FlowTrace, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing::{TraceEvent, TraceId, TraceQuery};
 use tempfile::TempDir;
 
 use crate::bare_sqlite::{BareSqlite, Rows};
 use crate::measure::{Rounds, seconds_each};
+use crate::paths::{PAGE, get_traces, pages, store, store_concurrently};
 use crate::report::{Path, Reach, Report, Unit};
 use crate::workload::{EVENTS_A_TRACE, Workload, in_batches};
 use crate::{BATCH, Sizes};
@@ -48,7 +49,6 @@ const BYTES: Path = Path {
 };
 
 const WRITERS: usize = 64;
-const PAGE: usize = 20;
 
 pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
     if report.wants(&BATCHES) {
@@ -57,14 +57,14 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
     if report.wants(&CONCURRENT) {
         report.compared(&CONCURRENT, &concurrent(sizes).await?);
     }
-    let [get_trace, pages, bytes] = [&GET_TRACE, &PAGES, &BYTES].map(|path| report.wants(path));
-    if get_trace || pages || bytes {
+    let [get_trace, deep_page, bytes] = [&GET_TRACE, &PAGES, &BYTES].map(|path| report.wants(path));
+    if get_trace || deep_page || bytes {
         let stored = Stored::new(sizes).await?;
         if get_trace {
             report.compared(&GET_TRACE, &stored.get_trace(sizes).await?);
         }
-        if pages {
-            report.compared(&PAGES, &stored.pages(sizes).await?);
+        if deep_page {
+            report.compared(&PAGES, &pages(&stored.storage, &stored.query, sizes).await?);
         }
         if bytes {
             report.constant(&BYTES, stored.bytes_an_event()?, stored.json_bytes);
@@ -83,20 +83,12 @@ async fn batches(sizes: &Sizes) -> Result<Rounds> {
     while rounds.more() {
         let events = workload.events(sizes.events);
         let rows = rows.of(&events).await?;
-        let batches = in_batches(events, BATCH);
         let floor = async || {
             let start = Instant::now();
             floor.store(&rows, BATCH)?;
             Ok(seconds_each(start, rows.len()))
         };
-        let path = async || {
-            let start = Instant::now();
-            for batch in batches {
-                storage.store_events(batch).await?;
-            }
-            Ok(seconds_each(start, rows.len()))
-        };
-        rounds.round(floor, path).await?;
+        rounds.round(floor, async || store(&storage, events).await).await?;
     }
     ensure!(storage.stats().await?.events == floor.events()?, "path and floor stored different events");
     Ok(rounds)
@@ -120,23 +112,7 @@ async fn concurrent(sizes: &Sizes) -> Result<Rounds> {
             floor.store(&rows, WRITERS)?;
             Ok(seconds_each(start, rows.len()))
         };
-        let path = async || {
-            let start = Instant::now();
-            let writers = shares.into_iter().map(|share| {
-                let storage = Arc::clone(&storage);
-                tokio::spawn(async move {
-                    for (trace_id, event) in share {
-                        storage.store_event(trace_id, event).await?;
-                    }
-                    anyhow::Ok(())
-                })
-            });
-            for writer in writers.collect::<Vec<_>>() {
-                writer.await??;
-            }
-            Ok(seconds_each(start, rows.len()))
-        };
-        rounds.round(floor, path).await?;
+        rounds.round(floor, async || store_concurrently(&storage, shares).await).await?;
     }
     ensure!(storage.stats().await?.events == floor.events()?, "path and floor stored different events");
     Ok(rounds)
@@ -223,43 +199,10 @@ impl Stored {
                 }
                 Ok(seconds_each(start, self.sample.len()))
             };
-            let path = async || {
-                let start = Instant::now();
-                for (trace_id, json) in &self.sample {
-                    let trace = self.storage.get_trace(*trace_id).await?;
-                    let events = trace.map_or(0, |trace| trace.events.len());
-                    ensure!(events == json.len(), "trace {trace_id} is not complete");
-                }
-                Ok(seconds_each(start, self.sample.len()))
-            };
+            let path = async || get_traces(&self.storage, self.sample.iter().map(|(trace_id, _)| *trace_id)).await;
             rounds.round(floor, path).await?;
         }
         Ok(rounds)
-    }
-
-    async fn pages(&self, sizes: &Sizes) -> Result<Rounds> {
-        let mut query = self.query.clone();
-        for page in 1..sizes.deep_page {
-            let next = self.storage.query_page(query.clone().into()).await?.next_page_token;
-            query.page_token = Some(next.with_context(|| format!("page {page} is the last"))?);
-        }
-        let mut rounds = Rounds::new(sizes.rounds);
-        while rounds.more() {
-            let floor = async || self.time_page(&self.query, sizes).await;
-            let path = async || self.time_page(&query, sizes).await;
-            rounds.round(floor, path).await?;
-        }
-        Ok(rounds)
-    }
-
-    async fn time_page(&self, query: &TraceQuery, sizes: &Sizes) -> Result<f64> {
-        let start = Instant::now();
-        for _ in 0..sizes.reads {
-            let page = self.storage.query_page(query.clone().into()).await?;
-            let complete = |trace: &FlowTrace| trace.events.len() == EVENTS_A_TRACE;
-            ensure!(page.traces.len() == PAGE && page.traces.iter().all(complete), "a page is not complete");
-        }
-        Ok(seconds_each(start, sizes.reads))
     }
 
     fn bytes_an_event(&self) -> Result<f64> {

@@ -129,7 +129,7 @@ fn the_guide_leads_from_nothing_to_a_running_plugin() {
 }
 
 #[test]
-fn a_plugin_that_keeps_nothing_fails_the_suite() {
+fn a_plugin_that_stores_nothing_fails_the_suite() {
     let setting = Setting::new(Backend::Sqlite);
     let output = setting.run(&["plugin", "test", "plugins/hostile.wasm", "--filter", "batches"]);
     assert_eq!(output.status.code(), Some(1));

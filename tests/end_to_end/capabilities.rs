@@ -42,7 +42,7 @@ async fn a_plugin_reads_the_secrets_that_were_granted() {
 }
 
 #[test]
-fn what_was_granted_is_not_shown_with_its_passwords() {
+fn grants_are_shown_without_their_passwords() {
     let url = "redis://user:hunter2@host/".to_owned();
     let grants = Grants {
         sql: [("db".into(), "postgres://user:hunter2@host/db".into())].into(),
@@ -59,7 +59,7 @@ fn what_was_granted_is_not_shown_with_its_passwords() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn figures_are_of_the_plugin_and_not_of_an_instance() {
+async fn metrics_belong_to_the_plugin_and_not_to_an_instance() {
     let config = PluginConfig { limits: Limits { instances: 2, ..Limits::default() }, ..PluginConfig::default() };
     let probe = Probe::load(config).await;
     // Some in parallel, so on several instances.
@@ -99,7 +99,7 @@ async fn a_plugin_has_the_time_and_random_numbers_and_nothing_else_of_the_machin
 }
 
 #[test]
-fn what_a_plugin_logs_is_one_line_with_its_name() {
+fn a_log_message_of_a_plugin_is_one_line_with_its_name() {
     let setting = Setting::new(Backend::Sqlite);
     fs::copy(test_plugin("probe"), setting.path().join("plugins/probe.wasm")).expect("a copy of the plugin");
     setting.write("[server]\nport = 0\n[storage]\nbackend = \"probe\"\n");

@@ -41,7 +41,7 @@ async fn nothing_acknowledged_is_lost_however_often_a_host_on_clickhouse_is_kill
 }
 
 #[test]
-fn clickhouse_tables_are_made_by_hand_from_what_the_program_prints() {
+fn clickhouse_tables_are_created_by_hand_from_the_printed_sql() {
     let server = ClickHouse::shared();
     let setting = on_clickhouse(&server, "by hand", "");
     let sql = setting.stdout(&["schema", "--backend", "clickhouse"]);

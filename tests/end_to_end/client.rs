@@ -21,7 +21,7 @@ async fn stored(setting: &Setting, events: usize) -> Vec<FlowTrace> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_reflows_client_records_is_read_back() {
+async fn events_of_reflows_client_are_read_back() {
     for backend in Backend::DURABLE {
         let setting = Setting::new(backend);
         let host = Host::start(&setting);

@@ -79,7 +79,7 @@ async fn is_reported_and_recovers(backend: Backend, config: impl Fn(&str) -> Str
 }
 
 #[tokio::test]
-async fn health_tells_of_the_full_disk_of_the_sqlite_file() {
+async fn health_reports_a_full_disk_of_the_sqlite_file() {
     is_reported_and_recovers(Backend::Sqlite, |disk| {
         format!("[server]\nport = 0\n[storage.sqlite]\ndatabase_path = \"{disk}/traces.db\"\n")
     })
@@ -87,7 +87,7 @@ async fn health_tells_of_the_full_disk_of_the_sqlite_file() {
 }
 
 #[tokio::test]
-async fn health_tells_of_the_full_disk_of_a_file_that_a_plugin_was_granted() {
+async fn health_reports_a_full_disk_of_a_granted_file() {
     is_reported_and_recovers(Backend::Relational, |disk| {
         format!(
             "[server]\nport = 0\n[storage]\nbackend = \"relational\"\n[plugins.relational]\n\

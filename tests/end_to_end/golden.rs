@@ -20,7 +20,7 @@ fn golden(version: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn golden_components_want_nothing_that_is_gone() {
+fn golden_components_import_only_what_still_exists() {
     let files = golden("0.1");
     let mut capabilities = BTreeSet::new();
     for file in &files {

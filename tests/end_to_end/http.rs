@@ -129,7 +129,7 @@ async fn with_nothing_granted_everything_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_is_a_request_of_its_own() {
+async fn a_redirect_is_returned_to_the_plugin_and_not_followed() {
     let elsewhere = Server::start(None).await;
     let (here, away) = (Server::start(None).await, Server::start(Some(&elsewhere)).await);
     let probe = probe(&[&here.origin(), &away.origin()], Limits::default()).await;
@@ -144,7 +144,7 @@ async fn a_redirect_is_a_request_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_host_header_is_the_hosts() {
+async fn the_host_sets_the_host_header() {
     let server = Server::start(None).await;
     let probe =
         probe(&[&server.origin(), &format!("http://localhost:{}", server.address.port())], Limits::default()).await;
@@ -171,7 +171,7 @@ async fn bodies_are_limited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_never_answers_costs_the_time_of_one_call() {
+async fn a_server_that_never_answers_costs_one_call_timeout() {
     let server = Server::start(None).await;
     let limits = Limits { call_timeout_ms: 1_000, instances: 1, connections: 1, ..Limits::default() };
     let probe = probe(&[&server.origin()], limits).await;
@@ -183,7 +183,7 @@ async fn a_server_that_never_answers_costs_the_time_of_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_without_a_connection_to_be_had_is_refused() {
+async fn a_request_without_a_free_connection_is_refused() {
     let server = Server::start(None).await;
     let limits = Limits { call_timeout_ms: 10_000, instances: 2, connections: 1, ..Limits::default() };
     let probe = probe(&[&server.origin()], limits).await;

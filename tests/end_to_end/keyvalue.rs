@@ -24,7 +24,7 @@ async fn with_bucket(url: &str, limits: Limits) -> Probe {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_bucket_is_the_same_to_a_plugin() {
+async fn every_kind_of_bucket_behaves_the_same() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("new/bucket.db");
     let mut urls = vec!["memory:".to_owned(), format!("file:{}", file.display())];
@@ -40,7 +40,7 @@ async fn every_kind_of_bucket_is_the_same_to_a_plugin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_instances_share_a_bucket_in_memory() {
+async fn all_instances_share_a_memory_bucket() {
     let probe = with_bucket("memory:", Limits { instances: 4, ..Limits::default() }).await;
     let keys: Vec<String> = (0..20).map(|number| format!("{number:02}")).collect();
     let sets = keys.iter().map(|key| async { probe.ask("keyvalue-set", &[("label", "b"), ("key", key)]).await });
@@ -82,7 +82,7 @@ async fn a_wait_for_a_locked_file_ends_with_the_time_of_the_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_bucket_in_a_file_acknowledged_is_there_after_a_kill() {
+async fn a_bucket_in_a_file_keeps_acknowledged_writes_after_a_kill() {
     const EVENTS: usize = 300;
     let setting = Setting::new(Backend::Sqlite);
     fs::copy(test_plugin("probe"), setting.path().join("plugins/probe.wasm")).expect("a copy of the plugin");

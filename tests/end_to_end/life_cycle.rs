@@ -191,7 +191,7 @@ async fn a_changed_file_takes_over_under_load_without_a_failed_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_does_not_work_leaves_the_version_before_at_work() {
+async fn a_broken_new_file_leaves_the_running_version() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("relational.wasm");
     let backend = followed(folder.path()).await;
@@ -216,7 +216,7 @@ async fn a_file_that_does_not_work_leaves_the_version_before_at_work() {
 }
 
 #[test]
-fn a_host_tells_what_its_plugin_does() {
+fn a_host_reports_the_activity_of_its_plugin() {
     let setting = Setting::new(Backend::Hostile);
     let host = Host::start(&setting);
     let (status, body) = host.get("/health");

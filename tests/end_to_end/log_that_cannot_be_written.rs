@@ -28,12 +28,12 @@ async fn stores_on(stderr: Stdio) {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_of_the_log_does_not_stop_the_storing() {
+async fn a_full_log_disk_does_not_stop_the_host() {
     stores_on(File::options().write(true).open("/dev/full").expect("Linux has it").into()).await;
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_any_more_does_not_stop_the_storing() {
+async fn a_closed_log_pipe_does_not_stop_the_host() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     stores_on(writer.into()).await;

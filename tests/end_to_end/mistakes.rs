@@ -37,7 +37,7 @@ fn a_wrong_type_is_named_with_the_right_one() {
 }
 
 #[test]
-fn a_missing_plugin_is_named_with_the_file_that_was_looked_for() {
+fn a_missing_plugin_is_named_with_the_expected_file() {
     assert_names(
         &refusal("[storage]\nbackend = \"redsi\"\n"),
         &["redsi", "plugins/redsi.wasm", "sqlite", "relational"],

@@ -107,7 +107,7 @@ async fn until(what: &str, so: impl AsyncFn() -> bool) {
 }
 
 #[test]
-fn the_tables_are_made_by_hand_from_what_the_program_prints() {
+fn the_tables_are_created_by_hand_from_the_printed_sql() {
     let server = Postgres::start();
     let setting = on_postgres(&server, "");
     server.query(&setting.stdout(&["schema", "--backend", "postgres"]));

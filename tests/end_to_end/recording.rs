@@ -81,7 +81,7 @@ fn a_trace_is_found_by_its_id() {
 }
 
 #[test]
-fn replayed_twice_two_executions_are_stored() {
+fn a_session_replayed_twice_is_stored_as_two_executions() {
     let setting = Setting::new(Backend::Sqlite);
     let host = Host::start(&setting);
     replay(&setting, &host);

@@ -87,7 +87,7 @@ fn the_redis_plugin_answers_like_the_oracle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_left_of_what_was_deleted() {
+async fn a_deletion_removes_every_key() {
     let server = RedisServer::start();
     let storage = open(server.url(), "p:", json!({})).await.expect("it opens");
     let (kept, gone) = (trace("kept", 3), trace("gone", 3));
@@ -103,7 +103,7 @@ async fn nothing_is_left_of_what_was_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn traces_expire_with_all_that_is_theirs() {
+async fn traces_expire_with_all_their_keys() {
     let server = RedisServer::start();
     let storage = open(server.url(), "", json!({"ttl_seconds": 1})).await.expect("it opens");
     let (header, orphan) = (trace("short", 5), TraceId::new());
@@ -144,7 +144,7 @@ async fn traces_expire_with_all_that_is_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_that_expired_and_is_written_to_again_is_another() {
+async fn an_expired_trace_that_is_written_again_is_a_new_trace() {
     let server = RedisServer::start();
     let storage = open(server.url(), "", json!({"ttl_seconds": 1000})).await.expect("it opens");
     let gone = trace("gone", 2);
@@ -165,7 +165,7 @@ async fn a_trace_that_expired_and_is_written_to_again_is_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_writer_left_without_an_end_gets_one() {
+async fn keys_that_a_dead_writer_left_without_an_expiry_get_one() {
     let server = RedisServer::start();
     let storage = open(server.url(), "", json!({"ttl_seconds": 100})).await.expect("it opens");
     let (left, expired) = (trace("left", 2), trace("expired", 2));
@@ -259,7 +259,7 @@ async fn few_among(server: &RedisServer, others: u32, failing: bool) -> (PluginB
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_for_few_traces_reads_as_many_keys_among_many_as_among_some() {
+async fn the_keys_that_a_query_reads_do_not_grow_with_the_store() {
     let server = RedisServer::start();
     let queries = |few: &[FlowTrace], failing: bool| {
         let all = TraceQuery::default;
@@ -314,7 +314,7 @@ async fn a_query_for_few_traces_reads_as_many_keys_among_many_as_among_some() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn traces_are_found_by_their_actors_in_whatever_order_they_were_written() {
+async fn traces_are_found_by_actor_in_any_order_of_writes() {
     let server = RedisServer::start();
     let storage = open(server.url(), "", json!({})).await.expect("it opens");
     let whole = trace("f[*]", 3);
@@ -349,7 +349,7 @@ async fn traces_are_found_by_their_actors_in_whatever_order_they_were_written() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_and_headers_written_at_once_are_found_by_actor() {
+async fn concurrently_written_events_and_headers_are_found_by_actor() {
     let server = RedisServer::start();
     let stores = [
         open(server.url(), "", json!({})).await.expect("it opens"),
@@ -380,7 +380,7 @@ async fn events_and_headers_written_at_once_are_found_by_actor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_in_an_earlier_layout_is_refused_with_what_to_do() {
+async fn a_store_in_an_earlier_layout_is_refused_with_a_remedy() {
     let server = RedisServer::start();
     let mut operator = operator(&server);
     // What every earlier version wrote.
@@ -410,7 +410,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hosts_that_write_the_same_traces_leave_the_indexes_sound() {
+async fn two_hosts_that_write_the_same_traces_keep_the_indexes_consistent() {
     let server = RedisServer::start();
     let stores = [
         open(server.url(), "", json!({})).await.expect("it opens"),
@@ -450,7 +450,7 @@ async fn two_hosts_that_write_the_same_traces_leave_the_indexes_sound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_tells_what_would_keep_a_write_from_working() {
+async fn health_reports_problems_of_writes() {
     let server = RedisServer::start();
     let storage = open(server.url(), "", json!({})).await.expect("it opens");
     storage.health_check().await.expect("it is well");
@@ -479,7 +479,7 @@ async fn a_setting_that_is_unknown_is_named_with_the_known_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_go_on_where_they_ended_among_thousands_of_one_start() {
+async fn pages_continue_among_thousands_of_traces_with_the_same_start() {
     let server = RedisServer::start();
     let storage = open(server.url(), "", json!({})).await.expect("it opens");
     let start_time = trace("f", 0).start_time;
@@ -551,7 +551,7 @@ fn a_host_keeps_a_session_in_redis() {
 }
 
 #[test]
-fn a_host_without_its_server_says_which_grant_it_is() {
+fn a_host_without_its_server_names_the_grant() {
     let setting = Setting::new(Backend::Sqlite);
     fs::copy(plugin("redis"), setting.path().join("plugins/redis.wasm")).expect("a copy of the plugin");
     setting.write(&story("redis://:s3cret@127.0.0.1:1/0"));

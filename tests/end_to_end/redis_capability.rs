@@ -82,7 +82,7 @@ fn command(line: &str) -> Cmd {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_live_under_the_prefix() {
+async fn every_key_is_under_the_prefix() {
     let server = RedisServer::start();
     let (one, other) = (Probe::under(&server, "one:").await, Probe::under(&server, "other:").await);
     let mut operator = operator(&server);
@@ -129,7 +129,7 @@ async fn a_label_that_was_not_granted_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_fails_keeps_the_others_from_nothing() {
+async fn a_failed_command_does_not_stop_the_others() {
     let server = RedisServer::start();
     let probe = Probe::under(&server, "").await;
     probe.answer("run SADD set x").await;
@@ -139,7 +139,7 @@ async fn a_command_that_fails_keeps_the_others_from_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_runs_only_if_its_keys_hold_what_is_expected() {
+async fn a_transaction_runs_only_if_its_keys_hold_the_expected_values() {
     let server = RedisServer::start();
     let probe = Probe::under(&server, "p:").await;
     assert_eq!(probe.answer("if k; SET k 1; INCR n").await, r#"Some([Status("OK"), Integer(1)])"#);
@@ -156,7 +156,7 @@ async fn a_transaction_runs_only_if_its_keys_hold_what_is_expected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scripts_are_granted_apart() {
+async fn scripts_need_a_separate_grant() {
     let server = RedisServer::start();
     let script = "script k return redis.call('SET', KEYS[1], 'x')";
     let refusal = Probe::under(&server, "p:").await.refusal(script).await;
@@ -197,7 +197,7 @@ async fn an_answer_ends_at_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_pass_by_the_plugin() {
+async fn events_bypass_the_plugin() {
     let server = RedisServer::start();
     let probe = Probe::under(&server, "p:").await;
     let event = |number: u128| TraceEvent {
@@ -275,7 +275,7 @@ async fn no_message_shows_a_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_bounded_and_used_again() {
+async fn connections_are_bounded_and_reused() {
     let server = RedisServer::start();
     let probe = Probe::of(grant(&server), Limits { connections: 2, instances: 8, ..limits() }).await;
     for _ in 0..5 {

@@ -53,7 +53,7 @@ async fn unknown_tables_are_refused_and_not_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_from_before_they_were_numbered_are_taken_over() {
+async fn tables_without_a_version_number_are_upgraded() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let database = folder.path().join("traces.db");
     let stored = FlowTrace {

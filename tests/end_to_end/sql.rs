@@ -138,7 +138,7 @@ impl Probe {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_come_back() {
+async fn values_are_read_back_unchanged() {
     for probe in Probe::all(limits()).await {
         let (sql, expected) = match probe.database {
             Database::Sqlite(_) => {
@@ -251,7 +251,7 @@ async fn events_are_bound_to_columns_of_several_types() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_rows_are_stored_all_or_none() {
+async fn a_batch_of_rows_is_stored_completely_or_not_at_all() {
     for probe in Probe::all(limits()).await {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(99))").await;
         let values = probe.pick("(?, ?)", "($1, $2)", "(?, ?)");
@@ -307,7 +307,7 @@ async fn a_statement_that_begins_a_transaction_leaves_none_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_a_plugin_never_ends_does_not_last() {
+async fn a_transaction_that_a_plugin_never_ends_is_rolled_back() {
     for probe in [Probe::postgres(impatient()).await, Probe::mariadb(impatient()).await] {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
         probe.run("INSERT INTO t (id, n) VALUES (1, 0)").await;
@@ -364,7 +364,7 @@ async fn cursors_that_are_never_dropped_end_at_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cursors_that_are_dropped_midway_give_their_connections_back() {
+async fn cursors_dropped_midway_return_their_connections() {
     for probe in [Probe::postgres(limits()).await, Probe::mariadb(limits()).await] {
         let sql = probe.pick(
             "",
@@ -392,7 +392,7 @@ async fn an_abandoned_statement_ends_in_the_server_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_database_refuses_has_its_sqlstate() {
+async fn an_error_of_the_database_has_its_sqlstate() {
     for probe in Probe::all(limits()).await {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY)").await;
         probe.run("INSERT INTO t (id) VALUES (1)").await;

@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 3;
 const EVENTS: usize = 300;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hosts_on_one_store_keep_and_see_what_both_were_sent() {
+async fn two_hosts_on_one_store_read_the_traces_of_both() {
     for backend in Backend::DURABLE {
         let setting = Setting::new(backend);
         let hosts = [Host::start(&setting), Host::start(&setting)];

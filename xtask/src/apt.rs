@@ -1,4 +1,4 @@
-//! Packages of Debian and its kin, installed without questions.
+//! Installs packages of Debian and similar systems, without questions.
 
 use std::process::{Command, Stdio};
 
@@ -9,12 +9,12 @@ use crate::process;
 /// Installs `packages`, provided that apt knows each in a version that `suits`.
 pub fn install(packages: &[&str], suits: impl Fn(&str) -> bool) -> Result<()> {
     if !process::on_path("apt-get") {
-        bail!("this is no Debian-like system (no apt-get)");
+        bail!("this is not a Debian-like system: apt-get is missing");
     }
     if !known(packages, &suits)? {
         process::run(&mut apt_get(&["update"])?)?;
         if !known(packages, &suits)? {
-            bail!("apt knows no {} of a version that will do", packages.join(" and "));
+            bail!("apt offers no suitable version of {}", packages.join(" and "));
         }
     }
     let install = || {
@@ -50,10 +50,10 @@ fn apt_get(arguments: &[&str]) -> Result<Command> {
             sudo.arg("env");
             sudo
         }
-        false => bail!("installing packages takes root, and there is no sudo"),
+        false => bail!("installing packages needs root, and sudo is missing"),
     };
-    // Servers are installed for the tests to start: in runlevel 1 the packages start none. Another apt-get, such as the one
-    // that runs at boot, is waited for.
+    // The tests start the servers themselves: in runlevel 1, the packages start none. The timeout is for another apt-get,
+    // such as the one at boot.
     command.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-o", "DPkg::Lock::Timeout=120"]);
     command.args(arguments).stdin(Stdio::null());
     Ok(command)
@@ -64,7 +64,7 @@ mod tests {
     use super::candidates;
 
     #[test]
-    fn candidates_are_read_from_what_apt_says() {
+    fn candidates_are_read_from_the_output_of_apt() {
         let policy = "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  Version table:\n\
                       rust-web-src:\n  Installed: (none)\n  Candidate: (none)\n";
         assert_eq!(candidates(policy).collect::<Vec<_>>(), ["1.96.0+dfsg1-1~deb12u2"]);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{apt, process};
+use crate::process;
 
 /// The package. `tests/src/servers/clickhouse.rs` looks for the same version.
 const PACKAGE: &str = "@chdb/lib-linux-x64-gnu@26.7.3-stable.1";
@@ -14,15 +14,8 @@ const VERSION: &str = "26.7.3-stable.1";
 /// Of the library in it, which is ClickHouse 26.7.2.1.
 const SHA256: &str = "36ad4e999882821ef13cf2d0f52c93f48e6ee1b4498b35a201c23ce4b8d15bf5";
 
-/// The engine is in the folder for caches, fetched when it is missing.
+/// Fetches the engine into the cache folder, unless it is there. Needs Python, npm, tar and sha256sum.
 pub fn ready() -> Result<()> {
-    for program in ["python3", "npm", "tar"] {
-        if !process::on_path(program) {
-            println!("The tests need {program}; trying to install it.");
-            apt::install(&[program], |_| true)
-                .with_context(|| format!("{program} is missing; install it by hand: apt-get install {program}"))?;
-        }
-    }
     let folder = cache()?.join(format!("clickhouse-{VERSION}"));
     let library = folder.join("libchdb.so");
     if library.exists() {

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_carries_what_the_command_said() {
+    fn a_failure_includes_the_error_output() {
         let error = output(Command::new("sh").args(["-c", "echo no disk >&2; exit 3"])).unwrap_err().to_string();
         assert!(error.contains("no disk") && error.contains('3'), "{error}");
     }

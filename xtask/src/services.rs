@@ -1,4 +1,4 @@
-//! The servers that tests start: installed when they are missing.
+//! The servers and tools that tests start, installed where missing.
 
 use std::fs;
 use std::path::Path;
@@ -7,18 +7,36 @@ use anyhow::{Result, bail};
 
 use crate::{apt, clickhouse, process};
 
-/// A program that tests start, and Debian's package of it.
+/// A program that `cargo xtask` or the tests start, and its Debian package.
 struct Service {
     program: &'static str,
     package: &'static str,
-    /// Where Debian keeps it: a part of the path may be a version, written `*`.
+    /// Debian's folder for it, if that is not on every user's PATH. A part of it may be a version, written `*`.
     folder: &'static str,
 }
 
+/// A program on the PATH.
+const fn tool(program: &'static str, package: &'static str) -> Service {
+    Service { program, package, folder: "/usr/bin" }
+}
+
+/// Small systems, such as containers, lack even some of the tools.
 const SERVICES: &[Service] = &[
-    Service { program: "redis-server", package: "redis-server", folder: "/usr/bin" },
+    tool("redis-server", "redis-server"),
     Service { program: "postgres", package: "postgresql", folder: "/usr/lib/postgresql/*/bin" },
     Service { program: "mariadbd", package: "mariadb-server", folder: "/usr/sbin" },
+    // Certificates for tests of TLS.
+    tool("openssl", "openssl"),
+    // Full disks, and signals to servers.
+    tool("mount", "mount"),
+    tool("umount", "mount"),
+    tool("kill", "procps"),
+    // ClickHouse is fetched with npm and runs in Python.
+    tool("python3", "python3"),
+    tool("npm", "npm"),
+    tool("tar", "tar"),
+    tool("bash", "bash"),
+    tool("sha256sum", "coreutils"),
 ];
 
 impl Service {
@@ -34,7 +52,7 @@ impl Service {
     }
 }
 
-/// Every service is there: what was installed, else what can be.
+/// Installs the missing programs, and fetches ClickHouse.
 pub fn ready() -> Result<()> {
     for service in SERVICES {
         let Service { program, package, folder } = service;

@@ -130,13 +130,13 @@ async fn spooled() -> Result<Subject, StorageError> {
 
 #[cfg(feature = "spool")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_is_away_time_and_again_keeps_the_contract_behind_a_spool() {
+async fn a_repeatedly_unavailable_backend_behind_a_spool_keeps_the_contract() {
     conformance::run(spooled).await.assert_passed();
 }
 
 #[cfg(feature = "spool")]
 #[test]
-fn a_backend_that_is_away_time_and_again_answers_like_the_oracle_behind_a_spool() {
+fn a_repeatedly_unavailable_backend_behind_a_spool_answers_like_the_oracle() {
     conformance::check_generated(64, spooled).unwrap();
 }
 
@@ -247,7 +247,7 @@ async fn a_backend_that_deletes_a_trace_deletes_by_time_too() {
 }
 
 #[tokio::test]
-async fn the_provided_pages_pass_a_crowd_of_traces_with_one_start() {
+async fn the_provided_paging_passes_many_traces_with_the_same_start() {
     let storage = SixMethods::default();
     let traces = (0..TraceQuery::MAX_LIMIT + 50).map(|_| FlowTrace::default()).collect();
     storage.store_traces(traces).await.unwrap();

@@ -151,7 +151,7 @@ async fn report(fault: Fault, suite: Suite) -> Report {
 }
 
 #[tokio::test]
-async fn each_fault_fails_the_case_that_is_about_it() {
+async fn each_fault_fails_the_case_for_it() {
     for (fault, case) in [
         (TheLaterEventWins, "writes::another_event_of_the_same_time_and_id_changes_nothing"),
         (EventsNeedAHeader, "writes::events_without_a_header_are_kept"),
@@ -196,7 +196,7 @@ async fn a_report_says_what_was_expected_found_and_promised() {
 }
 
 #[test]
-fn what_a_generated_history_finds_is_shrunk() {
+fn a_failing_generated_history_is_shrunk() {
     let suite = Suite::new().without(Ability::Deletion);
     let failure = suite
         .check_generated(500, || async { Ok(Subject::new(Faulty(TheLaterEventWins, Mutex::default()))) })
@@ -207,12 +207,12 @@ fn what_a_generated_history_finds_is_shrunk() {
 }
 
 #[tokio::test]
-async fn a_run_without_cases_is_no_success() {
+async fn a_run_without_cases_does_not_pass() {
     assert!(!report(HeaderIsKept, Suite::new().only("no such case")).await.passed());
 }
 
 #[test]
-fn every_case_has_a_name_of_its_own() {
+fn case_names_are_unique() {
     let names: Vec<_> = Suite::new().cases().map(|case| case.name).collect();
     let distinct: std::collections::BTreeSet<_> = names.iter().collect();
     assert_eq!(distinct.len(), names.len());

@@ -128,13 +128,13 @@ fn traces_of(count: usize, event: impl Fn(usize) -> TraceEvent) -> impl Fn(usize
 }
 
 #[tokio::test]
-async fn many_small_events_take_what_the_store_says() {
+async fn many_small_events_use_the_reported_memory() {
     check("small events", 50, traces_of(400, event)).await;
     check("few small events", 2_000, traces_of(3, event)).await;
 }
 
 #[tokio::test]
-async fn large_payloads_take_what_the_store_says() {
+async fn large_payloads_use_the_reported_memory() {
     let large = |number| {
         let mut event = event(number);
         let message = MessageSnapshot {
@@ -153,7 +153,7 @@ async fn large_payloads_take_what_the_store_says() {
 }
 
 #[tokio::test]
-async fn attributes_take_what_the_store_says() {
+async fn attributes_use_the_reported_memory() {
     let few = |number| {
         let mut event = event(number);
         let attributes = [("attempt", json!(3)), ("queue", json!("orders")), ("price", json!(12.5))];
@@ -174,7 +174,7 @@ async fn attributes_take_what_the_store_says() {
 }
 
 #[tokio::test]
-async fn many_attributes_take_what_the_store_says_however_they_came() {
+async fn many_attributes_use_the_reported_memory_in_any_order() {
     let entry = |n: usize| (format!("attribute-{n:03}"), json!(n));
     let with = |attributes: BTreeMap<String, Value>| {
         move |number| TraceEvent {
@@ -191,7 +191,7 @@ async fn many_attributes_take_what_the_store_says_however_they_came() {
 }
 
 #[tokio::test]
-async fn small_traces_without_events_take_what_the_store_says() {
+async fn small_traces_without_events_use_the_reported_memory() {
     check("bare traces", 20_000, trace).await;
     // Started in no order, each of a flow of its own, with tags.
     let scattered = |number| {
@@ -205,7 +205,7 @@ async fn small_traces_without_events_take_what_the_store_says() {
 }
 
 #[tokio::test]
-async fn events_without_a_header_and_actors_of_their_own_take_what_the_store_says() {
+async fn headerless_events_with_distinct_actors_use_the_reported_memory() {
     let before = held();
     let storage = roomy();
     for number in 0..5_000 {
@@ -216,7 +216,7 @@ async fn events_without_a_header_and_actors_of_their_own_take_what_the_store_say
 }
 
 #[tokio::test]
-async fn a_full_store_takes_no_more_than_its_limit() {
+async fn a_full_store_uses_no_more_memory_than_its_limit() {
     const LIMIT_MB: usize = 8;
     let before = held();
     let storage = MemoryStorage::with_config(MemoryConfig { max_memory_mb: LIMIT_MB, ..Default::default() });

@@ -52,7 +52,7 @@ proptest! {
 
     /// Maps of several entries aside, whose order Reflow leaves open.
     #[test]
-    fn the_text_of_a_trace_is_reflows_to_the_byte(mut trace in generate::any_trace()) {
+    fn the_json_of_a_trace_is_identical_to_reflows(mut trace in generate::any_trace()) {
         while trace.metadata.tags.len() > 1 {
             trace.metadata.tags.pop_first();
         }

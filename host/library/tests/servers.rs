@@ -2,12 +2,15 @@
 
 #[cfg(feature = "clickhouse")]
 #[path = "../../../tests/src/servers/clickhouse.rs"]
-#[allow(dead_code)] // What other tests ask of it.
+#[allow(dead_code)] // Other tests use the rest.
 mod clickhouse;
 #[cfg(feature = "postgres")]
 #[path = "../../../tests/src/servers/postgres.rs"]
-#[allow(dead_code)] // What other tests ask of it.
+#[allow(dead_code)] // Other tests use the rest.
 mod postgres;
+#[cfg(any(feature = "clickhouse", feature = "postgres"))]
+#[path = "../../../tests/src/servers/shared.rs"]
+mod shared;
 #[cfg(feature = "postgres")]
 #[path = "../../../tests/src/servers/unprivileged.rs"]
 mod unprivileged;

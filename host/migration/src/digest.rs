@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_makes_no_difference_and_everything_else_does() {
+    fn a_digest_depends_on_everything_but_the_order() {
         let (a, b) = (trace("a"), trace("b"));
         let events = [TraceEvent::default(), TraceEvent::default()];
         let swapped = [events[1].clone(), events[0].clone()];
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_is_written_as_it_is_read() {
+    fn a_checksum_is_read_as_it_was_written() {
         let digest = measured(&[(&trace("a"), &[TraceEvent::default()])]);
         let json = serde_json::to_string(&digest).unwrap();
         assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);

@@ -9,7 +9,7 @@ use reflow_tracing_storage::{StorageBackend, StorageBackendExt, StorageError};
 use crate::batch::{Batch, batches};
 use crate::copy::{self, CopyOptions};
 use crate::counts::Counts;
-use crate::listing::{Listing, listing};
+use crate::listing::{Listing, listing, note_unread};
 use crate::read_ahead::{forward, forward_ready, read_ahead};
 use crate::report::{MigrationReport, Progress, Verification};
 use crate::store_stream::{StorePart, StoreStream, StreamPosition, stream_store};
@@ -99,7 +99,7 @@ impl StorageMigrator {
         };
         let mut report = counts.report();
         report.warn_of_expiry(self.options.horizon(&*self.target));
-        self.note_unread(&mut report, headerless).await?;
+        note_unread(&mut report, &*self.source, self.filter.clone(), headerless).await?;
         if self.options.verify && !self.dry_run {
             report.verification = Some(self.verify(headerless == Listing::Listed).await?);
             // They were missing in the target and were copied.
@@ -126,19 +126,6 @@ impl StorageMigrator {
             let parts = stream_store(&*source, filter, headerless, after);
             forward(batches(parts, batch_events, horizon, before), sender).await;
         })
-    }
-
-    /// Records what the source has but the migration did not read.
-    async fn note_unread(&self, report: &mut MigrationReport, headerless: Listing) -> Result<(), MigrationError> {
-        let traces = self.source.count_traces(self.filter.clone()).await.map_err(MigrationError::Source)?;
-        report.missed = traces.saturating_sub(report.copied.traces + report.unreadable);
-        if headerless == Listing::Unlisted {
-            report.headerless_unlisted = true;
-            let stats = self.source.stats().await.map_err(MigrationError::Source)?;
-            // This count includes the events of missed traces. Without missed traces, it is the events of headerless ones.
-            report.unread_events = stats.events.saturating_sub(report.copied.events);
-        }
-        Ok(())
     }
 
     async fn verify(&self, headerless: bool) -> Result<Verification, MigrationError> {

@@ -1,8 +1,10 @@
-//! Reads streams in a separate task, so that reading continues during writes.
+//! Reads streams in a separate task or thread, so that reading continues during writes.
 
-use futures::StreamExt;
+use futures::future::OptionFuture;
 use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// The maximum number of items per message.
 const READY_ITEMS: usize = 100;
@@ -17,24 +19,41 @@ where
 {
     stream::once(async move {
         let (sender, receiver) = mpsc::channel(1);
-        let task = tokio::spawn(read(sender));
-        stream::unfold((receiver, Some(task)), |(mut receiver, mut task)| async move {
-            match receiver.recv().await {
-                Some(item) => Some((item, (receiver, task))),
-                None => {
-                    // Without this, a stream whose task panicked would look complete.
-                    if let Some(Err(error)) = futures::future::OptionFuture::from(task.take()).await
-                        && let Ok(panic) = error.try_into_panic()
-                    {
-                        std::panic::resume_unwind(panic);
-                    }
-                    None
-                }
-            }
-        })
+        received(receiver, tokio::spawn(read(sender)))
     })
     .flatten()
     .boxed()
+}
+
+/// A stream of the items that `read` sends from a thread of its own, which is `capacity` items ahead.
+pub(crate) fn read_in_thread<T: Send + 'static>(
+    capacity: usize,
+    read: impl FnOnce(mpsc::Sender<T>) + Send + 'static,
+) -> BoxStream<'static, T> {
+    stream::once(async move {
+        let (sender, receiver) = mpsc::channel(capacity);
+        received(receiver, tokio::task::spawn_blocking(move || read(sender)))
+    })
+    .flatten()
+    .boxed()
+}
+
+/// The items that `task` sends.
+fn received<T>(receiver: mpsc::Receiver<T>, task: JoinHandle<()>) -> impl Stream<Item = T> {
+    stream::unfold((receiver, Some(task)), |(mut receiver, mut task)| async move {
+        match receiver.recv().await {
+            Some(item) => Some((item, (receiver, task))),
+            None => {
+                // Without this, a stream whose task panicked would look complete.
+                if let Some(Err(error)) = OptionFuture::from(task.take()).await
+                    && let Ok(panic) = error.try_into_panic()
+                {
+                    std::panic::resume_unwind(panic);
+                }
+                None
+            }
+        }
+    })
 }
 
 /// Sends the items until the receiver is gone.
@@ -87,7 +106,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_ready_for_a_slow_receiver_is_bounded_in_bytes() {
+    async fn items_that_wait_for_a_slow_receiver_are_bounded_in_bytes() {
         let read = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&read);
         let items = stream::repeat_with(move || counted.fetch_add(1, SeqCst)).take(READY_ITEMS).boxed();

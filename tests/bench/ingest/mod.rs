@@ -16,7 +16,8 @@ use reflow_tracing_tests::servers::{ClickHouse, Postgres};
 use reflow_tracing_tests::{Backend, Host, Setting};
 
 use crate::measure::{Rounds, seconds_each};
-use crate::plugin::{relational, store};
+use crate::paths::store;
+use crate::plugin::relational;
 use crate::report::{Path, Reach, Report, Unit};
 use crate::workload::{Workload, in_batches};
 use crate::{BATCH, Sizes};

@@ -28,7 +28,7 @@ const EXPORTS: [&str; 7] =
     ["store-traces", "store-events", "get-traces", "query-traces", "get-events", "delete-traces", "get-stats"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trap_in_any_export_costs_its_own_call_only() {
+async fn a_trap_in_any_export_fails_only_its_own_call() {
     for export in EXPORTS {
         let hostile = Hostile::try_load(limits(), trap_in(export)).await.expect("it loads");
         let error = call(&hostile, export).await.expect_err("it traps");
@@ -42,7 +42,7 @@ async fn a_trap_in_any_export_costs_its_own_call_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_traps_when_it_is_opened_or_looked_at_does_not_load() {
+async fn a_plugin_that_traps_on_opening_or_inspection_does_not_load() {
     for export in ["open", "health-check"] {
         let error = Hostile::try_load(limits(), trap_in(export)).await.err().expect("it does not load");
         let text = error.to_string();

@@ -8,7 +8,7 @@ use reflow_tracing_tests::{Backend, Host, Setting, test_plugin};
 use super::{Hostile, costs_its_own_call_only, limits, within};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_computes_is_stopped_when_it_had_its_processor_time() {
+async fn a_plugin_is_stopped_at_the_limit_of_processor_time() {
     let limits = Limits { cpu_ms: 300, call_timeout_ms: 60_000, ..limits() };
     for how in ["spin", "call"] {
         within(limits.clone(), how, "more than 300 ms of processor time (plugins.hostile.limits.cpu_ms)").await;
@@ -44,13 +44,13 @@ async fn the_same_bytes_handed_over_again_and_again_are_counted_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handles_without_end_end_at_the_limit() {
+async fn endless_handles_end_at_the_limit() {
     let limits = Limits { handles: 50, ..limits() };
     within(limits, "batches", "already holds 50 handles, the maximum of plugins.hostile.limits.handles").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_without_end_end_at_the_limit() {
+async fn endless_events_end_at_the_limit() {
     for how in ["push", "push-to-many"] {
         let hostile = Hostile::load(Limits { result_mb: 2, instances: 1, ..limits() }).await;
         let event = TraceEvent { actor_id: "x".repeat(500), ..TraceEvent::default() };
@@ -68,7 +68,7 @@ async fn events_without_end_end_at_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_a_trap_had_in_its_hands_is_free_again() {
+async fn a_trap_frees_everything_that_its_call_held() {
     // With a single connection: the transaction's must be back, and its lock.
     let hostile = Hostile::load(Limits { connections: 2, instances: 1, ..limits() }).await;
     // Fewer failures than would pause the plugin.
@@ -80,7 +80,7 @@ async fn whatever_a_trap_had_in_its_hands_is_free_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_granted_is_refused_by_name() {
+async fn missing_grants_are_refused_by_name() {
     for (how, reason) in [
         ("forbidden-bucket", "no bucket is granted under the label `vault`"),
         ("forbidden-secret", "no secret is granted under the label `vault`"),
@@ -97,7 +97,7 @@ async fn an_unknown_import_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_figures_is_bounded() {
+async fn a_flood_of_metrics_is_bounded() {
     let hostile = Hostile::load(limits()).await;
     assert!(hostile.misbehave("metrics").await.to_string().contains("counted"));
     assert_eq!(hostile.backend.metrics().len(), 100);

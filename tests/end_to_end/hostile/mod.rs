@@ -72,17 +72,17 @@ async fn within(limits: Limits, how: &str, reason: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trap_costs_its_own_call_only() {
+async fn a_trap_fails_only_its_own_call() {
     costs_its_own_call_only("trap", "stopped itself").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endless_loop_is_stopped_when_its_time_is_up() {
+async fn an_endless_loop_is_stopped_at_the_time_limit() {
     costs_its_own_call_only("spin", "longer than 2000 ms").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_without_end_ends_at_the_limit() {
+async fn growing_memory_ends_at_the_limit() {
     costs_its_own_call_only("allocate", "more than 32 MiB").await;
 }
 
@@ -92,7 +92,7 @@ async fn endless_recursion_is_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_none_is_an_error() {
+async fn an_invalid_answer_is_an_error() {
     costs_its_own_call_only("garbage", "body of version").await;
 }
 
@@ -107,7 +107,7 @@ async fn a_label_that_was_not_granted_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endless_query_is_stopped_when_its_time_is_up() {
+async fn an_endless_query_is_stopped_at_the_time_limit() {
     costs_its_own_call_only("endless-query", "longer than 2000 ms").await;
 }
 
@@ -131,7 +131,7 @@ async fn a_transaction_that_a_trap_leaves_open_is_rolled_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_beside_an_endless_loop_are_answered() {
+async fn other_calls_are_answered_during_an_endless_loop() {
     let hostile = Hostile::load(limits()).await;
     let (error, ()) = tokio::join!(hostile.misbehave("spin"), async {
         for _ in 0..50 {

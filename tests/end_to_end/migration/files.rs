@@ -51,7 +51,7 @@ fn lines(file: &std::path::Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_damaged_is_refused_with_its_line_before_a_store_is_opened() {
+async fn a_damaged_file_is_refused_with_its_line_before_a_store_is_opened() {
     let setting = Setting::new(Backend::Sqlite);
     sqlite_with(&setting.path().join("source.db"), traces(50)).await;
     setting.stdout(&["export", "sound.jsonl", "--store", "sqlite:source.db"]);

@@ -4,12 +4,14 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The version of the engine, as `xtask/src/services.rs` installs it.
+use super::shared::Shared;
+
+/// The version of the engine, as `xtask/src/clickhouse.rs` fetches it.
 const VERSION: &str = "26.7.3-stable.1";
 
 /// The users: `default` has no password, `locked` has `secret`; `reader` may only read, `strict` may not even change settings.
@@ -33,13 +35,8 @@ pub struct ClickHouse {
 impl ClickHouse {
     /// The server that tests share while any of them uses it.
     pub fn shared() -> Arc<Self> {
-        static SHARED: Mutex<Weak<ClickHouse>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start());
-            *shared = Arc::downgrade(&server);
-            server
-        })
+        static SHARED: Shared<ClickHouse> = Shared::new();
+        SHARED.get(Self::start)
     }
 
     /// A new server. Returns once it accepts clients.

@@ -2,11 +2,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use tempfile::TempDir;
 
+use super::shared::Shared;
 use super::unprivileged::{command, output};
 
 /// A MariaDB server, stopped when it is dropped. `root` needs no password; the user `locked` needs `secret`.
@@ -19,13 +20,8 @@ pub struct MariaDb {
 impl MariaDb {
     /// The server that tests share while any of them uses it.
     pub fn shared() -> Arc<Self> {
-        static SHARED: Mutex<Weak<MariaDb>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start());
-            *shared = Arc::downgrade(&server);
-            server
-        })
+        static SHARED: Shared<MariaDb> = Shared::new();
+        SHARED.get(Self::start)
     }
 
     /// A new server. Returns once it accepts clients.

@@ -5,6 +5,7 @@ mod clickhouse;
 mod mariadb;
 mod postgres;
 mod redis;
+mod shared;
 mod unprivileged;
 
 pub use authority::{Authority, Certificate};

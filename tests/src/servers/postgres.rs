@@ -1,11 +1,12 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tempfile::TempDir;
 
+use super::shared::Shared;
 use super::unprivileged::{command, give, output};
 
 /// A PostgreSQL server, stopped when it is dropped. The user `postgres` needs no password; `locked` needs
@@ -30,13 +31,8 @@ const NO_PORT: u16 = 5432;
 impl Postgres {
     /// The server that tests share while any of them uses it.
     pub fn shared() -> Arc<Self> {
-        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start());
-            *shared = Arc::downgrade(&server);
-            server
-        })
+        static SHARED: Shared<Postgres> = Shared::new();
+        SHARED.get(Self::start)
     }
 
     /// A new server. Returns once it accepts clients.

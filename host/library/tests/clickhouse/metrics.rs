@@ -27,7 +27,7 @@ fn measured() -> FlowTrace {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn averages_and_maxima_are_those_of_the_events() {
+async fn averages_and_maxima_match_the_events() {
     let (server, config, storage) = storage().await;
     let stored = measured();
     // In parts, so that states are merged; the last one twice, as one that is sent again.

@@ -71,7 +71,7 @@ async fn retention_limits_the_age_of_each_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn traces_are_deleted_together_and_those_that_were_there_are_counted() {
+async fn a_deletion_of_many_traces_counts_those_that_existed() {
     let (_server, _config, storage) = storage().await;
     let traces: Vec<FlowTrace> = (0..30).map(|number| trace(noon(number))).collect();
     let mut ids: Vec<TraceId> = traces.iter().skip(10).map(|trace| trace.trace_id).collect();

@@ -16,7 +16,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_exported_is_imported_as_it_was() {
+async fn an_export_is_imported_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let source = filled(500).await;
     let expected = everything(&source).await;
@@ -45,7 +45,7 @@ async fn what_was_exported_is_imported_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_comparison_with_a_file_tells_what_differs() {
+async fn a_comparison_with_a_file_reports_the_differences() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.json");
     let store = filled(20).await;
@@ -59,7 +59,7 @@ async fn a_comparison_with_a_file_tells_what_differs() {
 }
 
 #[tokio::test]
-async fn an_export_that_fails_leaves_what_was_there() {
+async fn a_failed_export_leaves_the_existing_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.json");
     filled(5).await.export_to_file(&path).await.unwrap();
@@ -90,7 +90,7 @@ async fn refusal(folder: &Path, content: impl AsRef<[u8]>) -> (u64, String) {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_sound_is_refused_with_its_line_and_nothing_is_stored() {
+async fn a_damaged_file_is_refused_with_its_line_and_nothing_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let path = folder.join("sound.json");
@@ -145,7 +145,7 @@ async fn a_file_that_is_not_sound_is_refused_with_its_line_and_nothing_is_stored
 }
 
 #[tokio::test]
-async fn a_compressed_file_that_is_not_sound_is_refused() {
+async fn a_damaged_compressed_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sound.zst");
     let source = filled(300).await;
@@ -178,7 +178,7 @@ async fn a_compressed_file_that_is_not_sound_is_refused() {
 }
 
 #[tokio::test]
-async fn an_import_that_was_interrupted_is_completed_by_another() {
+async fn an_interrupted_import_is_completed_by_another() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.json");
     let source = filled(8_000).await;
@@ -194,7 +194,7 @@ async fn an_import_that_was_interrupted_is_completed_by_another() {
 }
 
 #[tokio::test]
-async fn what_is_received_is_checked_before_it_is_stored() {
+async fn received_input_is_checked_before_anything_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.zst");
     let source = filled(50).await;

@@ -14,7 +14,7 @@ fn verifying() -> CopyOptions {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_copied_as_it_was_and_copied_again_nothing_changes() {
+async fn everything_is_copied_unchanged_and_a_second_copy_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let source = Arc::new(filled(1_234).await);
     let expected = everything(&*source).await;
@@ -52,7 +52,7 @@ async fn everything_is_copied_as_it_was_and_copied_again_nothing_changes() {
 }
 
 #[tokio::test]
-async fn a_filter_copies_what_matches_it() {
+async fn a_filter_selects_the_copied_traces() {
     let source = filled(100).await;
     let filter = TraceQuery {
         flow_id: Some(FlowId::new("flow 1")),
@@ -101,7 +101,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn traces_that_start_meanwhile_are_copied_too() {
+async fn traces_that_start_during_a_copy_are_copied() {
     let (source, target) = (Arc::new(filled(2_000).await), Arc::new(memory()));
     let options = once_copied(&source, |source| now(source.store_trace(trace(9_999))).unwrap(), false);
     let report =
@@ -111,7 +111,7 @@ async fn traces_that_start_meanwhile_are_copied_too() {
 }
 
 #[tokio::test]
-async fn traces_that_come_with_an_early_start_are_reported_or_found_by_the_comparison() {
+async fn traces_that_arrive_late_with_an_early_start_are_reported_or_found_by_the_comparison() {
     for verify in [false, true] {
         let (source, target) = (Arc::new(filled(2_000).await), Arc::new(memory()));
         let early = |source: &MemoryStorage| {
@@ -137,7 +137,7 @@ async fn traces_that_come_with_an_early_start_are_reported_or_found_by_the_compa
 }
 
 #[tokio::test]
-async fn traces_that_had_not_ended_are_counted() {
+async fn unfinished_traces_are_counted() {
     let source = filled(10).await;
     let running = FlowTrace { status: ExecutionStatus::Running, end_time: None, ..trace(3) };
     source.store_trace(running).await.unwrap();
@@ -162,7 +162,7 @@ async fn permanent_differences_are_reported() {
 }
 
 #[tokio::test]
-async fn a_source_that_can_not_list_headerless_traces_is_reported() {
+async fn a_source_that_cannot_list_headerless_traces_is_reported() {
     let source = Failing { lists_headerless: false, ..Failing::new(filled(50).await) };
     let report = StorageMigrator::new(source, memory()).options(verifying()).migrate_all_traces().await.unwrap();
     assert!(report.headerless_unlisted && !report.is_complete());
@@ -178,7 +178,7 @@ async fn a_source_that_can_not_list_headerless_traces_is_reported() {
 }
 
 #[tokio::test]
-async fn traces_older_than_the_target_keeps_are_counted() {
+async fn traces_older_than_the_retention_of_the_target_are_counted() {
     let horizon = Some(start() + TimeDelta::seconds(10));
     let target = Failing { horizon, ..Failing::new(memory()) };
     let report = StorageMigrator::new(filled(50).await, target).migrate_all_traces().await.unwrap();

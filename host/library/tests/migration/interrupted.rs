@@ -17,7 +17,7 @@ fn options(folder: &tempfile::TempDir, about: &str, resume: bool) -> CopyOptions
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_interrupted_goes_on_where_it_was() {
+async fn an_interrupted_migration_resumes_where_it_stopped() {
     for fail_source in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let (source, target) = (Failing::new(filled(600).await), Failing::new(memory()));
@@ -57,7 +57,7 @@ async fn what_was_interrupted_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_journal_of_something_else_is_refused() {
+async fn a_journal_of_another_migration_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (source, target) = (Arc::new(filled(100).await), Arc::new(Failing::new(memory())));
     let migrate = |about: &str, resume| {
@@ -78,7 +78,7 @@ async fn a_journal_of_something_else_is_refused() {
 }
 
 #[tokio::test]
-async fn a_new_target_under_the_name_of_the_old_one_is_filled_from_the_beginning() {
+async fn a_replaced_target_is_filled_from_the_beginning() {
     let folder = tempfile::tempdir().unwrap();
     let source = Arc::new(filled(100).await);
     let old = Arc::new(Failing::new(memory()));
@@ -95,7 +95,7 @@ async fn a_new_target_under_the_name_of_the_old_one_is_filled_from_the_beginning
 }
 
 #[tokio::test]
-async fn as_many_batches_at_a_time_as_can_be_said_are_allowed() {
+async fn the_largest_parallelism_is_allowed() {
     let options = CopyOptions { parallelism: NonZeroUsize::MAX, ..CopyOptions::default() };
     let migrator = StorageMigrator::new(filled(100).await, memory()).options(options);
     assert_eq!(migrator.migrate_all_traces().await.unwrap().copied.traces, 100);

@@ -85,7 +85,7 @@ async fn size(storage: &dyn StorageBackend) -> Result<u64, StorageError> {
     let bytes = match metrics.storage_bytes {
         // A layer may answer while the backend is unavailable, so ask the backend itself.
         None => storage.stats().await?.bytes,
-        told => told,
+        reported => reported,
     };
     bytes.ok_or_else(|| {
         StorageError::Unsupported(

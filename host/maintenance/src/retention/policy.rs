@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What to keep. Every bound that is set applies; the oldest traces are deleted first. The age of a trace is that of its start.
+/// What to keep. Every bound that is set applies; the oldest traces are deleted first. The age of a trace counts from its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionPolicy {
     /// The maximum age.

@@ -39,7 +39,7 @@ async fn kept(storage: &dyn StorageBackend) -> Vec<TraceId> {
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_deleted_and_a_dry_run_says_so_before() {
+async fn expired_traces_are_deleted_as_the_dry_run_reported() {
     let traces: Vec<_> = (1..=900).map(aged).collect();
     let storage = filled(&traces).await;
     let policy = RetentionPolicy { max_age: Some(Duration::from_secs(100 * HOUR)), ..RetentionPolicy::default() };
@@ -52,7 +52,7 @@ async fn what_is_too_old_is_deleted_and_a_dry_run_says_so_before() {
 }
 
 #[tokio::test]
-async fn the_oldest_of_too_many_are_deleted() {
+async fn the_oldest_traces_over_the_maximum_number_are_deleted() {
     let traces: Vec<_> = (1..=700).map(aged).collect();
     let storage = filled(&traces).await;
     let policy = RetentionPolicy { max_traces: Some(250), ..RetentionPolicy::default() };
@@ -63,7 +63,7 @@ async fn the_oldest_of_too_many_are_deleted() {
 }
 
 #[tokio::test]
-async fn the_oldest_are_deleted_until_the_store_is_small_enough() {
+async fn the_oldest_traces_are_deleted_until_the_store_is_small_enough() {
     let storage = filled(&(1..=3_000).map(aged).collect::<Vec<_>>()).await;
     let before = storage.stats().await.unwrap().bytes.unwrap();
     let policy = RetentionPolicy { max_bytes: Some(before / 2), ..RetentionPolicy::default() };
@@ -85,7 +85,7 @@ async fn retain_as_planned(storage: &dyn StorageBackend, policy: &RetentionPolic
     report
 }
 
-/// 150 traces of some 20 kB, of which ten have to go: the report, and the size before and after.
+/// Stores 150 traces of about 20 kB, and deletes ten for size. Returns the report, the maximum size and the size after it.
 async fn ten_of_150(storage: &dyn StorageBackend) -> (RetentionReport, u64, u64) {
     let traces = (1..=150).map(|hours| {
         let mut trace = aged(hours);
@@ -100,21 +100,19 @@ async fn ten_of_150(storage: &dyn StorageBackend) -> (RetentionReport, u64, u64)
 }
 
 #[tokio::test]
-async fn no_more_is_deleted_for_size_than_is_needed() {
-    let (report, max, after) = ten_of_150(&filled(&[]).await).await;
-    assert!((10..=11).contains(&report.by_size) && after <= max, "{report:?}: {after} bytes of {max}");
-}
-
-#[tokio::test]
-async fn no_more_is_deleted_for_size_than_is_needed_in_sqlite() {
+async fn deletion_for_size_stops_at_the_maximum_size() {
     let folder = tempfile::tempdir().unwrap();
-    let storage = reflow_tracing_sqlite::SqliteStorage::new(folder.path().join("traces.db")).await.unwrap();
-    let (report, max, after) = ten_of_150(&storage).await;
-    assert!((10..=11).contains(&report.by_size) && after <= max, "{report:?}: {after} bytes of {max}");
+    let sqlite = reflow_tracing_sqlite::SqliteStorage::new(folder.path().join("traces.db")).await.unwrap();
+    let memory = filled(&[]).await;
+    let stores: [&dyn StorageBackend; 2] = [&memory, &sqlite];
+    for storage in stores {
+        let (report, max, after) = ten_of_150(storage).await;
+        assert!((10..=11).contains(&report.by_size) && after <= max, "{report:?}: {after} bytes of {max}");
+    }
 }
 
 #[tokio::test]
-async fn one_large_trace_goes_for_size_and_the_small_ones_stay() {
+async fn deleting_one_large_trace_for_size_keeps_the_small_ones() {
     let mut traces: Vec<_> = (1..=1_000).map(aged).collect();
     traces[999].events[0].data.error = Some("x".repeat(2_000_000));
     let storage = filled(&traces).await;
@@ -123,7 +121,7 @@ async fn one_large_trace_goes_for_size_and_the_small_ones_stay() {
     assert_eq!(retain_as_planned(&storage, &policy).await.by_size, 1);
 }
 
-/// Traces of an hour each, the newest first, with what makes them heavy and whether they are being written.
+/// Traces of different sizes, an hour apart, the newest first. Some are being written.
 fn traces() -> impl Strategy<Value = Vec<FlowTrace>> {
     let trace = (1..8usize, prop::bool::weighted(0.2));
     prop::collection::vec(trace, 1..300).prop_map(|traces| {
@@ -138,7 +136,7 @@ fn traces() -> impl Strategy<Value = Vec<FlowTrace>> {
     })
 }
 
-/// What is kept, in shares of the number of traces and of the size of the store.
+/// Bounds as shares of the age, the number of traces and the size of the store.
 fn bounds() -> impl Strategy<Value = [Option<f64>; 3]> {
     let share = || prop::option::of(0.0..1.2);
     [share(), share(), share()]
@@ -154,7 +152,7 @@ fn policy(traces: usize, bytes: u64, [age, count, size]: [Option<f64>; 3]) -> Re
     }
 }
 
-/// Runs a policy on a store, and checks that the dry run said it before: exactly, but for the size, which it estimates.
+/// Checks that a run does what the dry run before it reported: exactly, except for sizes, which a dry run estimates.
 async fn assert_planned(storage: &dyn StorageBackend, traces: Vec<FlowTrace>, bounds: [Option<f64>; 3]) {
     let count = traces.len();
     storage.store_traces(traces).await.unwrap();
@@ -169,7 +167,7 @@ async fn assert_planned(storage: &dyn StorageBackend, traces: Vec<FlowTrace>, bo
     assert!(report.being_written.abs_diff(planned.being_written) <= tolerated, "{planned:?}, then {report:?}");
     let left = kept(storage).await.len() as u64;
     assert_eq!(left, count as u64 - report.deleted());
-    // What is over the bound and was not deleted is being written.
+    // Traces over a bound that were not deleted are being written.
     if let Some(max) = policy.max_traces {
         assert!(left <= max.max(report.being_written), "{policy:?}: {left} are left of {report:?}");
     }
@@ -216,31 +214,21 @@ fn running(hours: i64, last_event: i64) -> FlowTrace {
 }
 
 #[tokio::test]
-async fn a_dry_run_leaves_alone_what_is_being_written_for_every_bound() {
+async fn every_bound_keeps_traces_that_are_being_written() {
     let by_age = RetentionPolicy { max_age: Some(Duration::from_secs(HOUR)), ..RetentionPolicy::default() };
     let by_count = RetentionPolicy { max_traces: Some(0), ..RetentionPolicy::default() };
     let by_size = RetentionPolicy { max_bytes: Some(0), ..RetentionPolicy::default() };
     for policy in [by_age, by_count, by_size] {
-        let storage = filled(&[running(500, 5), running(400, 90), aged(300)]).await;
+        let active = running(500, 5);
+        let storage = filled(&[active.clone(), running(400, 90), aged(300)]).await;
         let report = retain_as_planned(&storage, &policy).await;
         assert_eq!((report.deleted(), report.being_written), (2, 1), "{policy:?}");
+        assert_eq!(retain(&storage, &by_count, false).await.unwrap().being_written, 1, "{policy:?}");
+        assert_eq!(kept(&storage).await, [active.trace_id], "{policy:?}");
     }
 }
 
-#[tokio::test]
-async fn a_trace_that_is_being_written_is_left_alone() {
-    let (active, dead, ended) = (running(500, 5), running(400, 90), aged(300));
-    let storage = filled(&[active.clone(), dead, ended]).await;
-    let policy = RetentionPolicy { max_age: Some(Duration::from_secs(HOUR)), ..RetentionPolicy::default() };
-    let report = retain(&storage, &policy, false).await.unwrap();
-    assert_eq!((report.by_age, report.being_written), (2, 1));
-    assert_eq!(kept(&storage).await, [active.trace_id]);
-    let policy = RetentionPolicy { max_traces: Some(0), ..RetentionPolicy::default() };
-    assert_eq!(retain(&storage, &policy, false).await.unwrap().being_written, 1);
-    assert_eq!(kept(&storage).await, [active.trace_id]);
-}
-
-/// Memory that tells the size that it is told, and deletes or not.
+/// Memory that reports this size. With size 0, it does not support deletion.
 struct Told {
     storage: MemoryStorage,
     size: Option<u64>,
@@ -308,7 +296,7 @@ async fn an_unsupported_policy_is_rejected_before_anything_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_applies_the_policy_again_and_again() {
+async fn the_task_applies_the_policy_repeatedly() {
     let storage = Arc::new(filled(&[aged(2)]).await);
     let policy = RetentionPolicy { max_age: Some(Duration::from_secs(HOUR)), ..RetentionPolicy::default() };
     let task = RetentionTask::start(storage.clone(), policy, Duration::from_secs(60));

@@ -1,8 +1,7 @@
 //! A line of an export.
 //!
 //! Each line is a JSON object with one record and its checksum: `{"event":{..},"sum":"0123456789abcdef"}`. The checksum
-//! covers the number of the line too, so that a line that is missing, doubled or in another place is as wrong as one that
-//! was changed.
+//! also covers the line number, so it detects missing, repeated and moved lines as well as changed ones.
 
 use chrono::{DateTime, Utc};
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
@@ -11,13 +10,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::digest::Digest;
 
-/// The version of the format. One that is newer is refused.
+/// The version of the format. A newer one is refused.
 pub(super) const VERSION: u32 = 1;
 
-/// The longest first line that is read: another file is not read into memory just to be refused.
+/// The maximum length of the first line: a file of another format is refused without reading all of it into memory.
 pub(super) const MAX_HEAD_BYTES: u64 = 64 << 10;
 
-/// The longest line that is read. A line holds one event at most, and no stored event comes near this size.
+/// The maximum length of a line. A line holds at most one event, and stored events are far smaller.
 pub(super) const MAX_BYTES: u64 = 1 << 30;
 
 /// The first line.
@@ -37,21 +36,21 @@ pub(super) struct Manifest {
     pub lines: u64,
 }
 
-/// What a line says.
+/// The record in a line.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Record<'a> {
     Export(&'a Head),
-    /// A trace begins: its header. The events that follow are its own.
+    /// The header of the next trace, which is followed by its events.
     Trace(&'a FlowTrace),
-    /// A trace begins that has no header.
+    /// The next trace, which has no header.
     Headerless(TraceId),
     Event(&'a TraceEvent),
-    /// Everything is there.
+    /// The end of a complete file.
     End(&'a Manifest),
 }
 
-/// The same as it is read.
+/// The same, as it is read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant)] // There is one at a time.
@@ -67,7 +66,7 @@ const SUM: &[u8] = b",\"sum\":\"";
 const DIGITS: usize = 16;
 const TAIL: usize = SUM.len() + DIGITS + b"\"}".len();
 
-/// Adds the line with this number, from 1 on.
+/// Adds the line with this number, which counts from 1.
 pub(super) fn write(out: &mut Vec<u8>, number: u64, record: &Record<'_>) -> serde_json::Result<()> {
     let start = out.len();
     serde_json::to_writer(&mut *out, record)?;
@@ -79,7 +78,7 @@ pub(super) fn write(out: &mut Vec<u8>, number: u64, record: &Record<'_>) -> serd
     Ok(())
 }
 
-/// What a line says, without its line break; or what is wrong with it.
+/// Reads a line without its line break. The error says what is wrong with it.
 pub(super) fn read(line: &[u8], number: u64) -> Result<OwnedRecord, String> {
     let not_ours = || "it is not a line of an export of this program".to_owned();
     let (record, tail) = line.split_at_checked(line.len().saturating_sub(TAIL)).ok_or_else(not_ours)?;
@@ -89,15 +88,15 @@ pub(super) fn read(line: &[u8], number: u64) -> Result<OwnedRecord, String> {
         .and_then(|digits| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok())
         .ok_or_else(not_ours)?;
     if xxh3_64_with_seed(record, number) != sum {
-        return Err("its checksum is wrong: it was changed, or lines before it are missing or doubled".into());
+        return Err("its checksum is wrong: it was changed, or lines before it are missing or repeated".into());
     }
     let mut json = Vec::with_capacity(record.len() + 1);
     json.extend_from_slice(record);
     json.push(b'}');
-    serde_json::from_slice(&json).map_err(|error| format!("it can't be understood: {error}"))
+    serde_json::from_slice(&json).map_err(|error| format!("it is not a valid record: {error}"))
 }
 
-/// The version that a first line names, also in a line that is not understood.
+/// The version in a first line, even if the rest of the line is not valid.
 pub(super) fn version(line: &[u8]) -> Option<u64> {
     let value: serde_json::Value = serde_json::from_slice(line).ok()?;
     value.get("export")?.get("version")?.as_u64()

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use reflow_tracing_model::{EventKey, FlowTrace, TraceEvent};
 use reflow_tracing_storage::StorageError;
 use reflow_tracing_storage::streaming::BatchBudget;
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::line::{self, Manifest, OwnedRecord};
 use crate::counts::{Counter, Counts};
 use crate::digest::Digest;
+use crate::read_ahead::read_in_thread;
 use crate::store_stream::{StorePart, StoreStream, StreamPosition};
 
 /// The magic number of a compressed file.
@@ -51,27 +52,14 @@ pub(super) fn check(file: &Arc<File>) -> Result<Checked, Problem> {
 
 /// The parts of a checked file.
 pub(super) fn parts(file: Arc<File>) -> StoreStream<'static> {
-    stream::once(async move {
-        let (sender, receiver) = mpsc::channel(1);
-        // A separate thread reads, decompresses and decodes.
-        tokio::task::spawn_blocking(move || {
-            if let Err(Problem { line, problem }) = send(&file, &sender) {
-                let message =
-                    format!("line {line} was sound when the file was checked, and is not any more: {problem}");
-                let _ = sender.blocking_send(Err(StorageError::Corrupt(message)));
-            }
-        });
-        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|parts| (parts, receiver)) })
-    })
-    .flatten()
-    .flat_map(|parts| {
-        let (parts, error) = match parts {
-            Ok(parts) => (parts, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
-        stream::iter(parts.into_iter().map(Ok).chain(error.map(Err)))
-    })
-    .boxed()
+    // The thread reads, decompresses and decodes.
+    let batches = read_in_thread(1, move |sender| {
+        if let Err(Problem { line, problem }) = send(&file, &sender) {
+            let message = format!("line {line} changed after the file was checked: {problem}");
+            let _ = sender.blocking_send(Err(StorageError::Corrupt(message)));
+        }
+    });
+    batches.map_ok(|parts| stream::iter(parts.into_iter().map(Ok))).try_flatten().boxed()
 }
 
 /// Sends the parts in batches, until the receiver is gone.

@@ -15,7 +15,7 @@ use super::is_compressed_name;
 use super::line::{self, Head, Manifest, Record};
 use crate::counts::{Counter, Counts};
 use crate::digest::Digest;
-use crate::listing::{Listing, listing};
+use crate::listing::{Listing, listing, note_unread};
 use crate::report::{MigrationReport, Progress};
 use crate::store_stream::{StorePart, StoreStream, stream_store};
 use crate::{CopyOptions, MigrationError};
@@ -87,13 +87,7 @@ async fn write<B: StorageBackend + ?Sized, W: Write + Send + 'static>(
     // An error of the writer is the cause.
     written.map_err(|error| MigrationError::File { path: name.to_owned(), problem: error.to_string() })?;
     let mut report = encoded?.report();
-    report.headerless_unlisted = headerless == Listing::Unlisted;
-    if report.headerless_unlisted {
-        let stats = source.stats().await.map_err(MigrationError::Source)?;
-        report.unread_events = stats.events.saturating_sub(report.copied.events);
-    }
-    let traces = source.count_traces(filter).await.map_err(MigrationError::Source)?;
-    report.missed = traces.saturating_sub(report.copied.traces);
+    note_unread(&mut report, source, filter, headerless).await?;
     report.took = started.elapsed();
     Ok(report)
 }

@@ -1,13 +1,18 @@
 //! A row of `trace_events`.
 
+use std::fmt::Display;
+use std::io::Read;
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use reflow_tracing_model::{EventId, TraceEvent};
 use rusqlite::Row;
+use rusqlite::types::FromSql;
 use serde::de::DeserializeOwned;
 
 use super::layout::Events;
 
-/// What [`read`] reads, in its order, from the table `trace_events` called `row`.
+/// The columns that [`read`] expects, of the table `trace_events` under the name `row`.
 pub(super) fn columns(layout: Events) -> &'static str {
     match layout {
         Events::Columns => {
@@ -17,26 +22,23 @@ pub(super) fn columns(layout: Events) -> &'static str {
     }
 }
 
-/// An event, or what is wrong with its row. Its time is to the second, unless the row has the whole event.
+/// An event, or the problem with its row. Its time is in whole seconds, unless the row has the whole event.
 pub(super) fn read(row: &Row<'_>, layout: Events) -> rusqlite::Result<Result<TraceEvent, String>> {
     let number: i64 = row.get(0)?;
-    let event = match layout {
-        Events::Columns => of_columns(row),
-        Events::Whole => json_blob(row, 3, "data"),
+    let event: Result<TraceEvent, _> = match layout {
+        Events::Columns => from_columns(row),
+        Events::Whole => compressed_json(row, 3, "data"),
     };
-    let event = event.and_then(|event: TraceEvent| match event.validate() {
-        Ok(()) => Ok(event),
-        Err(error) => Err(error.to_string()),
-    });
-    Ok(event.map_err(|problem| {
+    let valid = event.and_then(|event| event.validate().map(|()| event).map_err(|error| error.to_string()));
+    Ok(valid.map_err(|problem| {
         let id = text(row, 1, "event_id").unwrap_or_default();
         format!("trace_events, row {number} (event {id}): {problem}")
     }))
 }
 
-fn of_columns(row: &Row<'_>) -> Result<TraceEvent, String> {
+fn from_columns(row: &Row<'_>) -> Result<TraceEvent, String> {
     Ok(TraceEvent {
-        event_id: EventId(text(row, 1, "event_id")?.parse().map_err(|error| format!("event_id: {error}"))?),
+        event_id: parsed(row, 1, "event_id").map(EventId)?,
         timestamp: seconds(row, 2, "timestamp")?.ok_or("timestamp is missing")?,
         event_type: json(row, 3, "event_type")?,
         actor_id: text(row, 4, "actor_id")?,
@@ -45,41 +47,53 @@ fn of_columns(row: &Row<'_>) -> Result<TraceEvent, String> {
     })
 }
 
-pub(super) fn text(row: &Row<'_>, column: usize, name: &str) -> Result<String, String> {
+/// The value of a column. Errors name the column.
+pub(super) fn value<T: FromSql>(row: &Row<'_>, column: usize, name: &str) -> Result<T, String> {
     row.get(column).map_err(|error| format!("{name}: {error}"))
+}
+
+pub(super) fn text(row: &Row<'_>, column: usize, name: &str) -> Result<String, String> {
+    value(row, column, name)
+}
+
+/// A text that is an id.
+pub(super) fn parsed<T: FromStr<Err: Display>>(row: &Row<'_>, column: usize, name: &str) -> Result<T, String> {
+    text(row, column, name)?.parse().map_err(|error| format!("{name}: {error}"))
 }
 
 /// A time in whole seconds since 1970.
 pub(super) fn seconds(row: &Row<'_>, column: usize, name: &str) -> Result<Option<DateTime<Utc>>, String> {
-    let seconds: Option<i64> = row.get(column).map_err(|error| format!("{name}: {error}"))?;
+    let seconds: Option<i64> = value(row, column, name)?;
     seconds
         .map(|seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(|| format!("{name}: {seconds} is not a time")))
         .transpose()
 }
 
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize, name: &str) -> Result<T, String> {
-    let bytes = row.get_ref(column).map_err(|error| format!("{name}: {error}"))?;
-    let bytes = bytes.as_bytes().map_err(|error| format!("{name}: {error}"))?;
-    serde_json::from_slice(bytes).map_err(|error| format!("{name}: {error}"))
+    serde_json::from_slice(bytes(row, column, name)?).map_err(|error| format!("{name}: {error}"))
 }
 
-/// JSON that may be compressed, whatever the row says about that.
-pub(super) fn json_blob<T: DeserializeOwned>(row: &Row<'_>, column: usize, name: &str) -> Result<T, String> {
-    /// What one value may take up once it is decompressed.
+/// JSON that may be compressed: the content tells, not the column `compressed`.
+pub(super) fn compressed_json<T: DeserializeOwned>(row: &Row<'_>, column: usize, name: &str) -> Result<T, String> {
+    /// The largest value after decompression.
     const MAX_BYTES: u64 = 1 << 30;
     const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-    let bytes = row.get_ref(column).map_err(|error| format!("{name}: {error}"))?;
-    let bytes = bytes.as_bytes().map_err(|error| format!("{name}: {error}"))?;
+    let bytes = bytes(row, column, name)?;
     if !bytes.starts_with(&ZSTD_MAGIC) {
-        return serde_json::from_slice(bytes).map_err(|error| format!("{name}: {error}"));
+        return json(row, column, name);
     }
     let mut json = Vec::new();
-    let decompressed = zstd::Decoder::new(bytes)
-        .and_then(|decoder| std::io::Read::read_to_end(&mut std::io::Read::take(decoder, MAX_BYTES + 1), &mut json));
-    decompressed.map_err(|error| format!("{name} can't be decompressed: {error}"))?;
+    zstd::Decoder::new(bytes)
+        .and_then(|decoder| decoder.take(MAX_BYTES + 1).read_to_end(&mut json))
+        .map_err(|error| format!("{name} can't be decompressed: {error}"))?;
     if json.len() as u64 > MAX_BYTES {
-        return Err(format!("{name} is longer than {MAX_BYTES} bytes once it is decompressed"));
+        return Err(format!("{name} is longer than {MAX_BYTES} bytes after decompression"));
     }
     serde_json::from_slice(&json).map_err(|error| format!("{name}: {error}"))
+}
+
+fn bytes<'a>(row: &'a Row<'_>, column: usize, name: &str) -> Result<&'a [u8], String> {
+    let value = row.get_ref(column).map_err(|error| format!("{name}: {error}"))?;
+    value.as_bytes().map_err(|error| format!("{name}: {error}"))
 }

@@ -1,6 +1,6 @@
 use rusqlite::Connection;
 
-/// Which columns there are.
+/// The columns of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     pub traces: Traces,
@@ -16,7 +16,7 @@ pub(super) enum Traces {
     Columns,
 }
 
-/// Where events are, those of whole traces aside.
+/// Where the events outside of whole traces are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Events {
     /// `trace_events.data` is the event.
@@ -26,12 +26,12 @@ pub(super) enum Events {
 }
 
 impl Layout {
-    /// `None` when the tables are not those of an older server.
+    /// `None` if no older server created the tables.
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Option<Self>> {
         let application_id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let (traces, events) = (columns(connection, "traces")?, columns(connection, "trace_events")?);
         let has = |columns: &[String], wanted: &[&str]| wanted.iter().all(|name| columns.iter().any(|is| is == name));
-        // A file of this program has views of these names, with other columns.
+        // A file of this program has views with these names and other columns.
         if application_id != 0
             || !has(&traces, &["trace_id", "flow_id", "execution_id", "start_time", "end_time", "status"])
             || !has(&events, &["trace_id", "event_id", "timestamp", "event_type", "actor_id", "data"])

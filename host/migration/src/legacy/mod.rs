@@ -1,8 +1,8 @@
 //! Reads the SQLite files of older Reflow tracing servers, as read-only stores.
 //!
-//! There are two layouts ([`layout`]), told apart by their columns:
-//! - *whole traces*: `traces.data` is a trace as JSON, with zstd when it is long;
-//! - *columns*: a row of `trace_events` for each event, its times in whole seconds.
+//! Their columns tell two layouts ([`layout`]) apart:
+//! - *whole traces*: `traces.data` is a trace as JSON, compressed with zstd if it is long;
+//! - *columns*: a row of `trace_events` per event, with times in whole seconds.
 //!
 //! Rows that can't be decoded are reported, and reading continues after them.
 
@@ -16,23 +16,23 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TracePage, TraceQuery};
 use reflow_tracing_sqlite::connection::describe;
 use reflow_tracing_sqlite::pool::blocking;
 use reflow_tracing_storage::{Detail, PageRequest, StorageBackend, StorageError, StorageExtras, TracePart};
 use rusqlite::ffi::SQLITE_READONLY_ROLLBACK;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::mpsc;
 
+use crate::read_ahead::read_in_thread;
 use layout::Layout;
 use walk::Walk;
 
 /// A SQLite file of an older Reflow tracing server: a read-only source for migrations.
 ///
-/// Times that the file has in whole seconds come with nanoseconds that keep the events of a trace in the order in which they
-/// were recorded: the n-th event of a second is n nanoseconds into it.
+/// Where the file has times in whole seconds, nanoseconds preserve the order in which the events of a trace were recorded: the
+/// n-th event of a second gets n nanoseconds.
 #[derive(Debug, Clone)]
 pub struct LegacySqlite {
     path: PathBuf,
@@ -80,38 +80,32 @@ impl LegacySqlite {
         blocking(move || work(&connect(&path)?, &layout).map_err(|error| describe(&path, &error))).await
     }
 
-    /// What `work` emits, one item after another, from a thread of its own. Its `emit` returns false when nobody wants more.
+    /// The items that `work` emits in a separate thread. Its `emit` returns false when the receiver is gone.
     fn emitted<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection, &Layout, &mut dyn FnMut(T) -> bool) -> rusqlite::Result<()> + Send + 'static,
     ) -> BoxStream<'static, Result<T, StorageError>> {
         let Self { path, layout } = self.clone();
-        stream::once(async move {
-            let (sender, receiver) = mpsc::channel(16);
-            tokio::task::spawn_blocking(move || {
-                let emit = &mut |item| sender.blocking_send(Ok(item)).is_ok();
-                let worked = connect(&path)
-                    .and_then(|connection| work(&connection, &layout, emit).map_err(|error| describe(&path, &error)));
-                if let Err(error) = worked {
-                    let _ = sender.blocking_send(Err(error));
-                }
-            });
-            stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|item| (item, receiver)) })
+        read_in_thread(16, move |sender| {
+            let emit = &mut |item| sender.blocking_send(Ok(item)).is_ok();
+            let worked = connect(&path)
+                .and_then(|connection| work(&connection, &layout, emit).map_err(|error| describe(&path, &error)));
+            if let Err(error) = worked {
+                let _ = sender.blocking_send(Err(error));
+            }
         })
-        .flatten()
-        .boxed()
     }
 }
 
-/// A connection that reads.
+/// Opens a read-only connection.
 ///
-/// When a program was killed in the middle of a transaction, that is rolled back first, for which the file is written.
+/// If a program was killed during a transaction, SQLite first rolls it back, which needs write access.
 fn connect(path: &Path) -> Result<Connection, StorageError> {
     let opened = |access| {
         let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.pragma_update(None, "query_only", true)?;
-        // The first to read the file.
+        // The first statement that reads the file.
         connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
         Ok(connection)
     };
@@ -143,19 +137,7 @@ impl StorageBackend for LegacySqlite {
     }
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        let events = self.read(move |connection, layout| {
-            let mut events = Vec::new();
-            let mut unreadable = None;
-            trace::events_of(connection, layout, trace_id, &mut |event| {
-                match event {
-                    Ok(event) => events.push(event),
-                    Err(what) => unreadable = unreadable.take().or(Some(what)),
-                }
-                true
-            })?;
-            Ok(unreadable.map_or(Ok(events), Err))
-        });
-        events.await?.map_err(StorageError::Corrupt)
+        self.stream_events(trace_id).try_collect().await
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {

@@ -3,7 +3,8 @@ use reflow_tracing_memory::MemoryStorage;
 use reflow_tracing_model::{ExecutionStatus, FlowId, MessageSnapshot, SortOrder, TraceEventData, TraceEventType};
 use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SqliteStorage};
 use reflow_tracing_storage::StorageBackendExt;
-use rusqlite::{Connection, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::*;
 use crate::{Progress, StorageMigrator};
@@ -24,7 +25,7 @@ const COLUMNS: &str = "
     CREATE INDEX IF NOT EXISTS idx_traces_start_time ON traces (start_time);
     CREATE INDEX IF NOT EXISTS idx_trace_events_trace_id ON trace_events (trace_id);";
 
-/// Those of the later ones.
+/// The tables of the later servers.
 const WHOLE: &str = "
     CREATE TABLE IF NOT EXISTS traces (
         trace_id TEXT PRIMARY KEY, flow_id TEXT NOT NULL, execution_id TEXT NOT NULL,
@@ -54,31 +55,34 @@ impl Server {
         Self { folder, connection }
     }
 
-    /// As the first server stored a trace.
+    /// Stores the columns that every server has, and others.
+    fn store_row(&self, trace: &FlowTrace, others: &[(&str, Value)]) {
+        let version = &trace.version;
+        let mut row: Vec<(&str, Value)> = vec![
+            ("trace_id", trace.trace_id.to_string().into()),
+            ("flow_id", trace.flow_id.0.clone().into()),
+            ("execution_id", trace.execution_id.to_string().into()),
+            ("version_major", version.major.into()),
+            ("version_minor", version.minor.into()),
+            ("version_patch", version.patch.into()),
+            ("version_git_hash", version.git_hash.clone().into()),
+            ("version_timestamp", version.timestamp.timestamp().into()),
+            ("start_time", trace.start_time.timestamp().into()),
+            ("end_time", trace.end_time.map(|end| end.timestamp()).into()),
+            ("status", json(&trace.status).into()),
+            ("metadata", json(&trace.metadata).into()),
+        ];
+        row.extend_from_slice(others);
+        let (columns, values): (Vec<_>, Vec<_>) = row.into_iter().unzip();
+        let placeholders = vec!["?"; values.len()].join(", ");
+        let sql = format!("INSERT OR REPLACE INTO traces ({}) VALUES ({placeholders})", columns.join(", "));
+        self.connection.execute(&sql, params_from_iter(values)).unwrap();
+    }
+
+    /// Stores a trace like the first server.
     fn store_in_columns(&self, trace: &FlowTrace) {
         let id = trace.trace_id.to_string();
-        self.connection
-            .execute(
-                "INSERT OR REPLACE INTO traces
-                 (trace_id, flow_id, execution_id, version_major, version_minor, version_patch, version_git_hash,
-                  version_timestamp, start_time, end_time, status, metadata)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-                params![
-                    id,
-                    trace.flow_id.0,
-                    trace.execution_id.to_string(),
-                    trace.version.major,
-                    trace.version.minor,
-                    trace.version.patch,
-                    trace.version.git_hash,
-                    trace.version.timestamp.timestamp(),
-                    trace.start_time.timestamp(),
-                    trace.end_time.map(|end| end.timestamp()),
-                    json(&trace.status),
-                    json(&trace.metadata),
-                ],
-            )
-            .unwrap();
+        self.store_row(trace, &[]);
         for event in &trace.events {
             self.store_event(&id, event);
         }
@@ -102,36 +106,15 @@ impl Server {
             .unwrap();
     }
 
-    /// As the later servers did.
+    /// Stores a trace like the later servers.
     fn store_whole(&self, trace: &FlowTrace) {
         let serialized = serde_json::to_vec(trace).unwrap();
         let compressed = serialized.len() > 1024;
         let data = if compressed { zstd::bulk::compress(&serialized, 3).unwrap() } else { serialized };
-        self.connection
-            .execute(
-                "INSERT OR REPLACE INTO traces
-                 (trace_id, flow_id, execution_id, version_major, version_minor, version_patch, version_git_hash,
-                  version_timestamp, start_time, end_time, status, metadata, data, compressed, size_bytes)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                params![
-                    trace.trace_id.to_string(),
-                    trace.flow_id.0,
-                    trace.execution_id.to_string(),
-                    trace.version.major,
-                    trace.version.minor,
-                    trace.version.patch,
-                    trace.version.git_hash,
-                    trace.version.timestamp.timestamp(),
-                    trace.start_time.timestamp(),
-                    trace.end_time.map(|end| end.timestamp()),
-                    json(&trace.status),
-                    json(&trace.metadata),
-                    data,
-                    compressed,
-                    data.len() as i64,
-                ],
-            )
-            .unwrap();
+        let size = data.len() as i64;
+        let others: [(&str, Value); 3] =
+            [("data", data.into()), ("compressed", compressed.into()), ("size_bytes", size.into())];
+        self.store_row(trace, &others);
     }
 
     fn execute(&self, sql: &str) {
@@ -142,7 +125,7 @@ impl Server {
         LegacySqlite::open(self.folder.path().join("old.db")).await.unwrap()
     }
 
-    /// What a migration makes of it: the traces, and what it could not read.
+    /// The migrated traces, and the problems with the others.
     async fn migrated(&self) -> (MemoryStorage, Vec<String>) {
         use std::sync::{Arc, Mutex};
         let (target, left_out) = (Arc::new(MemoryStorage::new()), Arc::new(Mutex::new(Vec::new())));
@@ -166,9 +149,9 @@ impl Server {
     }
 }
 
-/// Copies a file as a program leaves it that is killed in the middle of a transaction.
+/// Copies a file in the state in which a program leaves it that is killed during a transaction.
 fn killed_while_writing(connection: &Connection, from: &Path, to: &Path) {
-    // More than it keeps in memory: it writes into the file before it commits.
+    // More than fits in the cache, so SQLite writes to the file before the commit.
     connection
         .execute_batch(
             "PRAGMA cache_size = 1; BEGIN; PRAGMA application_id = 7;
@@ -186,7 +169,7 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap()
 }
 
-/// A trace that began so many milliseconds after a moment of the past, with events a millisecond apart.
+/// A trace that started this many milliseconds after a time in the past, with events a millisecond apart.
 fn trace(number: i64, events: usize) -> FlowTrace {
     let start = 1_700_000_000_000 + number;
     let at = |millis: i64| DateTime::from_timestamp_millis(start + millis).unwrap();
@@ -212,7 +195,7 @@ fn trace(number: i64, events: usize) -> FlowTrace {
     trace
 }
 
-/// What the columns keep of a trace: times to the second, and the order of events.
+/// The trace as the columns preserve it: times in whole seconds, and the order of events.
 fn to_the_second(mut trace: FlowTrace) -> FlowTrace {
     let second = |time: DateTime<chrono::Utc>| DateTime::from_timestamp(time.timestamp(), 0).unwrap();
     trace.start_time = second(trace.start_time);
@@ -235,9 +218,9 @@ async fn assert_holds(storage: &MemoryStorage, expected: &[FlowTrace]) {
 }
 
 #[tokio::test]
-async fn whole_traces_come_as_they_were_stored() {
+async fn whole_traces_are_migrated_unchanged() {
     let server = Server::new(WHOLE);
-    // Several of a second, long and short, stored in no order; and the last once more.
+    // Several per second, long and short, in no order; the last one twice.
     let traces: Vec<_> = (0..60).map(|number| trace((number * 37 % 60) * 250, number as usize % 4)).collect();
     traces.iter().chain(traces.last()).for_each(|trace| server.store_whole(trace));
     let (storage, left_out) = server.migrated().await;
@@ -246,7 +229,7 @@ async fn whole_traces_come_as_they_were_stored() {
 }
 
 #[tokio::test]
-async fn traces_in_columns_come_with_their_events_in_order() {
+async fn traces_in_columns_are_migrated_with_their_events_in_order() {
     let server = Server::new(COLUMNS);
     let traces: Vec<_> = (0..60).map(|number| trace((number * 37 % 60) * 250, number as usize * 40 % 70)).collect();
     // Stored again, a trace has its events twice.
@@ -258,7 +241,7 @@ async fn traces_in_columns_come_with_their_events_in_order() {
 }
 
 #[tokio::test]
-async fn events_beside_whole_traces_and_without_a_trace_come_too() {
+async fn separate_and_headerless_events_are_migrated() {
     let server = Server::new(WHOLE);
     let (whole, orphan) = (trace(0, 2), TraceId::new());
     server.store_whole(&whole);
@@ -274,7 +257,7 @@ async fn events_beside_whole_traces_and_without_a_trace_come_too() {
 }
 
 #[tokio::test]
-async fn rows_that_can_not_be_decoded_are_reported_and_the_rest_is_read() {
+async fn undecodable_rows_are_reported_and_the_rest_is_read() {
     let server = Server::new(WHOLE);
     let traces: Vec<_> = (0..6).map(|number| trace(number, 3)).collect();
     traces.iter().for_each(|trace| server.store_whole(trace));
@@ -311,7 +294,7 @@ async fn rows_that_can_not_be_decoded_are_reported_and_the_rest_is_read() {
 }
 
 #[tokio::test]
-async fn a_file_is_queried_like_any_store_and_never_written() {
+async fn a_file_is_queried_like_other_stores_and_never_written() {
     for (tables, is_whole) in [(WHOLE, true), (COLUMNS, false)] {
         let server = Server::new(tables);
         let mut traces: Vec<_> = (0..30).map(|number| trace(number * 400, 2)).collect();
@@ -387,7 +370,7 @@ async fn files_of_other_programs_are_recognised() {
 }
 
 #[tokio::test]
-async fn a_file_whose_writer_was_killed_has_what_was_committed() {
+async fn a_file_of_a_killed_writer_holds_the_committed_traces() {
     let server = Server::new(WHOLE);
     let stored = FlowTrace::new(FlowId::new("committed"), Default::default());
     server.store_whole(&stored);

@@ -6,10 +6,10 @@ use chrono::TimeDelta;
 use reflow_tracing_model::{ExecutionId, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::event::{self, json, json_blob, seconds, text};
+use super::event::{self, compressed_json, json, parsed, seconds, text, value};
 use super::layout::{Events, Layout, Traces};
 
-/// What [`read`] reads, in its order.
+/// The columns that [`read`] expects.
 pub(super) fn columns(layout: Traces) -> &'static str {
     match layout {
         Traces::Whole => "rowid, trace_id, data",
@@ -20,52 +20,42 @@ pub(super) fn columns(layout: Traces) -> &'static str {
     }
 }
 
-/// A trace, with the events that its own row holds; or what is wrong with the row.
+/// A trace with the events in its own row, or the problem with the row.
 pub(super) fn read(row: &Row<'_>, layout: Traces) -> rusqlite::Result<Result<FlowTrace, String>> {
     let number: i64 = row.get(0)?;
     let trace = match layout {
-        Traces::Whole => of_blob(row),
-        Traces::Columns => of_columns(row),
+        Traces::Whole => from_whole(row),
+        Traces::Columns => from_columns(row),
     };
-    let trace = trace.and_then(|trace| match trace.validate() {
-        Ok(()) => Ok(trace),
-        Err(error) => Err(error.to_string()),
-    });
-    Ok(trace.map_err(|problem| {
+    let valid = trace.and_then(|trace| trace.validate().map(|()| trace).map_err(|error| error.to_string()));
+    Ok(valid.map_err(|problem| {
         let id = text(row, 1, "trace_id").unwrap_or_default();
         format!("traces, row {number} (trace {id}), with its events: {problem}")
     }))
 }
 
-fn id_of(row: &Row<'_>) -> Result<TraceId, String> {
-    text(row, 1, "trace_id")?.parse().map_err(|error| format!("trace_id: {error}"))
-}
-
-fn of_blob(row: &Row<'_>) -> Result<FlowTrace, String> {
-    let mut trace: FlowTrace = json_blob(row, 2, "data")?;
-    let trace_id = id_of(row)?;
+fn from_whole(row: &Row<'_>) -> Result<FlowTrace, String> {
+    let mut trace: FlowTrace = compressed_json(row, 2, "data")?;
+    let trace_id = parsed(row, 1, "trace_id")?;
     if trace.trace_id != trace_id {
         return Err(format!("data is of trace {}", trace.trace_id));
     }
-    // Stored twice, it is there twice.
+    // An event that was stored twice is in the list twice.
     trace.events.sort_by_key(TraceEvent::key);
     trace.events.dedup_by_key(|event| event.key());
     Ok(trace)
 }
 
-fn of_columns(row: &Row<'_>) -> Result<FlowTrace, String> {
-    let number = |column, name: &str| row.get::<_, u32>(column).map_err(|error| format!("{name}: {error}"));
+fn from_columns(row: &Row<'_>) -> Result<FlowTrace, String> {
     Ok(FlowTrace {
-        trace_id: id_of(row)?,
+        trace_id: parsed(row, 1, "trace_id")?,
         flow_id: FlowId(text(row, 2, "flow_id")?),
-        execution_id: ExecutionId(
-            text(row, 3, "execution_id")?.parse().map_err(|error| format!("execution_id: {error}"))?,
-        ),
+        execution_id: parsed(row, 3, "execution_id").map(ExecutionId)?,
         version: FlowVersion {
-            major: number(4, "version_major")?,
-            minor: number(5, "version_minor")?,
-            patch: number(6, "version_patch")?,
-            git_hash: row.get(7).map_err(|error| format!("version_git_hash: {error}"))?,
+            major: value(row, 4, "version_major")?,
+            minor: value(row, 5, "version_minor")?,
+            patch: value(row, 6, "version_patch")?,
+            git_hash: value(row, 7, "version_git_hash")?,
             timestamp: seconds(row, 8, "version_timestamp")?.ok_or("version_timestamp is missing")?,
         },
         start_time: seconds(row, 9, "start_time")?.ok_or("start_time is missing")?,
@@ -92,25 +82,31 @@ pub(super) fn find(
     layout: &Layout,
     trace_id: TraceId,
 ) -> rusqlite::Result<Option<Result<FlowTrace, String>>> {
-    let Some(mut trace) = row_of(connection, layout, trace_id)? else { return Ok(None) };
-    if let Ok(found) = &mut trace {
-        let mut unreadable = None;
-        let mut events = std::mem::take(&mut found.events);
-        let known = events.iter().map(|event| event.event_id.0).collect();
-        further_events(connection, layout, trace_id, &known, &mut |event| {
-            match event {
-                Ok(event) => events.push(event),
-                Err(what) => unreadable = Some(what),
-            }
-            true
-        })?;
-        events.sort_by_key(TraceEvent::key);
-        found.events = events;
-        if let Some(what) = unreadable {
-            trace = Err(what);
+    let mut trace = match row_of(connection, layout, trace_id)? {
+        Some(Ok(trace)) => trace,
+        other => return Ok(other),
+    };
+    let mut unreadable = complete(connection, layout, &mut trace)?;
+    Ok(Some(unreadable.pop().map_or(Ok(trace), Err)))
+}
+
+/// Adds the events that have their own rows. Returns the problems with rows.
+pub(super) fn complete(
+    connection: &Connection,
+    layout: &Layout,
+    trace: &mut FlowTrace,
+) -> rusqlite::Result<Vec<String>> {
+    let mut unreadable = Vec::new();
+    let known = trace.events.iter().map(|event| event.event_id.0).collect();
+    further_events(connection, layout, trace.trace_id, &known, &mut |event| {
+        match event {
+            Ok(event) => trace.events.push(event),
+            Err(problem) => unreadable.push(problem),
         }
-    }
-    Ok(Some(trace))
+        true
+    })?;
+    trace.events.sort_by_key(TraceEvent::key);
+    Ok(unreadable)
 }
 
 fn row_of(
@@ -122,33 +118,29 @@ fn row_of(
     connection.prepare_cached(&sql)?.query_row([trace_id.to_string()], |row| read(row, layout.traces)).optional()
 }
 
-/// The events of a trace, whether it has a row in `traces` or not, in order.
+/// The events of a trace, with or without a row in `traces`, in order.
 pub(super) fn events_of(
     connection: &Connection,
     layout: &Layout,
     trace_id: TraceId,
     emit: &mut dyn FnMut(Result<TraceEvent, String>) -> bool,
 ) -> rusqlite::Result<()> {
-    if layout.traces == Traces::Whole {
-        match find(connection, layout, trace_id)? {
-            Some(Ok(trace)) => {
-                let _ = trace.events.into_iter().all(|event| emit(Ok(event)));
-                return Ok(());
-            }
-            Some(Err(what)) => {
-                emit(Err(what));
-                return Ok(());
-            }
-            None => {}
-        }
+    if layout.traces == Traces::Whole
+        && let Some(found) = find(connection, layout, trace_id)?
+    {
+        match found {
+            Ok(trace) => trace.events.into_iter().all(|event| emit(Ok(event))),
+            Err(problem) => emit(Err(problem)),
+        };
+        return Ok(());
     }
     further_events(connection, layout, trace_id, &HashSet::new(), emit)
 }
 
-/// The events of a trace that have a row in `trace_events`, in order, but for those that are known.
+/// The events of a trace in `trace_events`, in order, without the known ones.
 ///
-/// An event that was stored twice has two rows; the first counts. Where times are whole seconds, the order of the rows is all
-/// that tells which event of a second came first, and nanoseconds keep it.
+/// Of an event that was stored twice, the first row counts. If times are whole seconds, only the order of the rows tells which
+/// event of a second came first; nanoseconds preserve it.
 pub(super) fn further_events(
     connection: &Connection,
     layout: &Layout,

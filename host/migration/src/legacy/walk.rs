@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, Window, time};
+use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceId, TracePage, TraceQuery, Window, time};
 use reflow_tracing_storage::streaming::BatchBudget;
 use reflow_tracing_storage::{Detail, TracePart};
 use rusqlite::{Connection, params};
@@ -14,9 +14,9 @@ pub(super) struct Walk<'a> {
     pub connection: &'a Connection,
     pub layout: &'a Layout,
     pub query: &'a TraceQuery,
-    /// Whether to emit events. Even if not, conditions on events need to read them.
+    /// Whether to emit events. Conditions on events read them in any case.
     pub detail: Detail,
-    /// The position to start from: right after this trace.
+    /// Start right after this trace.
     pub after: Option<Position>,
 }
 
@@ -30,7 +30,7 @@ impl Walk<'_> {
             SortOrder::OldestFirst => "ASC",
             SortOrder::NewestFirst => "DESC",
         };
-        // The column holds the second in which a trace began. Rows where it holds something else are read, or reported, too.
+        // The column holds the second in which a trace started. Rows with another value are read or reported, too.
         let sql = format!(
             "SELECT rowid, start_time FROM traces \
              WHERE typeof(start_time) <> 'integer' OR start_time BETWEEN ?1 AND ?2 ORDER BY start_time {direction}"
@@ -95,9 +95,9 @@ impl Walk<'_> {
         Ok(page)
     }
 
-    /// Emits the traces in these rows, which began in the same second. Whether to go on.
+    /// Emits the traces in these rows, which started in the same second. Returns whether to continue.
     fn emit_second(&self, rows: &[i64], emit: Emit<'_>) -> rusqlite::Result<bool> {
-        // The column does not say which of them came first.
+        // The column does not say which of them started first.
         let mut places = Vec::with_capacity(rows.len());
         for number in rows {
             match trace::of_row(self.connection, self.layout, *number)? {
@@ -121,33 +121,23 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Emits a trace, if it matches. Whether to go on.
+    /// Emits a trace if it matches. Returns whether to continue.
     fn emit_trace(&self, mut trace: FlowTrace, emit: Emit<'_>) -> rusqlite::Result<bool> {
         let order = self.query.order;
         let is_before = self.after.is_some_and(|after| Position::of(&trace).sort_key(order) <= after.sort_key(order));
         if is_before || !self.query.matches_header(&trace) {
             return Ok(true);
         }
-        let (layout, trace_id) = (self.layout, trace.trace_id);
         let asks_for_events =
             self.query.actor_filter.is_some() || self.query.event_types.is_some() || self.query.has_error.is_some();
         if self.detail == Detail::Headers && !asks_for_events {
             return Ok(emit(TracePart::Header(FlowTrace { events: Vec::new(), ..trace })));
         }
-        if layout.traces == Traces::Columns && !asks_for_events {
+        if self.layout.traces == Traces::Columns && !asks_for_events {
             return self.emit_from_rows(trace, emit);
         }
-        let mut events = std::mem::take(&mut trace.events);
-        let known: HashSet<_> = events.iter().map(|event| event.event_id.0).collect();
-        let mut unreadable = Vec::new();
-        further_events(self.connection, layout, trace_id, &known, &mut |event| {
-            match event {
-                Ok(event) => events.push(event),
-                Err(what) => unreadable.push(what),
-            }
-            true
-        })?;
-        events.sort_by_key(TraceEvent::key);
+        let unreadable = trace::complete(self.connection, self.layout, &mut trace)?;
+        let events = std::mem::take(&mut trace.events);
         if !self.query.matches_events(&trace, || events.iter()) {
             return Ok(true);
         }
@@ -167,13 +157,13 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// The same for a trace whose events are read from their rows as they are emitted.
+    /// The same for a trace whose events are emitted while their rows are read.
     fn emit_from_rows(&self, trace: FlowTrace, emit: Emit<'_>) -> rusqlite::Result<bool> {
         let trace_id = trace.trace_id;
         if !emit(TracePart::Header(trace)) {
             return Ok(false);
         }
-        let (mut budget, mut piece, mut goes_on) = (BatchBudget::default(), Vec::new(), true);
+        let (mut budget, mut piece, mut proceed) = (BatchBudget::default(), Vec::new(), true);
         further_events(self.connection, self.layout, trace_id, &HashSet::new(), &mut |event| {
             match event {
                 Ok(event) => {
@@ -181,17 +171,17 @@ impl Walk<'_> {
                     piece.push(event);
                     if !budget.is_left() {
                         budget = BatchBudget::default();
-                        goes_on = emit(TracePart::Events(std::mem::take(&mut piece)));
+                        proceed = emit(TracePart::Events(std::mem::take(&mut piece)));
                     }
                 }
-                Err(what) => goes_on = emit(TracePart::Unreadable(what)),
+                Err(what) => proceed = emit(TracePart::Unreadable(what)),
             }
-            goes_on
+            proceed
         })?;
-        if goes_on && !piece.is_empty() {
-            goes_on = emit(TracePart::Events(piece));
+        if proceed && !piece.is_empty() {
+            proceed = emit(TracePart::Events(piece));
         }
-        Ok(goes_on)
+        Ok(proceed)
     }
 
     /// Reports the events whose trace id is not an id.

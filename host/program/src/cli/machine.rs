@@ -1,7 +1,7 @@
 //! The machine that this process runs on.
 
-/// The memory that this process can use, in bytes: that of the machine, or the limit of its control group if that is
-/// lower. `None` when the system does not say.
+/// The memory that this process can use, in bytes: all of the machine, or the limit of the control group if that is lower.
+/// `None` when the system does not report it.
 #[cfg(target_os = "linux")]
 pub(super) fn memory() -> Option<u64> {
     let system = rustix::system::sysinfo();

@@ -14,7 +14,14 @@ const BAR: &str = "{prefix} {wide_bar} {human_pos} of {human_len} traces, {msg},
 
 /// Reports the progress of a copy on stderr.
 pub(super) fn on_progress() -> OnProgress {
-    let state = Mutex::new(if std::io::stderr().is_terminal() { State::bar() } else { State::lines() });
+    let view = if std::io::stderr().is_terminal() {
+        let bar = ProgressBar::no_length();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        View::Bar(bar)
+    } else {
+        View::Lines { last: Instant::now() }
+    };
+    let state = Mutex::new(State { phase: "", since: Instant::now(), before: 0, total: 0, view });
     Arc::new(move |progress| state.lock().unwrap_or_else(PoisonError::into_inner).update(progress))
 }
 
@@ -33,20 +40,6 @@ enum View {
 }
 
 impl State {
-    fn new(view: View) -> Self {
-        Self { phase: "", since: Instant::now(), before: 0, total: 0, view }
-    }
-
-    fn bar() -> Self {
-        let bar = ProgressBar::no_length();
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self::new(View::Bar(bar))
-    }
-
-    fn lines() -> Self {
-        Self::new(View::Lines { last: Instant::now() })
-    }
-
     fn update(&mut self, progress: &Progress) {
         match progress {
             Progress::Started { traces, resumed } => {
@@ -113,43 +106,43 @@ pub(super) fn summary(report: &MigrationReport, done: &str) -> String {
     let Digest { traces, headerless, events, bytes, checksum } = report.copied;
     let seconds = report.took.as_secs_f64();
     let mut lines = vec![("traces", traces.to_string()), ("events", events.to_string())];
-    let mut add = |name, count: u64, what: &str| {
-        if count > 0 {
-            lines.push((name, format!("{count}{what}")));
-        }
-    };
-    add("headerless", headerless, " traces have events and no header");
-    add(
-        "unfinished",
-        report.unfinished,
-        " traces were still running when they were read; their later events may be missing",
-    );
-    add("expired", report.expired, " traces are older than the retention of the target, which deletes them");
-    add(
-        "missed",
-        report.missed,
-        " traces arrived during the copy with an earlier start time; run it again to copy them",
-    );
-    add("unread", report.unread_events, " events were not read: the source can't list traces without a header");
-    add("unreadable", report.unreadable, " records of the source can't be read; they are listed above");
+    let counts = [
+        ("headerless", headerless, "traces have events and no header"),
+        (
+            "unfinished",
+            report.unfinished,
+            "traces were still running when they were read; their later events may be missing",
+        ),
+        ("expired", report.expired, "traces are older than the retention of the target, which deletes them"),
+        (
+            "missed",
+            report.missed,
+            "traces arrived during the copy with an earlier start time; run it again to copy them",
+        ),
+        ("unread", report.unread_events, "events were not read: the source can't list traces without a header"),
+        ("unreadable", report.unreadable, "records of the source can't be read; they are listed above"),
+    ];
+    lines.extend(counted(counts));
     lines.push(("bytes", bytes.to_string()));
     lines.push(("took", format!("{seconds:.1} s, {:.0} events/s", events as f64 / seconds.max(1e-3))));
     lines.push(("checksum", format!("{checksum} of what was {done}")));
     if let Some(verification) = &report.verification {
         lines.push(("source", format!("{} at the comparison", verification.source.checksum)));
         lines.push(("target", format!("{} of the same traces", verification.target.checksum)));
-        let mut add = |name, count: u64, what: &str| {
-            if count > 0 {
-                lines.push((name, format!("{count}{what}")));
-            }
-        };
-        add("again", verification.copied_again, " traces had changed and were copied again");
-        add("more", verification.in_target_alone, " traces are only in the target");
-        add("differing", verification.differing, " traces differ:");
+        lines.extend(counted([
+            ("again", verification.copied_again, "traces had changed and were copied again"),
+            ("more", verification.in_target_alone, "traces are only in the target"),
+            ("differing", verification.differing, "traces differ:"),
+        ]));
     }
     let mut text: String = lines.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect();
     for trace_id in report.verification.iter().flat_map(|verification| &verification.first_differing) {
         text += &format!("  {trace_id}\n");
     }
     text
+}
+
+/// The lines whose count is not zero.
+fn counted<'a, const N: usize>(counts: [(&'a str, u64, &'a str); N]) -> impl Iterator<Item = (&'a str, String)> {
+    counts.into_iter().filter(|(_, count, _)| *count > 0).map(|(name, count, what)| (name, format!("{count} {what}")))
 }

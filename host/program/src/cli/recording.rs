@@ -14,11 +14,6 @@ struct Line {
     frame: Box<RawValue>,
 }
 
-/// The frames of one connection.
-pub(super) struct Recorded {
-    pub(super) frames: Vec<Frame>,
-}
-
 /// A request as it was sent.
 pub(super) struct Frame {
     pub(super) json: String,
@@ -26,9 +21,9 @@ pub(super) struct Frame {
     pub(super) line: usize,
 }
 
-/// The recorded connections, in the order of their first frame. The error names the invalid line.
-pub(super) fn parse(text: &str) -> Result<Vec<Recorded>, String> {
-    let mut connections: Vec<Recorded> = Vec::new();
+/// The frames of each recorded connection, in the order of the first frames. The error names the invalid line.
+pub(super) fn parse(text: &str) -> Result<Vec<Vec<Frame>>, String> {
+    let mut connections: Vec<Vec<Frame>> = Vec::new();
     let mut places = HashMap::new();
     for (index, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         let line = index + 1;
@@ -37,10 +32,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Recorded>, String> {
         serde_json::from_str::<TracingRequest>(frame.get())
             .map_err(|error| format!("the frame on line {line} is not a request: {error}"))?;
         let place = *places.entry(connection).or_insert_with(|| {
-            connections.push(Recorded { frames: Vec::new() });
+            connections.push(Vec::new());
             connections.len() - 1
         });
-        connections[place].frames.push(Frame { json: frame.get().to_owned(), line });
+        connections[place].push(Frame { json: frame.get().to_owned(), line });
     }
     Ok(connections)
 }
@@ -59,7 +54,7 @@ mod tests {
         let connections = parse(text).unwrap();
         let frames: Vec<Vec<_>> = connections
             .iter()
-            .map(|connection| connection.frames.iter().map(|frame| (frame.line, frame.json.as_str())).collect())
+            .map(|frames| frames.iter().map(|frame| (frame.line, frame.json.as_str())).collect())
             .collect();
         let kept = r#"{"GetFlowVersions":  {"flow_id": "x", "other": 1.50}}"#;
         assert_eq!(frames, [vec![(1, r#""Ping""#), (4, r#""GetMetrics""#)], vec![(3, kept)]]);

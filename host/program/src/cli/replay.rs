@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::config_file::ConfigFile;
 use super::output;
-use super::recording::{self, Frame, Recorded};
+use super::recording::{self, Frame};
 use crate::server::reflow::{TraceResponse, TracingResponse};
 use reflow_tracing::TraceId;
 
@@ -59,14 +59,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         bail!("{url:?} is not a valid host URL: expected ws://HOST:PORT, for example ws://127.0.0.1:8080");
     }
 
-    let replayed = future::join_all(connections.iter().map(|connection| replay(&url, &connection.frames))).await;
+    let replayed = future::join_all(connections.iter().map(|frames| replay(&url, frames))).await;
     let mut total = Outcome::default();
     let mut broken = None;
     for (outcome, result) in replayed {
         total.add(outcome);
         broken = broken.or(result.err());
     }
-    let frames = connections.iter().map(|connection| connection.frames.len()).sum::<usize>();
+    let frames = connections.iter().map(Vec::len).sum::<usize>();
     if broken.is_none() || total.acknowledged + total.failed > 0 {
         output::print(|out| total.write(out, connections.len(), frames))?;
     }
@@ -77,7 +77,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<Recorded>> {
+fn read(file: &Path) -> anyhow::Result<Vec<Vec<Frame>>> {
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).context("can't read the recording from stdin")?;

@@ -7,88 +7,32 @@ use super::settings::Config;
 
 const PREFIX: &str = "REFLOW_TRACING_";
 
-const NOT_EMPTY: &str = "a text that is not empty";
+/// Puts a value into the configuration. The error describes the valid values.
+type Set = fn(&mut Config, &str) -> Result<(), &'static str>;
 
-struct Variable {
-    name: &'static str,
-    expected: &'static str,
-    /// Applies the value; `None` when it is invalid.
-    set: fn(&mut Config, &str) -> Option<()>,
-}
-
-const VARIABLES: &[Variable] = &[
-    Variable {
-        name: "REFLOW_TRACING_HOST",
-        expected: NOT_EMPTY,
-        set: |config, value| {
-            config.server.host = not_empty(value)?;
-            Some(())
-        },
-    },
-    Variable {
-        name: "REFLOW_TRACING_PORT",
-        expected: "a port from 0 to 65535",
-        set: |config, value| {
-            config.server.port = value.parse().ok()?;
-            Some(())
-        },
-    },
-    Variable {
-        name: "REFLOW_TRACING_STORAGE_BACKEND",
-        expected: NOT_EMPTY,
-        set: |config, value| {
-            config.storage.backend = not_empty(value)?.into();
-            Some(())
-        },
-    },
-    Variable {
-        name: "REFLOW_TRACING_SQLITE_PATH",
-        expected: NOT_EMPTY,
-        set: |config, value| {
-            config.storage.sqlite.database_path = not_empty(value)?;
-            Some(())
-        },
-    },
-    Variable {
-        name: "REFLOW_TRACING_POSTGRES_URL",
-        expected: NOT_EMPTY,
-        set: |config, value| {
-            config.storage.postgres.connection_url = not_empty(value)?;
-            Some(())
-        },
-    },
-    Variable {
-        name: "REFLOW_TRACING_CLICKHOUSE_URL",
-        expected: NOT_EMPTY,
-        set: |config, value| {
-            config.storage.clickhouse.url = not_empty(value)?;
-            Some(())
-        },
-    },
-    Variable {
-        name: "REFLOW_TRACING_CLICKHOUSE_PASSWORD",
-        expected: NOT_EMPTY,
-        set: |config, value| {
-            config.storage.clickhouse.password = Some(not_empty(value)?);
-            Some(())
-        },
-    },
-    Variable {
-        name: "REFLOW_TRACING_POSTGRES_READ_REPLICA_URL",
-        expected: NOT_EMPTY,
-        set: |config, value| {
-            config.storage.postgres.read_replica_url = Some(not_empty(value)?);
-            Some(())
-        },
-    },
+const VARIABLES: &[(&str, Set)] = &[
+    ("REFLOW_TRACING_HOST", |config, value| text(value).map(|host| config.server.host = host)),
+    ("REFLOW_TRACING_PORT", |config, value| port(value).map(|port| config.server.port = port)),
+    ("REFLOW_TRACING_STORAGE_BACKEND", |config, value| text(value).map(|name| config.storage.backend = name.into())),
+    ("REFLOW_TRACING_SQLITE_PATH", |config, value| text(value).map(|path| config.storage.sqlite.database_path = path)),
+    ("REFLOW_TRACING_POSTGRES_URL", |config, value| {
+        text(value).map(|url| config.storage.postgres.connection_url = url)
+    }),
+    ("REFLOW_TRACING_CLICKHOUSE_URL", |config, value| text(value).map(|url| config.storage.clickhouse.url = url)),
+    ("REFLOW_TRACING_CLICKHOUSE_PASSWORD", |config, value| {
+        text(value).map(|password| config.storage.clickhouse.password = Some(password))
+    }),
+    ("REFLOW_TRACING_POSTGRES_READ_REPLICA_URL", |config, value| {
+        text(value).map(|url| config.storage.postgres.read_replica_url = Some(url))
+    }),
 ];
 
-fn not_empty(value: &str) -> Option<String> {
-    (!value.is_empty()).then(|| value.to_owned())
+fn text(value: &str) -> Result<String, &'static str> {
+    if value.is_empty() { Err("a text that is not empty") } else { Ok(value.to_owned()) }
 }
 
-fn known_names() -> String {
-    VARIABLES.iter().map(|variable| variable.name).collect::<Vec<_>>().join(", ")
+fn port(value: &str) -> Result<u16, &'static str> {
+    value.parse().map_err(|_| "a port from 0 to 65535")
 }
 
 /// Overrides the settings that the variables name. Ignores the variables of other programs.
@@ -101,14 +45,15 @@ pub(super) fn apply(
         if !name.starts_with(PREFIX) {
             continue;
         }
-        let variable = VARIABLES
-            .iter()
-            .find(|variable| variable.name == name)
-            .ok_or_else(|| ConfigError::UnknownVariable { name: name.clone().into_owned(), known: known_names() })?;
-        value.to_str().and_then(|value| (variable.set)(config, value)).ok_or_else(|| ConfigError::InvalidVariable {
-            name: variable.name,
+        let Some((known, set)) = VARIABLES.iter().find(|(known, _)| *known == name) else {
+            let known = VARIABLES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            return Err(ConfigError::UnknownVariable { name: name.into_owned(), known });
+        };
+        // Every variable refuses an empty value.
+        set(config, value.to_str().unwrap_or_default()).map_err(|expected| ConfigError::InvalidVariable {
+            name: known,
             value: value.to_string_lossy().into_owned(),
-            expected: variable.expected,
+            expected,
         })?;
     }
     Ok(())
@@ -132,37 +77,22 @@ mod tests {
             ("REFLOW_TRACING_HOST", "0.0.0.0"),
             ("REFLOW_TRACING_PORT", "9000"),
             ("REFLOW_TRACING_STORAGE_BACKEND", "memory"),
-        ])
-        .unwrap();
-        assert_eq!(config.server.address(), "0.0.0.0:9000");
-        assert_eq!(config.storage.backend, Backend::from("memory"));
-    }
-
-    #[test]
-    fn the_sqlite_path_has_a_variable() {
-        let config = apply_to_default(&[("REFLOW_TRACING_SQLITE_PATH", "other.db")]).unwrap();
-        assert_eq!(config.storage.sqlite.database_path, "other.db");
-    }
-
-    #[test]
-    fn the_postgres_urls_have_variables() {
-        let config = apply_to_default(&[("REFLOW_TRACING_POSTGRES_URL", "postgresql://other/db")]).unwrap();
-        assert_eq!(config.storage.postgres.connection_url, "postgresql://other/db");
-        assert_eq!(config.storage.postgres.read_replica_url, None);
-        let config =
-            apply_to_default(&[("REFLOW_TRACING_POSTGRES_READ_REPLICA_URL", "postgresql://replica/db")]).unwrap();
-        assert_eq!(config.storage.postgres.read_replica_url.as_deref(), Some("postgresql://replica/db"));
-    }
-
-    #[test]
-    fn the_clickhouse_url_and_password_have_variables() {
-        let config = apply_to_default(&[
+            ("REFLOW_TRACING_SQLITE_PATH", "other.db"),
+            ("REFLOW_TRACING_POSTGRES_URL", "postgresql://other/db"),
+            ("REFLOW_TRACING_POSTGRES_READ_REPLICA_URL", "postgresql://replica/db"),
             ("REFLOW_TRACING_CLICKHOUSE_URL", "http://other:8123"),
             ("REFLOW_TRACING_CLICKHOUSE_PASSWORD", "secret"),
         ])
         .unwrap();
-        assert_eq!(config.storage.clickhouse.url, "http://other:8123");
-        assert_eq!(config.storage.clickhouse.password.as_deref(), Some("secret"));
+        let mut expected = Config::default();
+        (expected.server.host, expected.server.port) = ("0.0.0.0".into(), 9000);
+        expected.storage.backend = Backend::from("memory");
+        expected.storage.sqlite.database_path = "other.db".into();
+        expected.storage.postgres.connection_url = "postgresql://other/db".into();
+        expected.storage.postgres.read_replica_url = Some("postgresql://replica/db".into());
+        expected.storage.clickhouse.url = "http://other:8123".into();
+        expected.storage.clickhouse.password = Some("secret".into());
+        assert_eq!(config, expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Why there is no configuration, or no store.
+//! Errors of loading the configuration and of opening the store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,47 +9,23 @@ use super::backend::BuiltIn;
 
 /// Why the configuration can't be loaded.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ConfigError {
     /// The file can't be read.
     #[error("can't read the configuration file `{}`: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        error: io::Error,
-    },
+    Unreadable { path: PathBuf, error: io::Error },
     /// The file is not a valid configuration.
     #[error("{}: {}", path.display(), error.to_string().trim_end())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with its line.
-        error: Box<toml::de::Error>,
-    },
+    Invalid { path: PathBuf, error: Box<toml::de::Error> },
     /// The value of a variable is invalid.
     #[error("the environment variable {name} is {value:?}; expected {expected}")]
-    InvalidVariable {
-        /// The variable.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// A description of the valid values.
-        expected: &'static str,
-    },
+    InvalidVariable { name: &'static str, value: String, expected: &'static str },
     /// A variable has the program's prefix, but not a known name.
     #[error("the environment variable {name} is unknown; the known ones are {known}")]
-    UnknownVariable {
-        /// The variable.
-        name: String,
-        /// The names that the program knows.
-        known: String,
-    },
+    UnknownVariable { name: String, known: String },
 }
 
 /// Why the configured store can't be opened.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum OpenError {
     /// The backend is not built in, and there is no plugin with its name.
     #[error(
@@ -59,35 +35,16 @@ pub enum OpenError {
         file.display(),
         describe(folder, found),
     )]
-    NoSuchBackend {
-        /// The configured name.
-        name: String,
-        /// The expected plugin file.
-        file: PathBuf,
-        /// The plugins folder.
-        folder: PathBuf,
-        /// The components in that folder.
-        found: Vec<String>,
-    },
+    NoSuchBackend { name: String, file: PathBuf, folder: PathBuf, found: Vec<String> },
     /// The name is not valid for a backend.
     #[error("`backend` in `[storage]` can't be {name:?}: {problem}")]
-    InvalidName {
-        /// The configured name.
-        name: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
+    InvalidName { name: String, problem: &'static str },
     /// The backend does not support a configured setting.
     #[error("{0}")]
     Unsuitable(String),
     /// The backend failed to open.
     #[error("can't open the backend `{name}`: {error}")]
-    Backend {
-        /// The configured name.
-        name: String,
-        /// The backend's error.
-        error: StorageError,
-    },
+    Backend { name: String, error: StorageError },
 }
 
 fn describe(folder: &Path, found: &[String]) -> String {

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_says_the_defaults() {
+    fn an_empty_file_means_the_defaults() {
         let config = load("").unwrap();
         assert_eq!(config, Config::default());
         assert_eq!(config.server.address(), "127.0.0.1:8080");
@@ -172,33 +172,25 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_line_and_the_known_ones() {
-        assert_refused("[server]\nprot = 1", &["line 2", "prot = 1", "`host`", "`port`"]);
-        assert_refused("[sever]\nport = 1", &["line 1", "sever", "`server`"]);
-        assert_refused("[storage.memory]\nmax = 1", &["line 2", "`max`", "`max_traces`"]);
-        assert_refused("[storage.sqlite]\npath = 1", &["line 2", "`path`", "`database_path`"]);
-    }
-
-    #[test]
-    fn a_wrong_type_is_named_with_its_line() {
-        assert_refused("[server]\nport = \"x\"", &["line 2", "port = \"x\"", "u16"]);
-        assert_refused("[server]\nport = 70000", &["line 2", "70000"]);
-    }
-
-    #[test]
-    fn a_misspelt_setting_of_the_plugins_table_is_explained() {
-        assert_refused("[plugins]\ndri = \"x\"", &["line 2", "dri = \"x\"", "`[plugins.NAME]`", "`dir`"]);
-    }
-
-    #[test]
-    fn an_unknown_key_of_a_plugin_is_named_with_its_line() {
-        assert_refused("[plugins.redis]\nfiel = \"x\"", &["line 2", "fiel = \"x\"", "`file`"]);
-        assert_refused("[plugins.redis]\n\nlimits = { memory = 1 }", &["line 3", "`memory`", "`memory_mb`"]);
-    }
-
-    #[test]
-    fn a_plugin_cannot_take_a_built_in_name_or_a_path() {
-        assert_refused("[plugins.memory]\n", &["line 1", "memory", "built-in"]);
-        assert_refused("[plugins.\"a/b\"]\n", &["line 1", "a/b", "path"]);
+    fn a_mistake_is_named_with_its_line_and_the_valid_settings() {
+        for (text, parts) in [
+            // Unknown keys.
+            ("[server]\nprot = 1", &["line 2", "prot = 1", "`host`", "`port`"][..]),
+            ("[sever]\nport = 1", &["line 1", "sever", "`server`"]),
+            ("[storage.memory]\nmax = 1", &["line 2", "`max`", "`max_traces`"]),
+            ("[storage.sqlite]\npath = 1", &["line 2", "`path`", "`database_path`"]),
+            ("[plugins.redis]\nfiel = \"x\"", &["line 2", "fiel = \"x\"", "`file`"]),
+            ("[plugins.redis]\n\nlimits = { memory = 1 }", &["line 3", "`memory`", "`memory_mb`"]),
+            // A misspelt setting of the table looks like a plugin.
+            ("[plugins]\ndri = \"x\"", &["line 2", "dri = \"x\"", "`[plugins.NAME]`", "`dir`"]),
+            // Wrong types.
+            ("[server]\nport = \"x\"", &["line 2", "port = \"x\"", "u16"]),
+            ("[server]\nport = 70000", &["line 2", "70000"]),
+            // Names that a plugin can't have.
+            ("[plugins.memory]\n", &["line 1", "memory", "built-in"]),
+            ("[plugins.\"a/b\"]\n", &["line 1", "a/b", "path"]),
+        ] {
+            assert_refused(text, parts);
+        }
     }
 }

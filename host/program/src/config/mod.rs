@@ -4,6 +4,7 @@
 //! the file and line, or the variable.
 
 mod backend;
+mod clickhouse_url;
 mod duration;
 mod environment;
 mod error;
@@ -11,7 +12,6 @@ mod layers;
 mod load;
 mod open;
 mod plugins;
-mod retention;
 mod server;
 mod settings;
 mod storage_url;
@@ -20,7 +20,6 @@ pub use backend::{Backend, BuiltIn};
 pub(crate) use duration::parse_duration;
 pub(crate) use open::plugin_file;
 pub use open::{OpenStorage, open_host_storage, open_storage};
-pub use retention::RetentionConfig;
 pub use server::{AllowedHost, AllowedOrigin, HostName, ServerConfig};
-pub use settings::{Config, StorageConfig};
+pub use settings::{Config, RetentionConfig, StorageConfig};
 pub use storage_url::StorageUrl;

@@ -175,19 +175,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_is_opened_by_name() {
-        let storage = open_storage(&config("memory", Path::new("plugins"))).await.unwrap();
-        storage.health_check().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn sqlite_is_opened_by_name() {
+    async fn built_in_backends_are_opened_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = config("sqlite", dir.path());
-        config.storage.sqlite.database_path = dir.path().join("t.db").to_str().unwrap().into();
-        let storage = open_storage(&config).await.unwrap();
-        storage.health_check().await.unwrap();
-        storage.close().await.unwrap();
+        for name in ["memory", "sqlite"] {
+            let mut config = config(name, dir.path());
+            config.storage.sqlite.database_path = dir.path().join("t.db").to_str().unwrap().into();
+            let storage = open_storage(&config).await.unwrap();
+            storage.health_check().await.unwrap();
+            storage.close().await.unwrap();
+            assert_eq!(dir.path().join("t.db").exists(), name == "sqlite");
+        }
     }
 
     #[tokio::test]

@@ -37,8 +37,9 @@ impl ServerConfig {
 #[serde(try_from = "String")]
 pub struct AllowedOrigin {
     scheme: String,
-    host: HostName,
-    port: Option<u16>,
+    pub host: HostName,
+    /// `None` when neither the text nor the scheme gives one.
+    pub port: Option<u16>,
 }
 
 impl AllowedOrigin {
@@ -51,16 +52,6 @@ impl AllowedOrigin {
         let url = Url::parse(text).ok()?;
         let host = HostName::parse(url.host_str()?)?;
         Some(Self { scheme: url.scheme().to_owned(), host, port: url.port_or_known_default() })
-    }
-
-    /// The host that served the page.
-    pub fn host(&self) -> &HostName {
-        &self.host
-    }
-
-    /// The port that served the page; `None` when neither the text nor the scheme gives one.
-    pub fn port(&self) -> Option<u16> {
-        self.port
     }
 
     /// The port of a host that is named without one.
@@ -87,8 +78,8 @@ impl TryFrom<String> for AllowedOrigin {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AllowedHost {
-    name: HostName,
-    port: Option<u16>,
+    pub name: HostName,
+    pub port: Option<u16>,
 }
 
 impl AllowedHost {
@@ -102,16 +93,6 @@ impl AllowedHost {
             _ => (text, None),
         };
         Some(Self { name: HostName::parse(name)?, port })
-    }
-
-    /// Without the port.
-    pub fn name(&self) -> &HostName {
-        &self.name
-    }
-
-    /// The port; `None` when the text has none.
-    pub fn port(&self) -> Option<u16> {
-        self.port
     }
 
     /// Whether this entry of a list covers `host`.
@@ -189,7 +170,7 @@ mod tests {
         assert_ne!(AllowedOrigin::parse("http://a.example"), AllowedOrigin::parse("https://a.example"));
         assert_ne!(AllowedOrigin::parse("http://a.example"), AllowedOrigin::parse("http://a.example:8080"));
         let app = AllowedOrigin::parse("tauri://localhost").unwrap();
-        assert_eq!((app.host().is_loopback(), app.port()), (true, None));
+        assert_eq!((app.host.is_loopback(), app.port), (true, None));
     }
 
     #[test]

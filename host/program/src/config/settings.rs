@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reflow_tracing::maintenance::retention::{DEFAULT_INTERVAL, RetentionPolicy};
 use reflow_tracing::storage::layers::spool::SpoolConfig;
 use reflow_tracing::storage::{ClickHouseConfig, MemoryConfig, PostgresConfig, SqliteConfig};
 use serde::Deserialize;
@@ -9,10 +10,9 @@ use serde::Deserialize;
 use super::backend::{Backend, BuiltIn};
 use super::duration;
 use super::plugins::PluginsConfig;
-use super::retention::RetentionConfig;
 use super::server::ServerConfig;
 
-/// The whole configuration. The default is that of an empty file.
+/// The whole configuration. The default equals an empty file.
 ///
 /// Paths are relative to the working folder.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -67,6 +67,39 @@ impl Default for StorageConfig {
             sqlite: SqliteConfig::default(),
             postgres: PostgresConfig::default(),
             clickhouse: ClickHouseConfig::default(),
+        }
+    }
+}
+
+/// The table `[storage.retention]`. Without a limit, nothing is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Traces that started earlier than this long ago are deleted.
+    #[serde(deserialize_with = "duration::deserialize_some")]
+    pub max_age: Option<Duration>,
+    /// The most traces that are kept.
+    pub max_traces: Option<u64>,
+    /// The most space that the store may take, in MiB.
+    pub max_size_mb: Option<u64>,
+    /// The time between two runs.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub interval: Duration,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { max_age: None, max_traces: None, max_size_mb: None, interval: DEFAULT_INTERVAL }
+    }
+}
+
+impl RetentionConfig {
+    /// The policy with these limits.
+    pub fn policy(&self) -> RetentionPolicy {
+        RetentionPolicy {
+            max_age: self.max_age,
+            max_traces: self.max_traces,
+            max_bytes: self.max_size_mb.map(|mb| mb.saturating_mul(1024 * 1024)),
         }
     }
 }

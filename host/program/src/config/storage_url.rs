@@ -3,15 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use reflow_tracing::storage::ClickHouseConfig;
-
 use super::backend::{Backend, BuiltIn};
+use super::clickhouse_url::ClickHouseUrl;
 use super::settings::Config;
 
 /// A store as one text: `memory:`, `sqlite:PATH`, `postgresql://..`, `clickhouse://..`, `plugin:NAME`. All other settings
 /// of the store come from the configuration. `Display` and `Debug` omit passwords.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum StorageUrl {
     /// `memory:`
     Memory,
@@ -49,158 +47,33 @@ impl fmt::Display for Secret {
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 const FORMS: &str = "a store is `sqlite:PATH`, `postgresql://USER@HOST/DATABASE`, `clickhouse://USER@HOST:PORT/DATABASE`, \
                      `plugin:NAME` or `memory:`; set everything else in the configuration";
-
-/// What percent-encoding leaves alone: the characters that RFC 3986 calls unreserved.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// A ClickHouse database, with the user and the password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ClickHouseUrl {
-    server: ClickHouseServer,
-    username: Option<String>,
-    password: Option<String>,
-    database: String,
-}
-
-/// The HTTP interface of a ClickHouse server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct ClickHouseServer {
-    tls: bool,
-    host: String,
-    port: u16,
-}
-
-impl ClickHouseServer {
-    /// The server that the setting `url` names; `None` when it has a path or is not a URL of HTTP.
-    fn configured(url: &str) -> Option<Self> {
-        let url = url::Url::parse(url).ok()?;
-        let tls = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            _ => return None,
-        };
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-            return None;
-        }
-        Some(Self { tls, host: url.host_str()?.to_owned(), port: url.port_or_known_default()? })
-    }
-
-    /// The setting `url` for this server.
-    fn url(&self) -> String {
-        format!("{}://{}:{}", if self.tls { "https" } else { "http" }, self.host, self.port)
-    }
-}
-
-impl ClickHouseUrl {
-    fn parse(text: &str) -> Option<Self> {
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(String::from);
-        let url = url::Url::parse(text).ok()?;
-        let tls = match url.query() {
-            None | Some("secure=false") => false,
-            Some("secure=true") => true,
-            Some(_) => return None,
-        };
-        let host = url.host_str().filter(|host| !host.is_empty())?.to_owned();
-        let port = url.port().unwrap_or(if tls { 8443 } else { 8123 });
-        let database = decoded(url.path().strip_prefix('/')?)?;
-        if database.is_empty() || url.fragment().is_some() {
-            return None;
-        }
-        let username = match url.username() {
-            "" => None,
-            username => Some(decoded(username)?),
-        };
-        let password = match url.password() {
-            None => None,
-            Some(password) => Some(decoded(password)?),
-        };
-        Some(Self { server: ClickHouseServer { tls, host, port }, username, password, database })
-    }
-
-    /// The database in the configuration, without the password; `None` when no URL can express it.
-    fn configured(config: &ClickHouseConfig) -> Option<Self> {
-        if config.database.is_empty() {
-            return None;
-        }
-        Some(Self {
-            server: ClickHouseServer::configured(&config.url)?,
-            username: config.username.clone().filter(|username| !username.is_empty()),
-            password: None,
-            database: config.database.clone(),
-        })
-    }
-
-    /// Puts this database into the configuration.
-    fn apply(&self, config: &mut ClickHouseConfig) {
-        let configured = Self::configured(config);
-        let is_same_login = configured
-            .is_some_and(|configured| (&configured.server, &configured.username) == (&self.server, &self.username));
-        if !is_same_login {
-            // The configured password is for another server or user.
-            config.password = None;
-            config.url = self.server.url();
-            config.username.clone_from(&self.username);
-        }
-        if self.password.is_some() {
-            config.password.clone_from(&self.password);
-        }
-        config.database.clone_from(&self.database);
-    }
-}
-
-impl fmt::Display for ClickHouseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server: ClickHouseServer { tls, host, port }, username, database, .. } = self;
-        f.write_str("clickhouse://")?;
-        if let Some(username) = username {
-            write!(f, "{}@", utf8_percent_encode(username, ENCODED))?;
-        }
-        write!(f, "{host}:{port}/{}", utf8_percent_encode(database, ENCODED))?;
-        f.write_str(if *tls { "?secure=true" } else { "" })
-    }
-}
-
-impl fmt::Debug for ClickHouseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 impl FromStr for StorageUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some((scheme, rest)) = text.split_once(':') else { return Err(FORMS.into()) };
-        let given = |rest: &str| (!rest.is_empty()).then(|| rest.to_owned());
         match scheme {
             "memory" if rest.is_empty() => Ok(Self::Memory),
             "memory" => Err("`memory:` is a new, empty store; nothing may follow it".into()),
             // Other programs write `sqlite:///absolute/path` and `sqlite://relative/path`.
-            "sqlite" => Ok(Self::Sqlite(given(rest.strip_prefix("//").unwrap_or(rest)))),
+            "sqlite" => {
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                Ok(Self::Sqlite((!path.is_empty()).then(|| path.to_owned())))
+            }
             "postgresql" | "postgres" => match rest {
                 "" => Ok(Self::Postgres(None)),
                 _ if rest.starts_with("//") => Ok(Self::Postgres(Some(Secret(text.to_owned())))),
                 _ => Err(FORMS.into()),
             },
             "clickhouse" if rest.is_empty() => Ok(Self::ClickHouse(None)),
-            "clickhouse" => match ClickHouseUrl::parse(text) {
-                Some(url) => Ok(Self::ClickHouse(Some(url))),
-                None => Err("a ClickHouse database is `clickhouse://USER:PASSWORD@HOST:PORT/DATABASE`, with \
-                             `?secure=true` for TLS; PORT is that of HTTP"
-                    .into()),
-            },
-            "plugin" => match given(rest) {
-                Some(name) => Ok(Self::Plugin(name)),
-                None => Err("`plugin:` needs the NAME of a plugin, as in `[plugins.NAME]` of the configuration".into()),
-            },
+            "clickhouse" => Ok(Self::ClickHouse(Some(text.parse()?))),
+            "plugin" if rest.is_empty() => {
+                Err("`plugin:` needs the NAME of a plugin, as in `[plugins.NAME]` of the configuration".into())
+            }
+            "plugin" => Ok(Self::Plugin(rest.to_owned())),
             _ => Err(FORMS.into()),
         }
     }
@@ -217,6 +90,13 @@ impl fmt::Display for StorageUrl {
             Self::ClickHouse(Some(url)) => url.fmt(f),
             Self::Plugin(name) => write!(f, "plugin:{name}"),
         }
+    }
+}
+
+/// Without passwords.
+impl fmt::Debug for StorageUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -282,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_store_has_a_form() {
+    fn each_kind_of_store_has_a_url() {
         assert_eq!(parse("memory:"), StorageUrl::Memory);
         for text in ["sqlite:/var/a.db", "sqlite:///var/a.db"] {
             assert_eq!(parse(text), StorageUrl::Sqlite(Some("/var/a.db".into())), "{text}");

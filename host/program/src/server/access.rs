@@ -9,7 +9,7 @@
 //! - Known names are loopback names, IP addresses (DNS can't redirect them), the setting `host`, the name of the machine, and
 //!   `allowed_hosts`. A request from a browser must name such a host.
 //!
-//! Other clients may use any name for the host, such as that of a service in a cluster. They can set any header, so refusing them
+//! Other clients may use any name for the host, such as the name of a service in a cluster. They can set any header, so refusing them
 //! would protect nothing. A WebSocket of a browser always has an `Origin`. Other requests of a browser may have none, and browsers
 //! send `Sec-Fetch-Site` only to encrypted or local hosts, but `Accept-Language` is always present and a page can't remove it.
 
@@ -84,9 +84,9 @@ impl Access {
             known()?;
             let is_allowed = |name: &str| {
                 AllowedHost::parse(name).is_some_and(|host| {
-                    let both_local = parsed.host().is_loopback() && host.name().is_loopback();
-                    let port = host.port().or(parsed.default_port());
-                    both_local || (parsed.host() == host.name() && parsed.port() == port)
+                    let both_local = parsed.host.is_loopback() && host.name.is_loopback();
+                    let port = host.port.or(parsed.default_port());
+                    both_local || (parsed.host == host.name && parsed.port == port)
                 })
             };
             if named.is_empty() || !named.iter().all(|name| is_allowed(name)) {
@@ -99,8 +99,8 @@ impl Access {
     /// Whether DNS rebinding can be excluded for a request to this name.
     fn knows(&self, host: &str) -> bool {
         AllowedHost::parse(host).is_some_and(|host| {
-            matches!(host.name(), HostName::Address(_))
-                || host.name().is_loopback()
+            matches!(host.name, HostName::Address(_))
+                || host.name.is_loopback()
                 || self.hosts.iter().any(|allowed| allowed.covers(&host))
         })
     }

@@ -5,9 +5,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
-use super::grants::example_grants;
 use super::install;
-use super::report::{summary, without_problems, write_problems};
+use super::report::{example_grants, summary, without_problems, write_problems};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::output;
 use reflow_tracing::plugin::{Inspection, inspect};

@@ -3,8 +3,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 
-use super::grants::example_grants;
-use super::report::{name_of, summary, without_problems, write_problems};
+use super::report::{example_grants, name_of, summary, without_problems, write_problems};
 use crate::cli::output;
 use crate::config::Config;
 use reflow_tracing::plugin::{Inspection, inspect};

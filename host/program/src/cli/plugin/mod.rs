@@ -2,7 +2,6 @@
 
 mod build;
 mod check;
-mod grants;
 mod inspect;
 mod install;
 mod list;

@@ -75,70 +75,26 @@ fn refuse_used(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The name is that of a crate, a file and a backend.
+/// The name must be valid for a crate, a file and a backend.
 fn parse_name(name: &str) -> Result<String, String> {
-    // Names of this form that rustc refuses for a crate, or cargo for a package.
-    const TAKEN: &[&str] = &[
-        "abstract",
-        "as",
-        "async",
-        "await",
-        "become",
-        "box",
-        "break",
-        "const",
-        "continue",
+    // Names that rustc refuses for a crate, or cargo for a package.
+    const KEYWORDS: &[&str] = &[
+        "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
+        "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
+        "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super",
+        "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    ];
+    // Crates of Rust, and those that a plugin depends on.
+    const CRATES: &[&str] = &[
         "core",
-        "crate",
-        "do",
-        "dyn",
-        "else",
-        "enum",
-        "extern",
-        "false",
-        "final",
-        "fn",
-        "for",
-        "gen",
-        "if",
-        "impl",
-        "in",
-        "let",
-        "loop",
-        "macro",
-        "match",
-        "mod",
-        "move",
-        "mut",
-        "override",
-        "priv",
         "proc-macro",
         "proc_macro",
-        "pub",
-        "ref",
         "reflow-tracing-plugin",
         "reflow_tracing_plugin",
-        "return",
-        "self",
-        "static",
         "std",
-        "struct",
-        "super",
         "test",
-        "trait",
-        "true",
-        "try",
-        "type",
-        "typeof",
-        "unsafe",
-        "unsized",
-        "use",
-        "virtual",
-        "where",
-        "while",
         "wit-bindgen",
         "wit_bindgen",
-        "yield",
     ];
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(allowed) || name.len() > 64 {
@@ -147,7 +103,7 @@ fn parse_name(name: &str) -> Result<String, String> {
         Err("it is a built-in backend".into())
     } else if ["dir", "cache_dir", "reload", "max_connections"].contains(&name) {
         Err("it is a setting of [plugins] in the configuration".into())
-    } else if TAKEN.contains(&name) {
+    } else if KEYWORDS.contains(&name) || CRATES.contains(&name) {
         Err("the name is reserved: Rust does not allow it for a crate, or the plugin depends on a crate with this name"
             .into())
     } else {

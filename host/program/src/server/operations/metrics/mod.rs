@@ -1,6 +1,6 @@
 //! The host's metrics in the OpenMetrics text format.
 
-mod buckets;
+mod histogram;
 mod plugins;
 mod store;
 

@@ -8,60 +8,58 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::buckets;
-use reflow_tracing::plugin::{Metric as PluginMetric, PluginCalls, PluginReport};
+use super::histogram;
+use reflow_tracing::plugin::{Metric as PluginMetric, PluginCalls, PluginErrors, PluginReport};
 
 /// The active plugins.
 #[derive(Debug)]
 pub struct Plugins(pub Vec<PluginReport>);
 
-/// The values of one metric of a plugin, by the value of an additional label.
+/// The values of one metric of a plugin, each with the value of the metric's own label.
 type Labelled = Vec<(&'static str, u64)>;
 
 impl Collector for Plugins {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.durations(&mut encoder)?;
-        self.counters(&mut encoder, "plugin_errors", "Calls that failed", Some("kind"), |plugin| {
-            let errors = &plugin.errors;
+        let mut counter = |name, help, label, of: fn(&PluginReport) -> Labelled| {
+            self.each(&mut encoder, name, help, label, of, ConstCounter::<u64>::new)
+        };
+        counter("plugin_errors", "Calls that failed, by kind of failure", Some("kind"), |plugin| {
+            let PluginErrors { trapped, timed_out, busy, refused, paused } = plugin.errors;
             vec![
-                ("trapped", errors.trapped),
-                ("timed_out", errors.timed_out),
-                ("busy", errors.busy),
-                ("refused", errors.refused),
-                ("paused", errors.paused),
+                ("trapped", trapped),
+                ("timed_out", timed_out),
+                ("busy", busy),
+                ("refused", refused),
+                ("paused", paused),
             ]
         })?;
-        let one = |number| vec![("", number)];
-        self.counters(&mut encoder, "plugin_retries", "Calls that were retried", None, |plugin| one(plugin.retries))?;
+        counter("plugin_retries", "Calls that were retried", None, |plugin| one(plugin.retries))?;
         let help = "Instances that were discarded because they trapped or timed out";
-        self.counters(&mut encoder, "plugin_restarts", help, None, |plugin| one(plugin.restarts))?;
+        counter("plugin_restarts", help, None, |plugin| one(plugin.restarts))?;
         let help = "Instances that were recycled because their memory had grown";
-        self.counters(&mut encoder, "plugin_recycled", help, None, |plugin| one(plugin.instances_recycled))?;
-        self.counters(
-            &mut encoder,
-            "plugin_reloads",
-            "Reloads of a new version, by result",
-            Some("result"),
-            |plugin| vec![("ok", plugin.reloads), ("failed", plugin.failed_reloads)],
-        )?;
-        self.gauges(&mut encoder, "plugin_instances", "Instances, by state", Some("state"), |plugin| {
+        counter("plugin_recycled", help, None, |plugin| one(plugin.instances_recycled))?;
+        counter("plugin_reloads", "Reloads of the plugin's file, by result", Some("result"), |plugin| {
+            vec![("ok", plugin.reloads), ("failed", plugin.failed_reloads)]
+        })?;
+
+        let mut gauge = |name, help, label, of: fn(&PluginReport) -> Labelled| {
+            self.each(&mut encoder, name, help, label, of, ConstGauge::<u64>::new)
+        };
+        gauge("plugin_instances", "Instances, by state", Some("state"), |plugin| {
             vec![("busy", plugin.instances_busy as u64), ("idle", plugin.instances_idle as u64)]
         })?;
-        self.gauges(&mut encoder, "plugin_memory_bytes", "Linear memory of all instances", None, |plugin| {
-            one(plugin.memory_bytes as u64)
-        })?;
-        self.gauges(
-            &mut encoder,
-            "plugin_called",
-            "1 while the plugin is called, 0 while calls are paused",
-            None,
-            |plugin| one(plugin.called.into()),
-        )?;
-        let help = "1 when the compiled code of the active version came from the cache";
-        self.gauges(&mut encoder, "plugin_compiled_code_cached", help, None, |plugin| {
-            one(plugin.compiled_code_from_cache.into())
-        })
+        gauge("plugin_memory_bytes", "Linear memory of all instances", None, |plugin| one(plugin.memory_bytes as u64))?;
+        let help = "1 while the host calls the plugin, 0 while calls are paused after failures";
+        gauge("plugin_called", help, None, |plugin| one(plugin.called.into()))?;
+        let help = "1 if the compiled code of the active version came from the cache";
+        gauge("plugin_compiled_code_cached", help, None, |plugin| one(plugin.compiled_code_from_cache.into()))
     }
+}
+
+/// The value of a metric without a label of its own.
+fn one(value: u64) -> Labelled {
+    vec![("", value)]
 }
 
 /// The metrics that a plugin reports itself.
@@ -82,14 +80,13 @@ impl Collector for Own {
                 PluginMetric::Gauge(_) => MetricType::Gauge,
                 PluginMetric::Histogram(_) => MetricType::Histogram,
             };
-            let mut family = encoder.encode_descriptor(&name, "Reported by the plugin itself", None, kind)?;
+            let mut family = encoder.encode_descriptor(&name, "Reported by the plugin", None, kind)?;
             let mut metric = family.encode_family(&labels)?;
             match figure {
                 PluginMetric::Counter(count) => metric.encode_counter::<NoLabelSet, _, f64>(count, None)?,
                 PluginMetric::Gauge(value) => metric.encode_gauge(value)?,
                 PluginMetric::Histogram(observed) => {
-                    let buckets = buckets::separate(observed.buckets(), observed.count);
-                    metric.encode_histogram::<NoLabelSet>(observed.sum, observed.count, &buckets, None)?;
+                    histogram::encode(metric, observed.sum, observed.count, observed.buckets())?;
                 }
             }
         }
@@ -97,10 +94,9 @@ impl Collector for Own {
     }
 }
 
-fn histogram(encoder: &mut MetricEncoder<'_>, calls: &PluginCalls) -> fmt::Result {
-    let PluginCalls { calls, sum, buckets, .. } = calls;
-    let buckets = buckets::separate(buckets.iter().map(|bucket| (bucket.le, bucket.count)), *calls);
-    encoder.encode_histogram::<NoLabelSet>(*sum, *calls, &buckets, None)
+fn encode_calls(encoder: MetricEncoder<'_>, calls: &PluginCalls) -> fmt::Result {
+    let buckets = calls.buckets.iter().map(|bucket| (bucket.le, bucket.count));
+    histogram::encode(encoder, calls.sum, calls.calls, buckets)
 }
 
 impl Plugins {
@@ -111,7 +107,7 @@ impl Plugins {
         for plugin in &self.0 {
             for (function, calls) in &plugin.functions {
                 let labels = [("plugin", plugin.name.as_str()), ("function", function.as_str())];
-                histogram(&mut family.encode_family(&labels)?, calls)?;
+                encode_calls(family.encode_family(&labels)?, calls)?;
             }
         }
         let help = "Duration of the steps of starting an instance: make and open";
@@ -120,43 +116,22 @@ impl Plugins {
         for plugin in &self.0 {
             for (step, calls) in [("make", &plugin.making), ("open", &plugin.opening)] {
                 let labels = [("plugin", plugin.name.as_str()), ("step", step)];
-                histogram(&mut family.encode_family(&labels)?, calls)?;
+                encode_calls(family.encode_family(&labels)?, calls)?;
             }
         }
         Ok(())
     }
 
-    fn counters(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        name: &str,
-        help: &str,
-        label: Option<&'static str>,
-        of: impl Fn(&PluginReport) -> Labelled,
-    ) -> fmt::Result {
-        self.each(encoder, (name, help, MetricType::Counter), label, of, ConstCounter::new)
-    }
-
-    fn gauges(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        name: &str,
-        help: &str,
-        label: Option<&'static str>,
-        of: impl Fn(&PluginReport) -> Labelled,
-    ) -> fmt::Result {
-        self.each(encoder, (name, help, MetricType::Gauge), label, of, ConstGauge::new)
-    }
-
     fn each<M: EncodeMetric>(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
-        (name, help, kind): (&str, &str, MetricType),
+        name: &str,
+        help: &str,
         label: Option<&'static str>,
-        of: impl Fn(&PluginReport) -> Labelled,
-        metric: impl Fn(u64) -> M,
+        of: fn(&PluginReport) -> Labelled,
+        metric: fn(u64) -> M,
     ) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+        let mut family = encoder.encode_descriptor(name, help, None, metric(0).metric_type())?;
         for plugin in &self.0 {
             for (value, number) in of(plugin) {
                 let mut labels = vec![("plugin", plugin.name.as_str())];
@@ -174,7 +149,7 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use reflow_tracing::plugin::{LatencyBucket, PluginErrors};
+    use reflow_tracing::plugin::LatencyBucket;
 
     #[test]
     fn a_report_becomes_metrics_that_prometheus_reads() {

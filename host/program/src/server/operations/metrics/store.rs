@@ -3,12 +3,12 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::buckets;
+use super::histogram;
 use reflow_tracing::storage::StorageMetrics;
 
 /// The open store.
@@ -54,10 +54,9 @@ impl Store {
         let mut family =
             encoder.encode_descriptor("storage_call_duration_seconds", help, None, MetricType::Histogram)?;
         for (method, calls) in &self.figures.calls {
-            let buckets = buckets::separate(calls.buckets.iter().map(|bucket| (bucket.le, bucket.count)), calls.calls);
             let labels = [("method", method.as_str())];
-            let mut metric = family.encode_family(&labels)?;
-            metric.encode_histogram::<NoLabelSet>(calls.total_ms / 1e3, calls.calls, &buckets, None)?;
+            let buckets = calls.buckets.iter().map(|bucket| (bucket.le, bucket.count));
+            histogram::encode(family.encode_family(&labels)?, calls.total_ms / 1e3, calls.calls, buckets)?;
         }
         Ok(())
     }
