@@ -1,10 +1,4 @@
-//! `wasi:http/outgoing-handler`: HTTP requests to the origins that the operator granted.
-//!
-//! Every request is checked. The host follows no redirects, so a plugin that follows one sends another checked request. A
-//! connection serves one request and counts as one of the plugin's connections until the response is read or dropped.
-
-mod origins;
-mod send;
+//! Sends the requests of an instance.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,14 +7,14 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio_rustls::TlsConnector;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
 
-use super::{Granted, TooManyConnections};
-use crate::instance::InstanceState;
+use super::origins::Origin;
+use super::send::{Exchange, Timeouts, send};
+use crate::capabilities::connections::TooManyConnections;
+use crate::capabilities::granted::Granted;
 use crate::policy::Limits;
-use origins::Origin;
-pub(crate) use origins::Origins;
-use send::{Timeouts, send};
 
 /// Maximum time to connect, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,17 +40,11 @@ impl Http {
         context.set_field_size_limit(FIELDS_BYTES);
         Self { context, hooks: Hooks { granted, limits } }
     }
-}
 
-impl WasiHttpView for InstanceState {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let Http { context, hooks } = &mut self.http;
-        WasiHttpCtxView { ctx: context, table: &mut self.table, hooks }
+    pub(crate) fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
+        WasiHttpCtxView { ctx: &mut self.context, table, hooks: &mut self.hooks }
     }
 }
-
-/// Transfers the bytes of the response body until it is complete.
-type Exchange = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl Hooks {
     /// The request's origin, and its TLS connector for HTTPS. Fails when the origin is not granted.

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::*;
-use crate::capabilities::ConnectionBudget;
+use super::bucket::{Bucket, MAX_KEY, MAX_VALUE, PAGE_BYTES};
+use super::grants::Buckets;
+use crate::capabilities::connections::ConnectionBudget;
 use crate::capabilities::log::PluginLog;
+use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, Entry, KeyvalueError};
 use crate::policy::PluginConfig;
 
 #[cfg(unix)]
