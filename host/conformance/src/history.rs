@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestError, TestRunner};
 use super::case::ensure;
 use super::compare::{same, same_traces};
 use super::{Ability, Failure, Oracle, Outcome, Subject, Suite, generate};
-use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TracePage, TraceQuery};
 use reflow_tracing_storage::{PageRequest, StorageBackend, StorageBackendExt, StorageError, TracePart};
 
 /// A change of a store.
@@ -141,13 +141,25 @@ async fn check_query(backend: &dyn StorageBackend, oracle: &Oracle, query: &Trac
 }
 
 /// The traces of all pages.
-pub(super) async fn all_pages(backend: &dyn StorageBackend, mut query: TraceQuery) -> Result<Vec<FlowTrace>, Failure> {
+pub(super) async fn all_pages(backend: &dyn StorageBackend, query: TraceQuery) -> Result<Vec<FlowTrace>, Failure> {
+    follow_tokens(query, |query| backend.query_page(query.into())).await
+}
+
+/// The headers of all pages.
+pub(super) async fn all_headers(backend: &dyn StorageBackend, query: TraceQuery) -> Result<Vec<FlowTrace>, Failure> {
+    follow_tokens(query, |query| backend.query_headers(query)).await
+}
+
+async fn follow_tokens<F>(mut query: TraceQuery, page: impl Fn(TraceQuery) -> F) -> Result<Vec<FlowTrace>, Failure>
+where
+    F: Future<Output = Result<TracePage, StorageError>>,
+{
     /// More pages than any case has traces.
     const MOST_PAGES: usize = 20_000;
     let limit = query.limit.unwrap_or(TraceQuery::DEFAULT_LIMIT);
     let mut traces = Vec::new();
     for _ in 0..MOST_PAGES {
-        let page = backend.query_page(query.clone().into()).await?;
+        let page = page(query.clone()).await?;
         ensure!(page.traces.len() <= limit, "a page of {} traces; the limit was {limit}", page.traces.len());
         traces.extend(page.traces);
         match page.next_page_token {
@@ -193,14 +205,14 @@ where
     Suite::new().check_generated(histories, factory)
 }
 
-/// How many times as much a random test does: `REFLOW_SOAK`, or once.
+/// The factor for the number of random tests: `REFLOW_SOAK`, or 1.
 fn soak() -> u32 {
     std::env::var("REFLOW_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 impl Suite {
-    /// Holds stores from `factory` against the oracle, one for each of so many generated histories. What fails is shrunk,
-    /// on a fresh store each time; the failure shows the smallest history.
+    /// Compares stores from `factory` with the oracle, one store per generated history. A failing history is shrunk, on a
+    /// fresh store each time; the failure shows the smallest one.
     ///
     /// The variable `REFLOW_SOAK` multiplies the number of histories.
     ///

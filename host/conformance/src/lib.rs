@@ -124,7 +124,7 @@ impl Suite {
 
     /// Runs the cases one after another, each on its own store from `factory`.
     ///
-    /// An error, a panic or an overrun fails its case only. Call it within a Tokio runtime with a timer; some cases write
+    /// An error, a panic or a timeout fails only its own case. Call it within a Tokio runtime with a timer; some cases write
     /// from several tasks at once, which a runtime with several threads makes a harder test.
     pub async fn run<F, Fut>(&self, factory: F) -> Report
     where

@@ -1,4 +1,4 @@
-//! The suite over a backend with faults: none, and one of each kind that a case is about.
+//! Runs the suite on a backend without faults, and checks that each fault fails its case.
 
 use reflow_tracing_conformance::faults::Faulty;
 use reflow_tracing_conformance::{Report, Subject, Suite};

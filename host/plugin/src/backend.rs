@@ -14,19 +14,20 @@ use reflow_tracing_storage::{
 };
 use wasmtime::component::Resource;
 
-use super::batch::EventBatch;
-use super::bindings::PluginPre;
-use super::bindings::reflow::storage::types;
+use super::capabilities::connections::ConnectionBudget;
+use super::capabilities::granted::Granted;
 use super::capabilities::metrics::{Metric, PluginMetrics};
-use super::capabilities::{ConnectionBudget, Granted};
-use super::function::Function;
-use super::instance::Instance;
+use super::contract::batch::EventBatch;
+use super::contract::bindings::PluginPre;
+use super::contract::bindings::reflow::storage::types;
+use super::contract::function::Function;
+use super::contract::{body, convert};
 use super::policy::PluginConfig;
 use super::runtime::call_metrics::CallMetrics;
-use super::runtime::pool::{Called, Pool};
-use super::runtime::supervisor::{PluginReport, Supervisor, Watch};
+use super::runtime::pool::Pool;
+use super::runtime::supervisor::reload::Watch;
+use super::runtime::supervisor::{PluginReport, Supervisor};
 use super::runtime::{PluginComponent, PluginRuntime};
-use super::{body, convert};
 use reflow_tracing_storage::refusals::Refusals;
 
 /// Maximum headers per call.
@@ -66,36 +67,6 @@ impl PluginBackend {
         PluginRuntime::shared().open(name, component, config).await
     }
 
-    pub(super) async fn open_in(
-        runtime: &PluginRuntime,
-        name: &str,
-        PluginComponent(compiled): PluginComponent,
-        config: &PluginConfig,
-    ) -> Result<Self, StorageError> {
-        config.limits.check(name)?;
-        let limits = Arc::new(config.limits.clone());
-        let connections = ConnectionBudget::new(limits.connections, runtime.connections());
-        let granted = Arc::new(Granted::new(name, config, &connections)?);
-        let settings = serde_json::to_string(&config.config)?;
-        let call_metrics = Arc::new(CallMetrics::default());
-        let metrics = Arc::clone(&granted.metrics);
-        let component = PluginPre::clone(&compiled.component);
-        let pool = Pool::new(name.into(), component, settings, limits, Arc::clone(&granted), Arc::clone(&call_metrics));
-        let backend = Self {
-            supervisor: Arc::new(Supervisor::new(pool, call_metrics, &compiled)),
-            metrics,
-            runtime: runtime.clone(),
-            config: config.clone(),
-            watch: Mutex::default(),
-            granted,
-            refusals: Refusals::default(),
-            check_sees_full_stores: AtomicBool::new(false),
-        };
-        // Not `health_check`, which fails on a full disk: the store can still be read.
-        backend.call_health_check().await?;
-        Ok(backend)
-    }
-
     /// Reloads the plugin whenever `file` changes, without a failed call. When the new version does not load or is not
     /// healthy, the old version stays, and the log and [`report`](Self::report) say why.
     ///
@@ -118,11 +89,7 @@ impl PluginBackend {
     /// Calls the plugin's `health-check` alone.
     async fn call_health_check(&self) -> Result<(), StorageError> {
         self.supervisor
-            .call(Function::HealthCheck, || {
-                async |Instance { store, exports }: &mut Instance| {
-                    exports.reflow_storage_backend().call_health_check(store).await
-                }
-            })
+            .call(Function::HealthCheck, || async |store, backend| backend.call_health_check(store).await)
             .await
     }
 
@@ -131,11 +98,7 @@ impl PluginBackend {
             return Ok(());
         }
         self.supervisor
-            .call(Function::StoreTraces, || {
-                async |Instance { store, exports }: &mut Instance| {
-                    exports.reflow_storage_backend().call_store_traces(store, &headers).await
-                }
-            })
+            .call(Function::StoreTraces, || async |store, backend| backend.call_store_traces(store, &headers).await)
             .await
     }
 
@@ -161,11 +124,11 @@ impl PluginBackend {
         let batch = EventBatch::new(events);
         self.supervisor
             .call(Function::StoreEvents, || {
-                async |Instance { store, exports }: &mut Instance| -> Called<()> {
-                    let own = store.data_mut().table.push(batch.clone())?;
+                async |store, backend| {
+                    let own = store.data_mut().host.table.push(batch.clone())?;
                     let borrowed = Resource::new_borrow(own.rep());
-                    let stored = exports.reflow_storage_backend().call_store_events(&mut *store, borrowed).await?;
-                    store.data_mut().table.delete(own)?;
+                    let stored = backend.call_store_events(&mut *store, borrowed).await?;
+                    store.data_mut().host.table.delete(own)?;
                     Ok(stored)
                 }
             })
@@ -181,11 +144,7 @@ impl PluginBackend {
         let limit = page.limit;
         let answer = self
             .supervisor
-            .call(Function::QueryTraces, || {
-                async |Instance { store, exports }: &mut Instance| {
-                    exports.reflow_storage_backend().call_query_traces(store, query, &page).await
-                }
-            })
+            .call(Function::QueryTraces, || async |store, backend| backend.call_query_traces(store, query, &page).await)
             .await?;
         if answer.bodies.len() > limit as usize {
             let reason = format!("it returned {} traces, but {limit} were requested", answer.bodies.len());
@@ -229,12 +188,9 @@ impl PluginBackend {
             let answer = self
                 .supervisor
                 .call(Function::GetEvents, || {
-                    async |Instance { store, exports }: &mut Instance| -> Called<_> {
-                        let backend = exports.reflow_storage_backend();
-                        match backend.call_get_events(&mut *store, id, &page).await? {
-                            Ok(page) => Ok(Ok((store.data_mut().remove_batch(page.events)?, page.next))),
-                            Err(error) => Ok(Err(error)),
-                        }
+                    async |store, backend| match backend.call_get_events(&mut *store, id, &page).await? {
+                        Ok(page) => Ok(Ok((store.data_mut().host.remove_batch(page.events)?, page.next))),
+                        Err(error) => Ok(Err(error)),
                     }
                 })
                 .await;
@@ -253,7 +209,7 @@ impl PluginBackend {
     }
 
     fn header(&self, body: &[u8]) -> Result<FlowTrace, StorageError> {
-        body::decode_header(body)
+        body::decode(body)
             .map_err(|error| StorageError::Corrupt(format!("plugin `{}` returned {error}", self.supervisor.plugin())))
     }
 
@@ -290,11 +246,7 @@ impl PluginBackend {
         for ids in ids.chunks(HEADERS_PER_CALL as usize) {
             deleted += self
                 .supervisor
-                .call(Function::DeleteTraces, || {
-                    async |Instance { store, exports }: &mut Instance| {
-                        exports.reflow_storage_backend().call_delete_traces(store, ids).await
-                    }
-                })
+                .call(Function::DeleteTraces, || async |store, backend| backend.call_delete_traces(store, ids).await)
                 .await?;
         }
         Ok(deleted)
@@ -316,10 +268,31 @@ impl PluginRuntime {
     pub async fn open(
         &self,
         name: &str,
-        component: PluginComponent,
+        PluginComponent(compiled): PluginComponent,
         config: &PluginConfig,
     ) -> Result<PluginBackend, StorageError> {
-        PluginBackend::open_in(self, name, component, config).await
+        config.limits.check(name)?;
+        let limits = Arc::new(config.limits.clone());
+        let connections = ConnectionBudget::new(limits.connections, self.connections());
+        let granted = Arc::new(Granted::new(name, config, &connections)?);
+        let settings = serde_json::to_string(&config.config)?;
+        let call_metrics = Arc::new(CallMetrics::default());
+        let metrics = Arc::clone(&granted.metrics);
+        let component = PluginPre::clone(&compiled.component);
+        let pool = Pool::new(name.into(), component, settings, limits, Arc::clone(&granted), Arc::clone(&call_metrics));
+        let backend = PluginBackend {
+            supervisor: Arc::new(Supervisor::new(pool, call_metrics, &compiled)),
+            metrics,
+            runtime: self.clone(),
+            config: config.clone(),
+            watch: Mutex::default(),
+            granted,
+            refusals: Refusals::default(),
+            check_sees_full_stores: AtomicBool::new(false),
+        };
+        // Not `health_check`, which fails on a full disk: the store can still be read.
+        backend.call_health_check().await?;
+        Ok(backend)
     }
 }
 
@@ -430,11 +403,7 @@ impl StorageBackend for PluginBackend {
         let ids: Vec<_> = trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect();
         let bodies = self
             .supervisor
-            .call(Function::GetTraces, || {
-                async |Instance { store, exports }: &mut Instance| {
-                    exports.reflow_storage_backend().call_get_traces(store, &ids).await
-                }
-            })
+            .call(Function::GetTraces, || async |store, backend| backend.call_get_traces(store, &ids).await)
             .await?;
         if bodies.len() != ids.len() {
             let reason = format!("it returned {} traces, but {} were requested", bodies.len(), ids.len());
@@ -454,11 +423,7 @@ impl StorageBackend for PluginBackend {
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         let stats = self
             .supervisor
-            .call(Function::GetStats, || {
-                async |Instance { store, exports }: &mut Instance| {
-                    exports.reflow_storage_backend().call_get_stats(store).await
-                }
-            })
+            .call(Function::GetStats, || async |store, backend| backend.call_get_stats(store).await)
             .await?;
         Ok(StorageStats {
             traces: stats.traces,

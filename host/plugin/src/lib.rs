@@ -11,9 +11,6 @@ mod policy;
 mod runtime;
 pub mod wit;
 
-use contract::{batch, bindings, body, convert, function};
-use runtime::instance;
-
 pub use backend::PluginBackend;
 pub use capabilities::metrics::{Histogram, Metric};
 pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};

@@ -1,7 +1,6 @@
-//! What the events of a trace are about: the set `about:ID`, so that a query needs no event.
+//! A summary of a trace's events: the set `about:ID`, so that a query does not read events.
 //!
-//! Its members are `a` and an actor's id, `k` and the name of a kind, and `e1` when an event carries an error (`e0`: when one
-//! carries none).
+//! Its members are `a` and an actor id, `k` and the name of a kind, `e1` for an event with an error, and `e0` for one without.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +9,10 @@ use reflow_tracing_plugin::{Column, EventBatch, Result, StorageError, Texts, Tra
 
 use crate::key;
 
-/// The kind of an event that is a failure, whether it carries an error or not.
+/// Events of this kind are failures, with or without an error.
 const FAILURE: &str = "ActorFailed";
 
-/// Adds what an event is about.
+/// Adds an event to the summary.
 pub fn remember() -> Template {
     Template::new("SADD")
         .arg([fixed("about:"), field("trace-id")])
@@ -22,37 +21,37 @@ pub fn remember() -> Template {
         .arg([fixed("e"), present("error")])
 }
 
-/// Reads what is known of a trace's events, for [`About::of`].
+/// Reads the summary, for [`About::of`].
 pub fn read(id: Uuid) -> Command {
     Command::new("SMEMBERS").arg(key::about(id))
 }
 
-/// Reads whether one of a trace's events carries an error.
+/// Reads whether an event of the trace has an error.
 pub fn read_error(id: Uuid) -> Command {
     Command::new("SISMEMBER").arg(key::about(id)).arg("e1")
 }
 
-/// Whether the query asks about events.
-pub fn is_asked_for(query: &TraceQuery) -> bool {
+/// Whether the query has a predicate on events.
+pub fn is_needed_for(query: &TraceQuery) -> bool {
     query.actor.is_some() || query.event_types.is_some() || query.has_error.is_some()
 }
 
-/// What is known of a trace's events.
+/// The summary of a trace's events.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct About {
     pub actors: BTreeSet<String>,
     pub kinds: BTreeSet<String>,
-    /// Whether one carries an error.
+    /// Whether an event has an error.
     pub error: bool,
 }
 
 impl About {
-    /// What `about:ID` holds.
+    /// Parses the content of `about:ID`.
     pub fn of(reply: Reply) -> Result<Self> {
         let mut about = Self::default();
         for member in reply.into_elements() {
             let member = member.into_bytes().and_then(|bytes| String::from_utf8(bytes).ok());
-            let damaged = || StorageError::other("a key `about:..` holds something else");
+            let damaged = || StorageError::other("a key `about:..` has unexpected content");
             let member = member.ok_or_else(damaged)?;
             match member.split_at_checked(1).ok_or_else(damaged)? {
                 ("a", actor) => _ = about.actors.insert(actor.into()),
@@ -64,13 +63,13 @@ impl About {
         Ok(about)
     }
 
-    /// What the events of a batch are about, by trace. Not whether one carries an error: an empty one looks like none.
+    /// The summary of a batch, by trace, without `error`: in a column, an empty error looks like none.
     pub fn of_each_trace(events: &EventBatch) -> Result<BTreeMap<(u64, u64), Self>> {
         let columns = ["trace-id", "actor-id", "event-type"].map(str::to_owned);
         let columns = events.columns(&columns).map_err(StorageError::other)?;
         let Ok([Column::Uuids(ids), Column::Texts(actors), Column::Texts(kinds)]) = <[Column; 3]>::try_from(columns)
         else {
-            return Err(StorageError::other("the host's columns are not of the kinds that the contract names"));
+            return Err(StorageError::other("the host returned columns of unexpected types"));
         };
         let mut abouts = BTreeMap::<_, Self>::new();
         let ids = ids.chunks_exact(2).map(|halves| (halves[0], halves[1]));
@@ -85,12 +84,12 @@ impl About {
         Ok(abouts)
     }
 
-    /// Whether something went wrong, as far as the events tell.
+    /// Whether the events show a failure.
     pub fn has_failed(&self) -> bool {
         self.error || self.kinds.contains(FAILURE)
     }
 
-    /// Whether the trace is asked for, as far as its events tell. `failed`: whether its header says so.
+    /// Whether the trace matches the predicates on events. `failed` says whether its header shows a failure.
     pub fn matches(&self, failed: bool, query: &TraceQuery) -> bool {
         query.actor.as_ref().is_none_or(|part| self.actors.iter().any(|actor| actor.contains(part.as_str())))
             && query.event_types.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| self.kinds.contains(kind)))

@@ -1,5 +1,5 @@
-//! The directory of actors: the set `actors`, in which a query looks for those whose id contains a text, and finds the indexes
-//! of their traces. There are few actors beside the traces that they work in.
+//! The directory of actors: the set `actors`. A query finds the actors whose id contains a text there, and through them the
+//! indexes of their traces. There are far fewer actors than traces.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use reflow_tracing_plugin::{Result, StorageError};
 
 use crate::key;
 
-/// Actors that the server looks at in one step.
+/// Actors that the server scans per step.
 const STEP: i64 = 5_000;
 
 /// Adds actors.
@@ -25,9 +25,10 @@ pub fn containing(server: &Connection, part: &str, most: usize) -> Result<Option
     loop {
         let scan = Command::new("SSCAN").arg(key::ACTORS).arg(cursor).arg("MATCH").arg(&*pattern);
         let answer = server.run_one(scan.arg("COUNT").number(STEP))?.into_elements();
-        let [next, actors] = <[Reply; 2]>::try_from(answer)
-            .map_err(|answer| StorageError::other(format!("SSCAN was answered with {} values", answer.len())))?;
-        // One may be given twice.
+        let [next, actors] = <[Reply; 2]>::try_from(answer).map_err(|answer| {
+            StorageError::other(format!("the server answered SSCAN with {} values instead of 2", answer.len()))
+        })?;
+        // SSCAN may return an element twice.
         let actors = actors.into_elements().into_iter().filter_map(Reply::into_bytes);
         found.extend(actors.filter_map(|actor| String::from_utf8(actor).ok()));
         if found.len() > most {
@@ -40,7 +41,7 @@ pub fn containing(server: &Connection, part: &str, most: usize) -> Result<Option
     }
 }
 
-/// Removes those of the actors whose traces are all gone.
+/// Removes the actors that have no traces any more.
 pub fn prune(server: &Connection, actors: &BTreeSet<String>) -> Result<()> {
     let there = server.run(actors.iter().map(|actor| Command::new("EXISTS").arg(key::by_actor(actor))))?;
     let gone: Vec<_> =
@@ -50,12 +51,12 @@ pub fn prune(server: &Connection, actors: &BTreeSet<String>) -> Result<()> {
     }
     let still_gone = |actor: &&String| Expectation { key: key::by_actor(actor).into_bytes(), value: None };
     let expected: Vec<_> = gone.iter().map(still_gone).collect();
-    // One of them was at work again just now: then they stay, which costs a query a look at an empty index.
+    // If one of them has a trace again, all stay. A query then reads a few empty indexes.
     server.run_if(&expected, [Command::new("SREM").arg(key::ACTORS).args(gone.into_iter().map(String::as_str))])?;
     Ok(())
 }
 
-/// With a backslash before what stands for more than itself in a pattern of Redis's.
+/// The text as a Redis pattern that matches only itself.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_an_id_stands_for_itself() {
+    fn special_characters_of_patterns_are_escaped() {
         assert_eq!(escaped("a*[b-c]?\\"), "a\\*\\[b\\-c\\]\\?\\\\");
     }
 }

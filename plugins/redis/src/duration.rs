@@ -1,14 +1,14 @@
-//! Durations in steps, a quarter of a power of two wide: few enough for an index each, narrow enough that those at the ends of
-//! a range hold few traces that are not asked for.
+//! Durations in steps, each a quarter of a power of two wide: few enough for an index each, and narrow enough that the steps
+//! at the ends of a range have few traces outside it.
 
 use std::ops::RangeInclusive;
 
-/// The step of everything that ended before it began.
+/// The step of negative durations.
 const NEGATIVE: u16 = 0;
-/// The last step: of all that 64 bits take.
+/// The last step, for the largest 64-bit durations.
 const LAST: u16 = step(u64::MAX as i128);
 
-/// The step of a duration, in nanoseconds. A longer one has none before it.
+/// The step of a duration in nanoseconds. Never decreases with the duration.
 pub const fn step(nanoseconds: i128) -> u16 {
     if nanoseconds < 0 {
         return NEGATIVE;
@@ -24,7 +24,7 @@ pub const fn step(nanoseconds: i128) -> u16 {
     (power * 4 + quarter as u32) as u16 - 3
 }
 
-/// The steps in which durations from `min` to `max` lie.
+/// The steps of the durations from `min` to `max`.
 pub fn steps(min: Option<i64>, max: Option<i64>) -> RangeInclusive<u16> {
     min.map_or(NEGATIVE, |min| step(min.into()))..=max.map_or(LAST, |max| step(max.into()))
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_step_follows_the_one_before() {
+    fn steps_ascend_without_a_gap() {
         let around = |power: u32| {
             let start = 1_i128 << power;
             (0..8).map(move |eighth| start + (start * eighth) / 8)
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_at_most_a_quarter_of_what_is_in_it() {
+    fn a_step_is_a_quarter_of_a_power_of_two_wide() {
         for power in 4..63 {
             let start = 1_i128 << power;
             assert_eq!(step(start), step(start + start / 4 - 1));

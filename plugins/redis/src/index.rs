@@ -1,10 +1,9 @@
-//! The indexes: which traces stand in which, and how that is kept true while several write.
+//! The indexes, and how they stay complete under concurrent writes.
 //!
-//! A trace with a header stands in the indexes that follow from its header (`index:ID`) and from what its events are about
-//! (`about:ID`), at its place. Each of two writers first writes its own and then reads the other's: who stores an event
-//! adds to `about:ID`, then looks for a header; who stores a header is told, in the transaction that does it, what
-//! `about:ID` holds. So at least one of them sees both. What stands in an index and does not belong there is passed over by
-//! whoever reads; what belongs there and does not stand there would be missed.
+//! A trace with a header is in the indexes that follow from its header (`index:ID`) and from the summary of its events
+//! (`about:ID`). A writer of events adds to `about:ID` and then reads the header. A writer of a header reads `about:ID` in the
+//! transaction that stores the header. So at least one of two concurrent writers sees both. Readers skip a trace that is in an
+//! index by mistake, but they would miss one that is not there.
 
 use reflow_tracing_plugin::redis::{Command, Connection, Expectation, Reply};
 use reflow_tracing_plugin::{EventBatch, Result, StorageError, Uuid};
@@ -14,21 +13,21 @@ use crate::header::Header;
 use crate::place::Place;
 use crate::{actors, key};
 
-/// Traces that are changed in one transaction.
+/// Traces per transaction.
 pub const TRACES_A_TRANSACTION: usize = 32;
-/// Each try fails only because another's succeeded.
+/// Attempts of a transaction. One fails only when another writer's succeeded.
 pub const TRIES: usize = 100;
 
-/// What the places of a trace in the indexes follow from, as it was read.
+/// What determines the indexes of a trace, as it was read.
 pub struct Known {
     pub id: Uuid,
-    /// What `index:ID` holds.
+    /// The content of `index:ID`.
     stored: Option<Vec<u8>>,
     pub header: Option<Header>,
     pub about: About,
 }
 
-/// Reads what is known of traces.
+/// Reads the state of traces.
 pub fn read(server: &Connection, ids: &[Uuid]) -> Result<Vec<Known>> {
     let abouts = ids.iter().copied().map(about::read);
     let mut replies = server.run(std::iter::once(headers(ids)).chain(abouts))?.into_iter();
@@ -37,12 +36,12 @@ pub fn read(server: &Connection, ids: &[Uuid]) -> Result<Vec<Known>> {
     ids.iter().zip(headers).zip(replies).map(known).collect()
 }
 
-/// Reads what `index:ID` holds for each trace.
+/// Reads `index:ID` of each trace.
 pub fn headers(ids: &[Uuid]) -> Command {
     Command::new("MGET").args(ids.iter().map(|id| key::index(*id)))
 }
 
-/// Another writer was at work on the same traces each time.
+/// Every attempt met another writer.
 pub fn contended() -> StorageError {
     StorageError::Unavailable("other writers keep changing the same traces".into())
 }
@@ -54,19 +53,19 @@ impl Known {
         Ok(Self { id, stored, header, about })
     }
 
-    /// That nobody has changed the header since.
+    /// Expects that the header has not changed since.
     pub fn unchanged(&self) -> Expectation {
         Expectation { key: key::index(self.id).into_bytes(), value: self.stored.clone() }
     }
 
-    /// Takes the trace out of the indexes.
+    /// Removes the trace from the indexes.
     pub fn leave(&self) -> Vec<Command> {
         let Some(header) = &self.header else { return Vec::new() };
         let place = place(self.id, header);
         indexes(header, &self.about).map(|index| Command::new("ZREM").arg(index).arg(&*place)).collect()
     }
 
-    /// Puts the trace into the indexes, and keeps its header for who takes it out again.
+    /// Adds the trace to the indexes, and stores its header for a later removal.
     pub fn enter(&self) -> Vec<Command> {
         let (Some(header), Some(stored)) = (&self.header, &self.stored) else { return Vec::new() };
         let place = place(self.id, header);
@@ -76,29 +75,28 @@ impl Known {
         commands
     }
 
-    /// The same trace with this header.
+    /// The trace with another header.
     pub fn with(&self, header: Option<Header>) -> Result<Self> {
         let stored = header.as_ref().map(Header::encode).transpose()?;
         Ok(Self { id: self.id, stored, header, about: self.about.clone() })
     }
 }
 
-/// Makes up for events that were stored between the reading of a trace and the transaction that turned it from `old` into
-/// `new`: they were put into indexes that it has left, and not into those that it is in now. `about`: what the events are
-/// about since.
+/// Corrects the indexes for events that were stored between the read of a trace and the transaction that changed it from `old`
+/// to `new`: their writers used the old place of the trace. `about` is the summary since then.
 pub fn catch_up(server: &Connection, mut old: Known, mut new: Known, about: About) -> Result<()> {
     if old.about == about {
         return Ok(());
     }
     old.about = about.clone();
     new.about = about;
-    // Changed once more, it is for whoever did it to make up for.
+    // If the header has changed again, its writer corrects the indexes.
     server.run_if(&[new.unchanged()], [old.leave(), new.enter()].concat())?;
     Ok(())
 }
 
-/// Puts the traces that have a header into the indexes that follow from events which were stored just now, and are in
-/// `about:ID` already. `headers`: what [`headers`] answered.
+/// Adds the traces that have a header to the indexes that follow from new events, which are in `about:ID` already. `headers` is
+/// the answer to [`headers`].
 pub fn add_events(server: &Connection, ids: &[Uuid], headers: Reply, events: &EventBatch) -> Result<()> {
     let with_header = ids.iter().copied().zip(headers.into_elements());
     let mut left: Vec<_> = with_header.filter(|(_, header)| *header != Reply::Nil).collect();
@@ -125,7 +123,7 @@ pub fn add_events(server: &Connection, ids: &[Uuid], headers: Reply, events: &Ev
     Err(contended())
 }
 
-/// Whether none of the traces has changed meanwhile: otherwise nothing is done.
+/// Returns false, and changes nothing, if a header has changed meanwhile.
 fn add_events_of(server: &Connection, mut known: Vec<Known>) -> Result<bool> {
     let errors = server.run(known.iter().map(|known| about::read_error(known.id)))?;
     let mut commands = Vec::new();
@@ -144,14 +142,14 @@ fn add_events_of(server: &Connection, mut known: Vec<Known>) -> Result<bool> {
     Ok(server.run_if(&unchanged, commands)?.is_some())
 }
 
-/// The indexes that a trace stands in.
+/// The indexes that a trace is in.
 fn indexes(header: &Header, about: &About) -> impl Iterator<Item = String> {
     let failed = header.has_failed() || about.has_failed();
     let health = if failed { key::BY_FAILED } else { key::BY_SOUND };
     header.indexes().into_iter().chain([health.to_owned()]).chain(of_events(about))
 }
 
-/// Those that follow from the events alone.
+/// The indexes that follow from the events alone.
 fn of_events(about: &About) -> impl Iterator<Item = String> {
     let actors = about.actors.iter().map(|actor| key::by_actor(actor));
     actors.chain(about.kinds.iter().map(|kind| key::by_kind(kind)))

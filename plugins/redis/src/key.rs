@@ -1,32 +1,32 @@
-//! The keys, and what lies under them.
+//! The keys and their contents.
 //!
 //! | key | type | content |
 //! |---|---|---|
 //! | `trace:ID` | string | the body of the header |
-//! | `events:ID` | sorted set | the places of the events, all with score 0, hence in the order of their bytes |
-//! | `bodies:ID` | hash | place to body of the event, which counts as stored once this is there |
-//! | `about:ID` | set | what the events are about, to search by: see [`about`](crate::about) |
-//! | `index:ID` | string | the header's searchable fields, as they stand in the indexes |
+//! | `events:ID` | sorted set | the places of the events, all with score 0, so they are sorted by their bytes |
+//! | `bodies:ID` | hash | place to body of the event; the event counts as stored once its body is here |
+//! | `about:ID` | set | a summary of the events, for searches: see [`about`](crate::about) |
+//! | `index:ID` | string | the header's searchable fields, as they are in the indexes |
 //! | `by:..` | sorted set | an index: the places of traces with a header, all with score 0: see [`index`](crate::index) |
-//! | `actors` | set | the id of every actor that there is an index of: see [`actors`](crate::actors) |
+//! | `actors` | set | the ids of the actors that have an index: see [`actors`](crate::actors) |
 //! | `traces` | sorted set | the id of every trace, scored with the time at which it expires |
-//! | `layout` | string | the version of all this |
+//! | `layout` | string | the version of this layout |
 //!
-//! With a lifetime, the first three expire together; the others follow when a later write sweeps them out.
+//! With a lifetime, the first three expire together. A later write removes the rest.
 
 use reflow_tracing_plugin::Uuid;
 
-/// The id of every trace that there is anything of.
+/// The ids of all traces with a header or events.
 pub const TRACES: &str = "traces";
-/// The id of every actor.
+/// The ids of all actors.
 pub const ACTORS: &str = "actors";
 /// The version of the layout.
 pub const LAYOUT: &str = "layout";
-/// All traces with a header, by their start.
+/// All traces with a header.
 pub const BY_START: &str = "by:start";
-/// Those in which something went wrong.
+/// Traces with a failure.
 pub const BY_FAILED: &str = "by:failed";
-/// Those in which nothing did, as far as is known.
+/// Traces without a failure so far.
 pub const BY_SOUND: &str = "by:sound";
 
 pub fn trace(id: Uuid) -> String {
@@ -61,7 +61,7 @@ pub fn by_status(status: &str) -> String {
     format!("by:status:{status}")
 }
 
-/// By a digest of the text, which may be long. Traces with another error of the same digest are sorted out by whoever reads.
+/// By a digest of the text, which may be long. Readers skip traces whose error has the same digest by chance.
 pub fn by_error(error: &str) -> String {
     // FNV-1a.
     let digest = error
@@ -70,12 +70,12 @@ pub fn by_error(error: &str) -> String {
     format!("by:error:{digest:016x}")
 }
 
-/// The length tells where the name ends.
+/// The length shows where the name ends.
 pub fn by_tag(name: &str, value: &str) -> String {
     format!("by:tag:{}:{name}={value}", name.len())
 }
 
-/// By how long traces took, in steps: see [`duration`](crate::duration).
+/// By duration, in steps: see [`duration`](crate::duration).
 pub fn by_step(step: u16) -> String {
     format!("by:took:{step}")
 }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_written_as_the_host_writes_it() {
+    fn an_id_is_formatted_like_the_hosts() {
         let id = Uuid { high: 0x0123_4567_89ab_cdef, low: 0x0011_2233_4455_6677 };
         assert_eq!(trace(id), "trace:01234567-89ab-cdef-0011-223344556677");
     }

@@ -1,15 +1,15 @@
-//! The version of the layout of the keys, which tells a store that an earlier version of this plugin has written: its indexes
-//! lack what is looked for in them.
+//! The version of the layout of the keys. It identifies a store written by an earlier version of this plugin, whose indexes are
+//! incomplete for this version.
 
 use reflow_tracing_plugin::redis::{Command, Connection, Reply};
 use reflow_tracing_plugin::{Result, StorageError};
 
 use crate::key;
 
-/// What [`key`](crate::key) describes.
+/// The layout that [`key`](crate::key) describes.
 const VERSION: &str = "2";
 
-/// Notes the version beside what is written.
+/// Stores the version. Runs with every write.
 pub fn note() -> Command {
     Command::new("SET").arg(key::LAYOUT).arg(VERSION)
 }
@@ -27,7 +27,7 @@ pub fn check(server: &Connection) -> Result<()> {
         return Ok(());
     }
     Err(StorageError::Unsupported(format!(
-        "the server holds traces in layout {found} of the plugin `redis`, this version of it has layout {VERSION}: grant it \
-         another database or prefix, and move the traces there with the version that wrote them"
+        "the server has traces in layout {found} of the plugin `redis`, but this version of the plugin has layout {VERSION}: \
+         grant it another database or prefix, and migrate the traces there with the version that wrote them"
     )))
 }

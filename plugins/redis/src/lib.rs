@@ -5,12 +5,12 @@
 //! ```toml
 //! [plugins.redis]
 //! grants = { redis = { default = "redis://127.0.0.1:6379/0" } }
-//! config = { ttl_seconds = 3600 }     # without it, traces are kept for ever
+//! config = { ttl_seconds = 3600 }     # without it, traces never expire
 //! ```
 //!
-//! [`key`] says what lies under which key. Events never enter the plugin: the host fills commands with them
-//! (`pipeline-batch`), and makes a batch of the answers (`query-events`). What is acknowledged is as durable as the server is
-//! configured to be (`appendonly`); a server that evicts keys loses traces.
+//! [`key`] documents the keys. Events never enter the plugin: the host fills them into commands (`pipeline-batch`), and builds
+//! a batch from the answers (`query-events`). An acknowledged write is as durable as the server's configuration makes it
+//! (`appendonly`). A server that evicts keys loses traces.
 
 mod about;
 mod actors;
@@ -42,9 +42,9 @@ use settings::Settings;
 
 export!(Redis);
 
-/// Keys that one command reads, traces that one round trip is about.
+/// Keys per command, and traces per round trip.
 const KEYS_A_CALL: usize = 500;
-/// Expired traces that a write takes out of the indexes, at least: more than it adds, so that they don't pile up.
+/// Minimum expired traces that a write removes from the indexes: more than it adds, so that they don't accumulate.
 const LEAST_SWEPT: usize = 16;
 
 struct Redis {
@@ -65,7 +65,7 @@ impl Backend for Redis {
     }
 
     fn store_traces(&self, traces: Vec<Trace>) -> Result<()> {
-        // Of the headers of one trace the last counts.
+        // The last header of a trace wins.
         let traces: BTreeMap<_, _> = traces.into_iter().map(|trace| (trace.trace_id.to_bytes(), trace)).collect();
         let traces: Vec<_> = traces.into_values().collect();
         let lifetime = Lifetime::from_now(&self.server, &self.settings)?;
@@ -81,14 +81,14 @@ impl Backend for Redis {
         let ids = distinct_traces(events)?;
         let lifetime = Lifetime::from_now(&self.server, &self.settings)?;
         remove::sweep_these(&self.server, lifetime, &ids)?;
-        // Before, so that nothing that is there expires meanwhile, and what is added is noted whatever happens then.
+        // Before the events, so that nothing of these traces expires meanwhile, and they are listed even if the write fails.
         for ids in ids.chunks(KEYS_A_CALL) {
             let all = |id: &Uuid| lifetime.extend(of_events(*id).into_iter().chain([key::trace(*id)]));
             let each = ids.iter().flat_map(|id| [lifetime.note(*id)].into_iter().chain(all(id)));
             self.server.run([layout::note()].into_iter().chain(each))?;
         }
         self.server.run_batch_unless(is_stored(), store_event(), events)?;
-        // After, for what was added, and in case that the trace was deleted meanwhile.
+        // After the events, for new keys, and in case the trace was deleted meanwhile.
         for ids in ids.chunks(KEYS_A_CALL) {
             let added = |id: &Uuid| match lifetime {
                 Lifetime::Forever => Vec::new(),
@@ -121,7 +121,7 @@ impl Backend for Redis {
         };
         let mut offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
         loop {
-            // One more tells whether there are more.
+            // One more than requested shows whether there are more.
             let range = Command::new("ZRANGE").arg(key::events(trace_id)).arg(from).arg("+").arg("BYLEX");
             let range = range.arg("LIMIT").number(offset).number(i64::from(page.limit) + 1);
             let places = self.server.run_one(range)?.into_elements();
@@ -133,7 +133,7 @@ impl Backend for Redis {
             };
             let bodies = Command::new("HMGET").arg(key::bodies(trace_id)).args(places);
             let events = self.server.run_for_events([bodies])?;
-            // All of them are being stored, or were deleted just now: what follows may be there.
+            // All of these events are incomplete or were deleted just now, but later ones may exist.
             if events.len() == 0 && more {
                 (from, offset) = ([b"(", &*last].concat(), 0);
                 continue;
@@ -146,7 +146,7 @@ impl Backend for Redis {
         remove::delete(&self.server, ids)
     }
 
-    /// Counts what there is, trace by trace: what has expired does not count, whether it was swept out or not.
+    /// Counts trace by trace, without expired traces that are still in the indexes.
     fn stats(&self) -> Result<Stats> {
         let mut stats =
             Stats { traces: 0, events: 0, bytes: None, oldest: self.outermost(true)?, newest: self.outermost(false)? };
@@ -171,15 +171,15 @@ impl Backend for Redis {
     }
 
     fn health_check(&self) -> Result<()> {
-        // Redis checks everything that a write needs (that it is no replica, that there is memory, that the disk works), and
-        // then writes nothing to a key that isn't there.
+        // Redis checks what a write needs (it is not a replica, has memory, and its disk works), and then does not create the
+        // key.
         self.server.run_one(Command::new("SETRANGE").arg("health").number(0).arg(""))?;
         Ok(())
     }
 }
 
 impl Redis {
-    /// Stores headers, each of another trace, and moves the traces in the indexes.
+    /// Stores headers of different traces, and updates the indexes.
     fn replace_headers(&self, traces: &[Trace], lifetime: Lifetime) -> Result<()> {
         let ids: Vec<_> = traces.iter().map(|trace| trace.trace_id).collect();
         for _ in 0..TRIES {
@@ -187,7 +187,7 @@ impl Redis {
             let unchanged: Vec<_> = old.iter().map(Known::unchanged).collect();
             let new = old.iter().zip(traces).map(|(old, trace)| old.with(Some(Header::of(trace))));
             let new = new.collect::<Result<Vec<_>>>()?;
-            // The answers to these tell what was stored of their events meanwhile.
+            // Their answers show the events that were stored meanwhile.
             let mut commands: Vec<_> = ids.iter().copied().map(about::read).collect();
             commands.push(layout::note());
             for ((trace, old), new) in traces.iter().zip(&old).zip(&new) {
@@ -234,23 +234,23 @@ fn all() -> TraceQuery {
     }
 }
 
-/// Whether an event is stored. Of two with one identity the first stays, and what it is about.
+/// Whether an event is stored. Of two events with the same identity, the first stays, also in the summary.
 fn is_stored() -> Template {
     Template::new("HEXISTS").arg([fixed("bodies:"), field("trace-id")]).arg(place())
 }
 
-/// What an event is stored with. The body makes it count as stored, so it comes last: if this is interrupted, the event is
-/// stored again as a whole.
+/// Stores an event. The body makes it count as stored, so it comes last: after an interruption, the whole event is stored
+/// again.
 fn store_event() -> [Template; 3] {
     [
-        // First, or what it is about could be taken for what is left of a trace that has expired.
+        // First, or the summary could be mistaken for the rest of an expired trace.
         Template::new("ZADD").arg([fixed("events:"), field("trace-id")]).arg([fixed("0")]).arg(place()),
         about::remember(),
         Template::new("HSETNX").arg([fixed("bodies:"), field("trace-id")]).arg(place()).arg([field("body")]),
     ]
 }
 
-/// Where an event stands among those of its trace.
+/// The place of an event within its trace.
 fn place() -> [Part; 2] {
     [sortable("timestamp"), sortable("event-id")]
 }
@@ -259,10 +259,10 @@ fn place() -> [Part; 2] {
 fn distinct_traces(events: &EventBatch) -> Result<Vec<Uuid>> {
     let column = events.columns(&["trace-id".into()]).map_err(StorageError::other)?.pop();
     let Some(Column::Uuids(halves)) = column else {
-        return Err(StorageError::other("the host's column `trace-id` holds no UUIDs"));
+        return Err(StorageError::other("the host's column `trace-id` does not have UUIDs"));
     };
     let mut ids: Vec<_> = halves.chunks_exact(2).map(|half| (half[0], half[1])).collect();
-    // Neighbours mostly belong to the same one.
+    // Neighbours are mostly equal, so this makes the sort cheap.
     ids.dedup();
     ids.sort_unstable();
     ids.dedup();

@@ -1,4 +1,4 @@
-//! How long traces are kept: each write to a trace sets the time at which all of it expires.
+//! The lifetime of traces: each write to a trace sets the time at which the whole trace expires.
 
 use reflow_tracing_plugin::redis::{Command, Connection};
 use reflow_tracing_plugin::{Result, StorageError, Uuid};
@@ -22,18 +22,18 @@ impl Lifetime {
         let parts: Vec<i64> =
             time.into_iter().filter_map(|part| str::from_utf8(&part.into_bytes()?).ok()?.parse().ok()).collect();
         let [now_seconds, microseconds] = parts[..] else {
-            return Err(StorageError::other("the server does not tell the time"));
+            return Err(StorageError::other("the server's answer to TIME is not valid"));
         };
         let now = now_seconds * 1_000 + microseconds / 1_000;
         Ok(Self::Until { now, end: now + i64::from(seconds.get()) * 1_000 })
     }
 
-    /// Notes the trace and when it expires.
+    /// Lists the trace with its expiry time.
     pub fn note(self, id: Uuid) -> Command {
         Command::new("ZADD").arg(key::TRACES).arg(self.end()).arg(id.to_bytes())
     }
 
-    /// The same for a trace that is noted already, unless it is to expire later still.
+    /// Extends the expiry time of a listed trace. Never shortens it.
     pub fn note_later(self, id: Uuid) -> Command {
         Command::new("ZADD").arg(key::TRACES).arg("XX").arg("GT").arg(self.end()).arg(id.to_bytes())
     }
@@ -45,7 +45,7 @@ impl Lifetime {
         }
     }
 
-    /// Gives the keys, where they exist, this lifetime.
+    /// Sets the lifetime of the keys that exist.
     pub fn extend(self, keys: impl IntoIterator<Item = String>) -> impl Iterator<Item = Command> {
         keys.into_iter().map(move |key| match self {
             Self::Forever => Command::new("PERSIST").arg(key),

@@ -32,12 +32,12 @@ pub fn newest_first(time: i64) -> [u8; TIME] {
     (!(time.cast_unsigned() ^ (1 << 63))).to_be_bytes()
 }
 
-/// Refuses a page token that is no place.
+/// Fails when a page token is not a place.
 pub fn checked_token(token: &[u8]) -> Result<&[u8]> {
     if token.len() == PLACE {
         return Ok(token);
     }
-    Err(StorageError::InvalidArgument("the page token is not one that this plugin gave".into()))
+    Err(StorageError::InvalidArgument("the page token is not valid: it must come from this plugin".into()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Taking traces out of the indexes: those that are deleted, and those that expired.
+//! Removes traces: deleted ones, and the rest of expired ones.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ use crate::index::{self, Known, TRACES_A_TRANSACTION, TRIES};
 use crate::lifetime::{Lifetime, of_events};
 use crate::{actors, key};
 
-/// Deletes traces with all that there is of them. Says how many there were.
+/// Deletes traces completely. Returns how many existed.
 pub fn delete(server: &Connection, ids: Vec<Uuid>) -> Result<u64> {
-    // Asked for twice, deleted once.
+    // Without duplicates.
     let ids: BTreeSet<_> = ids.into_iter().map(Uuid::to_bytes).collect();
     let ids: Vec<_> = ids.into_iter().map(Uuid::from_bytes).collect();
     let mut deleted = 0;
@@ -26,7 +26,7 @@ fn delete_some(server: &Connection, ids: &[Uuid]) -> Result<u64> {
     for _ in 0..TRIES {
         let known = index::read(server, ids)?;
         let unchanged: Vec<_> = known.iter().map(Known::unchanged).collect();
-        // The answers to these tell whether there was anything: what has expired does not count.
+        // Their answers show which traces existed; expired ones did not.
         let mut commands: Vec<_> =
             ids.iter().map(|id| Command::new("DEL").arg(key::trace(*id)).arg(key::events(*id))).collect();
         commands.extend(ids.iter().copied().map(about::read));
@@ -47,7 +47,7 @@ fn delete_some(server: &Connection, ids: &[Uuid]) -> Result<u64> {
     Err(index::contended())
 }
 
-/// Removes what is left of a trace without header and events.
+/// Removes everything of a trace but its header and the places of its events.
 fn forget(known: &Known) -> Vec<Command> {
     let mut commands = known.leave();
     let id = known.id;
@@ -56,7 +56,7 @@ fn forget(known: &Known) -> Vec<Command> {
     commands
 }
 
-/// Takes up to `most` traces that have expired out of the indexes.
+/// Removes up to `most` expired traces from the indexes.
 pub fn sweep(server: &Connection, lifetime: Lifetime, most: usize) -> Result<()> {
     let Lifetime::Until { now, .. } = lifetime else { return Ok(()) };
     let due = Command::new("ZRANGE").arg(key::TRACES).arg("-inf").number(now).arg("BYSCORE").arg("LIMIT").number(0);
@@ -66,7 +66,7 @@ pub fn sweep(server: &Connection, lifetime: Lifetime, most: usize) -> Result<()>
     ids.chunks(TRACES_A_TRANSACTION).try_for_each(|ids| sweep_some(server, lifetime, ids))
 }
 
-/// The same for those of these traces that have expired: what is stored of them from now on is another trace.
+/// Removes those of `ids` that have expired, so that a new write starts a new trace.
 pub fn sweep_these(server: &Connection, lifetime: Lifetime, ids: &[Uuid]) -> Result<()> {
     let Lifetime::Until { now, .. } = lifetime else { return Ok(()) };
     let ends = Command::new("ZMSCORE").arg(key::TRACES).args(ids.iter().map(|id| id.to_bytes()));
@@ -77,7 +77,7 @@ pub fn sweep_these(server: &Connection, lifetime: Lifetime, ids: &[Uuid]) -> Res
     expired.chunks(TRACES_A_TRANSACTION).try_for_each(|ids| sweep_some(server, lifetime, ids))
 }
 
-/// Takes traces out of the indexes if nothing is left of them.
+/// Removes traces from the indexes if their headers and events are gone.
 fn sweep_some(server: &Connection, lifetime: Lifetime, ids: &[Uuid]) -> Result<()> {
     let known = index::read(server, ids)?;
     let mut expected: Vec<_> = known.iter().map(Known::unchanged).collect();
@@ -89,14 +89,14 @@ fn sweep_some(server: &Connection, lifetime: Lifetime, ids: &[Uuid]) -> Result<(
         return actors::prune(server, &known.into_iter().flat_map(|known| known.about.actors).collect());
     }
     match ids {
-        // It was written to since, or a writer died before it could set when this expires.
+        // It was written to since, or a writer died before it set the expiry time.
         [id] => {
             let keys = of_events(*id).into_iter().chain([key::trace(*id)]);
             let unset = lifetime.extend(keys).map(|command| command.arg("NX"));
             server.run(unset.chain([lifetime.note_later(*id)]))?;
             Ok(())
         }
-        // One of them: the others can go.
+        // At least one of them must stay; find out which.
         _ => {
             let (some, others) = ids.split_at(ids.len() / 2);
             sweep_some(server, lifetime, some)?;

@@ -1,26 +1,26 @@
-//! Queries: candidates from the indexes of one predicate, checked against the whole query some at a time.
+//! Queries: reads candidates from the indexes of one predicate, and checks them against the whole query in batches.
 
 use reflow_tracing_plugin::redis::{Command, Connection, Error};
 use reflow_tracing_plugin::{PageRequest, Result, StorageError, TracePage, TraceQuery};
 
 use crate::about::{self, About};
-use crate::header::{Header, status_name};
+use crate::header::Header;
 use crate::place::{Place, checked_token};
 use crate::walk::Walk;
 use crate::{actors, duration, key};
 
-/// Candidates that are looked at together: enough that round trips don't matter, few enough for an answer.
+/// Candidates per round trip: enough that round trips don't matter, few enough for the limit of an answer.
 const CANDIDATES: usize = 500;
-/// Actors whose indexes are gone through together. A text that more of them have in common says little about a trace.
+/// Maximum actors whose indexes are merged. A text that matches more actors is not selective.
 const ACTORS: usize = 500;
 
-/// A trace that is asked for.
+/// A trace that matches.
 pub struct Found {
     pub place: Place,
     body: Vec<u8>,
 }
 
-/// The traces on a page.
+/// A page of traces.
 pub fn page(server: &Connection, query: &TraceQuery, page: &PageRequest) -> Result<TracePage> {
     if let Some((name, _)) = query.more.first() {
         return Err(StorageError::Unsupported(format!("the predicate `{name}`")));
@@ -28,7 +28,7 @@ pub fn page(server: &Connection, query: &TraceQuery, page: &PageRequest) -> Resu
     let after = page.token.as_deref().map(checked_token).transpose()?;
     let limit = page.limit as usize;
     let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
-    // One more tells whether there are more.
+    // One more than requested shows whether there are more.
     let mut found = first(server, query, after, offset, limit.saturating_add(1))?;
     let more = found.len() > limit;
     found.truncate(limit);
@@ -48,7 +48,7 @@ pub fn first(
     let mut found = Vec::new();
     while found.len() < count {
         let wanted = (count - found.len()).saturating_add(offset);
-        // Of few that are wanted many may have to be looked at.
+        // Many candidates may be needed for a few matches.
         let candidates = walk.next(wanted.clamp(CANDIDATES / 5, CANDIDATES))?;
         if candidates.is_empty() {
             break;
@@ -61,12 +61,12 @@ pub fn first(
     Ok(found)
 }
 
-/// For each predicate, the indexes that together hold every trace that it is true of.
+/// For each predicate, the indexes that together have every matching trace.
 fn indexes(server: &Connection, query: &TraceQuery) -> Result<Vec<Vec<String>>> {
     let mut indexes = vec![vec![key::BY_START.to_owned()]];
     indexes.extend(query.flow_id.as_deref().map(|flow| vec![key::by_flow(flow)]));
     indexes.extend(query.execution_id.map(|id| vec![key::by_execution(id)]));
-    indexes.extend(query.status.map(|status| vec![key::by_status(status_name(status))]));
+    indexes.extend(query.status.map(|status| vec![key::by_status(status.name())]));
     indexes.extend(query.error.as_deref().map(|error| vec![key::by_error(error)]));
     indexes.extend(query.tags.iter().map(|(name, value)| vec![key::by_tag(name, value)]));
     indexes.extend(query.has_error.map(|wanted| {
@@ -86,17 +86,17 @@ fn indexes(server: &Connection, query: &TraceQuery) -> Result<Vec<Vec<String>>> 
     Ok(indexes)
 }
 
-/// Those of the candidates that are asked for, in their order.
+/// The candidates that match, in their order.
 fn check(server: &Connection, query: &TraceQuery, candidates: &[Place]) -> Result<Vec<Found>> {
     let mut headers = Command::new("MGET");
     for place in candidates {
         headers = headers.arg(key::index(place.id)).arg(key::trace(place.id));
     }
-    let events = candidates.iter().filter(|_| about::is_asked_for(query));
+    let events = candidates.iter().filter(|_| about::is_needed_for(query));
     let events = events.map(|place| about::read(place.id));
     let mut replies = match server.run(std::iter::once(headers).chain(events)) {
         Ok(replies) => replies.into_iter(),
-        // Large headers, or many actors: fewer at a time.
+        // Large headers, or many actors: read fewer at a time.
         Err(Error::LimitExceeded(_)) if candidates.len() > 1 => {
             let (some, others) = candidates.split_at(candidates.len() / 2);
             let mut found = check(server, query, some)?;
@@ -111,13 +111,13 @@ fn check(server: &Connection, query: &TraceQuery, candidates: &[Place]) -> Resul
         let mut bytes = || headers.next().and_then(|reply| reply.into_bytes());
         let (index, body) = (bytes(), bytes());
         let about = replies.next().map(About::of).transpose()?.unwrap_or_default();
-        // Expired or deleted meanwhile.
+        // It has expired or was deleted meanwhile.
         let (Some(index), Some(body)) = (index, body) else { continue };
         let header = Header::decode(&index)?;
-        // Replaced meanwhile, it has its place elsewhere.
+        // A replaced header has another place.
         if header.start == place.start
             && header.matches(query)
-            && (!about::is_asked_for(query) || about.matches(header.has_failed(), query))
+            && (!about::is_needed_for(query) || about.matches(header.has_failed(), query))
         {
             found.push(Found { place, body });
         }

@@ -8,14 +8,16 @@ use serde::Deserialize;
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// How long a trace is kept after it was last written to. For ever when it is not there.
+    /// How long a trace is kept after the last write to it. By default, forever.
     pub ttl_seconds: Option<NonZeroU32>,
 }
 
 impl Settings {
     pub fn parse(config: &str) -> Result<Self> {
         serde_json::from_str(config).map_err(|error| {
-            StorageError::InvalidArgument(format!("the settings of the plugin `redis`, {config}: {error}"))
+            StorageError::InvalidArgument(format!(
+                "the settings of the plugin `redis` are not valid: {config}: {error}"
+            ))
         })
     }
 }
@@ -25,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_is_named_with_what_is_known() {
+    fn an_invalid_setting_is_refused_by_name() {
         assert_eq!(Settings::parse("{}").unwrap(), Settings::default());
         assert_eq!(Settings::parse(r#"{"ttl_seconds":3600}"#).unwrap().ttl_seconds, NonZeroU32::new(3600));
         for (config, named) in [(r#"{"ttl":1}"#, "expected `ttl_seconds`"), (r#"{"ttl_seconds":0}"#, "nonzero")] {

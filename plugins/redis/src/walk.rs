@@ -1,4 +1,4 @@
-//! Going through indexes in the order that a query asks for, some places at a time.
+//! Walks through indexes in the order of a query, in batches.
 
 use std::collections::VecDeque;
 
@@ -7,37 +7,37 @@ use reflow_tracing_plugin::{Result, StorageError, TraceQuery};
 
 use crate::place::{PLACE, Place, TIME, newest_first};
 
-/// The last id: no place of its time comes after it.
+/// The last id: the end of the places with a start.
 const LAST_ID: [u8; 16] = [0xff; 16];
-/// The fewest places that are read from an index at a time.
+/// Minimum places per read of an index.
 const LEAST_READ: usize = 16;
 
-/// A walk through the places that are in any of several indexes, each of them once.
+/// A walk through the union of several indexes.
 pub struct Walk<'a> {
     server: &'a Connection,
     parts: Vec<Part>,
     ascending: bool,
-    /// The last place that was given.
+    /// The last returned place.
     last: Option<[u8; PLACE]>,
 }
 
-/// A walk through one index, whose bytes sort by start, newest first, then by id.
+/// A walk through one index, which is sorted by start, newest first, then by id.
 struct Part {
     key: String,
-    /// The bounds of what is left, as ZRANGE takes them with BYLEX.
+    /// The bounds of the remaining places, in the syntax of ZRANGE with BYLEX.
     min: Vec<u8>,
     max: Vec<u8>,
     ascending: bool,
-    /// Ascending, the last of the places with its start that was read: those of one start come in the order of the index,
-    /// against which the walk goes otherwise.
+    /// In an ascending walk, the last place that was read of a start that is being read. Places with one start are returned in
+    /// the order of the index, although the walk goes against it.
     within: Option<Vec<u8>>,
     done: bool,
-    /// What was read and not given yet.
+    /// Places that were read but not returned yet.
     ready: VecDeque<[u8; PLACE]>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk through those of the `indexes` that have the fewest traces of the time that is asked for.
+    /// A walk through the group of `indexes` that has the fewest traces in the query's time range.
     pub fn through_smallest(
         server: &'a Connection,
         mut indexes: Vec<Vec<String>>,
@@ -66,7 +66,7 @@ impl<'a> Walk<'a> {
         Ok(Self { server, parts, ascending: query.ascending, last: None })
     }
 
-    /// Up to `count` places more; fewer at the end.
+    /// The next `count` places; fewer at the end.
     pub fn next(&mut self, count: usize) -> Result<Vec<Place>> {
         let mut places = Vec::with_capacity(count);
         while places.len() < count {
@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
         Ok(places)
     }
 
-    /// Sees to it that each part has its next place at hand, if there is one.
+    /// Reads until each part has its next place, if there is one.
     fn read(&mut self, wanted: usize) -> Result<()> {
         let count = wanted.div_ceil(self.parts.len().max(1)).max(LEAST_READ);
         loop {
@@ -109,12 +109,12 @@ impl Part {
         Self { key, min, max, ascending, within, done: false, ready: VecDeque::new() }
     }
 
-    /// Whether there is nothing more to be read.
+    /// Whether everything was read.
     fn is_over(&self) -> bool {
         self.done && self.within.is_none()
     }
 
-    /// Reads on: up to `count` places.
+    /// Reads the next `count` places.
     fn range(&self, count: usize) -> Command {
         let range = Command::new("ZRANGE").arg(self.key.as_str());
         let range = match (&self.within, self.ascending) {
@@ -125,17 +125,17 @@ impl Part {
         range.arg("LIMIT").number(0).number(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
-    /// Takes what [`range`](Self::range) was answered with.
+    /// Takes the answer to [`range`](Self::range).
     fn take(&mut self, reply: Reply, count: usize) -> Result<()> {
         let place = |place: Reply| <[u8; PLACE]>::try_from(place.into_bytes()?).ok();
         let places = reply.into_elements().into_iter().map(place).collect::<Option<Vec<_>>>();
         let places =
-            places.ok_or_else(|| StorageError::other(format!("the key `{}` holds something else", self.key)))?;
+            places.ok_or_else(|| StorageError::other(format!("the key `{}` has unexpected content", self.key)))?;
         let were_all = places.len() < count;
         match self.within.take() {
             Some(after) => {
                 if were_all {
-                    // The places of later starts lie before the first of this one.
+                    // The places of later starts are before the first of this one.
                     self.max = exclusive(&after[..TIME]);
                 } else {
                     self.within = places.last().map(|place| place.to_vec());
@@ -146,7 +146,7 @@ impl Part {
                 self.done = were_all;
                 let mut starts: Vec<_> = places.chunk_by(|a, b| a[..TIME] == b[..TIME]).collect();
                 if !were_all {
-                    // There may be more of the last start than these: its places are read in their order.
+                    // The last start may have more places; they are read in the order of the index.
                     self.within = starts.pop().map(|places| places[0][..TIME].to_vec());
                 }
                 self.ready.extend(starts.into_iter().flat_map(|places| places.iter().rev()));
@@ -172,7 +172,7 @@ fn in_order(place: &[u8; PLACE], ascending: bool) -> [u8; PLACE] {
     bytes
 }
 
-/// The places of the traces that started when the query says.
+/// The bounds of the query's time range.
 fn bounds(query: &TraceQuery) -> (Vec<u8>, Vec<u8>) {
     let min = query.start_to.map(|to| [b"[".as_slice(), &newest_first(to)].concat());
     let max = query.start_from.map(|from| [b"[".as_slice(), &newest_first(from), &LAST_ID].concat());

@@ -1,33 +1,33 @@
-//! What differs between the databases. Statements that are built are written with `?`, and numbered where that is the custom.
+//! What differs between the databases. Statements built at run time use `?`; a dialect may need numbered parameters.
 
 use std::borrow::Cow;
 
 pub struct Dialect {
     pub schema: &'static str,
-    /// Fails where the tables are there, but not as `schema` makes them.
+    /// Fails when the tables exist, but not as `schema` creates them.
     pub has_layout: &'static str,
     pub store_traces: &'static str,
     pub store_tags: &'static str,
     pub store_events: &'static str,
-    /// Answers with what stands in events for a trace id, where that is a number.
+    /// The lookup from a trace id to the number that events use for it, if they use one.
     pub number_of_trace: Option<&'static str>,
     pub stats: &'static str,
-    /// Whether an event belongs to the trace of the query around.
+    /// Joins events to the trace of the outer query.
     pub event_of_trace: &'static str,
-    /// Whether an event belongs to a trace by its id.
+    /// Selects the events of a trace by its id.
     pub event_by_id: &'static str,
-    /// Whether an event belongs to one of several traces; their ids follow, in parentheses.
+    /// Selects the events of several traces: the text before the ids and after them.
     pub event_by_ids: (&'static str, &'static str),
-    /// Whether the bytes of a parameter stand in a column, case and all.
+    /// Whether the actor contains a text, case-sensitively.
     pub actor_contains: &'static str,
-    /// The difference may be larger than a number of 64 bits.
+    /// The duration of a trace, which may exceed 64 bits.
     pub duration: &'static str,
-    /// A parameter that is a number of 64 bits, whatever it is compared with.
+    /// A 64-bit parameter, compared with a value of any type.
     pub number: &'static str,
     numbered: bool,
 }
 
-/// The files of a folder.
+/// A dialect whose statements are files in a folder.
 macro_rules! files {
     ($folder:literal, $($field:ident: $value:expr),* $(,)?) => {
         Dialect {
@@ -88,7 +88,7 @@ impl Dialect {
         }
     }
 
-    /// A statement that was written with `?`, which stands for nothing else in it.
+    /// The statement in this dialect. Every `?` in it must be a parameter.
     pub fn statement<'a>(&self, statement: &'a str) -> Cow<'a, str> {
         if !self.numbered {
             return statement.into();

@@ -1,4 +1,4 @@
-//! The tables: that they are there, and that they are those which this version of the plugin knows.
+//! Creates the tables, and checks that they have the layout of this version of the plugin.
 
 use reflow_tracing_plugin::sql::{Connection, Error, Value};
 use reflow_tracing_plugin::{Result, StorageError};
@@ -6,19 +6,19 @@ use reflow_tracing_plugin::{Result, StorageError};
 use crate::dialect::Dialect;
 use crate::retrying;
 
-/// What `*/schema.sql` makes.
+/// The layout that `*/schema.sql` creates.
 const VERSION: i64 = 1;
 
-/// Makes the tables where there are none. Fails on those of another version, and leaves them alone.
+/// Creates the tables if they are missing. Fails on tables of another version without changing them.
 pub fn ensure(database: &Connection, dialect: &Dialect) -> Result<()> {
-    // Nothing is made again for every instance: that would take locks on the tables.
+    // Only checked for most instances, because creating takes locks on the tables.
     match version(database) {
         Ok(Some(VERSION)) => return Ok(()),
         Ok(Some(other)) => return Err(unknown(&format!("of layout {other}"))),
         Ok(None) | Err(Error::Database(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    // Versions before the first layout that was numbered had tables of the same names.
+    // Versions before layout 1 had tables of the same names.
     let answers = |statement: &str| database.query(statement, &[]).and_then(|rows| rows.all());
     if answers("SELECT 1 FROM event LIMIT 1").is_ok()
         && let Err(Error::Database(error)) = answers(dialect.has_layout)
@@ -29,7 +29,7 @@ pub fn ensure(database: &Connection, dialect: &Dialect) -> Result<()> {
     Ok(())
 }
 
-/// The version of the tables that are there.
+/// The version of the existing tables.
 fn version(database: &Connection) -> std::result::Result<Option<i64>, Error> {
     let rows = database.query("SELECT max(version) FROM layout", &[])?.all()?;
     Ok(rows.first().and_then(|row| row.first()).and_then(Value::as_integer))
@@ -37,7 +37,7 @@ fn version(database: &Connection) -> std::result::Result<Option<i64>, Error> {
 
 fn unknown(found: &str) -> StorageError {
     StorageError::Unsupported(format!(
-        "the database holds tables {found} of the plugin `relational`, this version of it has layout {VERSION}: grant it \
-         another database, and move the traces there with the version that wrote them"
+        "the database has tables {found} of the plugin `relational`, but this version of the plugin has layout {VERSION}: grant it \
+         another database, and migrate the traces there with the version that wrote them"
     ))
 }

@@ -7,8 +7,8 @@
 //! grants = { sql = { default = "sqlite:traces.db" } } # or postgresql://.., mysql://.., mariadb://..
 //! ```
 //!
-//! The bodies of headers and events are stored untouched; what is searched by stands in columns beside them. Events never
-//! enter the plugin: the host binds them to the statement (`insert-batch`), and answers come from a query as a batch
+//! The bodies of headers and events are stored unchanged, with the searchable fields in columns beside them. Events never enter
+//! the plugin: the host binds them to the statement (`insert-batch`), and builds a batch from the rows of a query
 //! (`query-events`).
 
 mod dialect;
@@ -21,19 +21,19 @@ use std::collections::{HashMap, HashSet};
 use dialect::Dialect;
 use reflow_tracing_plugin::sql::{self, Binding, Connection, Lookup, Transaction, Value};
 use reflow_tracing_plugin::{
-    Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, Status, StorageError, Trace, TracePage,
-    TraceQuery, Uuid, export,
+    Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage, TraceQuery, Uuid,
+    export,
 };
 use select::{Select, placeholders};
 use token::Place;
 
 export!(Relational);
 
-/// Few enough that the statement stays small.
+/// Maximum ids per statement, to keep it small.
 const IDS_A_QUERY: usize = 500;
-/// Whether a row belongs to one of several traces; their ids come in between.
+/// Selects the rows of several traces: the text before the ids and after them.
 const BY_ID: (&str, &str) = ("trace_id IN (", ")");
-/// How often what was in another's way is done again.
+/// Attempts of a statement or transaction that conflicts with another.
 const ATTEMPTS: usize = 10;
 
 struct Relational {
@@ -75,7 +75,7 @@ impl Backend for Relational {
             .collect();
         let headers: Vec<_> = traces.into_iter().map(header_row).collect();
         self.transaction(|transaction| {
-            // First, for the locks on the rows: they keep others from the tags.
+            // First, because its row locks protect the tags too.
             transaction.execute_many(self.dialect.store_traces, &headers)?;
             self.delete(transaction, "tag", BY_ID, &ids)?;
             transaction.execute_many(self.dialect.store_tags, &tags)?;
@@ -84,7 +84,7 @@ impl Backend for Relational {
     }
 
     fn store_events(&self, events: &EventBatch) -> Result<()> {
-        // One statement: no transaction is needed, and no event enters the plugin.
+        // One statement, so it needs no transaction.
         let field = |name: &str| Binding::Field(name.into());
         let trace = match self.dialect.number_of_trace {
             Some(statement) => Binding::LookedUp(Lookup { field: "trace-id".into(), statement: statement.into() }),
@@ -110,7 +110,7 @@ impl Backend for Relational {
                 }
             }
         }
-        // Asked for twice, given twice.
+        // An id that is requested twice is returned twice.
         Ok(ids.into_iter().map(|trace_id| found.get(trace_id.to_bytes().as_slice()).cloned()).collect())
     }
 
@@ -147,7 +147,7 @@ impl Backend for Relational {
 
     fn delete_traces(&self, ids: Vec<Uuid>) -> Result<u64> {
         self.transaction(|transaction| {
-            // Of a trace without a header there may be events.
+            // A trace may have events without a header.
             let mut deleted =
                 if self.dialect.number_of_trace.is_some() { 0 } else { self.headless(transaction, &ids)? };
             self.delete(transaction, "event", self.dialect.event_by_ids, &ids)?;
@@ -169,7 +169,7 @@ impl Backend for Relational {
     }
 
     fn health_check(&self) -> Result<()> {
-        // Takes the lock that a write needs, where there is one, and gives it back.
+        // Takes the lock that a write needs, if there is one, and releases it.
         let transaction = self.database.begin()?;
         transaction.query("SELECT 1 FROM trace LIMIT 1", &[])?.all()?;
         Ok(())
@@ -181,7 +181,7 @@ impl Relational {
         Ok(self.database.query(&self.dialect.statement(statement), parameters)?.all()?)
     }
 
-    /// Does `work` as a whole or not at all.
+    /// Runs `work` in a transaction.
     fn transaction<T>(&self, work: impl Fn(&Transaction) -> std::result::Result<T, sql::Error>) -> Result<T> {
         retrying(|| {
             let transaction = self.database.begin()?;
@@ -191,7 +191,7 @@ impl Relational {
         })
     }
 
-    /// How many of the traces have events and no header.
+    /// How many of the traces have events but no header.
     fn headless(&self, transaction: &Transaction, ids: &[Uuid]) -> std::result::Result<u64, sql::Error> {
         let mut found = 0;
         for ids in ids.chunks(IDS_A_QUERY) {
@@ -206,7 +206,7 @@ impl Relational {
         Ok(found)
     }
 
-    /// Deletes what a table has of the traces. Says how many rows there were.
+    /// Deletes the rows of the traces from a table. Returns their number.
     fn delete(
         &self,
         transaction: &Transaction,
@@ -224,8 +224,7 @@ impl Relational {
     }
 }
 
-/// Does what may be done twice until it is not in another's way, or for too long: two writers can each wait for the other,
-/// and the database then lets one of them fail.
+/// Runs idempotent `work`, and retries it after a conflict: when two writers wait for each other, the database fails one.
 fn retrying<T>(work: impl Fn() -> std::result::Result<T, sql::Error>) -> Result<T> {
     let mut attempt = 1;
     loop {
@@ -244,11 +243,11 @@ fn count(rows: &[Vec<Value>], column: usize) -> u64 {
     number(rows, column).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
 }
 
-/// Of the headers of one trace the last, which replaces the earlier ones: their tags are not to be stored.
+/// The last header of each trace. It replaces the earlier ones, whose tags must not be stored.
 fn last_of_each(traces: Vec<Trace>) -> Vec<Trace> {
     let mut seen = HashSet::new();
     let mut last: Vec<_> = traces.into_iter().rev().filter(|trace| seen.insert(trace.trace_id.to_bytes())).collect();
-    // In the same order as everyone else, so that no two wait for each other.
+    // All writers use the same order, so that no two wait for each other.
     last.sort_unstable_by_key(|trace| (trace.trace_id.high, trace.trace_id.low));
     last
 }
@@ -260,24 +259,13 @@ fn header_row(trace: Trace) -> Vec<Value> {
         trace.execution_id.into(),
         trace.start_time.into(),
         trace.end_time.into(),
-        status_name(trace.status).into(),
+        trace.status.name().into(),
         trace.error.into(),
         trace.body.into(),
     ]
 }
 
-/// As it stands in the column `status`.
-fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Pending => "Pending",
-        Status::Running => "Running",
-        Status::Completed => "Completed",
-        Status::Failed => "Failed",
-        Status::Cancelled => "Cancelled",
-    }
-}
-
-/// Where the last event of a page stands.
+/// The place of the last event of a page.
 fn last_event(events: &EventBatch) -> Result<Option<Place>> {
     let last = events.events(events.len().saturating_sub(1), 1).pop();
     Ok(last.map(|event| Place { time: event.timestamp, id: event.event_id.to_bytes() }))

@@ -1,10 +1,9 @@
 //! A query as SQL over the tables of `*/schema.sql`.
 
 use reflow_tracing_plugin::sql::Value;
-use reflow_tracing_plugin::{PageRequest, Result, StorageError, TraceQuery};
+use reflow_tracing_plugin::{PageRequest, Result, Status, StorageError, TraceQuery};
 
 use crate::dialect::Dialect;
-use crate::status_name;
 use crate::token::Place;
 
 pub struct Select {
@@ -21,8 +20,8 @@ impl Select {
         }
         let after = page.token.as_deref().map(Place::parse).transpose()?;
         if let Some(Place { time, .. }) = after {
-            // Into the bounds that are there already: of two on the same side SQLite seeks to one, not always the narrower,
-            // and steps over what lies between them, which is every page so far.
+            // Narrows the existing bound: of two bounds on the same side, SQLite seeks to one, not always the narrower, and
+            // then scans all earlier pages.
             if query.ascending {
                 query.start_from = Some(query.start_from.map_or(time, |from| from.max(time)));
             } else {
@@ -38,11 +37,11 @@ impl Select {
         select.and_if("execution_id = ?", query.execution_id);
         select.and_if("start_time >= ?", query.start_from);
         select.and_if("start_time <= ?", query.start_to);
-        select.and_if("status = ?", query.status.map(status_name));
+        select.and_if("status = ?", query.status.map(Status::name));
         select.and_if("trace.error = ?", query.error);
         select.and_if(&some_event(dialect, dialect.actor_contains), query.actor);
         if let Some(kinds) = query.event_types {
-            // Of no kind is no event; not every database has a word for an empty list.
+            // Not every database accepts an empty list.
             let of_kinds =
                 if kinds.is_empty() { "1 = 0".into() } else { format!("kind IN ({})", placeholders(kinds.len())) };
             select.and(some_event(dialect, &of_kinds), kinds.into_iter().map(Value::Text));
@@ -77,7 +76,7 @@ impl Select {
         }
     }
 
-    /// The start times, ids and bodies of the traces on `page`, and of one more, which tells whether there are more.
+    /// Selects start time, id and body of the traces on `page`, and of one more, which shows whether there is a next page.
     pub fn page(mut self, page: &PageRequest) -> (String, Vec<Value>) {
         let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
         self.parameters.extend([Value::Integer(i64::from(page.limit) + 1), Value::Integer(offset)]);
@@ -95,7 +94,7 @@ fn some_event(dialect: &Dialect, condition: &str) -> String {
     format!("EXISTS (SELECT 1 FROM event WHERE {} AND {condition})", dialect.event_of_trace)
 }
 
-/// So many, for an `IN`.
+/// `count` placeholders for an `IN`.
 pub fn placeholders(count: usize) -> String {
     vec!["?"; count].join(", ")
 }

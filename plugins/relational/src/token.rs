@@ -1,4 +1,4 @@
-//! Places to go on from: a time, and the id that comes last among those of the same time.
+//! Page tokens: the time and the id of the last item of a page.
 
 use reflow_tracing_plugin::sql::Value;
 use reflow_tracing_plugin::{Result, StorageError};
@@ -11,7 +11,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Of a row that starts with a time and an id.
+    /// The place of a row that starts with a time and an id.
     pub fn of_row(row: &[Value]) -> Option<Self> {
         match row {
             [Value::Integer(time), Value::Blob(id), ..] => {
@@ -21,7 +21,7 @@ impl Place {
         }
     }
 
-    /// As bytes for the host to keep.
+    /// The page token.
     pub fn token(self) -> Vec<u8> {
         [self.time.to_be_bytes().as_slice(), &self.id].concat()
     }
@@ -30,7 +30,9 @@ impl Place {
         let place = token.split_at_checked(8).and_then(|(time, id)| {
             Some(Self { time: i64::from_be_bytes(time.try_into().ok()?), id: id.try_into().ok()? })
         });
-        place.ok_or_else(|| StorageError::InvalidArgument("the page token is not one that this plugin gave".into()))
+        place.ok_or_else(|| {
+            StorageError::InvalidArgument("the page token is not valid: it must come from this plugin".into())
+        })
     }
 
     pub fn into_values(self) -> (Value, Value) {

@@ -3,7 +3,7 @@ use std::thread::LocalKey;
 
 use crate::{Backend, Result, StorageError};
 
-/// Makes a type that implements [`Backend`](crate::Backend) what the component exports.
+/// Exports a type that implements [`Backend`](crate::Backend) from the component.
 #[macro_export]
 macro_rules! export {
     ($backend:ty) => {

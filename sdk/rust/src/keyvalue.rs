@@ -74,7 +74,7 @@ impl Change {
     }
 }
 
-/// So that `?` converts an error of the bucket.
+/// Lets `?` convert an error of the bucket.
 impl From<Error> for StorageError {
     fn from(error: Error) -> Self {
         match error {

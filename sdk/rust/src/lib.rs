@@ -55,7 +55,6 @@
 
 mod bindings;
 pub mod config;
-mod error;
 mod export;
 pub mod keyvalue;
 pub mod log;
@@ -63,7 +62,7 @@ pub mod metrics;
 pub mod redis;
 pub mod secrets;
 pub mod sql;
-mod uuid;
+mod types;
 
 pub use bindings::exports::reflow::storage::backend::{EventPage, Info};
 pub use bindings::reflow::storage::batch::{Blobs, Column, EventBatch, Texts};
@@ -71,7 +70,7 @@ pub use bindings::reflow::storage::types::{
     Event, Failure, PageRequest, Stats, Status, StorageError, Timestamp, Trace, TracePage, TraceQuery, Uuid,
 };
 
-/// What a call into a plugin answers.
+/// The result of a call into a plugin.
 pub type Result<T> = std::result::Result<T, StorageError>;
 
 /// A store for traces. Each instance of the plugin has one value. The host may run several instances concurrently.
@@ -86,7 +85,7 @@ pub trait Backend: Sized + 'static {
     fn store_traces(&self, traces: Vec<Trace>) -> Result<()>;
     /// Stores events, changing nothing for those that are stored already.
     fn store_events(&self, events: &EventBatch) -> Result<()>;
-    /// The bodies of the headers, in the order asked for; `None` where no header is stored.
+    /// The bodies of the headers, in the requested order; `None` where no header is stored.
     fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>>;
     /// The headers that match, a page at a time.
     fn query_traces(&self, query: TraceQuery, page: PageRequest) -> Result<TracePage>;
@@ -94,9 +93,9 @@ pub trait Backend: Sized + 'static {
     fn get_events(&self, trace_id: Uuid, page: PageRequest) -> Result<EventPage>;
     /// Deletes traces with their events. Returns how many existed.
     fn delete_traces(&self, ids: Vec<Uuid>) -> Result<u64>;
-    /// What the store holds.
+    /// Statistics of the store.
     fn stats(&self) -> Result<Stats>;
-    /// Whether the store can do its work now.
+    /// Fails when the store can't work at the moment.
     fn health_check(&self) -> Result<()>;
 }
 

@@ -98,13 +98,13 @@ pub fn present(name: &str) -> Part {
 /// A reply to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// Nothing, where something could be.
+    /// No value.
     Nil,
     /// A number.
     Integer(i64),
-    /// `OK`, mostly.
+    /// A status, mostly `OK`.
     Status(String),
-    /// A string of Redis's.
+    /// A string.
     Bytes(Vec<u8>),
     /// Several replies.
     Array(Vec<Reply>),
@@ -113,7 +113,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// The number, of an integer.
+    /// The number, if this is an integer.
     pub fn as_integer(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -121,7 +121,7 @@ impl Reply {
         }
     }
 
-    /// The bytes, of a string.
+    /// The bytes, if this is a string.
     pub fn into_bytes(self) -> Option<Vec<u8>> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -129,7 +129,7 @@ impl Reply {
         }
     }
 
-    /// The elements, of an array; none of anything else.
+    /// The elements, if this is an array; otherwise none.
     pub fn into_elements(self) -> Vec<Reply> {
         match self {
             Self::Array(elements) => elements,
@@ -137,7 +137,7 @@ impl Reply {
         }
     }
 
-    /// An error if this is one.
+    /// Fails if this is an error.
     fn checked(self) -> Result<Self, Error> {
         match self {
             Self::Failed(message) => Err(Error::Server(message)),
@@ -227,7 +227,7 @@ fn next(flat: &mut impl Iterator<Item = FlatReply>) -> Option<Reply> {
     })
 }
 
-/// So that `?` converts an error of the server.
+/// Lets `?` convert an error of the server.
 impl From<Error> for StorageError {
     fn from(error: Error) -> Self {
         match error {

@@ -26,7 +26,7 @@ pub fn text(label: &str) -> Result<String, Error> {
     String::from_utf8(secret).map_err(|_| Error::Unavailable(format!("the secret `{label}` is not UTF-8 text")))
 }
 
-/// So that `?` converts an error of the host.
+/// Lets `?` convert an error of the host.
 impl From<Error> for StorageError {
     fn from(error: Error) -> Self {
         match error {

@@ -10,10 +10,10 @@
 //! }
 //! ```
 
-use crate::Uuid;
 pub use crate::bindings::reflow::capabilities::sql::{
     Binding, Connection, Cursor, DatabaseError, Lookup, SqlError as Error, Transaction, Value,
 };
+use crate::{Failure, StorageError, Uuid};
 
 /// Rows per call: a compromise between the number of calls and the memory.
 const FETCH_ROWS: u32 = 1_000;
@@ -32,7 +32,7 @@ impl Cursor {
 }
 
 impl Value {
-    /// The number, of an integer.
+    /// The number, if this is an integer.
     pub fn as_integer(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -40,7 +40,7 @@ impl Value {
         }
     }
 
-    /// The bytes, of a blob.
+    /// The bytes, if this is a blob.
     pub fn into_blob(self) -> Option<Vec<u8>> {
         match self {
             Self::Blob(bytes) => Some(bytes),
@@ -83,5 +83,26 @@ impl From<Uuid> for Value {
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// Lets `?` convert an error of the database.
+impl From<Error> for StorageError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NoSuchLabel(label) => Self::InvalidArgument(format!(
+                "no database is granted under the label `{label}`: add grants = {{ sql = {{ {label} = \"...\" }} }}"
+            )),
+            Error::AccessDenied(message) => Self::InvalidArgument(message),
+            Error::PoolExhausted => Self::Unavailable("too many connections to the database are in use".into()),
+            Error::Timeout => Self::Unavailable("the database did not answer in time".into()),
+            Error::ConnectionLost(message) => Self::Unavailable(message),
+            Error::LimitExceeded(message) => Self::Exhausted(message),
+            Error::Database(error) => Self::Other(Failure {
+                message: format!("{} ({})", error.message, error.code),
+                retryable: error.retryable,
+            }),
+            Error::Conversion(message) | Error::Other(message) => Self::other(message),
+        }
     }
 }

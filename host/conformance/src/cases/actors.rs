@@ -5,7 +5,7 @@ use reflow_tracing_model::{FlowTrace, TraceQuery};
 
 cases! { "actors":
     an_actor_is_matched_by_any_part_of_its_id => "actor_filter is a substring of an event's actor_id.",
-    an_actor_is_matched_case_sensitively => "actor_filter is case-sensitive, beyond ASCII too.",
+    an_actor_is_matched_case_sensitively => "actor_filter is case-sensitive, even beyond ASCII.",
     special_characters_stand_for_themselves => "actor_filter has no wildcards and no escapes.",
     text_is_matched_by_its_characters_not_by_its_look => "actor_filter compares code points; no normalisation.",
     an_empty_filter_matches_traces_with_any_event => "The empty text is part of every actor_id; a trace without events has none.",

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::super::case::{cases, ensure};
 use super::super::compare::same;
-use super::super::{Outcome, Store};
+use super::super::{Failure, Outcome, Store};
 use super::sample::{comes_back, event, event_of, finds, holds, trace, trace_id, with_attribute, with_events};
 use super::shapes::nested;
 use reflow_tracing_model::{FlowId, FlowTrace, MAX_NAME_BYTES, TraceEvent, TraceQuery};
@@ -12,14 +12,14 @@ use reflow_tracing_storage::{StorageBackendExt, StorageError};
 cases! { "arguments":
     numbers_that_json_has_no_word_for_are_refused => "NaN and the infinities can't be kept, so they are refused.",
     names_over_the_limit_are_refused => "A flow or actor name over the limit is refused.",
-    times_out_of_range_are_refused => "A time that no nanosecond count holds is refused.",
+    times_out_of_range_are_refused => "A time that does not fit into 64-bit nanoseconds is refused.",
     leap_seconds_are_refused => "A time within a leap second has no nanosecond count of its own, so it is refused.",
     attributes_that_nest_too_deep_are_refused => "An attribute that nests deeper than the limit is refused.",
     a_refused_event_leaves_its_trace_as_it_was => "An invalid argument changes nothing, neither the header nor the other events.",
-    a_batch_with_a_refused_event_is_refused_whole => "An invalid argument changes nothing, also where it is in the middle of a batch.",
-    a_batch_with_a_refused_trace_is_refused_whole => "An invalid argument changes nothing, also where it is in the middle of a batch.",
+    a_batch_with_a_refused_event_is_refused_whole => "An invalid argument changes nothing, even in the middle of a batch.",
+    a_batch_with_a_refused_trace_is_refused_whole => "An invalid argument changes nothing, even in the middle of a batch.",
     a_limit_over_the_maximum_is_refused => "A limit over 10,000 is an invalid argument, not a shorter answer.",
-    a_time_range_that_ends_before_it_starts_is_refused => "A query that makes no sense is an invalid argument.",
+    a_time_range_that_ends_before_it_starts_is_refused => "An inconsistent query is an invalid argument.",
     a_refusal_says_that_a_retry_is_no_help => "Errors say whether a retry can help; an invalid argument stays one.",
 }
 
@@ -28,14 +28,12 @@ cases! { "arguments":
 fn refused<T>(call: &str, answer: Result<T, StorageError>) -> Outcome {
     match answer {
         Err(StorageError::InvalidArgument(_)) => Ok(()),
-        Err(other) => {
-            Err(super::super::Failure::here(format_args!("{call}: expected InvalidArgument, found {other:?}")))
-        }
-        Ok(_) => Err(super::super::Failure::here(format_args!("{call}: expected InvalidArgument, found success"))),
+        Err(other) => Err(Failure::here(format_args!("{call}: expected InvalidArgument, found {other:?}"))),
+        Ok(_) => Err(Failure::here(format_args!("{call}: expected InvalidArgument, found success"))),
     }
 }
 
-/// Checks that every write refuses the event, and that nothing of it or of what came with it is stored.
+/// Checks that every write refuses the event, and that the write stores nothing.
 async fn event_is_refused(store: &Store, what: &str, bad: TraceEvent) -> Outcome {
     let id = trace_id(1);
     refused(&format!("store_event: {what}"), store.store_event(id, bad.clone()).await)?;
@@ -103,10 +101,10 @@ async fn leap_seconds_are_refused(store: &Store) -> Outcome {
     // From 2016-12-31T23:59:60Z to the last nanosecond of that second.
     for nanos in [1_000_000_000, 1_500_000_000, 1_999_999_999] {
         let time = DateTime::from_timestamp(1_483_228_799, nanos);
-        let time = time.ok_or_else(|| super::super::Failure::new("a leap second follows second 59"))?;
+        let time = time.ok_or_else(|| Failure::new("a leap second follows second 59"))?;
         time_is_refused(store, time).await?;
     }
-    // Their neighbours are times like any other.
+    // The nanoseconds around a leap second are valid.
     let neighbours = [1_483_228_799_999_999_999, 1_483_228_800_000_000_000].map(DateTime::from_timestamp_nanos);
     comes_back(store, FlowTrace { start_time: neighbours[0], end_time: Some(neighbours[1]), ..trace(1) }).await
 }

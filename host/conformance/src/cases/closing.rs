@@ -1,7 +1,7 @@
 use futures::StreamExt;
 
 use super::super::case::cases;
-use super::super::{Outcome, Store};
+use super::super::{Failure, Outcome, Store};
 use super::sample::{event, trace, trace_id, with_events};
 use reflow_tracing_model::{FlowId, TraceQuery};
 use reflow_tracing_storage::StorageBackendExt;
@@ -70,7 +70,7 @@ async fn closing_amid_other_calls_leaves_none_hanging(store: &Store) -> Outcome 
     tokio::task::yield_now().await;
     let _ = store.close().await;
     for caller in callers {
-        caller.await.map_err(super::super::Failure::of_task)?;
+        caller.await.map_err(Failure::of_task)?;
     }
     Ok(())
 }

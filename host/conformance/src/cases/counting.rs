@@ -8,14 +8,14 @@ use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, SortOrder, TraceQuery
 use reflow_tracing_storage::{Detail, PageRequest, StorageBackendExt};
 
 cases! { "counting":
-    a_count_ignores_the_window => "count_traces says how many match, whatever the query's limit, offset and order.",
-    a_total_ignores_the_window => "The total of a page is how many match, whatever the window; beside it the page is as ever.",
-    a_limit_of_0_leaves_the_count => "A page of at most 0 traces holds none and no token, and the total where it is asked for.",
+    a_count_ignores_the_window => "count_traces counts all matches, regardless of the query's limit, offset and order.",
+    a_total_ignores_the_window => "The total of a page counts all matches, regardless of the window; requesting it does not change the page.",
+    a_limit_of_0_leaves_the_count => "A page with limit 0 has no traces and no token; it has the total if requested.",
     a_count_obeys_the_predicates => "count_traces counts what query_traces finds.",
     more_traces_than_a_page_holds_are_counted => "A count is exact, however many match.",
-    versions_are_distinct_and_ascending => "flow_versions gives each version of that flow once, ascending.",
-    the_size_is_told_where_stats_tell_it => "get_metrics tells a size where stats does.",
-    stats_tell_what_is_stored => "stats counts traces and events and tells the earliest and the latest start.",
+    versions_are_distinct_and_ascending => "flow_versions returns each version of the flow once, ascending.",
+    the_size_is_told_where_stats_tell_it => "get_metrics has a size if stats has one.",
+    stats_tell_what_is_stored => "stats counts traces and events, and has the earliest and the latest start.",
 }
 
 async fn a_count_ignores_the_window(store: &Store) -> Outcome {

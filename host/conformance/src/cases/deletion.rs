@@ -8,18 +8,18 @@ use reflow_tracing_model::{FlowId, FlowTrace, TraceEvent, TraceQuery};
 use reflow_tracing_storage::{Deletion, StorageBackendExt, StorageError};
 
 cases! { "deletion":
-    a_deleted_trace_is_gone_from_every_read [Deletion] => "delete_trace deletes a trace with its events and says `true`.",
-    deleting_what_is_not_there_says_so [Deletion] => "delete_trace says `false` when there was nothing to delete.",
+    a_deleted_trace_is_gone_from_every_read [Deletion] => "delete_trace deletes a trace with its events and returns `true`.",
+    deleting_what_is_not_there_says_so [Deletion] => "delete_trace returns `false` when there was nothing to delete.",
     events_without_a_header_are_deleted_too [Deletion] => "delete_trace deletes the events of a trace whose header is not stored.",
-    a_deleted_trace_may_be_stored_again [Deletion] => "Deletion leaves no mark: what is stored later is all there is.",
+    a_deleted_trace_may_be_stored_again [Deletion] => "Deletion leaves nothing behind: a trace stored later has only its new contents.",
     deletion_leaves_the_other_traces_alone [Deletion] => "delete_trace deletes that trace only.",
-    several_traces_are_deleted_at_once [Deletion] => "delete_traces is delete_trace for each, and counts those that there were.",
-    an_id_that_is_named_twice_counts_once [Deletion] => "Deletion::Traces may name an id twice, and unknown ones; it counts the traces that there were.",
-    what_started_before_a_time_is_deleted [Deletion] => "delete_before deletes what started before, strictly, with its events, and counts it.",
-    more_traces_than_a_page_holds_are_deleted [Deletion] => "delete_before is complete, however many there are.",
+    several_traces_are_deleted_at_once [Deletion] => "delete_traces deletes each trace and counts those that existed.",
+    an_id_that_is_named_twice_counts_once [Deletion] => "Deletion::Traces may contain duplicate and unknown ids; it counts the traces that existed.",
+    what_started_before_a_time_is_deleted [Deletion] => "delete_before deletes the traces that started strictly before the time, with their events, and counts them.",
+    more_traces_than_a_page_holds_are_deleted [Deletion] => "delete_before deletes all of them, however many.",
     what_is_dropped_wholesale_started_before_the_time => "drop_oldest_partition touches nothing that started at the time or later, and counts what it drops.",
-    any_time_may_bound_a_deletion [Deletion] => "delete_before takes any time, also those that no trace can have.",
-    events_without_a_header_have_not_started [Deletion] => "delete_before is about traces with a start; those without a header stay.",
+    any_time_may_bound_a_deletion [Deletion] => "delete_before accepts any time, even one that no trace can have.",
+    events_without_a_header_have_not_started [Deletion] => "delete_before deletes traces with a start; traces without a header stay.",
     deletion_amid_reading_disturbs_no_reader [Deletion] => "A read during a deletion finds the trace or what is left of it, and never fails.",
     what_cannot_delete_says_so [no Deletion] => "A backend without deletion refuses it as Unsupported and changes nothing.",
 }
@@ -168,7 +168,7 @@ async fn deletion_amid_reading_disturbs_no_reader(store: &Store) -> Outcome {
                     if last.is_none() && traces.len() == 1 {
                         return Ok::<_, Failure>(traces);
                     }
-                    // A store that answers at once must not keep its own tasks from running.
+                    // Lets the tasks of a store run that never waits.
                     tokio::task::yield_now().await;
                 }
             })

@@ -9,7 +9,7 @@ use reflow_tracing_storage::StorageBackendExt;
 
 cases! { "empty":
     an_empty_store_answers_with_nothing => "A missing trace is not an error: `None`, no events, no traces.",
-    an_empty_store_deletes_nothing [Deletion] => "Deletion says whether there was anything to delete.",
+    an_empty_store_deletes_nothing [Deletion] => "Deletion returns whether there was anything to delete.",
     a_working_store_is_healthy => "health_check succeeds while the store can do its work, and changes nothing.",
     flushing_is_always_allowed => "flush succeeds with or without anything to flush.",
 }

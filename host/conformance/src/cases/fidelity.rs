@@ -16,14 +16,14 @@ use reflow_tracing_model::{
 };
 
 cases! { "fidelity":
-    every_field_comes_back => "Everything comes back exactly as it was given.",
+    every_field_comes_back => "Everything is returned exactly as it was stored.",
     every_event_type_and_status_comes_back => "Every case of the enumerations is kept, with its contents.",
     times_come_back_to_the_nanosecond => "Nanoseconds are kept, over the whole range of times.",
     every_byte_comes_back => "Bytes are kept, from none to many; absent is not empty.",
     every_text_comes_back => "Text is kept: `\\u0000`, quotes, any script, no normalisation.",
     integers_come_back_at_their_extremes => "64-bit integers are kept.",
     floats_come_back_bit_by_bit => "Floats are kept, the smallest and the largest too.",
-    generated_traces_come_back => "Everything comes back exactly as it was given, whatever it is.",
+    generated_traces_come_back => "Everything is returned exactly as it was stored, for generated traces.",
 }
 
 async fn every_field_comes_back(store: &Store) -> Outcome {
@@ -218,7 +218,7 @@ async fn floats_come_back_bit_by_bit(store: &Store) -> Outcome {
         })
         .collect();
     comes_back(store, with_events(trace(1), events.clone())).await?;
-    // Comparison takes -0.0 for 0.0, and so does the negative zero of JSON.
+    // `==` does not distinguish -0.0 from 0.0.
     let found = store.get_events(trace_id(1)).await?;
     for ((found, given), number) in found.iter().zip(&events).zip(numbers) {
         let metrics = |event: &TraceEvent| {

@@ -5,11 +5,11 @@ use super::super::case::cases;
 use super::super::{Failure, History, Outcome, Store, check_against_oracle};
 
 cases! { "generated":
-    a_long_history_is_answered_like_the_oracle [Deletion] => "Whatever is written and deleted, every answer is the plain one.",
-    a_long_history_without_deletion_is_answered_like_the_oracle [no Deletion] => "Whatever is written, every answer is the plain one.",
+    a_long_history_is_answered_like_the_oracle [Deletion] => "Every result equals the oracle's, whatever is written and deleted.",
+    a_long_history_without_deletion_is_answered_like_the_oracle [no Deletion] => "Every result equals the oracle's, whatever is written.",
 }
 
-/// The same in every run: a failure can be looked at again.
+/// The same in every run, so that a failure is reproducible.
 fn history() -> Result<History, Failure> {
     let tree = History::any(150, 100)
         .new_tree(&mut TestRunner::deterministic())

@@ -1,15 +1,16 @@
 use super::super::case::cases;
+use super::super::compare::same;
 use super::super::{Outcome, Store};
 use super::sample::{at, finds, store_each, trace, trace_id};
 use reflow_tracing_model::{FlowId, FlowTrace, SortOrder, TraceQuery};
 
 cases! { "order":
-    the_newest_trace_comes_first => "Traces come by descending start_time unless the query says otherwise.",
-    the_oldest_trace_comes_first_if_asked => "`OldestFirst` is by ascending start_time.",
-    traces_of_one_start_come_by_trace_id => "Traces that started at the same time come by ascending trace id in either order.",
-    a_limit_bounds_the_answer => "The answer holds at most `limit` traces, the first in order; 0 is none.",
+    the_newest_trace_comes_first => "Traces are ordered by descending start_time unless the query says otherwise.",
+    the_oldest_trace_comes_first_if_asked => "`OldestFirst` orders by ascending start_time.",
+    traces_of_one_start_come_by_trace_id => "Traces that started at the same time are ordered by ascending trace id in either order.",
+    a_limit_bounds_the_answer => "The result has at most `limit` traces, the first in order; 0 means none.",
     without_a_limit_an_answer_holds_100_traces => "The default limit is 100.",
-    an_offset_leaves_out_the_first => "`offset` leaves out the first so many, with or without a limit.",
+    an_offset_leaves_out_the_first => "`offset` skips that many traces, with or without a limit.",
     an_offset_past_the_end_finds_nothing => "`offset` may be past the end, however far.",
 }
 
@@ -60,7 +61,7 @@ async fn without_a_limit_an_answer_holds_100_traces(store: &Store) -> Outcome {
     store.store_traces(traces.clone()).await?;
     let newest: Vec<_> = traces.iter().rev().take(100).collect();
     let found = store.query_traces(TraceQuery::default()).await?;
-    super::super::compare::same("the number of traces in an answer", &found.len(), &100)?;
+    same("the number of traces in an answer", &found.len(), &100)?;
     let at_once = TraceQuery { limit: Some(100), ..TraceQuery::default() };
     finds(store, "the newest 100 traces", at_once, &newest).await
 }
@@ -75,7 +76,7 @@ async fn an_offset_leaves_out_the_first(store: &Store) -> Outcome {
     finds(store, "the last of the oldest first", oldest, &[&trace(4)]).await?;
     let one = TraceQuery { execution_id: Some(trace(2).execution_id), ..from(1, None) };
     finds(store, "past the one that matches", one, &[]).await?;
-    super::super::compare::same("the trace", &store.get_trace(trace_id(2)).await?.is_some(), &true)
+    same("the trace", &store.get_trace(trace_id(2)).await?.is_some(), &true)
 }
 
 async fn an_offset_past_the_end_finds_nothing(store: &Store) -> Outcome {

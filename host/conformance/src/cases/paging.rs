@@ -1,33 +1,31 @@
 use super::super::case::{cases, ensure};
 use super::super::compare::{same, same_traces};
-use super::super::history::all_pages;
-use super::super::{Outcome, Store};
-use super::sample::{at, event_of, store_each, trace, with_events};
+use super::super::history::{all_headers, all_pages};
+use super::super::{Failure, Outcome, Store};
+use super::sample::{ORDERS, at, event_of, store_each, trace, with_events};
 use reflow_tracing_model::{FlowId, FlowTrace, SortOrder, TraceQuery};
 use reflow_tracing_storage::{Detail, PageRequest, StorageBackendExt, StorageError};
 
 cases! { "paging":
-    pages_give_every_trace_once => "Following the tokens gives every trace once, in order, complete with its events.",
-    pages_of_headers_are_pages_without_events => "query_headers gives what query_page gives, without the events.",
-    pages_of_tied_traces_give_every_trace_once => "Ties in start_time are no place to lose or repeat a trace.",
-    headers_carry_no_events_and_traces_carry_all => "A page holds as much of each trace as its Detail says, and a total where one is asked for.",
-    the_last_page_has_no_token => "A page says whether more follows it.",
-    pages_hold_what_matches_only => "A token goes on with the predicates that it was given for.",
-    an_offset_counts_from_the_start_of_the_first_page => "`offset` leaves out the first so many of the answer, not of each page.",
-    traces_stored_between_pages_repeat_and_hide_nothing => "Whatever is stored meanwhile, every trace that matched all the while comes once.",
-    traces_stored_between_pages_repeat_and_hide_nothing_among_ties => "The same where the new traces tie with those that were read.",
-    traces_deleted_between_pages_hide_no_others [Deletion] => "Whatever is deleted meanwhile, every trace that matched all the while comes once.",
-    a_page_after_everything_was_deleted_is_empty [Deletion] => "A token outlives the trace that it was given after.",
-    a_token_that_the_store_did_not_give_is_refused => "A page_token that makes no sense is an invalid argument.",
+    pages_give_every_trace_once => "Following the tokens returns every trace once, in order, with all its events.",
+    pages_of_headers_are_pages_without_events => "query_headers returns what query_page returns, without the events.",
+    pages_of_tied_traces_give_every_trace_once => "Traces with the same start_time are neither lost nor repeated.",
+    headers_carry_no_events_and_traces_carry_all => "A page has as much of each trace as its Detail says, and a total if requested.",
+    the_last_page_has_no_token => "A page says whether more traces follow.",
+    pages_hold_what_matches_only => "A token continues with the predicates of its query.",
+    an_offset_counts_from_the_start_of_the_first_page => "`offset` skips traces once, before the first page, and not on each page.",
+    traces_stored_between_pages_repeat_and_hide_nothing => "A trace that matches throughout is returned once, whatever is stored meanwhile.",
+    traces_stored_between_pages_repeat_and_hide_nothing_among_ties => "The same when new traces have the start_time of traces that were already read.",
+    traces_deleted_between_pages_hide_no_others [Deletion] => "A trace that matches throughout is returned once, whatever is deleted meanwhile.",
+    a_page_after_everything_was_deleted_is_empty [Deletion] => "A token stays valid when its trace is deleted.",
+    a_token_that_the_store_did_not_give_is_refused => "A malformed page_token is an invalid argument.",
 }
-
-const ORDERS: [SortOrder; 2] = [SortOrder::NewestFirst, SortOrder::OldestFirst];
 
 fn pages_of(limit: usize, order: SortOrder) -> TraceQuery {
     TraceQuery { limit: Some(limit), order, ..TraceQuery::default() }
 }
 
-/// The traces as `order` says.
+/// Sorts the traces by `order`.
 fn in_order(mut traces: Vec<FlowTrace>, order: SortOrder) -> Vec<FlowTrace> {
     traces.sort_by_key(|trace| trace.trace_id.0.as_u128());
     match order {
@@ -58,16 +56,7 @@ async fn pages_of_headers_are_pages_without_events(store: &Store) -> Outcome {
     store.store_traces(traces).await?;
     for order in ORDERS {
         let of_actor = TraceQuery { actor_filter: Some("parser".into()), ..pages_of(5, order) };
-        let (mut query, mut headers) = (of_actor.clone(), Vec::new());
-        loop {
-            let page = store.query_headers(query.clone()).await?;
-            ensure!(page.traces.len() <= 5, "a page of {} headers; the limit was 5", page.traces.len());
-            headers.extend(page.traces);
-            match page.next_page_token {
-                Some(token) => query.page_token = Some(token),
-                None => break,
-            }
-        }
+        let headers = all_headers(&**store, of_actor.clone()).await?;
         let traces = all_pages(&**store, of_actor).await?;
         let expected: Vec<_> = traces.into_iter().map(|trace| FlowTrace { events: Vec::new(), ..trace }).collect();
         same_traces(format!("the headers, {order:?}"), &headers, &expected)?;
@@ -110,7 +99,7 @@ async fn headers_carry_no_events_and_traces_carry_all(store: &Store) -> Outcome 
 }
 
 async fn pages_of_tied_traces_give_every_trace_once(store: &Store) -> Outcome {
-    // Two times of one start, then one of its own, so that ties begin, end and span pages.
+    // Ties begin, end and span pages.
     let traces: Vec<_> = (0..24).map(|number| tied(number, [7, 7, 8, 7, 9, 8][number as usize % 6])).collect();
     store.store_traces(traces.clone()).await?;
     for order in ORDERS {
@@ -165,13 +154,17 @@ async fn an_offset_counts_from_the_start_of_the_first_page(store: &Store) -> Out
     Ok(())
 }
 
-/// Follows the tokens while `meanwhile(page)` is done between the pages, then expects `stayed`, each once and in order,
-/// whatever else was on the pages.
-async fn pages_while<F>(store: &Store, query: TraceQuery, stayed: &[FlowTrace], meanwhile: impl Fn(u32) -> F) -> Outcome
+/// Follows the tokens and runs `meanwhile(page)` after each page. Expects each trace of `stayed` once and in order; the pages
+/// may have other traces too.
+async fn pages_while<F>(
+    store: &Store,
+    mut query: TraceQuery,
+    stayed: &[FlowTrace],
+    meanwhile: impl Fn(u32) -> F,
+) -> Outcome
 where
     F: Future<Output = Outcome>,
 {
-    let mut query = query;
     let mut seen: Vec<FlowTrace> = Vec::new();
     for page_number in 0..100 {
         let page = store.query_page(query.clone().into()).await?;
@@ -193,7 +186,7 @@ where
         }
         meanwhile(page_number).await?;
     }
-    Err(super::super::Failure::new("still no last page after 100"))
+    Err(Failure::new("still no last page after 100"))
 }
 
 async fn traces_stored_between_pages_repeat_and_hide_nothing(store: &Store) -> Outcome {
@@ -201,7 +194,7 @@ async fn traces_stored_between_pages_repeat_and_hide_nothing(store: &Store) -> O
     store.store_traces(traces.clone()).await?;
     for (round, order) in (0..).zip(ORDERS) {
         pages_while(store, pages_of(3, order), &traces, |page| async move {
-            // Newer and older than everything, and in between.
+            // Newer and older than all others, and in between.
             let (first, extra) = (1_000 * (round + 1) + page * 3, 500_000_000);
             store.store_trace(trace(first)).await?;
             store.store_trace(FlowTrace { start_time: at(i64::from(page)), ..trace(first + 1) }).await?;
@@ -240,7 +233,7 @@ async fn traces_deleted_between_pages_hide_no_others(store: &Store) -> Outcome {
             (0..).zip(sorted.clone()).filter(|(index, _)| stays(*index)).map(|(_, trace)| trace).collect();
         let sorted = &sorted;
         pages_while(store, pages_of(3, order), &stayed, |page| async move {
-            // One more from the front, read or not.
+            // Delete from the front, whether the trace was read or not.
             if let Some(gone) = sorted.get(page as usize * 4) {
                 store.delete_trace(gone.trace_id).await?;
             }

@@ -13,15 +13,15 @@ cases! { "predicates":
     a_flow_is_matched_exactly => "flow_id matches the whole name, case-sensitively.",
     an_execution_is_matched_exactly => "execution_id matches the trace of that execution.",
     a_time_range_includes_its_bounds => "time_range is inclusive on start_time, to the nanosecond.",
-    a_time_range_may_be_wide_open => "A range from the first to the last time that can be told matches everything.",
+    a_time_range_may_be_wide_open => "The range of all representable times matches everything.",
     a_status_is_matched_exactly => "status matches that status.",
-    a_failure_without_an_error_matches_any_failure => "`Failed` with an empty error matches any failure, with another one that very error.",
-    any_of_the_event_types_matches => "event_types matches traces with an event of one of the kinds; no kind matches nothing.",
-    all_of_the_tags_match => "tags matches traces that carry all of the tags with these very values.",
+    a_failure_without_an_error_matches_any_failure => "`Failed` with an empty error matches any failure; with another error, only that one.",
+    any_of_the_event_types_matches => "event_types matches traces with an event of one of the kinds; an empty list matches nothing.",
+    all_of_the_tags_match => "tags matches traces that have all of the tags with these exact values.",
     a_duration_is_between_its_bounds => "min_duration and max_duration are inclusive and match ended traces only.",
-    an_error_is_a_failed_trace_a_failed_actor_or_an_events_error => "has_error matches traces that failed or have an event that tells of an error; with `false`, the others.",
+    an_error_is_a_failed_trace_a_failed_actor_or_an_events_error => "has_error matches traces that failed, or have a failed actor or an event with an error; `false` matches the others.",
     predicates_combine_with_and => "All predicates that are present must hold.",
-    each_predicate_on_events_may_hold_for_another_event => "A predicate on events asks for some event; two predicates need not be met by the same one.",
+    each_predicate_on_events_may_hold_for_another_event => "A predicate on events needs one matching event; two predicates may be met by different events.",
 }
 
 fn query() -> TraceQuery {

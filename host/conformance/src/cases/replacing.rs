@@ -7,9 +7,9 @@ use reflow_tracing_storage::StorageBackendExt;
 
 cases! { "replacing":
     a_later_header_replaces_the_earlier_one => "A trace header that is stored again replaces the earlier one.",
-    a_replaced_header_is_found_by_its_new_values_only => "Queries see the header that is stored, not what it was.",
-    a_replaced_start_moves_the_trace_in_the_order => "Traces come in the order of the start that is stored.",
-    a_replaced_header_leaves_the_events_alone => "Events that are stored already stay, also those that the trace does not hold.",
+    a_replaced_header_is_found_by_its_new_values_only => "Queries see the stored header, not an earlier one.",
+    a_replaced_start_moves_the_trace_in_the_order => "Traces are ordered by the stored start.",
+    a_replaced_header_leaves_the_events_alone => "Stored events stay, even those that the new trace does not contain.",
     a_header_may_lose_what_it_had => "A replaced header keeps nothing of the earlier one.",
     replaced_headers_are_counted_once => "A trace is one trace however often its header was stored.",
 }

@@ -6,17 +6,19 @@ use super::super::compare::{same, same_traces};
 use super::super::generate::scattered;
 use super::super::{Failure, Outcome, Store};
 use reflow_tracing_model::{
-    CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceEventData,
-    TraceEventType, TraceId, TraceMetadata, TraceQuery,
+    CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, SortOrder, TraceEvent,
+    TraceEventData, TraceEventType, TraceId, TraceMetadata, TraceQuery,
 };
 use reflow_tracing_storage::StorageBackendExt;
 
-/// So many nanoseconds after a moment in 2025.
+pub(super) const ORDERS: [SortOrder; 2] = [SortOrder::NewestFirst, SortOrder::OldestFirst];
+
+/// `nanos` nanoseconds after a fixed time in 2025.
 pub(super) fn at(nanos: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_nanos(1_750_000_000_000_000_000 + nanos)
 }
 
-/// The same in seconds.
+/// `seconds` seconds after the same time.
 pub(super) fn at_second(seconds: i64) -> DateTime<Utc> {
     at(seconds * 1_000_000_000)
 }
@@ -29,7 +31,7 @@ pub(super) fn event_id(number: u128) -> EventId {
     EventId(scattered(number + 1_000_000))
 }
 
-/// A trace without events that started `number` seconds after the samples' moment.
+/// A trace without events that started at [`at_second`]`(number)`.
 pub(super) fn trace(number: u32) -> FlowTrace {
     FlowTrace {
         trace_id: trace_id(number.into()),
@@ -44,7 +46,7 @@ pub(super) fn trace(number: u32) -> FlowTrace {
     }
 }
 
-/// An event that happened `number` milliseconds after the samples' moment.
+/// An event `number` milliseconds after [`at`]`(0)`.
 pub(super) fn event(number: u32) -> TraceEvent {
     TraceEvent {
         event_id: event_id(number.into()),
@@ -95,13 +97,13 @@ pub(super) async fn store_each(store: &Store, traces: &[FlowTrace]) -> Outcome {
     Ok(())
 }
 
-/// Stores the trace, then checks that every read returns it unchanged.
+/// Stores the trace and checks that every read returns it unchanged.
 pub(super) async fn comes_back(store: &Store, trace: FlowTrace) -> Outcome {
     store.store_trace(trace.clone()).await?;
     holds(store, trace).await
 }
 
-/// Checks that the store holds the trace exactly so.
+/// Checks that every read returns exactly this trace.
 pub(super) async fn holds(store: &Store, trace: FlowTrace) -> Outcome {
     let expected = ordered(trace);
     let trace_id = expected.trace_id;
@@ -112,7 +114,7 @@ pub(super) async fn holds(store: &Store, trace: FlowTrace) -> Outcome {
     same_traces("query_traces by execution", &store.query_traces(of_execution).await?, &[expected])
 }
 
-/// Checks that the query, asked at once and counted, finds these traces in this order.
+/// Checks that the query, as a whole, as a page and counted, finds these traces in this order.
 pub(super) async fn finds(store: &Store, what: &str, query: TraceQuery, expected: &[&FlowTrace]) -> Outcome {
     let expected: Vec<_> = expected.iter().map(|trace| ordered((*trace).clone())).collect();
     same_traces(what, &store.query_traces(query.clone()).await?, &expected)?;

@@ -7,8 +7,8 @@ use super::sample::{comes_back, event, event_of, trace, with_attribute, with_dat
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, MessageSnapshot, TraceEventData, TraceMetadata};
 
 cases! { "shapes":
-    a_trace_without_anything_comes_back => "No name has to be there, and no event.",
-    the_deepest_attribute_comes_back => "Attributes nest as deep as the limit says.",
+    a_trace_without_anything_comes_back => "Names and events are optional.",
+    the_deepest_attribute_comes_back => "Attributes may nest up to the limit.",
     an_attribute_of_a_mebibyte_comes_back => "A value may be large.",
     a_message_of_a_mebibyte_comes_back => "A value may be large.",
     a_trace_of_10000_events_comes_back => "A trace may have many events.",
@@ -27,14 +27,14 @@ async fn a_trace_without_anything_comes_back(store: &Store) -> Outcome {
     comes_back(store, with_events(trace(3), [event_of(1, "")])).await
 }
 
-/// Arrays and objects in turn, so many levels of them.
+/// Alternating arrays and objects, `levels` deep.
 pub(super) fn nested(levels: usize) -> Value {
     (0..levels).fold(json!("core"), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({"in": inner}) })
 }
 
 async fn the_deepest_attribute_comes_back(store: &Store) -> Outcome {
     let deepest = with_attribute(1, nested(100));
-    same("the border's opinion of 100 levels", &deepest.validate().is_ok(), &true)?;
+    same("validate() of 100 levels", &deepest.validate().is_ok(), &true)?;
     comes_back(store, with_events(trace(1), [deepest])).await
 }
 

@@ -3,26 +3,24 @@ use futures::TryStreamExt;
 
 use super::super::case::{cases, ensure};
 use super::super::compare::{same, same_traces};
-use super::super::history::all_streamed;
+use super::super::history::{all_headers, all_streamed};
 use super::super::{Outcome, Store};
-use super::sample::{event, event_of, trace, trace_id, with_data, with_events};
+use super::sample::{ORDERS, event, event_of, trace, trace_id, with_data, with_events};
 use reflow_tracing_model::{FlowTrace, MessageSnapshot, SortOrder, TraceEvent, TraceEventData, TraceId, TraceQuery};
 use reflow_tracing_storage::{StorageBackendExt, StorageError};
 
 cases! { "streaming":
-    headers_are_what_pages_are_without_events => "query_headers gives the headers that query_page gives, page by page.",
-    a_stream_gives_every_trace_whole_and_in_order => "stream_traces gives every trace that matches, whatever the window.",
-    a_stream_of_nothing_ends => "stream_traces of nothing that matches gives nothing.",
-    a_large_trace_is_streamed_in_pieces => "A piece of a stream is bounded; together they are the trace.",
+    headers_are_what_pages_are_without_events => "query_headers returns the headers that query_page returns, page by page.",
+    a_stream_gives_every_trace_whole_and_in_order => "stream_traces returns every matching trace, regardless of the window.",
+    a_stream_of_nothing_ends => "stream_traces is empty when nothing matches.",
+    a_large_trace_is_streamed_in_pieces => "Each part of a stream is bounded; together the parts are the whole trace.",
     large_events_are_streamed => "Events may be large.",
-    a_query_that_makes_no_sense_is_not_streamed => "A query that makes no sense is an invalid argument, to a stream too.",
-    a_stream_that_is_dropped_leaves_a_store_at_work => "Whoever has seen enough drops the stream.",
-    what_is_stored_meanwhile_hides_nothing_from_a_stream => "What was there all the while is in the stream, once.",
-    traces_without_a_header_are_listed_until_they_have_one => "headerless_traces lists them ascending, or says Unsupported.",
+    a_query_that_makes_no_sense_is_not_streamed => "An invalid query is an invalid argument for a stream too.",
+    a_stream_that_is_dropped_leaves_a_store_at_work => "A stream may be dropped before its end.",
+    what_is_stored_meanwhile_hides_nothing_from_a_stream => "A trace that exists throughout is in the stream once.",
+    traces_without_a_header_are_listed_until_they_have_one => "headerless_traces lists them ascending, or fails with Unsupported.",
     retention_leaves_the_present_alone => "retention_horizon lies in the past.",
 }
-
-const ORDERS: [SortOrder; 2] = [SortOrder::NewestFirst, SortOrder::OldestFirst];
 
 fn sample() -> Vec<FlowTrace> {
     (0..25).map(|number| with_events(trace(number), (0..number % 4).map(|each| event(number * 4 + each)))).collect()
@@ -38,17 +36,8 @@ fn ordered(mut traces: Vec<FlowTrace>, order: SortOrder) -> Vec<FlowTrace> {
 async fn headers_are_what_pages_are_without_events(store: &Store) -> Outcome {
     store.store_traces(sample()).await?;
     for order in ORDERS {
-        let mut query = TraceQuery { limit: Some(7), offset: Some(2), order, ..TraceQuery::default() };
-        let mut headers = Vec::new();
-        loop {
-            let page = store.query_headers(query.clone()).await?;
-            ensure!(page.traces.len() <= 7, "a page of {} headers; the limit was 7", page.traces.len());
-            headers.extend(page.traces);
-            match page.next_page_token {
-                Some(token) => query.page_token = Some(token),
-                None => break,
-            }
-        }
+        let query = TraceQuery { limit: Some(7), offset: Some(2), order, ..TraceQuery::default() };
+        let headers = all_headers(&**store, query).await?;
         let expected = ordered(sample(), order).into_iter().skip(2).map(|trace| with_events(trace, []));
         same_traces(format!("headers, {order:?}"), &headers, &expected.collect::<Vec<_>>())?;
     }
@@ -75,7 +64,7 @@ async fn a_stream_of_nothing_ends(store: &Store) -> Outcome {
     same_traces("the stream", &all_streamed(&**store, TraceQuery::default()).await?, &[])
 }
 
-/// More events than a piece may hold.
+/// More events than a part of a stream may have.
 const MANY: u32 = 12_345;
 
 async fn a_large_trace_is_streamed_in_pieces(store: &Store) -> Outcome {

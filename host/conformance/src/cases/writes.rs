@@ -12,17 +12,17 @@ cases! { "writes":
     storing_an_event_again_changes_nothing => "An event is identified by its trace, its timestamp and its event id; storing one again changes nothing.",
     another_event_of_the_same_time_and_id_changes_nothing => "Of two events with one timestamp and id the first stays.",
     one_id_at_two_times_is_two_events => "An event is identified by its timestamp too.",
-    events_come_in_their_order_whatever_order_they_were_stored_in => "Events come ordered by timestamp.",
-    events_of_one_time_come_by_event_id => "Events of one time come by ascending event id.",
+    events_come_in_their_order_whatever_order_they_were_stored_in => "Events are ordered by timestamp.",
+    events_of_one_time_come_by_event_id => "Events with the same timestamp are ordered by ascending event id.",
     events_without_a_header_are_kept => "Events may arrive before the header: get_events returns them, get_trace is `None`.",
     a_header_finds_the_events_that_came_before_it => "Events that came before their header belong to it.",
     two_traces_may_use_the_same_event_id => "An event id identifies an event within its trace only.",
     a_write_is_seen_by_the_next_read => "A read that begins after a write was acknowledged sees it.",
-    headers_come_without_events_in_the_order_asked_for => "get_headers answers in the order asked for, with `None` where no header is stored.",
-    events_are_streamed_as_they_are_got => "stream_events gives what get_events gives, one after another.",
-    concurrent_writers_to_one_trace_lose_nothing => "What was acknowledged is stored, whoever else writes.",
-    concurrent_writers_of_the_same_event_store_it_once => "Writes are idempotent, also at the same moment.",
-    concurrent_writers_to_many_traces_lose_nothing => "What was acknowledged is stored, whoever else writes.",
+    headers_come_without_events_in_the_order_asked_for => "get_headers returns the headers in the requested order, with `None` where no header is stored.",
+    events_are_streamed_as_they_are_got => "stream_events returns the events of get_events, one by one.",
+    concurrent_writers_to_one_trace_lose_nothing => "An acknowledged write is stored, regardless of concurrent writers.",
+    concurrent_writers_of_the_same_event_store_it_once => "Writes are idempotent, even when concurrent.",
+    concurrent_writers_to_many_traces_lose_nothing => "An acknowledged write is stored, regardless of concurrent writers.",
 }
 
 async fn storing_a_trace_again_changes_nothing(store: &Store) -> Outcome {
@@ -123,7 +123,7 @@ async fn a_write_is_seen_by_the_next_read(store: &Store) -> Outcome {
     Ok(())
 }
 
-/// Runs the writers at the same time, each in a task of its own.
+/// Runs the writers concurrently, each in its own task.
 async fn at_once<F>(writers: impl IntoIterator<Item = F>) -> Outcome
 where
     F: Future<Output = Outcome> + Send + 'static,

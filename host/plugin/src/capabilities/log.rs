@@ -3,8 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::bindings::reflow::capabilities::log::{Host, Level};
-use crate::instance::InstanceState;
+use crate::contract::bindings::reflow::capabilities::log::Level;
 
 /// The longest message, in bytes.
 const MAX_BYTES: usize = 8 * 1024;
@@ -48,7 +47,7 @@ impl PluginLog {
         self.write(Level::Warn, message);
     }
 
-    fn write(&self, level: Level, message: &str) {
+    pub(super) fn write(&self, level: Level, message: &str) {
         // Messages below the host's level don't count towards the rate limit.
         if !enabled(level) {
             return;
@@ -132,13 +131,6 @@ fn sanitize(message: &str) -> String {
 /// Characters that change the text direction, or begin a new line in some viewers.
 fn is_bidi_or_line_separator(char: char) -> bool {
     matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-impl Host for InstanceState {
-    fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
-        self.granted.log.write(level, &message);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::log::PluginLog;
-use crate::bindings::reflow::capabilities::metrics::Host;
-use crate::instance::InstanceState;
 
 /// Maximum names per plugin.
 const MAX_NAMES: usize = 100;
@@ -83,7 +81,7 @@ impl PluginMetrics {
         state.by_name.iter().map(|(name, metric)| (name.clone(), metric.clone())).collect()
     }
 
-    fn count(&self, name: &str, by: u64) {
+    pub(super) fn count(&self, name: &str, by: u64) {
         self.change(name, Metric::Counter(0), |metric| match metric {
             Metric::Counter(count) => {
                 *count = count.saturating_add(by);
@@ -93,7 +91,7 @@ impl PluginMetrics {
         });
     }
 
-    fn gauge(&self, name: &str, value: f64) {
+    pub(super) fn gauge(&self, name: &str, value: f64) {
         self.change(name, Metric::Gauge(0.0), |metric| match metric {
             Metric::Gauge(gauge) => {
                 *gauge = value;
@@ -103,7 +101,7 @@ impl PluginMetrics {
         });
     }
 
-    fn observe(&self, name: &str, value: f64) {
+    pub(super) fn observe(&self, name: &str, value: f64) {
         if !value.is_finite() {
             return;
         }
@@ -141,23 +139,6 @@ fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-}
-
-impl Host for InstanceState {
-    fn count(&mut self, name: String, by: u64) -> wasmtime::Result<()> {
-        self.granted.metrics.count(&name, by);
-        Ok(())
-    }
-
-    fn gauge(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
-        self.granted.metrics.gauge(&name, value);
-        Ok(())
-    }
-
-    fn observe(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
-        self.granted.metrics.observe(&name, value);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use reflow_tracing_storage::StorageError;
 
 use super::log::PluginLog;
-use crate::bindings::reflow::capabilities::secrets::{Host, SecretError};
-use crate::instance::InstanceState;
+use crate::contract::bindings::reflow::capabilities::secrets::SecretError;
 use crate::policy::Grants;
 
 /// Maximum size of a secret, in bytes.
@@ -47,7 +46,7 @@ impl Secrets {
         Ok(Self { by_label, log: Arc::clone(log) })
     }
 
-    async fn get(&self, label: &str) -> Result<Vec<u8>, SecretError> {
+    pub(super) async fn get(&self, label: &str) -> Result<Vec<u8>, SecretError> {
         let Some(source) = self.by_label.get(label).cloned() else {
             return Err(SecretError::NoSuchLabel(label.into()));
         };
@@ -96,12 +95,6 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
         }
     }
     Ok(secret)
-}
-
-impl Host for InstanceState {
-    async fn get(&mut self, label: String) -> wasmtime::Result<Result<Vec<u8>, SecretError>> {
-        Ok(self.granted.secrets.get(&label).await)
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     with: {
         "reflow:capabilities/redis.connection": crate::capabilities::redis::Connection,
-        "reflow:storage/batch.event-batch": crate::batch::EventBatch,
+        "reflow:storage/batch.event-batch": crate::contract::batch::EventBatch,
         "reflow:capabilities/sql.connection": crate::capabilities::sql::Connection,
         "reflow:capabilities/sql.transaction": crate::capabilities::sql::Transaction,
         "reflow:capabilities/sql.cursor": crate::capabilities::sql::Cursor,

@@ -28,36 +28,21 @@ pub(crate) enum DecodeError {
     Trailing(usize),
 }
 
-/// The body of a trace's header: the trace without its events.
-pub(crate) fn encode_header(trace: &FlowTrace) -> Vec<u8> {
-    debug_assert!(trace.events.is_empty(), "events are stored separately");
-    encode(trace)
-}
+/// A value with a body: a trace without events (its header), or an event.
+pub(crate) trait Body: Serialize + DeserializeOwned {}
 
-pub(crate) fn decode_header(body: &[u8]) -> Result<FlowTrace, DecodeError> {
-    decode(body)
-}
+impl Body for FlowTrace {}
 
-pub(crate) fn encode_event(event: &TraceEvent) -> Vec<u8> {
-    encode(event)
-}
+impl Body for TraceEvent {}
 
-pub(crate) fn decode_event(body: &[u8]) -> Result<TraceEvent, DecodeError> {
-    decode(body)
-}
-
-/// Appends the body of an event to `bytes`.
-pub(crate) fn append_event(event: &TraceEvent, bytes: &mut Vec<u8>) {
-    append(event, bytes);
-}
-
-fn encode(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn encode(value: &impl Body) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     append(value, &mut bytes);
     bytes
 }
 
-fn append(value: &impl Serialize, bytes: &mut Vec<u8>) {
+/// Appends the body of `value` to `bytes`.
+pub(crate) fn append(value: &impl Body, bytes: &mut Vec<u8>) {
     bytes.push(VERSION);
     postcard::serialize_with_flavor(value, Append(bytes))
         .expect("a Vec grows, and every type of the model knows its length");
@@ -84,7 +69,7 @@ impl Flavor for Append<'_> {
     }
 }
 
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+pub(crate) fn decode<T: Body>(body: &[u8]) -> Result<T, DecodeError> {
     match body {
         [] => Err(DecodeError::Empty),
         [VERSION, rest @ ..] => match postcard::take_from_bytes(rest)? {

@@ -8,9 +8,9 @@ use reflow_tracing_model::{
 use reflow_tracing_storage::StorageError;
 use uuid::Uuid;
 
-use crate::batch::Row;
-use crate::bindings::reflow::storage::types;
-use crate::body;
+use crate::contract::batch::Row;
+use crate::contract::bindings::reflow::storage::types;
+use crate::contract::body;
 
 pub(crate) fn uuid(uuid: Uuid) -> types::Uuid {
     let (high, low) = uuid.as_u64_pair();
@@ -32,7 +32,7 @@ pub(crate) fn header(mut trace: FlowTrace) -> (types::Trace, Vec<(TraceId, Trace
     let trace_id = trace.trace_id;
     let events = std::mem::take(&mut trace.events).into_iter().map(|event| (trace_id, event)).collect();
     let header = types::Trace {
-        body: body::encode_header(&trace),
+        body: body::encode(&trace),
         trace_id: uuid(trace_id.0),
         execution_id: uuid(trace.execution_id.0),
         start_time: time::nanos(trace.start_time),
@@ -54,7 +54,7 @@ pub(crate) fn event(row: &Row) -> types::Event {
         event_type: event.event_type.kind().name().into(),
         actor_id: event.actor_id.clone(),
         error: event.data.error.clone(),
-        body: body::encode_event(event),
+        body: body::encode(event),
     }
 }
 

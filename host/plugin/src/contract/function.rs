@@ -1,7 +1,5 @@
 //! The functions that a plugin exports.
 
-use std::fmt;
-
 /// A function of `reflow:storage/backend`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
@@ -49,11 +47,5 @@ impl Function {
     pub(crate) fn is_idempotent(self) -> bool {
         // A retry would count only the traces that the first call left.
         self != Self::DeleteTraces
-    }
-}
-
-impl fmt::Display for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

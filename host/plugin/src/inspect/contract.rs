@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::host::{INTERFACES, Interface};
+use super::host::INTERFACES;
 use super::problem::Problem;
 use super::wasi;
 use super::world::{Item, Signature, World};
@@ -91,7 +91,7 @@ impl Check {
             return None;
         };
         if self.is_of_this_version(&named) {
-            for (name, wanted) in &INTERFACES[BACKEND].functions {
+            for (name, wanted) in &INTERFACES[BACKEND] {
                 match functions.get(name) {
                     None => self.problem(
                         format!("its `{BACKEND}` has no function `{name}`"),
@@ -114,7 +114,7 @@ impl Check {
         if named.package.starts_with("wasi:") {
             return self.import_wasi(&named);
         }
-        let Some(Interface { functions: known }) = INTERFACES.get(named.name) else {
+        let Some(known) = INTERFACES.get(named.name) else {
             return self.unknown_interface(&named);
         };
         if !self.is_of_this_version(&named) {

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use wasmparser::component_types::{
-    ComponentDefinedType, ComponentEntityType, ComponentFuncTypeId, ComponentInstanceTypeId, ComponentValType,
-    ResourceId,
+    ComponentAnyTypeId, ComponentDefinedType, ComponentEntityType, ComponentFuncTypeId, ComponentInstanceTypeId,
+    ComponentItem, ComponentValType, ResourceId,
 };
 use wasmparser::types::Types;
 use wasmparser::{Parser, Payload, PrimitiveValType, ValidPayload, Validator, WasmFeatures};
@@ -22,8 +22,11 @@ pub(super) struct Item {
     /// `reflow:storage/backend@0.1.0`
     pub name: String,
     /// The functions of an interface; `None` for other items.
-    pub functions: Option<BTreeMap<String, Signature>>,
+    pub functions: Option<Functions>,
 }
+
+/// The functions of an interface, by name.
+pub(super) type Functions = BTreeMap<String, Signature>;
 
 /// The signature of a function as text, without type names except those of resources. Two functions link exactly when their
 /// signatures are equal.
@@ -37,6 +40,49 @@ pub(super) struct Signature {
 impl World {
     /// Fails when the bytes are not a component, or a damaged one.
     pub(super) fn of(component: &[u8]) -> Result<Self, String> {
+        let Outline { imports, exports, types } = Outline::of(component)?;
+        let item = |item: Option<&ComponentItem>, name: String| match item.map(|item| item.ty) {
+            Some(ComponentEntityType::Instance(id)) => Item { name, functions: Some(functions(&types, id)) },
+            _ => Item { name, functions: None },
+        };
+        let import = |name: String| item(types.component_item_for_import(&name), name);
+        let export = |name: String| item(types.component_item_for_export(&name), name);
+        Ok(Self {
+            imports: imports.into_iter().map(import).collect(),
+            exports: exports.into_iter().map(export).collect(),
+        })
+    }
+}
+
+/// The interfaces of an encoded WIT package, by their names without versions. The package exports each as a component type
+/// that exports an instance.
+pub(super) fn interfaces(package: &[u8]) -> Result<BTreeMap<String, Functions>, String> {
+    let Outline { exports, types, .. } = Outline::of(package)?;
+    let mut interfaces = BTreeMap::new();
+    for export in exports {
+        let item = types.component_item_for_export(&export).map(|item| item.ty);
+        let Some(ComponentEntityType::Type { referenced: ComponentAnyTypeId::Component(id), .. }) = item else {
+            continue;
+        };
+        for (name, item) in &types[id].exports {
+            if let ComponentEntityType::Instance(id) = item.ty {
+                let name = name.split('@').next().unwrap_or_default();
+                interfaces.insert(name.to_owned(), functions(&types, id));
+            }
+        }
+    }
+    Ok(interfaces)
+}
+
+/// The names of a component's imports and exports, and its types.
+struct Outline {
+    imports: Vec<String>,
+    exports: Vec<String>,
+    types: Types,
+}
+
+impl Outline {
+    fn of(component: &[u8]) -> Result<Self, String> {
         // All features, so that unsupported ones are reported by the engine when it compiles.
         let mut validator = Validator::new_with_features(WasmFeatures::all());
         let (mut imports, mut exports, mut types) = (Vec::new(), Vec::new(), None);
@@ -63,37 +109,20 @@ impl World {
                 types = Some(end_types);
             }
         }
-        let types = types.ok_or("it is truncated")?;
-        let imports = imports.into_iter().map(|name| {
-            let ty = types.component_item_for_import(&name).map(|item| item.ty);
-            item(&types, name, ty)
-        });
-        let exports = exports.into_iter().map(|name| {
-            let ty = types.component_item_for_export(&name).map(|item| item.ty);
-            item(&types, name, ty)
-        });
-        Ok(Self { imports: imports.collect(), exports: exports.collect() })
+        Ok(Self { imports, exports, types: types.ok_or("it is truncated")? })
     }
 }
 
-fn item(types: &Types, name: String, ty: Option<ComponentEntityType>) -> Item {
-    let functions = match ty {
-        Some(ComponentEntityType::Instance(id)) => Some(functions(types, id)),
-        _ => None,
-    };
-    Item { name, functions }
-}
-
-fn functions(types: &Types, id: ComponentInstanceTypeId) -> BTreeMap<String, Signature> {
+fn functions(types: &Types, id: ComponentInstanceTypeId) -> Functions {
     let exports = &types[id].exports;
     let resources = exports.iter().filter_map(|(name, item)| match item.ty {
-        ComponentEntityType::Type {
-            created: wasmparser::component_types::ComponentAnyTypeId::Resource(id), ..
-        } => Some((id.resource(), name.as_str())),
+        ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. } => {
+            Some((id.resource(), name.as_str()))
+        }
         _ => None,
     });
     let writer = Writer { types, resources: resources.collect() };
-    let function = |(name, item): (&String, &wasmparser::component_types::ComponentItem)| match item.ty {
+    let function = |(name, item): (&String, &ComponentItem)| match item.ty {
         ComponentEntityType::Func(id) => Some((name.clone(), writer.signature(id))),
         _ => None,
     };

@@ -10,7 +10,7 @@ pub use reflow_tracing_storage::metrics::LatencyBucket;
 use reflow_tracing_storage::metrics::{Durations, buckets, histogram};
 use serde::{Deserialize, Serialize};
 
-use crate::function::Function;
+use crate::contract::function::Function;
 use crate::runtime::failure::FailureKind;
 
 /// Metrics of a plugin since the process started. All of its versions and instances share them.

@@ -8,7 +8,8 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use super::code_cache::CodeCache;
 use super::engine::engine;
 use super::instance::InstanceState;
-use crate::bindings::{Plugin, PluginPre};
+use crate::capabilities::state::HostState;
+use crate::contract::bindings::{Plugin, PluginPre};
 use crate::inspect::{self, PluginFile};
 use crate::policy::PluginConfig;
 
@@ -51,8 +52,8 @@ fn compile(file: PluginFile, stack_kb: u32, cache: Option<&CodeCache>) -> wasmti
         Some(cache) => cache.compiled(engine, &inspect::sha256(&bytes), &bytes)?,
         None => (Component::new(engine, &bytes)?, false),
     };
-    let mut linker = Linker::new(engine);
-    Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+    let mut linker = Linker::<InstanceState>::new(engine);
+    Plugin::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| &mut state.host)?;
     // Most components compiled from Rust or C import no WASI, and linking it takes time.
     let imports_wasi = component.component_type().imports(engine).any(|(import, _)| import.starts_with("wasi:"));
     if imports_wasi {

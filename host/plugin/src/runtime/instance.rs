@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use wasmtime::component::{ResourceTable, ResourceTableError};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::cpu::CpuTime;
-use crate::bindings::{Plugin, PluginPre};
-use crate::capabilities::Granted;
-use crate::capabilities::http::Http;
+use crate::capabilities::granted::Granted;
+use crate::capabilities::state::HostState;
+use crate::contract::bindings::{Plugin, PluginPre};
 use crate::policy::Limits;
 
 /// Maximum random bytes per request, because the host holds them in memory.
@@ -18,22 +19,15 @@ const MAX_RANDOM_BYTES: u64 = 1024 * 1024;
 
 /// The host's state of an instance.
 pub(crate) struct InstanceState {
-    pub(crate) plugin: Arc<str>,
-    /// The resources behind the instance's handles.
-    pub(crate) table: ResourceTable,
-    pub(crate) granted: Arc<Granted>,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) host: HostState,
     /// Grants nothing: no files, no sockets, no environment, no arguments.
     wasi: WasiCtx,
-    pub(crate) http: Http,
     /// The processor time of the current call.
     cpu: Arc<CpuTime>,
     /// Bytes of all its linear memories.
     memory: usize,
     /// Bytes of the linear memories of all instances of the plugin.
     all_memory: Arc<AtomicUsize>,
-    /// Bytes of the events in its batches.
-    pub(crate) batch_bytes: usize,
 }
 
 /// An instance, ready to be called.
@@ -50,13 +44,13 @@ impl Instance {
         store.limiter(|state| state);
         // Arguments are copied before the host sees them, and a list may refer to the same bytes many times. The fuel bounds
         // the size of the copies.
-        let fuel = store.data().limits.result_bytes();
+        let fuel = store.data().host.limits.result_bytes();
         store.set_hostcall_fuel(fuel);
         // The plugin yields at every tick, so that others can run and the time limit around the call can cancel it.
         let spent = Arc::clone(&cpu);
         store.epoch_deadline_callback(move |store| {
             if spent.is_over() {
-                let InstanceState { plugin, limits, .. } = store.data();
+                let HostState { plugin, limits, .. } = &store.data().host;
                 return Err(wasmtime::Error::msg(format!(
                     "it used more than {} ms of processor time (plugins.{plugin}.limits.cpu_ms) and was stopped",
                     limits.cpu_ms
@@ -97,19 +91,12 @@ impl InstanceState {
         granted: Arc<Granted>,
         all_memory: Arc<AtomicUsize>,
     ) -> Self {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(limits.handles);
         Self {
-            http: Http::new(Arc::clone(&granted), Arc::clone(&limits)),
             cpu: Arc::new(CpuTime::new(Arc::clone(&plugin), limits.cpu())),
-            plugin,
-            table,
-            granted,
-            limits,
+            host: HostState::new(plugin, limits, granted),
             wasi: WasiCtx::builder().max_random_size(MAX_RANDOM_BYTES).build(),
             memory: 0,
             all_memory,
-            batch_bytes: 0,
         }
     }
 
@@ -128,11 +115,11 @@ impl Drop for InstanceState {
 impl ResourceLimiter for InstanceState {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let grown = self.memory.saturating_add(desired - current);
-        if grown > self.limits.memory_bytes() {
+        if grown > self.host.limits.memory_bytes() {
             // A trap rather than a failed allocation, so that the reason is certain.
             return Err(wasmtime::Error::msg(format!(
                 "it needs more than {} MiB of memory; raise plugins.{}.limits.memory_mb if that is expected",
-                self.limits.memory_mb, self.plugin
+                self.host.limits.memory_mb, self.host.plugin
             )));
         }
         self.memory = grown;
@@ -141,11 +128,11 @@ impl ResourceLimiter for InstanceState {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.limits.table_elements {
+        if desired > self.host.limits.table_elements {
             return Err(wasmtime::Error::msg(format!(
                 "it needs a table of {desired} elements; raise plugins.{}.limits.table_elements, which is {}, if that is \
                  expected",
-                self.plugin, self.limits.table_elements
+                self.host.plugin, self.host.limits.table_elements
             )));
         }
         Ok(true)
@@ -154,7 +141,14 @@ impl ResourceLimiter for InstanceState {
 
 impl WasiView for InstanceState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.host.table }
+    }
+}
+
+impl WasiHttpView for InstanceState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let HostState { http, table, .. } = &mut self.host;
+        http.view(table)
     }
 }
 
@@ -164,7 +158,7 @@ mod tests {
     use wasmtime::Module;
 
     use super::*;
-    use crate::capabilities::ConnectionBudget;
+    use crate::capabilities::connections::ConnectionBudget;
     use crate::policy::PluginConfig;
     use crate::runtime::engine::engine;
 

@@ -13,17 +13,18 @@ use futures::poll;
 use reflow_tracing_storage::StorageError;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
-use wasmtime::Trap;
+use wasmtime::{Store, Trap};
 
 use super::call_metrics::CallMetrics;
 use super::failure::{Failure, FailureKind};
-use crate::bindings::PluginPre;
-use crate::bindings::reflow::storage::types;
-use crate::capabilities::Granted;
-use crate::convert;
-use crate::function::Function;
-use crate::instance::{self, Instance, InstanceState};
+use crate::capabilities::granted::Granted;
+use crate::contract::bindings::PluginPre;
+use crate::contract::bindings::exports::reflow::storage::backend::Guest;
+use crate::contract::bindings::reflow::storage::types;
+use crate::contract::convert;
+use crate::contract::function::Function;
 use crate::policy::Limits;
+use crate::runtime::instance::{self, Instance, InstanceState};
 
 /// The result of a call into a plugin: a trap, the plugin's own error, or an answer.
 pub(crate) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
@@ -76,7 +77,7 @@ impl Pool {
         &self,
         function: Function,
         deadline: Instant,
-        run: impl AsyncFnOnce(&mut Instance) -> Called<T>,
+        run: impl AsyncFnOnce(&mut Store<InstanceState>, &Guest) -> Called<T>,
     ) -> Result<T, Failure> {
         let Some(permit) = within(deadline, self.permits.acquire()).await else {
             return Err(self.busy(format!(
@@ -91,8 +92,9 @@ impl Pool {
                 Some(instance) => instance,
                 None => self.open().await?,
             };
-            let cpu = instance.cpu();
-            let answer = cpu.measure(run(&mut instance)).await.map_err(|error| self.trapped(function, &error))?;
+            let (cpu, backend) = (instance.cpu(), instance.exports.reflow_storage_backend());
+            let answer =
+                cpu.measure(run(&mut instance.store, backend)).await.map_err(|error| self.trapped(function, &error))?;
             // The call completed, so the instance is reusable even if the answer is an error.
             self.put_back(instance);
             answer.map_err(|error| self.refused(function, error))

@@ -69,7 +69,7 @@ impl Backend for Store {
                 trace.execution_id.into(),
                 trace.start_time.into(),
                 trace.end_time.into(),
-                query::status_name(trace.status).into(),
+                trace.status.name().into(),
                 trace.error.into(),
                 trace.body.into(),
             ];

@@ -1,7 +1,7 @@
 //! Queries for traces as SQL, and page tokens.
 
 use reflow_tracing_plugin::sql::Value;
-use reflow_tracing_plugin::{PageRequest, Result, Status, StorageError, TraceQuery};
+use reflow_tracing_plugin::{PageRequest, Result, StorageError, TraceQuery};
 
 /// The statement for a page, with its parameters: start time, id and body of the traces on it, and of one more.
 pub fn select(query: TraceQuery, page: &PageRequest) -> Result<(String, Vec<Value>)> {
@@ -25,7 +25,7 @@ pub fn select(query: TraceQuery, page: &PageRequest) -> Result<(String, Vec<Valu
     and("start_time <= ?", query.start_to.map(Value::from));
     and(
         "status = ?",
-        query.status.map(|status| status_name(status).into()),
+        query.status.map(|status| status.name().into()),
     );
     and("trace.error = ?", query.error.map(Value::from));
     and(
@@ -81,17 +81,6 @@ pub fn select(query: TraceQuery, page: &PageRequest) -> Result<(String, Vec<Valu
         conditions.join(" AND ")
     );
     Ok((statement, parameters))
-}
-
-/// The value in the column `status`.
-pub fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Pending => "Pending",
-        Status::Running => "Running",
-        Status::Completed => "Completed",
-        Status::Failed => "Failed",
-        Status::Cancelled => "Cancelled",
-    }
 }
 
 /// A page token: the time and the id of the last item. Any instance can continue from it, and concurrent writes and deletions

@@ -1,10 +1,13 @@
-//! A storage plugin that takes events into its memory before it stores them, as one must that looks at them: as columns
-//! (`config = { write = "columns" }`) or as typed records (`"records"`). It stores events in SQLite and does nothing else.
+//! A storage plugin that copies events into its memory before it stores them in SQLite: as columns
+//! (`config = { write = "columns" }`) or as typed records (`"records"`). It does nothing else.
+
+#[macro_use]
+#[path = "../../stub.rs"]
+mod stub;
 
 use reflow_tracing_plugin::sql::{Connection, Value};
 use reflow_tracing_plugin::{
-    Backend, Blobs, Column, Event, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Texts, Trace,
-    TracePage, TraceQuery, Uuid, export,
+    Backend, Blobs, Column, Event, EventBatch, Info, Result, Stats, StorageError, Texts, export,
 };
 
 export!(CopyingWriter);
@@ -14,7 +17,7 @@ struct CopyingWriter {
     columns: bool,
 }
 
-/// The trace by its number, as the plugin `relational` has it.
+/// Events refer to traces by number, as in the plugin `relational`.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS trace (seq INTEGER PRIMARY KEY, trace_id BLOB NOT NULL UNIQUE) STRICT;
     CREATE TABLE IF NOT EXISTS event (
@@ -26,7 +29,7 @@ const STORE_EVENT: &str = "
     INSERT INTO event (trace, timestamp, event_id, kind, actor, error, body)
     VALUES ((SELECT seq FROM trace WHERE trace_id = ?), ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO NOTHING";
-/// What stands in a row of the table, in its order.
+/// The columns of the table, in order.
 const FIELDS: [&str; 7] = ["trace-id", "timestamp", "event-id", "event-type", "actor-id", "error", "body"];
 
 impl Backend for CopyingWriter {
@@ -34,7 +37,7 @@ impl Backend for CopyingWriter {
         let columns = match config {
             r#"{"write":"columns"}"# => true,
             r#"{"write":"records"}"# => false,
-            _ => return Err(StorageError::InvalidArgument("write is \"columns\" or \"records\"".into())),
+            _ => return Err(StorageError::InvalidArgument("`write` must be \"columns\" or \"records\"".into())),
         };
         let database = Connection::open("default")?;
         database.execute(SCHEMA, &[])?;
@@ -56,35 +59,13 @@ impl Backend for CopyingWriter {
         Ok(())
     }
 
-    fn store_traces(&self, _traces: Vec<Trace>) -> Result<()> {
-        Ok(())
-    }
-
-    fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
-        Ok(vec![None; ids.len()])
-    }
-
-    fn query_traces(&self, _query: TraceQuery, _page: PageRequest) -> Result<TracePage> {
-        Ok(TracePage { bodies: Vec::new(), next: None })
-    }
-
-    fn get_events(&self, _trace_id: Uuid, _page: PageRequest) -> Result<EventPage> {
-        Ok(EventPage { events: EventBatch::new(), next: None })
-    }
-
-    fn delete_traces(&self, _ids: Vec<Uuid>) -> Result<u64> {
-        Ok(0)
-    }
-
     fn stats(&self) -> Result<Stats> {
         let rows = self.database.query("SELECT count(*) FROM event", &[])?.all()?;
         let events = rows[0][0].as_integer().unwrap_or(0).unsigned_abs();
         Ok(Stats { traces: 0, events, bytes: None, oldest: None, newest: None })
     }
 
-    fn health_check(&self) -> Result<()> {
-        Ok(())
-    }
+    stub!(store_traces, get_traces, query_traces, get_events, delete_traces, health_check);
 }
 
 fn of_records(events: &EventBatch) -> Vec<Vec<Value>> {
@@ -109,7 +90,7 @@ fn of_columns(events: &EventBatch) -> Result<Vec<Vec<Value>>> {
     Ok(rows)
 }
 
-/// A column's values, each to its row.
+/// Appends the values of a column to the rows.
 fn add(column: Column, rows: &mut [Vec<Value>]) {
     match column {
         Column::Uuids(halves) => {

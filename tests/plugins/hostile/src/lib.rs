@@ -1,5 +1,5 @@
 //! A storage plugin that misbehaves on demand: a query for the traces of the flow `trap`, `spin`, ... does what the name
-//! says; every other call is answered in good order. With the setting `trap = "NAME"`, the export of that name traps.
+//! says. Other calls behave well. With the setting `trap = "NAME"`, the export of that name traps.
 
 mod greed;
 
@@ -15,19 +15,19 @@ use reflow_tracing_plugin::{
 export!(Hostile);
 
 struct Hostile {
-    /// Whether this instance was asked for traces before.
+    /// Whether this instance has answered a query.
     warm: Cell<bool>,
 }
 
 thread_local! {
-    /// The body of the event that was stored last: something that a batch takes.
+    /// The body of the event that was stored last, to push into batches.
     static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Traps, if the export `name` is to.
+/// Traps if the setting names the export.
 fn trap_in(name: &str) {
     if config::get("trap").is_some_and(|chosen| chosen.trim_matches('"') == name) {
-        panic!("in {name}, as asked for");
+        panic!("in {name}, on request");
     }
 }
 
@@ -63,7 +63,7 @@ impl Backend for Hostile {
         trap_in("query-traces");
         let nothing = TracePage { bodies: Vec::new(), next: None };
         match query.flow_id.as_deref() {
-            Some("trap") => panic!("as asked for"),
+            Some("trap") => panic!("on request"),
             Some("trap-when-warm") if self.warm.replace(true) => panic!("on every call but the first"),
             Some("hoard") => {
                 std::mem::forget(std::hint::black_box(vec![1_u8; 8 * 1024 * 1024]));
@@ -79,13 +79,13 @@ impl Backend for Hostile {
                 }
             }
             Some("recurse") => Err(StorageError::other(recurse(u64::from(page.limit)).to_string())),
-            // So deep, and back.
+            // Recurses to a depth and returns.
             Some("descend") => Err(StorageError::NotFound(descend(query_depth(&query)).to_string())),
-            // Calls that each take no time.
+            // Infinitely many short calls.
             Some("call") => loop {
                 std::hint::black_box(config::names());
             },
-            Some("hand-over") => Ok(greed::the_same_bytes_again_and_again()),
+            Some("hand-over") => Ok(greed::repeated_bytes()),
             Some("batches") => greed::batches(),
             Some("push") => greed::push(&BODY.take()),
             Some("push-to-many") => greed::push_to_many(&BODY.take()),
@@ -106,7 +106,7 @@ impl Backend for Hostile {
                 Connection::open("secrets")?;
                 Ok(nothing)
             }
-            // On the database that was granted: each reaches for something beyond it.
+            // Statements that reach beyond the granted database.
             Some("attach") => statement("ATTACH DATABASE 'stolen.db' AS stolen"),
             Some("copy-out") => statement("VACUUM INTO 'stolen.db'"),
             Some("weaken") => statement("PRAGMA synchronous = OFF"),
@@ -134,7 +134,7 @@ impl Backend for Hostile {
 
     fn stats(&self) -> Result<Stats> {
         trap_in("get-stats");
-        // How many tables there are tells whether something was left behind.
+        // The number of tables shows whether anything was left behind.
         let rows = Connection::open("default")?.query("SELECT count(*) FROM sqlite_schema", &[])?.all()?;
         let tables = rows[0][0].as_integer().unwrap_or(-1).unsigned_abs();
         Ok(Stats { traces: tables, events: 0, bytes: None, oldest: None, newest: None })
@@ -156,7 +156,7 @@ fn recurse(depth: u64) -> u64 {
     std::hint::black_box(recurse(std::hint::black_box(depth + 1)) + depth)
 }
 
-/// What the tag `depth` says.
+/// The value of the tag `depth`.
 fn query_depth(query: &TraceQuery) -> u64 {
     let depth = query.tags.iter().find(|(name, _)| name == "depth");
     depth.and_then(|(_, depth)| depth.parse().ok()).unwrap_or_default()

@@ -1,10 +1,11 @@
-//! A core module that calls WASI's first preview, as the runtimes of older toolchains do. It keeps nothing; its statistics
-//! are what the clock and the environment of preview 1 say.
+//! A core module that calls WASI preview 1, as the runtimes of older toolchains do. It stores nothing; its statistics show
+//! preview 1's clock and environment.
 
-use reflow_tracing_plugin::{
-    Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage, TraceQuery, Uuid,
-    export,
-};
+#[macro_use]
+#[path = "../../stub.rs"]
+mod stub;
+
+use reflow_tracing_plugin::{Backend, Info, Result, Stats, StorageError, export};
 
 export!(Preview1);
 
@@ -15,18 +16,18 @@ unsafe extern "C" {
     fn environ_sizes_get(count: *mut usize, bytes: *mut usize) -> u32;
 }
 
-/// What time it is in nanoseconds, and how many variables the environment has.
+/// The time in nanoseconds, and the number of environment variables.
 #[cfg(target_family = "wasm")]
 fn ask() -> Option<(u64, usize)> {
     const REALTIME: u32 = 0;
     let (mut time, mut count, mut bytes) = (0, 0, 0);
-    // Sound: each pointer is to a value of the size that preview 1 writes there.
+    // SAFETY: each pointer is to a value of the size that preview 1 writes.
     let errors =
         unsafe { [clock_time_get(REALTIME, 0, &raw mut time), environ_sizes_get(&raw mut count, &raw mut bytes)] };
     (errors == [0, 0]).then_some((time, count))
 }
 
-/// Native code has no preview 1.
+/// Native code can't call preview 1.
 #[cfg(not(target_family = "wasm"))]
 fn ask() -> Option<(u64, usize)> {
     None
@@ -43,36 +44,10 @@ impl Backend for Preview1 {
         Info { name: "preview1".into(), version: env!("CARGO_PKG_VERSION").into(), features: Vec::new() }
     }
 
-    fn store_traces(&self, _traces: Vec<Trace>) -> Result<()> {
-        Ok(())
-    }
-
-    fn store_events(&self, _events: &EventBatch) -> Result<()> {
-        Ok(())
-    }
-
-    fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
-        Ok(vec![None; ids.len()])
-    }
-
-    fn query_traces(&self, _query: TraceQuery, _page: PageRequest) -> Result<TracePage> {
-        Ok(TracePage { bodies: Vec::new(), next: None })
-    }
-
-    fn get_events(&self, _trace_id: Uuid, _page: PageRequest) -> Result<EventPage> {
-        Ok(EventPage { events: EventBatch::new(), next: None })
-    }
-
-    fn delete_traces(&self, _ids: Vec<Uuid>) -> Result<u64> {
-        Ok(0)
-    }
-
     fn stats(&self) -> Result<Stats> {
         let (time, variables) = ask().ok_or_else(|| StorageError::other("preview 1 did not answer"))?;
         Ok(Stats { traces: variables as u64, events: 0, bytes: None, oldest: None, newest: Some(time as i64) })
     }
 
-    fn health_check(&self) -> Result<()> {
-        Ok(())
-    }
+    stub!(store_traces, store_events, get_traces, query_traces, get_events, delete_traces, health_check);
 }

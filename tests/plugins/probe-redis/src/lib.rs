@@ -1,16 +1,19 @@
-//! Does with a Redis server what a test tells it: a query for the traces of a flow named like a line of instructions runs
-//! these, and what came of it is its error. Every other call is answered in good order, without a server.
+//! Runs a test's instructions on a Redis server: the flow of a query is a line of instructions, and the query fails with their
+//! result.
 //!
 //! - `open LABEL`
 //! - `run COMMAND; COMMAND; ..`: in one round trip
 //! - `if KEY=VALUE; COMMAND; ..`: as a transaction, if the key holds the value; `if KEY; ..` if there is no such key
 //! - `script KEY SCRIPT`
-//! - `events COMMAND`: how many events come of it
+//! - `events COMMAND`: the number of events in the answer
+
+#[macro_use]
+#[path = "../../stub.rs"]
+mod stub;
 
 use reflow_tracing_plugin::redis::{Command, Connection, Expectation, Template, field, fixed};
 use reflow_tracing_plugin::{
-    Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage, TraceQuery, Uuid,
-    export,
+    Backend, EventBatch, EventPage, Info, PageRequest, Result, StorageError, TracePage, TraceQuery, Uuid, export,
 };
 
 export!(Probe);
@@ -26,20 +29,12 @@ impl Backend for Probe {
         Info { name: "probe-redis".into(), version: env!("CARGO_PKG_VERSION").into(), features: Vec::new() }
     }
 
-    fn store_traces(&self, _traces: Vec<Trace>) -> Result<()> {
-        Ok(())
-    }
-
-    /// Appends each body to the list `bodies`, and sets a key that is made of the event's fields.
+    /// Appends each body to the list `bodies`, and sets a key built from the event's fields.
     fn store_events(&self, events: &EventBatch) -> Result<()> {
         let body = Template::new("RPUSH").arg([fixed("bodies")]).arg([field("body")]);
         let actor = Template::new("SET").arg([fixed("actor:"), field("actor-id")]).arg([field("event-id")]);
         Connection::open("default")?.run_batch([body, actor], events)?;
         Ok(())
-    }
-
-    fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
-        Ok(vec![None; ids.len()])
     }
 
     fn query_traces(&self, query: TraceQuery, _page: PageRequest) -> Result<TracePage> {
@@ -65,7 +60,7 @@ impl Backend for Probe {
                 format!("{:?}", Connection::open("default")?.run_script(script, &[key.into()], &[])?)
             }
             "events" => Connection::open("default")?.run_for_events(commands(rest))?.len().to_string(),
-            _ => return Err(StorageError::InvalidArgument(format!("no instruction: {line}"))),
+            _ => return Err(StorageError::InvalidArgument(format!("unknown instruction: {line}"))),
         };
         Err(StorageError::other(format!("answered {answer}")))
     }
@@ -75,17 +70,7 @@ impl Backend for Probe {
         Ok(EventPage { events: Connection::open("default")?.run_for_events([bodies])?, next: None })
     }
 
-    fn delete_traces(&self, _ids: Vec<Uuid>) -> Result<u64> {
-        Ok(0)
-    }
-
-    fn stats(&self) -> Result<Stats> {
-        Ok(Stats { traces: 0, events: 0, bytes: None, oldest: None, newest: None })
-    }
-
-    fn health_check(&self) -> Result<()> {
-        Ok(())
-    }
+    stub!(store_traces, get_traces, delete_traces, stats, health_check);
 }
 
 fn commands(text: &str) -> impl Iterator<Item = Command> {

@@ -1,13 +1,15 @@
-//! A storage plugin that runs the statements it is told to: a query for the traces of the flow `execute`, `query`, ...
-//! does what the name says, with the statements in the tags `sql` and `setup`. What comes of it is told in an error, since
-//! an answer has no place for it.
+//! Runs a test's statements: the flow of a query (`execute`, `query`, ...) names the operation, and its tags `sql` and `setup`
+//! have the statements. The query fails with the result, because its answer has no field for it.
+
+#[macro_use]
+#[path = "../../stub.rs"]
+mod stub;
 
 use std::cell::RefCell;
 
 use reflow_tracing_plugin::sql::{Binding, Connection, Cursor, Error, Transaction, Value};
 use reflow_tracing_plugin::{
-    Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage, TraceQuery, Uuid,
-    export,
+    Backend, EventBatch, EventPage, Info, PageRequest, Result, StorageError, TracePage, TraceQuery, Uuid, export,
 };
 
 export!(ProbeSql);
@@ -15,7 +17,7 @@ export!(ProbeSql);
 struct ProbeSql;
 
 thread_local! {
-    /// What a call left open.
+    /// What calls left open.
     static LEFT: RefCell<Vec<Left>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -54,7 +56,7 @@ fn probe(how: &str, sql: &str, setup: &str) -> std::result::Result<String, Error
             let row = |number: i64| vec![number.into(), format!("row {number}").into()];
             database.execute_many(sql, &(0..1_000).map(row).collect::<Vec<_>>())?.to_string()
         }
-        // The last is there already.
+        // The last exists already.
         "execute-rows-that-fail" => {
             let row = |number: i64| vec![number.into(), format!("row {number}").into()];
             let rows: Vec<_> = (1_000..1_100).chain([0]).map(row).collect();
@@ -110,7 +112,7 @@ fn probe(how: &str, sql: &str, setup: &str) -> std::result::Result<String, Error
                 pages += 1;
             }
         }
-        // Reads a page, then does something else on the connection of the transaction.
+        // Reads a page, then uses the transaction for another statement.
         "cursor-in-transaction" => {
             let transaction = database.begin()?;
             let cursor = transaction.query(sql, &[])?;
@@ -153,7 +155,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// With the name of the case, which the host's own words leave out.
+/// The error with the name of its case.
 fn case(error: Error) -> String {
     match error {
         Error::NoSuchLabel(label) => format!("no-such-label: {label}"),
@@ -179,11 +181,7 @@ impl Backend for ProbeSql {
         Info { name: "probe-sql".into(), version: env!("CARGO_PKG_VERSION").into(), features: Vec::new() }
     }
 
-    fn store_traces(&self, _traces: Vec<Trace>) -> Result<()> {
-        Ok(())
-    }
-
-    /// Into the columns `u`, `high`, `low`, `n`, `t`, `fixed` and `b` of the table `batch`.
+    /// Inserts into the columns `u`, `high`, `low`, `n`, `t`, `fixed` and `b` of the table `batch`.
     fn store_events(&self, events: &EventBatch) -> Result<()> {
         let database = Connection::open("default")?;
         let placeholders = match database.dialect().as_str() {
@@ -208,15 +206,11 @@ impl Backend for ProbeSql {
         Ok(())
     }
 
-    fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
-        Ok(vec![None; ids.len()])
-    }
-
     fn query_traces(&self, query: TraceQuery, _page: PageRequest) -> Result<TracePage> {
         let tag = |wanted: &str| query.tags.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value);
         let how = query.flow_id.as_deref().unwrap_or_default();
-        let told = probe(how, tag("sql"), tag("setup")).unwrap_or_else(case);
-        Err(StorageError::InvalidArgument(told))
+        let result = probe(how, tag("sql"), tag("setup")).unwrap_or_else(case);
+        Err(StorageError::InvalidArgument(result))
     }
 
     fn get_events(&self, _trace_id: Uuid, _page: PageRequest) -> Result<EventPage> {
@@ -225,15 +219,5 @@ impl Backend for ProbeSql {
         Ok(EventPage { events, next: None })
     }
 
-    fn delete_traces(&self, _ids: Vec<Uuid>) -> Result<u64> {
-        Ok(0)
-    }
-
-    fn stats(&self) -> Result<Stats> {
-        Ok(Stats { traces: 0, events: 0, bytes: None, oldest: None, newest: None })
-    }
-
-    fn health_check(&self) -> Result<()> {
-        Ok(())
-    }
+    stub!(store_traces, get_traces, delete_traces, stats, health_check);
 }

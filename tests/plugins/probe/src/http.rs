@@ -9,7 +9,7 @@ use wasip2::io::streams::StreamError;
 
 use crate::Arguments;
 
-/// Sends a request and tells the status and the body, or what went wrong. Follows a redirect if `follow` is given.
+/// Sends a request. Returns the status and the body, or the error. Follows redirects if `follow` is given.
 pub fn ask(arguments: &Arguments) -> Result<String> {
     let upload: usize = arguments.find("upload").map_or(Ok(0), str::parse).map_err(|_| invalid("upload"))?;
     let mut authority = arguments.get("authority")?.to_owned();
@@ -36,7 +36,7 @@ pub fn ask(arguments: &Arguments) -> Result<String> {
 }
 
 fn invalid(argument: &str) -> StorageError {
-    StorageError::InvalidArgument(format!("the argument `{argument}` is wrong"))
+    StorageError::InvalidArgument(format!("the argument `{argument}` is not valid"))
 }
 
 struct Answer {
@@ -69,7 +69,7 @@ fn exchange(scheme: &str, authority: &str, path: &str, upload: usize) -> std::re
     Ok(Answer { status: response.status(), location, body: receive(&body)? })
 }
 
-/// Writes a body of `length` bytes, until no one takes more.
+/// Writes a body of `length` bytes, or less if the server stops reading.
 fn send(body: OutgoingBody, length: usize) -> std::result::Result<(), ErrorCode> {
     let stream = body.write().map_err(|()| ErrorCode::InternalError(None))?;
     let part = [b'x'; 4096];
@@ -77,7 +77,7 @@ fn send(body: OutgoingBody, length: usize) -> std::result::Result<(), ErrorCode>
     while left > 0 {
         let part = &part[..left.min(part.len())];
         if stream.blocking_write_and_flush(part).is_err() {
-            // The answer says why.
+            // The response shows why.
             drop(stream);
             let _ = OutgoingBody::finish(body, None);
             return Ok(());

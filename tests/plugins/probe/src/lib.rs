@@ -1,23 +1,26 @@
-//! A storage plugin that uses a capability as it is told, and says what came of it: a query for the traces of the flow
-//! `keyvalue`, `http`, ... does what the name says, with the tags of the query as arguments, and answers with the error
-//! `not-found`, whose message is what came of it.
+//! Uses capabilities on a test's request: the flow of a query (`keyvalue`, `http`, ...) names the operation, and its tags are
+//! the arguments. The query fails with `not-found` and the result as the message.
 //!
 //! Events go into the bucket `events`, if it is granted.
+
+#[macro_use]
+#[path = "../../stub.rs"]
+mod stub;
 
 mod http;
 mod wasi;
 
 use reflow_tracing_plugin::keyvalue::{Bucket, Change};
 use reflow_tracing_plugin::{
-    Backend, Column, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage,
-    TraceQuery, Uuid, config, export, keyvalue, log, metrics, secrets,
+    Backend, Column, EventBatch, Info, PageRequest, Result, StorageError, TracePage, TraceQuery, Uuid, config, export,
+    keyvalue, log, metrics, secrets,
 };
 
 export!(Probe);
 
 struct Probe;
 
-/// The arguments of a question, by name.
+/// The arguments of an operation, by name.
 struct Arguments(Vec<(String, String)>);
 
 impl Arguments {
@@ -39,10 +42,6 @@ impl Backend for Probe {
         Info { name: "probe".into(), version: env!("CARGO_PKG_VERSION").into(), features: Vec::new() }
     }
 
-    fn store_traces(&self, _traces: Vec<Trace>) -> Result<()> {
-        Ok(())
-    }
-
     fn store_events(&self, events: &EventBatch) -> Result<()> {
         let columns = events.columns(&["event-id".into()]).map_err(StorageError::InvalidArgument)?;
         let Some(Column::Uuids(ids)) = columns.into_iter().next() else {
@@ -51,10 +50,6 @@ impl Backend for Probe {
         let changes: Vec<_> =
             ids.chunks(2).map(|id| Change::set(Uuid { high: id[0], low: id[1] }.to_bytes(), b"stored")).collect();
         Ok(Bucket::open("events")?.apply(&changes, None)?)
-    }
-
-    fn get_traces(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
-        Ok(vec![None; ids.len()])
     }
 
     fn query_traces(&self, query: TraceQuery, _page: PageRequest) -> Result<TracePage> {
@@ -96,24 +91,10 @@ impl Backend for Probe {
         Err(StorageError::NotFound(answer))
     }
 
-    fn get_events(&self, _trace_id: Uuid, _page: PageRequest) -> Result<EventPage> {
-        Ok(EventPage { events: EventBatch::new(), next: None })
-    }
-
-    fn delete_traces(&self, _ids: Vec<Uuid>) -> Result<u64> {
-        Ok(0)
-    }
-
-    fn stats(&self) -> Result<Stats> {
-        Ok(Stats { traces: 0, events: 0, bytes: None, oldest: None, newest: None })
-    }
-
-    fn health_check(&self) -> Result<()> {
-        Ok(())
-    }
+    stub!(store_traces, get_traces, get_events, delete_traces, stats, health_check);
 }
 
-/// Every function of a bucket, once.
+/// Calls every function of a bucket.
 fn keyvalue_tour(label: &str) -> Result<String> {
     let bucket = Bucket::open(label)?;
     let mut steps = Vec::new();

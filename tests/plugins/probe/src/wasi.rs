@@ -1,4 +1,4 @@
-//! What WASI offers: clocks and random numbers, and nothing else.
+//! Checks that WASI offers clocks and random numbers, and nothing else.
 
 use reflow_tracing_plugin::Result;
 use wasip2::cli::environment;
@@ -11,7 +11,7 @@ use wasip2::sockets::network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddre
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 use wasip2::sockets::udp_create_socket::create_udp_socket;
 
-/// What can be seen and reached, as `name=value` in lines.
+/// What a plugin can see and reach, as lines of `name=value`.
 pub fn look_around() -> Result<String> {
     let before = monotonic_clock::now();
     monotonic_clock::subscribe_duration(1_000_000).block();
@@ -32,7 +32,7 @@ pub fn look_around() -> Result<String> {
     Ok(findings.map(|(name, value)| format!("{name}={value}")).join("\n"))
 }
 
-/// The local machine, where something may listen.
+/// An address on the local machine.
 fn local() -> IpSocketAddress {
     IpSocketAddress::Ipv4(Ipv4SocketAddress { port: 80, address: (127, 0, 0, 1) })
 }

@@ -2,6 +2,7 @@
 //!
 //! wasmtime's own function for this can't trust other authorities than browsers do.
 
+use std::future::Future;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -17,7 +18,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::Exchange;
 use super::origins::Origin;
 
 /// Timeouts of an exchange.
@@ -29,6 +29,9 @@ pub(super) struct Timeouts {
     /// Between two frames of the response body.
     pub between_bytes: Duration,
 }
+
+/// Transfers the bytes of the response body until it is complete.
+pub(super) type Exchange = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// Sends the request to the origin, over `tls` if it is HTTPS.
 pub(super) async fn send(

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use super::KeyvalueError;
 use crate::capabilities::log::PluginLog;
+use crate::contract::bindings::reflow::capabilities::keyvalue::KeyvalueError;
 
 pub(super) struct ErrorReporter {
     pub label: String,

@@ -16,8 +16,8 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::error_reporter::ErrorReporter;
 use super::store::{Page, PageBuilder, Scan, Store, too_many_bytes};
-use super::{Change, KeyvalueError};
-use crate::capabilities::{ConnectionBudget, TooManyConnections};
+use crate::capabilities::connections::{ConnectionBudget, TooManyConnections};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, KeyvalueError};
 
 /// Page cache of a connection, in MiB.
 const CACHE_MB: u32 = 8;
@@ -95,19 +95,14 @@ impl File {
     }
 
     fn describe(&self, error: &StorageError) -> KeyvalueError {
-        match error {
-            StorageError::Exhausted(_) => self
-                .reporter
-                .report(error, KeyvalueError::LimitExceeded("the disk of the bucket's file is full".into())),
-            StorageError::Unavailable(_) => {
-                let message = "the bucket's file is temporarily unavailable; the host's log says why";
-                self.reporter.report(error, KeyvalueError::Unavailable(message.into()))
-            }
-            _ => {
-                let message = "can't use the bucket's file; the host's log says why";
-                self.reporter.report(error, KeyvalueError::Other(message.into()))
-            }
-        }
+        let redacted = match error {
+            StorageError::Exhausted(_) => KeyvalueError::LimitExceeded("the disk of the bucket's file is full".into()),
+            StorageError::Unavailable(_) => KeyvalueError::Unavailable(
+                "the bucket's file is temporarily unavailable; the host's log says why".into(),
+            ),
+            _ => KeyvalueError::Other("can't use the bucket's file; the host's log says why".into()),
+        };
+        self.reporter.report(error, redacted)
     }
 }
 

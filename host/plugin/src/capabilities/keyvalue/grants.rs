@@ -7,14 +7,15 @@ use std::sync::Arc;
 use redis::{Client, TlsCertificates};
 use reflow_tracing_storage::StorageError;
 
-use super::Bucket;
+use super::bucket::Bucket;
 use super::error_reporter::ErrorReporter;
 use super::file::File;
 use super::memory::Memory;
 use super::redis::Redis;
 use super::store::Store;
+use crate::capabilities::connections::ConnectionBudget;
 use crate::capabilities::log::PluginLog;
-use crate::capabilities::{ConnectionBudget, tls};
+use crate::capabilities::tls;
 use crate::policy::PluginConfig;
 
 /// Default size limit of a bucket in memory, in MiB.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::store::{Page, PageBuilder, Scan, Store, too_many_bytes};
-use super::{Change, KeyvalueError};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, KeyvalueError};
 
 /// Approximate overhead of an entry.
 const ENTRY_BYTES: usize = 128;
@@ -43,9 +43,7 @@ impl Memory {
         state.sweep();
         state
     }
-}
 
-impl Memory {
     fn full(&self) -> KeyvalueError {
         let max = self.max_bytes;
         KeyvalueError::LimitExceeded(format!("the bucket is full: raise its limit of {max} bytes (memory:?max_mb=..)"))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Change, KeyvalueError};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, KeyvalueError};
 
 /// Ordered keys with values, which may expire. `wit/capabilities/keyvalue.wit` is the specification, and `tests.rs` checks
 /// every implementation against it.

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::*;
-use crate::capabilities::ConnectionBudget;
+use super::bucket::{Bucket, MAX_KEY, MAX_VALUE, PAGE_BYTES};
+use super::grants::Buckets;
+use crate::capabilities::connections::ConnectionBudget;
 use crate::capabilities::log::PluginLog;
+use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, Entry, KeyvalueError};
 use crate::policy::PluginConfig;
 
 #[cfg(unix)]
@@ -20,7 +22,7 @@ fn connections(limit: usize) -> ConnectionBudget {
     ConnectionBudget::new(limit, &Arc::new(Semaphore::new(1_000)))
 }
 
-/// The bucket that this grant names, as one plugin has it.
+/// The bucket of a grant with this URL.
 fn bucket(url: &str) -> Bucket {
     bucket_of(url, &connections(4))
 }
@@ -65,7 +67,7 @@ fn set(key: &[u8], value: &[u8]) -> Change {
     Change::Set(Entry { key: key.into(), value: value.into() })
 }
 
-/// Waits until `key` has no value any more.
+/// Waits until `key` has expired.
 async fn until_gone(bucket: &Bucket, key: &[u8]) {
     let gone = async {
         while bucket.value(key).await.is_some() {
@@ -75,7 +77,7 @@ async fn until_gone(bucket: &Bucket, key: &[u8]) {
     tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it expires");
 }
 
-/// Every case on a bucket of its own.
+/// Runs every case on its own bucket of each kind.
 macro_rules! suite {
     ($($case:ident),* $(,)?) => {
         mod memory {
@@ -107,17 +109,17 @@ macro_rules! suite {
 suite!(
     values_are_set_replaced_and_deleted,
     any_bytes_are_keys_and_values,
-    several_are_read_in_the_order_asked_for,
+    several_values_are_read_in_the_requested_order,
     keys_are_listed_in_the_order_of_their_bytes,
-    prefixes_of_every_kind_are_listed,
-    a_listing_goes_on_whatever_changes_in_between,
+    keys_with_a_prefix_are_listed,
+    a_listing_continues_after_changes_between_pages,
     changes_are_applied_in_order,
-    a_value_is_exchanged_only_for_the_one_expected,
+    a_value_is_exchanged_only_if_it_is_the_expected_one,
     one_of_several_concurrent_exchanges_wins,
-    concurrent_counting_loses_nothing,
+    concurrent_increments_are_not_lost,
     entries_expire,
     setting_a_key_again_resets_its_expiry,
-    an_expired_value_counts_as_none,
+    an_expired_value_is_treated_as_absent,
     sizes_are_limited,
     pages_are_limited_in_bytes,
     invalid_arguments_are_refused,
@@ -151,7 +153,7 @@ async fn any_bytes_are_keys_and_values(bucket: &Bucket) {
     assert_eq!(bucket.list(b"", 1, true).await.len(), 10);
 }
 
-async fn several_are_read_in_the_order_asked_for(bucket: &Bucket) {
+async fn several_values_are_read_in_the_requested_order(bucket: &Bucket) {
     bucket.set(b"a", b"1").await;
     bucket.set(b"b", b"2").await;
     let keys = [&b"b"[..], b"missing", b"a", b"b"].map(<[u8]>::to_vec).to_vec();
@@ -179,7 +181,7 @@ async fn keys_are_listed_in_the_order_of_their_bytes(bucket: &Bucket) {
     assert!(entries.iter().all(|entry| entry.value.is_empty()), "values were not asked for");
 }
 
-async fn prefixes_of_every_kind_are_listed(bucket: &Bucket) {
+async fn keys_with_a_prefix_are_listed(bucket: &Bucket) {
     for key in [&b"a"[..], b"a\xfe", b"a\xff", b"a\xff\xff", b"a\xff\xffz", b"b", b"\xff", b"\xff\xff", b"\xff\xff\x01"]
     {
         bucket.set(key, b"").await;
@@ -197,13 +199,13 @@ async fn prefixes_of_every_kind_are_listed(bucket: &Bucket) {
     assert_eq!(backwards, [&b"a\xff\xffz"[..], b"a\xff\xff", b"a\xff"]);
 }
 
-async fn a_listing_goes_on_whatever_changes_in_between(bucket: &Bucket) {
+async fn a_listing_continues_after_changes_between_pages(bucket: &Bucket) {
     for reverse in [false, true] {
         for number in 0..10_u8 {
             bucket.set(&[b'k', number], &[number]).await;
         }
         let (first, next) = bucket.scan(b"k".into(), None, 4, reverse, true).await.unwrap();
-        // The very key that the cursor names, one before it, and one after it, where another is new.
+        // The key of the cursor, one before it, and one after it; another key is new.
         let (gone, behind) = if reverse { (6, 9) } else { (3, 0) };
         let ahead = if reverse { 2 } else { 7 };
         for number in [gone, behind, ahead] {
@@ -237,17 +239,17 @@ async fn changes_are_applied_in_order(bucket: &Bucket) {
     ];
     bucket.apply(changes, None).await.unwrap();
     assert_eq!(bucket.list(b"", 9, false).await, [(b"b".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"3".to_vec())]);
-    // One that can't be made keeps the others from being made.
+    // An invalid change prevents the others.
     let changes = vec![set(b"d", b"4"), Change::Delete(b"b".into()), set(&[b'x'; MAX_KEY + 1], b"5")];
     assert!(matches!(bucket.apply(changes, None).await, Err(KeyvalueError::LimitExceeded(_))));
     assert_eq!(bucket.keys(b"").await, [b"b", b"c"]);
-    // Many at once.
+    // Many changes at once.
     let many = (0..20_000_u32).map(|number| set(&number.to_be_bytes(), b"many")).collect();
     bucket.apply(many, None).await.unwrap();
     assert_eq!(bucket.list(b"\0", 7_000, false).await.len(), 20_000);
 }
 
-async fn a_value_is_exchanged_only_for_the_one_expected(bucket: &Bucket) {
+async fn a_value_is_exchanged_only_if_it_is_the_expected_one(bucket: &Bucket) {
     let exchange = async |expected: Option<&[u8]>, new: Option<&[u8]>| {
         let (expected, new) = (expected.map(<[u8]>::to_vec), new.map(<[u8]>::to_vec));
         bucket.compare_and_set(b"k".into(), expected, new, None).await.unwrap()
@@ -274,7 +276,7 @@ async fn one_of_several_concurrent_exchanges_wins(bucket: &Bucket) {
     assert_eq!(winners, [bucket.value(b"leader").await.unwrap()]);
 }
 
-async fn concurrent_counting_loses_nothing(bucket: &Bucket) {
+async fn concurrent_increments_are_not_lost(bucket: &Bucket) {
     futures::future::join_all((0..8).map(|_| async {
         for _ in 0..10 {
             loop {
@@ -296,7 +298,7 @@ async fn entries_expire(bucket: &Bucket) {
     bucket.apply(vec![set(b"ages", b"3")], Some(u64::MAX)).await.unwrap();
     bucket.apply(vec![set(b"at once", b"4")], Some(0)).await.unwrap();
     assert_eq!(bucket.value(b"at once").await, None);
-    // Long enough to be seen on a busy machine, or the listing below would prove nothing.
+    // Long enough that the listing below sees them on a busy machine.
     bucket.apply(vec![set(b"short", b"5"), set(b"brief", b"6")], Some(1_500)).await.unwrap();
     assert_eq!(bucket.keys(b"").await.len(), 5);
     until_gone(bucket, b"short").await;
@@ -306,7 +308,7 @@ async fn entries_expire(bucket: &Bucket) {
     let (entries, next) = bucket.scan(Vec::new(), None, 3, true, false).await.unwrap();
     assert_eq!((entries.len(), next), (3, None));
     assert!(!bucket.delete(b"short".into()).await.unwrap());
-    // Changes sweep what has expired; it stays gone, and the others stay.
+    // A change sweeps expired entries and no others.
     bucket.set(b"stays", b"7").await;
     assert_eq!(bucket.keys(b"").await, expected);
 }
@@ -321,12 +323,12 @@ async fn setting_a_key_again_resets_its_expiry(bucket: &Bucket) {
     assert!(bucket.compare_and_set(b"exchanged".into(), Some(b"1".into()), Some(b"2".into()), None).await.unwrap());
     until_gone(bucket, b"witness").await;
     assert_eq!(bucket.keys(b"").await, [&b"exchanged"[..], b"forever", b"longer"]);
-    // And the other way round.
+    // An entry without an expiry can get one.
     bucket.apply(vec![set(b"forever", b"3")], Some(1)).await.unwrap();
     until_gone(bucket, b"forever").await;
 }
 
-async fn an_expired_value_counts_as_none(bucket: &Bucket) {
+async fn an_expired_value_is_treated_as_absent(bucket: &Bucket) {
     bucket.apply(vec![set(b"lock", b"one")], Some(100)).await.unwrap();
     until_gone(bucket, b"lock").await;
     let lock = |expected: Option<&[u8]>, ttl| {
@@ -355,7 +357,7 @@ async fn sizes_are_limited(bucket: &Bucket) {
     assert!(bucket.value(b"large").await.unwrap() == largest);
     assert!(limit(bucket.apply(vec![set(b"larger", &vec![1; MAX_VALUE + 1])], None).await));
     assert_eq!(bucket.value(b"larger").await, None);
-    // Together they are more than one answer may have: 64 MiB.
+    // Together they exceed the 64 MiB of an answer.
     assert!(limit(bucket.get_many(vec![b"large".to_vec(); 5]).await.map(drop)));
     assert_eq!(bucket.get_many(vec![b"large".to_vec(); 4]).await.unwrap().len(), 4);
 }
@@ -366,7 +368,7 @@ async fn pages_are_limited_in_bytes(bucket: &Bucket) {
     }
     bucket.set(b"\x05", &vec![5; PAGE_BYTES + 1]).await;
     let (entries, next) = bucket.scan(Vec::new(), None, 100, false, true).await.unwrap();
-    assert!(entries.len() == 1 && next.is_some(), "two and their keys are a little too large");
+    assert!(entries.len() == 1 && next.is_some(), "two values with their keys exceed a page");
     let (entries, next) = bucket.scan(Vec::new(), None, 100, false, false).await.unwrap();
     assert!(entries.len() == 6 && next.is_none(), "keys alone are small");
     let all = bucket.list(b"", 100, false).await;
@@ -385,7 +387,7 @@ async fn invalid_arguments_are_refused(bucket: &Bucket) {
     assert!(entries.is_empty() && next.is_none());
 }
 
-/// The same as a map does, over many changes that are random but the same in every run.
+/// Applies many changes, which are random but the same in every run, to the bucket and to a map.
 async fn behaves_like_an_ordered_map(bucket: &Bucket) {
     let mut map = BTreeMap::new();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -440,10 +442,10 @@ async fn a_bucket_in_memory_has_a_size_limit() {
     let error = bucket.apply(changes, None).await.unwrap_err();
     assert!(matches!(error, KeyvalueError::LimitExceeded(message) if message.contains("max_mb")));
     let all = bucket.list(b"", 9, false).await;
-    assert_eq!(all, [(b"a".to_vec(), value.clone()), (b"b".to_vec(), value.clone())], "none of it happened");
+    assert_eq!(all, [(b"a".to_vec(), value.clone()), (b"b".to_vec(), value.clone())], "nothing changed");
     assert!(bucket.compare_and_set(b"c".into(), None, Some(value.clone()), None).await.is_err());
     assert_eq!(bucket.value(b"c").await, None);
-    // Replacing, and what has expired, make room.
+    // Expired entries make room.
     bucket.apply(vec![set(b"b", &value)], Some(50)).await.unwrap();
     until_gone(&bucket, b"b").await;
     bucket.set(b"c", &value).await;
@@ -490,7 +492,7 @@ async fn buckets_of_a_server_are_isolated_by_their_prefix() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_server_that_is_gone_is_unavailable() {
+async fn a_stopped_server_is_unavailable() {
     let server = redis_server::RedisServer::start();
     let bucket = bucket(&server.url());
     bucket.set(b"a", b"1").await;
@@ -510,12 +512,12 @@ async fn a_broken_connection_is_reestablished() {
         ::redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query(&mut other).unwrap();
     assert_eq!(killed, 1, "the bucket has one connection");
     let again = async {
-        // The calls that meet the broken connection are told so.
+        // Calls on the broken connection fail.
         while bucket.get_many(vec![b"a".to_vec()]).await.is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), again).await.expect("it is made again");
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("it reconnects");
     assert_eq!(bucket.value(b"a").await.unwrap(), b"1");
 }
 

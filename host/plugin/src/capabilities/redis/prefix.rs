@@ -2,8 +2,8 @@
 
 use redis::Value;
 
-use super::RedisError;
 use super::commands::{Keys, keys_of};
+use crate::contract::bindings::reflow::capabilities::redis::RedisError;
 
 /// The prefix of all keys of a plugin.
 #[derive(Clone)]

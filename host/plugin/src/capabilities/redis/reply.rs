@@ -2,8 +2,8 @@
 
 use redis::{ServerError, Value};
 
-use super::{RedisError, Reply};
-use crate::batch::EventBatch;
+use crate::contract::batch::EventBatch;
+use crate::contract::bindings::reflow::capabilities::redis::{RedisError, Reply};
 
 /// Flattens replies: an array becomes its length, followed by its elements.
 pub(super) fn flatten(values: Vec<Value>) -> Result<Vec<Reply>, RedisError> {

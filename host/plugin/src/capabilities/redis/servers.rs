@@ -18,9 +18,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::prefix::Prefix;
+use super::reply;
 use super::stream::{Meter, Metered};
-use super::{RedisError, reply};
-use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections, tls};
+use crate::capabilities::connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
+use crate::capabilities::tls;
+use crate::contract::bindings::reflow::capabilities::redis::RedisError;
 use crate::policy::{PluginConfig, RedisGrant};
 
 /// Maximum time to connect, and to answer the check of an idle connection.

@@ -6,8 +6,8 @@ use std::io::Write;
 use redis::{Cmd, Pipeline, Value};
 
 use super::prefix::{Prefix, refused};
-use super::{Part, RedisError};
-use crate::batch::{Field, FieldValue, Row};
+use crate::contract::batch::{Field, FieldValue, Row};
+use crate::contract::bindings::reflow::capabilities::redis::{Part, RedisError};
 
 /// Size of a chunk: small enough that the server processes one while the next is prepared, large enough that the overhead per
 /// chunk does not matter.
@@ -255,7 +255,7 @@ mod tests {
     use reflow_tracing_model::{TraceEvent, TraceId};
 
     use super::*;
-    use crate::batch::EventBatch;
+    use crate::contract::batch::EventBatch;
 
     fn packed(arguments: Vec<Vec<Part>>) -> Result<String, RedisError> {
         let mut event = TraceEvent { actor_id: "parser".into(), ..TraceEvent::default() };

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Rows, SqlError, Value, refused};
+use super::error::refused;
+use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// Maximum rows per fetch.
 pub(super) const FETCH_ROWS: usize = 1_000;
@@ -22,6 +23,9 @@ pub struct Cursor {
     query: Option<RunningQuery>,
     _open: OpenCursor,
 }
+
+/// Rows of values.
+pub(super) type Rows = Vec<Vec<Value>>;
 
 /// Rows, and whether they were the last.
 pub(super) type Fetched = Result<(Rows, bool), SqlError>;
@@ -109,13 +113,4 @@ pub(super) fn check_no_cursor(cursors: &AtomicUsize) -> Result<(), SqlError> {
         return Err(refused("a cursor of this transaction is open: read it to its end or drop it first"));
     }
     Ok(())
-}
-
-/// The approximate size of a value, in bytes.
-pub(super) fn size(value: &Value) -> usize {
-    match value {
-        Value::Text(text) => text.len(),
-        Value::Blob(bytes) => bytes.len(),
-        _ => 8,
-    }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use reflow_tracing_storage::StorageError;
 
-use super::Database;
+use super::database::Database;
 use super::server::{Server, ServerLimits};
 use super::sqlite::SqliteFile;
-use crate::capabilities::ConnectionBudget;
+use crate::capabilities::connections::ConnectionBudget;
 use crate::policy::PluginConfig;
 
 /// The databases of a plugin, by label. All of its instances share them.

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{Binding, SqlError, Value, refused};
-use crate::batch::{EventBatch, Field, FieldValue, Row};
+use super::error::refused;
+use crate::contract::batch::{EventBatch, Field, FieldValue, Row};
+use crate::contract::bindings::reflow::capabilities::sql::{Binding, SqlError, Value};
 
 /// A value on its way to a database.
 pub(super) enum Input<'a> {

@@ -4,7 +4,7 @@
 //! calls to a plugin that keeps failing. A new version takes over between two calls.
 
 mod breaker;
-mod reload;
+pub(crate) mod reload;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,16 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use reflow_tracing_storage::StorageError;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use wasmtime::Store;
 
-use crate::bindings::PluginPre;
-use crate::function::Function;
-use crate::instance::Instance;
+use crate::contract::bindings::PluginPre;
+use crate::contract::bindings::exports::reflow::storage::backend::Guest;
+use crate::contract::function::Function;
 use crate::runtime::call_metrics::{CallMetrics, PluginCalls, PluginErrors};
 use crate::runtime::component::Compiled;
 use crate::runtime::failure::{Failure, FailureKind};
+use crate::runtime::instance::InstanceState;
 use crate::runtime::pool::{Called, Pool};
 use breaker::Breaker;
-pub(crate) use reload::Watch;
 
 pub(crate) struct Supervisor {
     name: Arc<str>,
@@ -103,7 +104,7 @@ impl Supervisor {
     /// for the retry.
     pub(crate) async fn call<T, R>(&self, function: Function, call: impl Fn() -> R) -> Result<T, StorageError>
     where
-        R: AsyncFnOnce(&mut Instance) -> Called<T>,
+        R: AsyncFnOnce(&mut Store<InstanceState>, &Guest) -> Called<T>,
     {
         let admission = self.breaker.admit().map_err(|problem| {
             self.metrics.rejected();
@@ -177,11 +178,9 @@ impl Supervisor {
     /// Replaces the running version after a successful health check of the new one. Running calls complete on the old version.
     async fn replace(&self, compiled: Compiled) -> Result<(), StorageError> {
         let candidate = Arc::new(self.pool().successor(PluginPre::clone(&compiled.component)));
-        let check = async |Instance { store, exports }: &mut Instance| {
-            exports.reflow_storage_backend().call_health_check(store).await
-        };
+        let deadline = candidate.deadline(Instant::now());
         candidate
-            .call(Function::HealthCheck, candidate.deadline(Instant::now()), check)
+            .call(Function::HealthCheck, deadline, async |store, backend| backend.call_health_check(store).await)
             .await
             .map_err(|Failure { error, .. }| error)?;
         *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Version::of(&compiled);

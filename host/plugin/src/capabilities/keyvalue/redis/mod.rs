@@ -11,8 +11,8 @@ use tokio::sync::OnceCell;
 
 use super::error_reporter::ErrorReporter;
 use super::store::{Page, Scan, Store, too_many_bytes};
-use super::{Change, KeyvalueError};
-use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections};
+use crate::capabilities::connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, KeyvalueError};
 
 /// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

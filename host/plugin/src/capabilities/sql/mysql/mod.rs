@@ -9,16 +9,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{
-    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow,
-    MySqlStatement,
-};
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow, MySqlStatement};
 use sqlx::{Arguments, AssertSqlSafe, Either, Executor, MySql, SqlSafeStr, Statement};
 
+use super::error::{database_error, wrong_number_of_parameters};
 use super::input::{Input, InputRows};
 use super::repeated::Repeated;
-use super::server::{Dialect, Execution, Options, Steps, one_by_one};
-use super::{SqlError, Value, database_error, wrong_number_of_parameters};
+use super::server::{Dialect, Execution, Steps, one_by_one};
+use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// Maximum bytes of values per statement: well below the default `max_allowed_packet`.
 const BYTES_PER_STATEMENT: usize = 4 * 1024 * 1024;
@@ -28,10 +26,6 @@ const PARAMETERS_PER_STATEMENT: usize = 65_535;
 impl Dialect for MySql {
     const INTERFACE_NAME: &'static str = "mysql";
     const URL: &'static str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://USER:PASSWORD@localhost/DATABASE?socket=/FILE for a Unix socket";
-
-    fn options(url: &str) -> Result<Options<Self>, sqlx::Error> {
-        url.parse::<MySqlConnectOptions>()
-    }
 
     fn set_up<'c>(connection: &'c mut MySqlConnection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<()>> {
         async move {

@@ -4,7 +4,7 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{Column, MySql, Row, Type, TypeInfo, ValueRef};
 
 use super::super::server::{date_text, time_text};
-use super::super::{SqlError, Value};
+use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// A value of a row.
 pub(super) fn value(row: &MySqlRow, column: usize) -> Result<Value, SqlError> {

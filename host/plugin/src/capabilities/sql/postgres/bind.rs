@@ -8,8 +8,9 @@ use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo, PgTypeKind};
 use sqlx::{Arguments, Postgres, Type, TypeInfo};
 use uuid::Uuid;
 
+use super::super::error::wrong_number_of_parameters;
 use super::super::input::{Input, InputRows};
-use super::super::{SqlError, wrong_number_of_parameters};
+use crate::contract::bindings::reflow::capabilities::sql::SqlError;
 
 /// The arguments of a statement. A parameter of an array type gets the values of all rows, another the value of the first row.
 pub(super) fn arguments(
@@ -74,7 +75,8 @@ fn array(element: &PgTypeInfo, rows: &InputRows<'_>, range: Range<usize>, index:
     put(1);
     put(1);
     put(oid.0.cast_signed());
-    put(i32::try_from(range.len()).map_err(|_| SqlError::Conversion(format!("{} rows at once", range.len())))?);
+    put(i32::try_from(range.len())
+        .map_err(|_| SqlError::Conversion(format!("{} rows are too many for one statement", range.len())))?);
     put(1);
     for row in range {
         let length_at = bytes.len();

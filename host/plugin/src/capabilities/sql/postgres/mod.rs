@@ -10,13 +10,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::postgres::{PgArguments, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Either, Executor, Postgres, SqlSafeStr, Statement, TypeInfo};
 
+use super::error::{database_error, wrong_number_of_parameters};
 use super::input::InputRows;
 use super::repeated::Repeated;
-use super::server::{Dialect, Execution, Options, Steps, describe, one_by_one};
-use super::{SqlError, Value, database_error, wrong_number_of_parameters};
+use super::server::{Dialect, Execution, Steps, describe, one_by_one};
+use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// Maximum bytes of values per statement.
 const BYTES_PER_STATEMENT: usize = 16 * 1024 * 1024;
@@ -24,10 +25,6 @@ const BYTES_PER_STATEMENT: usize = 16 * 1024 * 1024;
 impl Dialect for Postgres {
     const INTERFACE_NAME: &'static str = "postgresql";
     const URL: &'static str = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or postgresql://USER:PASSWORD@localhost/DATABASE?host=/FOLDER for a Unix socket";
-
-    fn options(url: &str) -> Result<Options<Self>, sqlx::Error> {
-        url.parse::<PgConnectOptions>()
-    }
 
     fn set_up<'c>(connection: &'c mut PgConnection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<()>> {
         let millis = call_timeout.as_millis().min(i32::MAX as u128);

@@ -8,7 +8,7 @@ use sqlx::{Column, Row, TypeInfo, ValueRef};
 use uuid::Uuid;
 
 use super::super::server::{date_text, time_text};
-use super::super::{SqlError, Value};
+use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// A value of a row.
 pub(super) fn value(row: &PgRow, column: usize) -> Result<Value, SqlError> {

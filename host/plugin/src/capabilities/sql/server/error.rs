@@ -2,8 +2,9 @@
 
 use std::error::Error as _;
 
-use super::super::{SqlError, refused};
-use super::Dialect;
+use super::super::error::refused;
+use super::dialect::Dialect;
+use crate::contract::bindings::reflow::capabilities::sql::SqlError;
 
 /// The plugin's error for an error of the driver.
 pub(in super::super) fn describe<D: Dialect>(error: sqlx::Error) -> SqlError {

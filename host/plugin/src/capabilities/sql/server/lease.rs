@@ -7,10 +7,11 @@ use sqlx::{ConnectOptions, Connection as _};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::super::SqlError;
+use super::dialect::{Dialect, Options};
+use super::error::describe;
 use super::statement::command;
-use super::{Dialect, Options, describe};
-use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections};
+use crate::capabilities::connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
+use crate::contract::bindings::reflow::capabilities::sql::SqlError;
 
 /// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

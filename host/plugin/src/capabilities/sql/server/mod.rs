@@ -1,114 +1,11 @@
 //! Database servers over sqlx: the common part of PostgreSQL and MySQL.
 
+mod dialect;
 mod error;
 mod lease;
 mod session;
 mod statement;
 
-use std::fmt::Write as _;
-use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use sqlx::error::DatabaseError;
-
-use super::input::InputRows;
-use super::{SqlError, Value};
-use crate::capabilities::ConnectionBudget;
+pub(super) use dialect::{Dialect, Execution, Steps, date_text, one_by_one, time_text};
 pub(super) use error::describe;
-pub(super) use session::Server;
-
-/// Limits of statements and connections.
-pub(super) struct ServerLimits {
-    /// The server ends statements after this time, when the call has timed out too.
-    pub call_timeout: Duration,
-    pub connections: ConnectionBudget,
-}
-
-/// A kind of database server.
-pub(super) trait Dialect: sqlx::Database {
-    /// The name of the dialect in the interface.
-    const INTERFACE_NAME: &'static str;
-    /// The form of a URL, for messages.
-    const URL: &'static str;
-
-    /// Parses a URL.
-    fn options(url: &str) -> Result<Options<Self>, sqlx::Error>;
-
-    /// Sets time limits in the server for statements and idle transactions, for calls that the host cancels.
-    fn set_up<'c>(connection: &'c mut Self::Connection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<()>>;
-
-    /// Prepares a statement, if it is not cached.
-    fn prepare<'c>(
-        connection: &'c mut Self::Connection,
-        statement: &Arc<str>,
-    ) -> BoxFuture<'c, sqlx::Result<Self::Statement>>;
-
-    /// Runs a prepared statement.
-    fn run<'c>(
-        connection: &'c mut Self::Connection,
-        statement: &Arc<str>,
-        arguments: Self::Arguments,
-    ) -> Steps<'c, Self>;
-
-    /// Runs statements without parameters.
-    fn script<'c>(connection: &'c mut Self::Connection, statements: String) -> Steps<'c, Self>;
-
-    /// The statements to run for the rows. Each may cover several rows.
-    fn plan<'c>(
-        connection: &'c mut Self::Connection,
-        statement: &'c str,
-        rows: &'c InputRows<'_>,
-    ) -> BoxFuture<'c, Result<Vec<Execution>, SqlError>>;
-
-    /// The arguments of a statement for a range of rows. Fails on a value that does not fit its parameter.
-    fn arguments(
-        statement: &Self::Statement,
-        rows: &InputRows<'_>,
-        range: Range<usize>,
-    ) -> Result<Self::Arguments, SqlError>;
-
-    fn changed(result: &Self::QueryResult) -> u64;
-
-    /// A value of a row.
-    fn value(row: &Self::Row, column: usize) -> Result<Value, SqlError>;
-
-    /// Converts an error of the server.
-    fn describe(error: &dyn DatabaseError) -> SqlError;
-}
-
-/// Connection options.
-pub(super) type Options<D> = <<D as sqlx::Database>::Connection as sqlx::Connection>::Options;
-
-/// The results of statements: the rows of a statement, then the number of rows it changed.
-pub(super) type Steps<'c, D> =
-    BoxStream<'c, sqlx::Result<sqlx::Either<<D as sqlx::Database>::QueryResult, <D as sqlx::Database>::Row>>>;
-
-/// A statement, and the rows to run it for.
-pub(super) struct Execution {
-    pub statement: Arc<str>,
-    pub rows: Range<usize>,
-}
-
-/// Runs the statement once per row.
-pub(super) fn one_by_one(statement: &str, rows: &InputRows<'_>) -> Vec<Execution> {
-    let statement: Arc<str> = statement.into();
-    (0..rows.count()).map(|row| Execution { statement: Arc::clone(&statement), rows: row..row + 1 }).collect()
-}
-
-/// `2026-01-31`.
-pub(super) fn date_text(year: i32, month: u32, day: u32) -> String {
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-/// `13:37:00`, with microseconds unless they are 0.
-pub(super) fn time_text(hours: u32, minutes: u32, seconds: u32, micros: u32) -> String {
-    let mut text = format!("{hours:02}:{minutes:02}:{seconds:02}");
-    if micros > 0 {
-        // Writing to a string can't fail.
-        let _ = write!(text, ".{micros:06}");
-    }
-    text
-}
+pub(super) use session::{Server, ServerLimits};

@@ -2,18 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::super::cursor::{Cursor, FetchRequests, Fetched, OpenCursor, RunningQuery, check_no_cursor};
+use super::super::cursor::{Cursor, FetchRequests, Fetched, OpenCursor, Rows, RunningQuery, check_no_cursor};
+use super::super::database::{Database, OpenTransaction, Statements, events_of};
+use super::super::error::refused;
 use super::super::input::InputRows;
-use super::super::{Binding, Database, OpenTransaction, Rows, SqlError, Statements, Value, events_of, refused};
+use super::dialect::{Dialect, Options};
 use super::lease::{Lease, Pool, is_lost};
 use super::statement::{self, Query};
-use super::{Dialect, ServerLimits};
-use crate::batch::EventBatch;
+use crate::capabilities::connections::ConnectionBudget;
+use crate::contract::batch::EventBatch;
+use crate::contract::bindings::reflow::capabilities::sql::{Binding, SqlError, Value};
+
+/// Limits of statements and connections.
+pub(in super::super) struct ServerLimits {
+    /// The server ends statements after this time, when the call has timed out too.
+    pub call_timeout: Duration,
+    pub connections: ConnectionBudget,
+}
 
 /// A database of a server. Each call leases a connection from the pool.
 pub(in super::super) struct Server<D: Dialect>(Arc<Pool<D>>);
@@ -30,7 +41,7 @@ type Session<D> = OwnedMutexGuard<Lease<D>>;
 impl<D: Dialect> Server<D> {
     /// Does not connect yet. Fails with the problem of the URL, without showing it.
     pub(in super::super) fn new(url: &str, limits: &ServerLimits) -> Result<Self, String> {
-        let options = D::options(url).map_err(|error| format!("{error}; write {}", D::URL))?;
+        let options = url.parse::<Options<D>>().map_err(|error| format!("{error}; write {}", D::URL))?;
         Ok(Self(Arc::new(Pool::new(options, limits.call_timeout, limits.connections.clone()))))
     }
 

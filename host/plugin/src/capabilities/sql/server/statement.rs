@@ -6,10 +6,13 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use sqlx::{Column as _, Either, Row as _, Statement as _};
 
-use super::super::cursor::{FETCH_BYTES, FETCH_ROWS, size};
-use super::super::input::{InputRows, looked_up};
-use super::super::{MAX_VALUE_BYTES, Rows, SqlError, Value, answer_too_large, no_such_column};
-use super::{Dialect, Steps, describe, one_by_one};
+use super::super::cursor::{FETCH_BYTES, FETCH_ROWS, Rows};
+use super::super::database::MAX_VALUE_BYTES;
+use super::super::error::{answer_too_large, no_such_column};
+use super::super::input::{Input, InputRows, looked_up};
+use super::dialect::{Dialect, Execution, Steps, one_by_one};
+use super::error::describe;
+use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// Runs a statement of the host.
 pub(super) async fn command<D: Dialect>(connection: &mut D::Connection, statement: &str) -> Result<(), SqlError> {
@@ -86,7 +89,7 @@ async fn look_up<D: Dialect>(connection: &mut D::Connection, rows: &mut InputRow
 async fn run_all<D: Dialect>(
     connection: &mut D::Connection,
     rows: &InputRows<'_>,
-    executions: &[super::Execution],
+    executions: &[Execution],
 ) -> Result<u64, SqlError> {
     let mut changed = 0;
     for execution in executions {
@@ -184,7 +187,7 @@ pub(super) async fn fetch<D: Dialect>(steps: &mut Steps<'_, D>) -> Result<(Rows,
                 let mut values = Vec::with_capacity(row.len());
                 for column in 0..row.len() {
                     let value = D::value(&row, column)?;
-                    let size = size(&value);
+                    let size = Input::from(&value).size();
                     if size > MAX_VALUE_BYTES {
                         return Err(SqlError::LimitExceeded(format!(
                             "a value has {size} bytes; the maximum is {MAX_VALUE_BYTES}"

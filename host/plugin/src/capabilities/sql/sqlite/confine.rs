@@ -5,7 +5,9 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode};
 
-use super::super::{MAX_VALUE_BYTES, SqlError, database_error, refused};
+use super::super::database::MAX_VALUE_BYTES;
+use super::super::error::{database_error, refused};
+use crate::contract::bindings::reflow::capabilities::sql::SqlError;
 
 /// Allowed pragmas: they affect only the database, and not its durability.
 const PRAGMAS: &[&str] = &[
@@ -54,33 +56,35 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
 }
 
 /// The plugin's error for an error of SQLite.
-pub(super) fn describe(error: &rusqlite::Error) -> SqlError {
-    use rusqlite::Error;
-    match error {
-        Error::SqliteFailure(failure, message) => {
-            let text = message.clone().unwrap_or_else(|| failure.to_string());
-            match failure.code {
-                ErrorCode::AuthorizationForStatementDenied => {
-                    SqlError::AccessDenied(format!("{text}: plugins are not allowed to do this"))
-                }
-                ErrorCode::OperationInterrupted => SqlError::Timeout,
-                ErrorCode::TooBig => SqlError::LimitExceeded(text),
-                code => {
-                    let retryable = matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked);
-                    database_error(failure.extended_code.to_string(), text, retryable)
+impl From<rusqlite::Error> for SqlError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error;
+        match error {
+            Error::SqliteFailure(failure, message) => {
+                let text = message.unwrap_or_else(|| failure.to_string());
+                match failure.code {
+                    ErrorCode::AuthorizationForStatementDenied => {
+                        Self::AccessDenied(format!("{text}: plugins are not allowed to do this"))
+                    }
+                    ErrorCode::OperationInterrupted => Self::Timeout,
+                    ErrorCode::TooBig => Self::LimitExceeded(text),
+                    code => {
+                        let retryable = matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked);
+                        database_error(failure.extended_code.to_string(), text, retryable)
+                    }
                 }
             }
-        }
-        Error::SqlInputError { error, msg, .. } => {
-            if error.code == ErrorCode::AuthorizationForStatementDenied {
-                return SqlError::AccessDenied(format!("{msg}: plugins are not allowed to do this"));
+            Error::SqlInputError { error, msg, .. } => {
+                if error.code == ErrorCode::AuthorizationForStatementDenied {
+                    return Self::AccessDenied(format!("{msg}: plugins are not allowed to do this"));
+                }
+                database_error(error.extended_code.to_string(), msg, false)
             }
-            database_error(error.extended_code.to_string(), msg.clone(), false)
+            error @ (Error::FromSqlConversionFailure(..) | Error::Utf8Error(..) | Error::InvalidColumnType(..)) => {
+                Self::Conversion(error.to_string())
+            }
+            other => refused(other.to_string()),
         }
-        Error::FromSqlConversionFailure(..) | Error::Utf8Error(..) | Error::InvalidColumnType(..) => {
-            SqlError::Conversion(error.to_string())
-        }
-        other => refused(other.to_string()),
     }
 }
 

@@ -10,14 +10,18 @@ use reflow_tracing_sqlite::pool::{Pool, Pooled};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::super::cursor::{Cursor, FETCH_ROWS, FetchRequests, Fetched, OpenCursor, RunningQuery, check_no_cursor};
+use super::super::cursor::{
+    Cursor, FETCH_ROWS, FetchRequests, Fetched, OpenCursor, Rows, RunningQuery, check_no_cursor,
+};
+use super::super::database::{Database, OpenTransaction, Statements};
+use super::super::error::refused;
 use super::super::input::InputRows;
-use super::super::{Binding, Database, OpenTransaction, Rows, SqlError, Statements, Value, refused};
-use super::confine::{self, describe, describe_open};
+use super::confine::{self, describe_open};
 use super::statement::{self, atomically};
 use super::work::{Hold, Work, work};
-use crate::batch::EventBatch;
-use crate::capabilities::{ConnectionBudget, ConnectionPermit, TooManyConnections};
+use crate::capabilities::connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
+use crate::contract::batch::EventBatch;
+use crate::contract::bindings::reflow::capabilities::sql::{Binding, SqlError, Value};
 
 /// A file. Each call takes a connection from the pool.
 pub(in super::super) struct SqliteFile {
@@ -208,10 +212,7 @@ impl OpenTransaction for Transaction {
 
 impl Transaction {
     async fn run(&self, sql: &'static str) -> Result<(), SqlError> {
-        work(self.hold(Access::Write).await?, move |connection| {
-            connection.execute_batch(sql).map_err(|error| describe(&error))
-        })
-        .await
+        work(self.hold(Access::Write).await?, move |connection| Ok(connection.execute_batch(sql)?)).await
     }
 }
 
@@ -249,7 +250,7 @@ fn serve(
     let mut prepared = match connection.prepare_cached(statement) {
         Ok(prepared) => prepared,
         Err(error) => {
-            let _ = started.send((Vec::new(), Err(describe(&error))));
+            let _ = started.send((Vec::new(), Err(error.into())));
             return;
         }
     };

@@ -7,25 +7,26 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Batch, Connection, Statement};
 use uuid::Uuid;
 
-use super::super::cursor::{FETCH_BYTES, size};
+use super::super::cursor::{FETCH_BYTES, Rows};
+use super::super::database::events_of;
+use super::super::error::{answer_too_large, no_such_column, wrong_number_of_parameters};
 use super::super::input::{Input, InputRows, looked_up};
 use super::super::repeated::Repeated;
-use super::super::{Rows, SqlError, Value, answer_too_large, events_of, no_such_column, wrong_number_of_parameters};
-use super::confine::describe;
-use crate::batch::EventBatch;
+use crate::contract::batch::EventBatch;
+use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// Runs a statement, or several without parameters. Returns the number of rows that the last one changed.
 pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]) -> Result<u64, SqlError> {
     if params.is_empty() {
         let mut batch = Batch::new(connection, statement);
         let mut changed = 0;
-        while let Some(mut statement) = batch.next().map_err(|error| describe(&error))? {
+        while let Some(mut statement) = batch.next()? {
             expect_parameters(&statement, 0)?;
             changed = run(connection, &mut statement)?;
         }
         return Ok(changed);
     }
-    let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
+    let mut prepared = connection.prepare_cached(statement)?;
     bind(&mut prepared, params)?;
     run(connection, &mut prepared)
 }
@@ -33,15 +34,14 @@ pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]
 /// Runs a statement once per row. A repeated group is not expanded, because SQLite gains nothing from it.
 pub(super) fn execute_rows(connection: &Connection, statement: &str, rows: &InputRows<'_>) -> Result<u64, SqlError> {
     let of_one_row = Repeated::find(statement).map(|repeated| repeated.times(1));
-    let mut prepared =
-        connection.prepare_cached(of_one_row.as_deref().unwrap_or(statement)).map_err(|error| describe(&error))?;
+    let mut prepared = connection.prepare_cached(of_one_row.as_deref().unwrap_or(statement))?;
     if rows.count() > 0 {
         expect_parameters(&prepared, rows.width())?;
     }
     let before = connection.total_changes();
     for row in 0..rows.count() {
         for (index, value) in rows.row(row).iter().enumerate() {
-            prepared.raw_bind_parameter(index + 1, to_sql(value)).map_err(|error| describe(&error))?;
+            prepared.raw_bind_parameter(index + 1, to_sql(value))?;
         }
         exhaust(&mut prepared)?;
     }
@@ -54,11 +54,11 @@ pub(super) fn look_up(
     statement: &str,
     wanted: Vec<Uuid>,
 ) -> Result<HashMap<Uuid, Value>, SqlError> {
-    let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
+    let mut prepared = connection.prepare_cached(statement)?;
     expect_parameters(&prepared, 1)?;
     let mut found = HashMap::with_capacity(wanted.len());
     for uuid in wanted {
-        prepared.raw_bind_parameter(1, to_sql(&Input::Uuid(uuid))).map_err(|error| describe(&error))?;
+        prepared.raw_bind_parameter(1, to_sql(&Input::Uuid(uuid)))?;
         let (mut page, _) = fetch(&mut prepared.raw_query(), 1)?;
         let value = page.pop().and_then(|row| row.into_iter().next());
         found.insert(uuid, looked_up(statement, uuid, value)?);
@@ -74,7 +74,7 @@ pub(super) fn query_events(
     body: u32,
     max_bytes: usize,
 ) -> Result<EventBatch, SqlError> {
-    let mut prepared = connection.prepare_cached(statement).map_err(|error| describe(&error))?;
+    let mut prepared = connection.prepare_cached(statement)?;
     let columns = prepared.column_count();
     if body as usize >= columns {
         return Err(no_such_column(body, columns));
@@ -83,8 +83,8 @@ pub(super) fn query_events(
     let mut bodies: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
     let mut rows = prepared.raw_query();
-    while let Some(row) = rows.next().map_err(|error| describe(&error))? {
-        match row.get_ref(body as usize).map_err(|error| describe(&error))? {
+    while let Some(row) = rows.next()? {
+        match row.get_ref(body as usize)? {
             ValueRef::Blob(stored) => bodies.push(stored.to_vec()),
             other => {
                 let kind = other.data_type();
@@ -112,7 +112,7 @@ pub(super) fn atomically<T>(
     } else {
         ("SAVEPOINT call", "RELEASE call", "ROLLBACK TO call; RELEASE call")
     };
-    let run = |sql| connection.execute_batch(sql).map_err(|error| describe(&error));
+    let run = |sql| -> Result<(), SqlError> { Ok(connection.execute_batch(sql)?) };
     run(begin)?;
     let result = work(connection).and_then(|value| run(commit).map(|()| value));
     if result.is_err() {
@@ -126,7 +126,7 @@ pub(super) fn atomically<T>(
 pub(super) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<(), SqlError> {
     expect_parameters(statement, params.len())?;
     for (index, value) in params.iter().enumerate() {
-        statement.raw_bind_parameter(index + 1, to_sql(&value.into())).map_err(|error| describe(&error))?;
+        statement.raw_bind_parameter(index + 1, to_sql(&value.into()))?;
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ fn run(connection: &Connection, statement: &mut Statement<'_>) -> Result<u64, Sq
 /// Steps through all rows of the answer.
 fn exhaust(statement: &mut Statement<'_>) -> Result<(), SqlError> {
     let mut rows = statement.raw_query();
-    while rows.next().map_err(|error| describe(&error))?.is_some() {}
+    while rows.next()?.is_some() {}
     Ok(())
 }
 
@@ -159,13 +159,13 @@ pub(super) fn fetch(rows: &mut rusqlite::Rows<'_>, max_rows: usize) -> Result<(R
     let mut page = Vec::new();
     let mut bytes = 0;
     while page.len() < max_rows && bytes < FETCH_BYTES {
-        let Some(row) = rows.next().map_err(|error| describe(&error))? else {
+        let Some(row) = rows.next()? else {
             return Ok((page, true));
         };
         let mut values = Vec::with_capacity(columns);
         for column in 0..columns {
-            let value = from_sql(row.get_ref(column).map_err(|error| describe(&error))?)?;
-            bytes += size(&value);
+            let value = from_sql(row.get_ref(column)?)?;
+            bytes += Input::from(&value).size();
             values.push(value);
         }
         page.push(values);

@@ -7,8 +7,9 @@ use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
-use super::super::{SqlError, refused};
+use super::super::error::refused;
 use super::confine::describe_open;
+use crate::contract::bindings::reflow::capabilities::sql::SqlError;
 
 /// Runs `run` with a connection, and waits for it.
 pub(super) async fn work<T: Send + 'static>(

@@ -1,0 +1,145 @@
+//! Sends the requests of an instance.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio_rustls::TlsConnector;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
+
+use super::origins::Origin;
+use super::send::{Exchange, Timeouts, send};
+use crate::capabilities::connections::TooManyConnections;
+use crate::capabilities::granted::Granted;
+use crate::policy::Limits;
+
+/// Maximum time to connect, including TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Chunk size of request bodies. The host buffers two: one being sent and one waiting.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Maximum size of a request's header fields.
+const FIELDS_BYTES: usize = 64 * 1024;
+
+/// The HTTP state of an instance.
+pub(crate) struct Http {
+    context: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+struct Hooks {
+    granted: Arc<Granted>,
+    limits: Arc<Limits>,
+}
+
+impl Http {
+    pub(crate) fn new(granted: Arc<Granted>, limits: Arc<Limits>) -> Self {
+        let mut context = WasiHttpCtx::new();
+        context.set_field_size_limit(FIELDS_BYTES);
+        Self { context, hooks: Hooks { granted, limits } }
+    }
+
+    pub(crate) fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
+        WasiHttpCtxView { ctx: &mut self.context, table, hooks: &mut self.hooks }
+    }
+}
+
+impl Hooks {
+    /// The request's origin, and its TLS connector for HTTPS. Fails when the origin is not granted.
+    fn check(&self, request: &Request<WasiBody>) -> Result<(Origin, Option<TlsConnector>), Error> {
+        let granted = &self.granted;
+        let plugin = granted.log.plugin();
+        let refuse = |what: String| {
+            granted.log.warn(&format!("refused an HTTP request: {what} (plugins.{plugin}.grants.http)"));
+            Err(Error::HttpRequestDenied)
+        };
+        match Origin::of(request.uri()) {
+            Ok(origin) => match granted.http.allowing(&origin) {
+                Some(allowed) => Ok((origin, allowed.tls())),
+                None => refuse(format!("`{origin}` is not granted")),
+            },
+            // The message omits the authority, which may contain a password.
+            Err(problem) => refuse(problem.into()),
+        }
+    }
+}
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Exchange), Error>> + Send> {
+        let checked = self.check(&request);
+        let connections = self.granted.connections.clone();
+        let most = self.limits.result_bytes();
+        let time = self.limits.call_timeout();
+        Box::new(async move {
+            let (origin, tls) = checked?;
+            let permit = connections.acquire().await.map_err(|TooManyConnections| Error::ConnectionLimitReached)?;
+            let request = request.map(|body| limited(body, most, Error::HttpRequestBodySize));
+            // No timeout is longer than a call, also for transfers that continue while the instance is idle.
+            let options = options.unwrap_or_default();
+            let within = |requested: Option<Duration>, max: Duration| requested.unwrap_or(max).min(max).min(time);
+            let timeouts = Timeouts {
+                connect: within(options.connect_timeout, CONNECT_TIMEOUT),
+                first_byte: within(options.first_byte_timeout, time),
+                between_bytes: within(options.between_bytes_timeout, time),
+            };
+            // Connects to the origin that was checked, not to one that the request names elsewhere.
+            let sent = tokio::time::timeout(time, send(&origin, tls, request, timeouts)).await;
+            let (response, exchange) = sent.map_err(|_| Error::ConnectionTimeout)?.map_err(plugin_error)?;
+            let response = response.map(|body| limited(body, most, Error::HttpResponseBodySize));
+            let exchange = Box::into_pin(exchange);
+            let exchange: Exchange = Box::new(async move {
+                let _permit = permit;
+                // The reader of the body gets the error too.
+                let _ = exchange.await.map_err(plugin_error);
+                Ok(())
+            });
+            Ok((response, exchange))
+        })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+}
+
+/// `body`, failing with `too_large` beyond `most` bytes.
+fn limited(body: WasiBody, most: usize, too_large: fn(Option<u64>) -> Error) -> WasiBody {
+    Limited::new(body, most)
+        .map_err(move |error| {
+            if error.is::<LengthLimitError>() {
+                return too_large(Some(most as u64));
+            }
+            match error.downcast::<Error>() {
+                Ok(error) => plugin_error(*error),
+                Err(error) => Error::InternalError(Some(error.to_string())),
+            }
+        })
+        .boxed_unsync()
+}
+
+/// Converts an error to the code that the plugin gets. Without this, the crate would convert it and log a warning each time,
+/// and a plugin could fill the log.
+fn plugin_error(error: Error) -> Error {
+    tracing::debug!("an HTTP request of a plugin failed: {error}");
+    match error {
+        Error::Connect(_) => Error::ConnectionRefused,
+        Error::Tls(_) => Error::TlsProtocolError,
+        Error::Hyper(error) => {
+            // An error of the body is wrapped.
+            let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Error>());
+            match cause {
+                Some(Error::HttpRequestBodySize(size)) => Error::HttpRequestBodySize(*size),
+                _ if error.is_timeout() => Error::HttpResponseTimeout,
+                _ => Error::HttpProtocolError,
+            }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,81 @@
+//! The functions of the interface.
+
+use wasmtime::component::Resource;
+
+use super::bucket::Bucket;
+use crate::capabilities::state::HostState;
+use crate::contract::bindings::reflow::capabilities::keyvalue::{
+    Change, Entry, EntryPage, Host, HostBucket, KeyPage, KeyvalueError,
+};
+
+type Answer<T> = wasmtime::Result<Result<T, KeyvalueError>>;
+
+impl Host for HostState {}
+
+impl HostBucket for HostState {
+    async fn open(&mut self, label: String) -> Answer<Resource<Bucket>> {
+        match self.granted.keyvalue.get(&label) {
+            Some(bucket) => Ok(Ok(self.table.push(bucket)?)),
+            None => Ok(Err(KeyvalueError::NoSuchLabel(label))),
+        }
+    }
+
+    async fn get(&mut self, this: Resource<Bucket>, key: Vec<u8>) -> Answer<Option<Vec<u8>>> {
+        Ok(self.table.get(&this)?.get_many(vec![key]).await.map(|mut values| values.pop().flatten()))
+    }
+
+    async fn get_many(&mut self, this: Resource<Bucket>, keys: Vec<Vec<u8>>) -> Answer<Vec<Option<Vec<u8>>>> {
+        Ok(self.table.get(&this)?.get_many(keys).await)
+    }
+
+    async fn set(&mut self, this: Resource<Bucket>, key: Vec<u8>, value: Vec<u8>, ttl_ms: Option<u64>) -> Answer<()> {
+        Ok(self.table.get(&this)?.apply(vec![Change::Set(Entry { key, value })], ttl_ms).await)
+    }
+
+    async fn delete(&mut self, this: Resource<Bucket>, key: Vec<u8>) -> Answer<bool> {
+        Ok(self.table.get(&this)?.delete(key).await)
+    }
+
+    async fn apply(&mut self, this: Resource<Bucket>, changes: Vec<Change>, ttl_ms: Option<u64>) -> Answer<()> {
+        Ok(self.table.get(&this)?.apply(changes, ttl_ms).await)
+    }
+
+    async fn compare_and_set(
+        &mut self,
+        this: Resource<Bucket>,
+        key: Vec<u8>,
+        expected: Option<Vec<u8>>,
+        new: Option<Vec<u8>>,
+        ttl_ms: Option<u64>,
+    ) -> Answer<bool> {
+        Ok(self.table.get(&this)?.compare_and_set(key, expected, new, ttl_ms).await)
+    }
+
+    async fn list_keys(
+        &mut self,
+        this: Resource<Bucket>,
+        prefix: Vec<u8>,
+        cursor: Option<Vec<u8>>,
+        limit: u32,
+    ) -> Answer<KeyPage> {
+        let page = self.table.get(&this)?.scan(prefix, cursor, limit, false, false).await;
+        Ok(page.map(|(entries, next)| KeyPage { keys: entries.into_iter().map(|entry| entry.key).collect(), next }))
+    }
+
+    async fn scan(
+        &mut self,
+        this: Resource<Bucket>,
+        prefix: Vec<u8>,
+        cursor: Option<Vec<u8>>,
+        limit: u32,
+        reverse: bool,
+    ) -> Answer<EntryPage> {
+        let page = self.table.get(&this)?.scan(prefix, cursor, limit, reverse, true).await;
+        Ok(page.map(|(entries, next)| EntryPage { entries, next }))
+    }
+
+    async fn drop(&mut self, this: Resource<Bucket>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
