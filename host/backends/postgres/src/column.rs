@@ -30,6 +30,14 @@ pub(super) fn json<T: DeserializeOwned>(row: &PgRow, column: usize) -> sqlx::Res
     serde_json::from_str(row.try_get(column)?).map_err(invalid)
 }
 
+/// A value of JSON, or the default one for NULL.
+pub(super) fn optional_json<T: DeserializeOwned + Default>(row: &PgRow, column: usize) -> sqlx::Result<T> {
+    match row.try_get::<Option<&str>, _>(column)? {
+        None => Ok(T::default()),
+        Some(json) => serde_json::from_str(json).map_err(invalid),
+    }
+}
+
 /// An unsigned number as the bits of a signed one; `None` for 0.
 pub(super) fn to_bits(number: u64) -> Option<i64> {
     (number != 0).then_some(number.cast_signed())

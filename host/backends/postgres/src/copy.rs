@@ -77,6 +77,10 @@ impl<'a> Tuple<'a> {
         self.bytes(value.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
     }
 
+    pub(super) fn small(&mut self, value: Option<i16>) {
+        self.bytes(value.map(i16::to_be_bytes).as_ref().map(<[u8; 2]>::as_slice));
+    }
+
     pub(super) fn real(&mut self, value: Option<f32>) {
         self.bytes(value.map(f32::to_be_bytes).as_ref().map(<[u8; 4]>::as_slice));
     }

@@ -2,8 +2,8 @@
 
 use chrono::DateTime;
 use reflow_tracing_model::{
-    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, TraceEvent, TraceEventData,
-    TraceEventType, TraceId, time,
+    Additions, CausalityInfo, EventId, EventKey, MessageSnapshot, More, PerformanceMetrics, StateDiff, TraceEvent,
+    TraceEventData, TraceEventType, TraceId, time,
 };
 use reflow_tracing_storage::StorageError;
 use sqlx::Row;
@@ -22,6 +22,7 @@ pub(super) struct EventRow {
     attributes: Option<String>,
     dependency_chain: Option<Vec<u8>>,
     span_uuid: Option<Uuid>,
+    additions: Additions,
 }
 
 impl EventRow {
@@ -33,6 +34,7 @@ impl EventRow {
             attributes: (!attributes.is_empty()).then(|| serde_json::to_string(attributes)).transpose()?,
             dependency_chain: (!chain.is_empty()).then(|| chain.iter().flat_map(|id| id.0.into_bytes()).collect()),
             span_uuid: event.causality.span_uuid(),
+            additions: event.additions(),
             event,
         })
     }
@@ -45,7 +47,12 @@ impl EventRow {
     pub(super) fn bytes(&self) -> usize {
         let message = self.message().map_or(0, |message| message.serialized_data.len());
         let state = self.state().map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
-        200 + message + state + self.attributes.as_ref().map_or(0, String::len)
+        let texts = [&self.attributes, &self.additions.more].map(|text| text.as_ref().map_or(0, String::len));
+        200 + message + state + texts[0] + texts[1]
+    }
+
+    fn unmeasured(&self) -> Option<i16> {
+        (self.additions.unmeasured != 0).then_some(self.additions.unmeasured.into())
     }
 
     fn message(&self) -> Option<&MessageSnapshot> {
@@ -60,7 +67,7 @@ impl EventRow {
 impl EventRow {
     /// Writes the columns that `sql/copy_events.sql` names after the location.
     pub(super) fn copy(&self, tuple: &mut Tuple<'_>) {
-        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = &self.event;
+        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality, .. } = &self.event;
         let metrics = &data.performance_metrics;
         let (message, state) = (self.message(), self.state());
         tuple.id(Some(event_id.0));
@@ -78,18 +85,25 @@ impl EventRow {
         tuple.text(state.map(|state| state.diff_type.name()));
         tuple.bytes(state.and_then(|state| state.before.as_deref()));
         tuple.bytes(state.map(|state| state.after.as_slice()));
-        tuple.number(to_bits(metrics.execution_time_ns));
-        tuple.number(to_bits(metrics.memory_usage_bytes));
-        tuple.real(Some(metrics.cpu_usage_percent).filter(|percent| percent.to_bits() != 0));
-        tuple.number(to_bits(metrics.queue_depth));
-        tuple.double(Some(metrics.throughput_msgs_per_sec).filter(|rate| rate.to_bits() != 0));
+        tuple.number(metric(metrics.execution_time_ns));
+        tuple.number(metric(metrics.memory_usage_bytes));
+        tuple.real(metrics.cpu_usage_percent.filter(|percent| percent.to_bits() != 0));
+        tuple.number(metric(metrics.queue_depth));
+        tuple.double(metrics.throughput_msgs_per_sec.filter(|rate| rate.to_bits() != 0));
         tuple.text(self.attributes.as_ref());
         tuple.id(causality.parent_event_id.map(|parent| parent.0));
         tuple.id(Some(causality.root_cause_event_id.0));
         tuple.bytes(self.dependency_chain.as_deref());
         tuple.id(self.span_uuid);
         tuple.text(self.span_uuid.is_none().then(|| escape(&causality.span_id)));
+        tuple.small(self.unmeasured());
+        tuple.text(self.additions.more.as_ref());
     }
+}
+
+/// A metric, which is NULL when it is 0 and when it was not measured; `unmeasured` tells the two apart.
+fn metric(value: Option<u64>) -> Option<i64> {
+    value.and_then(to_bits)
 }
 
 /// Binds these rows to the parameters of `sql/store_events.sql`.
@@ -123,23 +137,25 @@ pub(super) fn bind<'q>(
         row.state().map(|state| state.diff_type.name()),
         row.state().and_then(|state| state.before.as_deref()),
         row.state().map(|state| state.after.as_slice()),
-        to_bits(row.event.data.performance_metrics.execution_time_ns),
-        to_bits(row.event.data.performance_metrics.memory_usage_bytes),
-        Some(row.event.data.performance_metrics.cpu_usage_percent).filter(|percent| percent.to_bits() != 0),
-        to_bits(row.event.data.performance_metrics.queue_depth),
-        Some(row.event.data.performance_metrics.throughput_msgs_per_sec).filter(|rate| rate.to_bits() != 0),
+        metric(row.event.data.performance_metrics.execution_time_ns),
+        metric(row.event.data.performance_metrics.memory_usage_bytes),
+        row.event.data.performance_metrics.cpu_usage_percent.filter(|percent| percent.to_bits() != 0),
+        metric(row.event.data.performance_metrics.queue_depth),
+        row.event.data.performance_metrics.throughput_msgs_per_sec.filter(|rate| rate.to_bits() != 0),
         row.attributes.as_deref(),
         row.event.causality.parent_event_id.map(|parent| parent.0),
         row.event.causality.root_cause_event_id.0,
         row.dependency_chain.as_deref(),
         row.span_uuid,
         row.span_uuid.is_none().then(|| escape(&row.event.causality.span_id)),
+        row.unmeasured(),
+        row.additions.more.as_deref(),
     )
 }
 
 /// The event in a row of `sql/get_events.sql`.
 pub(super) fn read(row: &PgRow) -> sqlx::Result<TraceEvent> {
-    Ok(TraceEvent {
+    let mut event = TraceEvent {
         event_id: EventId(row.try_get(0)?),
         timestamp: DateTime::from_timestamp_nanos(row.try_get(1)?),
         event_type: event_type(row)?,
@@ -150,16 +166,18 @@ pub(super) fn read(row: &PgRow) -> sqlx::Result<TraceEvent> {
             message: message(row)?,
             state_diff: state_diff(row)?,
             performance_metrics: PerformanceMetrics {
-                execution_time_ns: from_bits(row, 15)?,
-                memory_usage_bytes: from_bits(row, 16)?,
-                cpu_usage_percent: row.try_get::<Option<f32>, _>(17)?.unwrap_or(0.0),
-                queue_depth: from_bits(row, 18)?,
-                throughput_msgs_per_sec: row.try_get::<Option<f64>, _>(19)?.unwrap_or(0.0),
+                execution_time_ns: Some(from_bits(row, 15)?),
+                memory_usage_bytes: Some(from_bits(row, 16)?),
+                cpu_usage_percent: row.try_get::<Option<f32>, _>(17)?.or(Some(0.0)),
+                queue_depth: Some(from_bits(row, 18)?),
+                throughput_msgs_per_sec: row.try_get::<Option<f64>, _>(19)?.or(Some(0.0)),
+                more: More::EMPTY,
             },
             custom_attributes: match row.try_get::<Option<&str>, _>(20)? {
                 None => Default::default(),
                 Some(_) => json(row, 20)?,
             },
+            more: More::EMPTY,
         },
         causality: CausalityInfo {
             parent_event_id: row.try_get::<Option<Uuid>, _>(21)?.map(EventId),
@@ -169,8 +187,14 @@ pub(super) fn read(row: &PgRow) -> sqlx::Result<TraceEvent> {
                 Some(uuid) => uuid.to_string(),
                 None => text(row, 25)?,
             },
+            more: More::EMPTY,
         },
-    })
+        more: More::EMPTY,
+    };
+    let unmeasured = row.try_get::<Option<i16>, _>(26)?.unwrap_or(0).try_into().map_err(invalid)?;
+    let additions = Additions { unmeasured, more: row.try_get(27)? };
+    event.add(&additions).map_err(invalid)?;
+    Ok(event)
 }
 
 fn event_type(row: &PgRow) -> sqlx::Result<TraceEventType> {
@@ -185,13 +209,14 @@ fn message(row: &PgRow) -> sqlx::Result<Option<MessageSnapshot>> {
         size_bytes: from_bits(row, 9)?,
         checksum: optional_text(row, 10)?.unwrap_or_default(),
         serialized_data: row.try_get::<Option<Vec<u8>>, _>(11)?.unwrap_or_default(),
+        more: More::EMPTY,
     }))
 }
 
 fn state_diff(row: &PgRow) -> sqlx::Result<Option<StateDiff>> {
     let Some(diff_type) = row.try_get::<Option<&str>, _>(12)? else { return Ok(None) };
     let diff_type = diff_type.parse().map_err(|error: String| invalid(error))?;
-    Ok(Some(StateDiff { before: row.try_get(13)?, after: row.try_get(14)?, diff_type }))
+    Ok(Some(StateDiff { before: row.try_get(13)?, after: row.try_get(14)?, diff_type, more: More::EMPTY }))
 }
 
 fn dependency_chain(row: &PgRow) -> sqlx::Result<Vec<EventId>> {

@@ -177,7 +177,7 @@ async fn complete(connection: &mut PgConnection, found: Vec<Found>) -> sqlx::Res
         .persistent(false)
         .fetch(&mut *connection);
     while let Some(row) = rows.try_next().await? {
-        events.entry(row.try_get(26)?).or_default().push(event::read(&row)?);
+        events.entry(row.try_get(28)?).or_default().push(event::read(&row)?);
     }
     drop(rows);
     let without: Vec<i64> = sequences.into_iter().filter(|sequence| !events.contains_key(sequence)).collect();

@@ -188,7 +188,7 @@ impl Page {
             .persistent(false)
             .fetch(connection);
         while let Some(row) = rows.try_next().await? {
-            let number = before + usize::try_from(row.try_get::<i64, _>(26)?).unwrap_or(usize::MAX);
+            let number = before + usize::try_from(row.try_get::<i64, _>(28)?).unwrap_or(usize::MAX);
             if number < self.headers_sent || number > self.found.len() {
                 return Err(sqlx::Error::Decode("the events did not come in the order of their traces".into()));
             }

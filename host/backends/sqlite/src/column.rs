@@ -32,6 +32,14 @@ pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlit
     serde_json::from_slice(text).map_err(|error| invalid(column, error))
 }
 
+/// A value of JSON, or the default one for NULL.
+pub(super) fn optional_json<T: DeserializeOwned + Default>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(T::default()),
+        _ => json(row, column),
+    }
+}
+
 /// An unsigned number as the bits of a signed one; `None` for 0.
 pub(super) fn to_bits(number: u64) -> Option<i64> {
     (number != 0).then_some(number.cast_signed())

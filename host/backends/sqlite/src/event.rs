@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::column::{from_bits, from_real, id, invalid, json, nanoseconds, optional_id, to_bits, to_real};
 use reflow_tracing_model::{
-    CausalityInfo, EventId, MessageSnapshot, PerformanceMetrics, StateDiff, TraceEvent, TraceEventData, TraceEventType,
-    TraceId, time,
+    Additions, CausalityInfo, EventId, MessageSnapshot, More, PerformanceMetrics, StateDiff, TraceEvent,
+    TraceEventData, TraceEventType, TraceId, time,
 };
 use reflow_tracing_storage::StorageError;
 
@@ -18,6 +18,7 @@ pub(super) struct EventRow {
     attributes: Option<String>,
     dependency_chain: Option<Vec<u8>>,
     span_uuid: Option<Uuid>,
+    additions: Additions,
 }
 
 impl EventRow {
@@ -34,13 +35,14 @@ impl EventRow {
             attributes: (!attributes.is_empty()).then(|| serde_json::to_string(attributes)).transpose()?,
             dependency_chain: (!chain.is_empty()).then(|| chain.iter().flat_map(|id| id.0.into_bytes()).collect()),
             span_uuid: event.causality.span_uuid(),
+            additions: event.additions(),
             event,
         })
     }
 
     /// Runs `sql/store_event.sql`.
     pub(super) fn store(&self, statement: &mut Statement<'_>, sequence: i64) -> rusqlite::Result<()> {
-        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = &self.event;
+        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality, .. } = &self.event;
         let message = data.message.as_ref();
         let state = data.state_diff.as_ref();
         let metrics = &data.performance_metrics;
@@ -65,16 +67,18 @@ impl EventRow {
             state.map(|state| state.diff_type.name()),
             state.and_then(|state| state.before.as_ref()),
             state.map(|state| &state.after),
-            to_bits(metrics.execution_time_ns),
-            to_bits(metrics.memory_usage_bytes),
-            to_real(metrics.cpu_usage_percent.into()),
-            to_bits(metrics.queue_depth),
-            to_real(metrics.throughput_msgs_per_sec),
+            to_bits(metrics.execution_time_ns.unwrap_or_default()),
+            to_bits(metrics.memory_usage_bytes.unwrap_or_default()),
+            to_real(metrics.cpu_usage_percent.unwrap_or_default().into()),
+            to_bits(metrics.queue_depth.unwrap_or_default()),
+            to_real(metrics.throughput_msgs_per_sec.unwrap_or_default()),
             self.attributes,
             causality.parent_event_id.as_ref().map(|parent| Blob(parent.0.as_bytes())),
             causality.root_cause_event_id.0.as_bytes(),
             self.dependency_chain,
             span_id,
+            (self.additions.unmeasured != 0).then_some(self.additions.unmeasured),
+            self.additions.more,
         ])?;
         Ok(())
     }
@@ -90,7 +94,7 @@ impl ToSql for Blob<'_> {
 
 /// The event in a row of `sql/get_events.sql`.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TraceEvent> {
-    Ok(TraceEvent {
+    let mut event = TraceEvent {
         event_id: EventId(id(row, 0)?),
         timestamp: nanoseconds(row.get(1)?),
         event_type: event_type(row)?,
@@ -101,17 +105,19 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TraceEvent> {
             message: message(row)?,
             state_diff: state_diff(row)?,
             performance_metrics: PerformanceMetrics {
-                execution_time_ns: from_bits(row, 15)?,
-                memory_usage_bytes: from_bits(row, 16)?,
+                execution_time_ns: Some(from_bits(row, 15)?),
+                memory_usage_bytes: Some(from_bits(row, 16)?),
                 // It was an f32 when it was stored, so the conversion is exact.
-                cpu_usage_percent: from_real(row, 17)? as f32,
-                queue_depth: from_bits(row, 18)?,
-                throughput_msgs_per_sec: from_real(row, 19)?,
+                cpu_usage_percent: Some(from_real(row, 17)? as f32),
+                queue_depth: Some(from_bits(row, 18)?),
+                throughput_msgs_per_sec: Some(from_real(row, 19)?),
+                more: More::EMPTY,
             },
             custom_attributes: match row.get_ref(20)? {
                 ValueRef::Null => Default::default(),
                 _ => json(row, 20)?,
             },
+            more: More::EMPTY,
         },
         causality: CausalityInfo {
             parent_event_id: optional_id(row, 21)?.map(EventId),
@@ -121,8 +127,13 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TraceEvent> {
                 ValueRef::Blob(_) => id(row, 24)?.to_string(),
                 _ => row.get(24)?,
             },
+            more: More::EMPTY,
         },
-    })
+        more: More::EMPTY,
+    };
+    let additions = Additions { unmeasured: row.get::<_, Option<u8>>(25)?.unwrap_or(0), more: row.get(26)? };
+    event.add(&additions).map_err(|problem| invalid(26, problem))?;
+    Ok(event)
 }
 
 fn event_type(row: &Row<'_>) -> rusqlite::Result<TraceEventType> {
@@ -137,6 +148,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Option<MessageSnapshot>> {
         size_bytes: from_bits(row, 9)?,
         checksum: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
         serialized_data: row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default(),
+        more: More::EMPTY,
     }))
 }
 
@@ -146,7 +158,7 @@ fn state_diff(row: &Row<'_>) -> rusqlite::Result<Option<StateDiff>> {
         name => name.as_str().map_err(|error| invalid(12, error))?.parse(),
     };
     let diff_type = diff_type.map_err(|error: String| invalid(12, error))?;
-    Ok(Some(StateDiff { before: row.get(13)?, after: row.get(14)?, diff_type }))
+    Ok(Some(StateDiff { before: row.get(13)?, after: row.get(14)?, diff_type, more: More::EMPTY }))
 }
 
 fn dependency_chain(row: &Row<'_>) -> rusqlite::Result<Vec<EventId>> {

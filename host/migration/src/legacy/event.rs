@@ -1,7 +1,7 @@
 //! A row of `trace_events`.
 
 use chrono::{DateTime, Utc};
-use reflow_tracing_model::{EventId, TraceEvent};
+use reflow_tracing_model::{EventId, More, TraceEvent};
 use rusqlite::Row;
 use serde::de::DeserializeOwned;
 
@@ -42,6 +42,7 @@ fn of_columns(row: &Row<'_>) -> Result<TraceEvent, String> {
         actor_id: text(row, 4, "actor_id")?,
         data: json(row, 5, "data")?,
         causality: json(row, 6, "causality")?,
+        more: More::EMPTY,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::TimeDelta;
-use reflow_tracing_model::{ExecutionId, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId};
+use reflow_tracing_model::{ExecutionId, FlowId, FlowTrace, FlowVersion, More, TraceEvent, TraceId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::event::{self, json, json_blob, seconds, text};
@@ -67,12 +67,14 @@ fn of_columns(row: &Row<'_>) -> Result<FlowTrace, String> {
             patch: number(6, "version_patch")?,
             git_hash: row.get(7).map_err(|error| format!("version_git_hash: {error}"))?,
             timestamp: seconds(row, 8, "version_timestamp")?.ok_or("version_timestamp is missing")?,
+            more: More::EMPTY,
         },
         start_time: seconds(row, 9, "start_time")?.ok_or("start_time is missing")?,
         end_time: seconds(row, 10, "end_time")?,
         status: json(row, 11, "status")?,
         events: Vec::new(),
         metadata: json(row, 12, "metadata")?,
+        more: More::EMPTY,
     })
 }
 
