@@ -91,3 +91,36 @@ fn a_session_replayed_twice_is_stored_as_two_executions() {
     assert_ne!(traces[0].execution_id, traces[1].execution_id);
     assert_eq!(traces.iter().map(|trace| trace.events.len()).collect::<Vec<_>>(), [16, 16]);
 }
+
+/// Two processes of Reflow's newer protocol: the trace `orders` of both, and `refunds`, which fails.
+#[test]
+fn a_recorded_session_of_the_newer_protocol_comes_back_as_its_two_traces() {
+    let file = fixture("reflow-session-2.jsonl");
+    let text = fs::read_to_string(&file).expect("the recording is there");
+    let frames: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON")["frame"].take()).collect();
+    for backend in Backend::DURABLE {
+        let setting = Setting::new(backend);
+        let host = Host::start(&setting);
+        let report = setting.stdout(&["replay", file.to_str().expect("a path of ours"), "--url", &host.url]);
+        assert!(report.contains("failed        0"), "{report}");
+        host.stop();
+        let stored: Vec<Value> = serde_json::from_str(&setting.stdout(&["query", "--format", "json"])).expect("traces");
+        assert_eq!(stored.len(), 2, "{backend:?}");
+        for (flow, status) in [
+            ("orders", Value::from("Completed")),
+            ("refunds", serde_json::json!({"Failed": {"error": "no such order"}})),
+        ] {
+            let header = stored.iter().find(|trace| trace["flow_id"] == flow).expect("the trace is there");
+            assert_eq!(header["status"], status, "{backend:?}");
+            let trace_id = header["trace_id"].as_str().expect("an id");
+            let trace: Value =
+                serde_json::from_str(&setting.stdout(&["get", trace_id, "--format", "json"])).expect("a trace");
+            let records = frames.iter().filter_map(|frame| frame.get("RecordEvent"));
+            let mut sent: Vec<_> =
+                records.filter(|record| record["trace_id"] == trace_id).map(|record| &record["event"]).collect();
+            sent.sort_by_key(|event| event["timestamp"].as_str());
+            assert_eq!(trace["events"].as_array().expect("events").iter().collect::<Vec<_>>(), sent, "{backend:?}");
+        }
+    }
+}

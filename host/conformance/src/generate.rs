@@ -15,7 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use reflow_tracing_model::{
-    CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, MessageSnapshot,
+    CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, MessageSnapshot, More,
     PerformanceMetrics, SortOrder, StateDiff, StateDiffType, TraceEvent, TraceEventData, TraceEventKind,
     TraceEventType, TraceId, TraceMetadata, TraceQuery,
 };
@@ -110,40 +110,58 @@ pub fn any_status() -> impl Strategy<Value = ExecutionStatus> + Clone {
     ]
 }
 
+/// Fields that the model does not name; usually none.
+fn any_more() -> impl Strategy<Value = More> + Clone {
+    let some = btree_map(any_text().prop_map(|text| format!("x_{text}")), any_json(), 1..3);
+    option::weighted(0.2, some).prop_map(|fields| fields.into_iter().flatten().collect())
+}
+
+/// A metric that was measured or not.
+fn measured<T: std::fmt::Debug + Clone>(
+    value: impl Strategy<Value = T> + Clone,
+) -> impl Strategy<Value = Option<T>> + Clone {
+    option::weighted(0.7, value)
+}
+
 fn any_data() -> impl Strategy<Value = TraceEventData> + Clone {
-    let message = (any_text(), any_count(), any_text(), any_bytes()).prop_map(
-        |(message_type, size_bytes, checksum, serialized_data)| MessageSnapshot {
+    let message = (any_text(), any_count(), any_text(), any_bytes(), any_more()).prop_map(
+        |(message_type, size_bytes, checksum, serialized_data, more)| MessageSnapshot {
             message_type,
             size_bytes,
             checksum,
             serialized_data,
+            more,
         },
     );
     let diff_type = select(vec![StateDiffType::Full, StateDiffType::Incremental, StateDiffType::MemoryOnly]);
-    let state_diff = (option::of(any_bytes()), any_bytes(), diff_type)
-        .prop_map(|(before, after, diff_type)| StateDiff { before, after, diff_type });
+    let state_diff = (option::of(any_bytes()), any_bytes(), diff_type, any_more())
+        .prop_map(|(before, after, diff_type, more)| StateDiff { before, after, diff_type, more });
     let percent = any::<f32>().prop_filter("finite", |percent| percent.is_finite());
-    let metrics = (any_count(), any_count(), percent, any_count(), any_float()).prop_map(
-        |(execution_time_ns, memory_usage_bytes, cpu_usage_percent, queue_depth, throughput_msgs_per_sec)| {
+    let count = || measured(any_count());
+    let metrics = (count(), count(), measured(percent), count(), measured(any_float()), any_more()).prop_map(
+        |(execution_time_ns, memory_usage_bytes, cpu_usage_percent, queue_depth, throughput_msgs_per_sec, more)| {
             PerformanceMetrics {
                 execution_time_ns,
                 memory_usage_bytes,
                 cpu_usage_percent,
                 queue_depth,
                 throughput_msgs_per_sec,
+                more,
             }
         },
     );
     let attributes = btree_map(any_text(), any_json(), 0..3);
     let optional_text = || option::of(any_text());
-    (optional_text(), option::of(message), option::of(state_diff), optional_text(), metrics, attributes).prop_map(
-        |(port, message, state_diff, error, performance_metrics, custom_attributes)| TraceEventData {
+    let (message, state_diff) = (option::of(message), option::of(state_diff));
+    (optional_text(), message, state_diff, optional_text(), metrics, attributes, any_more()).prop_map(
+        |(port, message, state_diff, error, performance_metrics, custom_attributes, more)| TraceEventData {
             port,
             message,
             state_diff,
             error,
             performance_metrics,
             custom_attributes,
+            more,
         },
     )
 }
@@ -151,49 +169,84 @@ fn any_data() -> impl Strategy<Value = TraceEventData> + Clone {
 /// Any event.
 pub fn any_event() -> impl Strategy<Value = TraceEvent> + Clone {
     let event_id = || any_uuid().prop_map(EventId);
-    let causality = (option::of(event_id()), event_id(), vec(event_id(), 0..3), any_text()).prop_map(
-        |(parent_event_id, root_cause_event_id, dependency_chain, span_id)| CausalityInfo {
+    let causality = (option::of(event_id()), event_id(), vec(event_id(), 0..3), any_text(), any_more()).prop_map(
+        |(parent_event_id, root_cause_event_id, dependency_chain, span_id, more)| CausalityInfo {
             parent_event_id,
             root_cause_event_id,
             dependency_chain,
             span_id,
+            more,
         },
     );
-    (event_id(), any_time(), any_event_type(), any_text(), any_data(), causality).prop_map(
-        |(event_id, timestamp, event_type, actor_id, data, causality)| TraceEvent {
+    (event_id(), any_time(), any_event_type(), any_text(), any_data(), causality, any_more()).prop_map(
+        |(event_id, timestamp, event_type, actor_id, data, causality, more)| TraceEvent {
             event_id,
             timestamp,
             event_type,
             actor_id,
             data,
             causality,
+            more,
         },
     )
 }
 
+/// Any event of Reflow's first protocol: every metric is measured, and the model names every field.
+pub fn any_reflow_event() -> impl Strategy<Value = TraceEvent> + Clone {
+    any_event().prop_map(|mut event| {
+        let TraceEventData { message, state_diff, performance_metrics, more, .. } = &mut event.data;
+        performance_metrics.execution_time_ns.get_or_insert_default();
+        performance_metrics.memory_usage_bytes.get_or_insert_default();
+        performance_metrics.cpu_usage_percent.get_or_insert_default();
+        performance_metrics.queue_depth.get_or_insert_default();
+        performance_metrics.throughput_msgs_per_sec.get_or_insert_default();
+        let parts = [more, &mut performance_metrics.more, &mut event.causality.more, &mut event.more].into_iter();
+        let parts = parts.chain(message.as_mut().map(|message| &mut message.more));
+        parts.chain(state_diff.as_mut().map(|state| &mut state.more)).for_each(|more| *more = More::EMPTY);
+        event
+    })
+}
+
+/// Any trace of Reflow's first protocol, with its events in random order.
+pub fn any_reflow_trace() -> impl Strategy<Value = FlowTrace> + Clone {
+    (any_header(), vec(any_reflow_event(), 0..4)).prop_map(|(mut header, events)| {
+        header.version.more = More::EMPTY;
+        header.metadata.more = More::EMPTY;
+        FlowTrace { events, more: More::EMPTY, ..header }
+    })
+}
+
 fn any_version() -> impl Strategy<Value = FlowVersion> + Clone {
-    (any::<u32>(), any::<u32>(), any::<u32>(), option::of(any_text()), any_time())
-        .prop_map(|(major, minor, patch, git_hash, timestamp)| FlowVersion { major, minor, patch, git_hash, timestamp })
+    (any::<u32>(), any::<u32>(), any::<u32>(), option::of(any_text()), any_time(), any_more()).prop_map(
+        |(major, minor, patch, git_hash, timestamp, more)| FlowVersion {
+            major,
+            minor,
+            patch,
+            git_hash,
+            timestamp,
+            more,
+        },
+    )
 }
 
 /// Any header: a trace without events.
 pub fn any_header() -> impl Strategy<Value = FlowTrace> + Clone {
-    let metadata =
-        (
-            option::of(any_text()),
-            option::of(any_text()),
-            any_text(),
-            any_text(),
-            any::<u32>(),
-            any_text(),
-            btree_map(any_text(), any_text(), 0..3),
-        )
-            .prop_map(|(user_id, session_id, environment, hostname, process_id, thread_id, tags)| {
-                TraceMetadata { user_id, session_id, environment, hostname, process_id, thread_id, tags }
-            });
+    let metadata = (
+        option::of(any_text()),
+        option::of(any_text()),
+        any_text(),
+        any_text(),
+        any::<u32>(),
+        any_text(),
+        btree_map(any_text(), any_text(), 0..3),
+        any_more(),
+    )
+        .prop_map(|(user_id, session_id, environment, hostname, process_id, thread_id, tags, more)| {
+            TraceMetadata { user_id, session_id, environment, hostname, process_id, thread_id, tags, more }
+        });
     let ids = (any_uuid().prop_map(TraceId), any_text().prop_map(FlowId), any_uuid().prop_map(ExecutionId));
-    (ids, any_version(), any_time(), option::of(any_time()), any_status(), metadata).prop_map(
-        |((trace_id, flow_id, execution_id), version, start_time, end_time, status, metadata)| FlowTrace {
+    (ids, any_version(), any_time(), option::of(any_time()), any_status(), metadata, any_more()).prop_map(
+        |((trace_id, flow_id, execution_id), version, start_time, end_time, status, metadata, more)| FlowTrace {
             trace_id,
             flow_id,
             execution_id,
@@ -203,6 +256,7 @@ pub fn any_header() -> impl Strategy<Value = FlowTrace> + Clone {
             status,
             events: Vec::new(),
             metadata,
+            more,
         },
     )
 }
@@ -277,7 +331,7 @@ pub fn pooled_trace_id() -> impl Strategy<Value = TraceId> + Clone {
 /// An event with the id of one of a few, and contents of its own.
 pub fn pooled_event() -> impl Strategy<Value = TraceEvent> + Clone {
     let error = option::weighted(0.2, text_of(ERRORS));
-    (pooled_uuid(20), pooled_time(), any_event_type(), text_of(ACTORS), error, any::<u64>()).prop_map(
+    (pooled_uuid(20), pooled_time(), any_event_type(), text_of(ACTORS), error, option::of(any::<u64>())).prop_map(
         |(event_id, timestamp, event_type, actor_id, error, execution_time_ns)| TraceEvent {
             event_id: EventId(event_id),
             timestamp,
@@ -289,6 +343,7 @@ pub fn pooled_event() -> impl Strategy<Value = TraceEvent> + Clone {
                 ..TraceEventData::default()
             },
             causality: CausalityInfo { root_cause_event_id: EventId(event_id), ..CausalityInfo::default() },
+            more: More::EMPTY,
         },
     )
 }
@@ -317,6 +372,7 @@ pub fn pooled_trace() -> impl Strategy<Value = FlowTrace> + Clone {
                 status,
                 events,
                 metadata: TraceMetadata { tags, ..TraceMetadata::default() },
+                more: More::EMPTY,
             }
         })
 }

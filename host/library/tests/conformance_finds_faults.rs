@@ -44,7 +44,8 @@ impl StorageBackend for Faulty {
             trace.start_time = chrono::DateTime::from_timestamp_nanos(nanos / 1_000 * 1_000);
         }
         if self.0 == NegativeZeroIsZero {
-            trace.events.iter_mut().for_each(|event| event.data.performance_metrics.cpu_usage_percent += 0.0);
+            let metrics = trace.events.iter_mut().map(|event| &mut event.data.performance_metrics);
+            metrics.filter_map(|metrics| metrics.cpu_usage_percent.as_mut()).for_each(|percent| *percent += 0.0);
         }
         let mut oracle = self.1.lock().unwrap();
         if let Some(earlier) = oracle.trace(trace.trace_id)

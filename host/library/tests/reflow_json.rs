@@ -35,12 +35,12 @@ where
 
 proptest! {
     #[test]
-    fn a_trace_travels_unchanged(trace in generate::any_trace()) {
+    fn a_trace_travels_unchanged(trace in generate::any_reflow_trace()) {
         travels::<_, reflow::FlowTrace>(&trace)?;
     }
 
     #[test]
-    fn an_event_travels_unchanged(event in generate::any_event()) {
+    fn an_event_travels_unchanged(event in generate::any_reflow_event()) {
         travels::<_, reflow::TraceEvent>(&event)?;
     }
 
@@ -52,7 +52,7 @@ proptest! {
 
     /// Maps of several entries aside, whose order Reflow leaves open.
     #[test]
-    fn the_json_of_a_trace_is_identical_to_reflows(mut trace in generate::any_trace()) {
+    fn the_json_of_a_trace_is_identical_to_reflows(mut trace in generate::any_reflow_trace()) {
         while trace.metadata.tags.len() > 1 {
             trace.metadata.tags.pop_first();
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Add, AddAssign};
 use std::str::FromStr;
 
-use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
+use reflow_tracing_model::{Additions, FlowTrace, TraceEvent, TraceId};
 use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -92,30 +92,34 @@ pub(crate) struct Digester {
 
 impl Digester {
     pub(crate) fn header(&mut self, header: &FlowTrace) {
-        self.add(b'h', header.trace_id, header);
+        self.add(b'h', header.trace_id, header, &header.additions());
         self.digest.traces += 1;
     }
 
     pub(crate) fn headerless(&mut self, trace_id: TraceId) {
-        self.add(b'-', trace_id, &());
+        self.add(b'-', trace_id, &(), &Additions::default());
         self.digest.headerless += 1;
     }
 
     pub(crate) fn events(&mut self, trace_id: TraceId, events: &[TraceEvent]) {
         for event in events {
-            self.add(b'e', trace_id, event);
+            self.add(b'e', trace_id, event, &event.additions());
         }
         self.digest.events += events.len() as u64;
     }
 
-    fn add(&mut self, kind: u8, trace_id: TraceId, value: &impl Serialize) {
+    fn add(&mut self, kind: u8, trace_id: TraceId, value: &impl Serialize, additions: &Additions) {
         let mut encoded = std::mem::take(&mut self.encoded);
         encoded.clear();
         encoded.push(kind);
         encoded.extend_from_slice(trace_id.0.as_bytes());
         let before = encoded.len();
-        let encoded =
-            postcard::to_extend(value, encoded).expect("a Vec grows, and every type of the model knows its length");
+        const WRITES: &str = "a Vec grows, and every type of the model knows its length";
+        let mut encoded = postcard::to_extend(value, encoded).expect(WRITES);
+        // The digests of what has none are those of the first version of the model.
+        if !additions.is_empty() {
+            encoded = postcard::to_extend(additions, encoded).expect(WRITES);
+        }
         self.digest.bytes += (encoded.len() - before) as u64;
         self.digest.checksum.0 = self.digest.checksum.0.wrapping_add(xxh3_128(&encoded));
         self.encoded = encoded;
@@ -157,6 +161,19 @@ mod tests {
         ] {
             assert_ne!(digest.checksum, other.checksum);
         }
+    }
+
+    #[test]
+    fn unmeasured_metrics_and_unknown_fields_change_the_checksum() {
+        let trace = trace("a");
+        let digest = |event: &TraceEvent| measured(&[(&trace, std::slice::from_ref(event))]).checksum;
+        let mut event = TraceEvent::default();
+        let before = digest(&event);
+        event.data.performance_metrics.queue_depth = Some(0);
+        let measured = digest(&event);
+        event.data.more.insert("note", "x".into());
+        let with_more = digest(&event);
+        assert!(before != measured && measured != with_more && before != with_more);
     }
 
     #[test]

@@ -85,3 +85,33 @@ pub(crate) mod attributes {
         }
     }
 }
+
+/// A value that may not have been measured: `null` or absent in text formats, 0 in binary ones, whose
+/// [`Additions`](crate::Additions) say which were not measured.
+pub(crate) mod measurement {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<T, S>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: Serialize + Default + Copy,
+        S: Serializer,
+    {
+        if serializer.is_human_readable() {
+            value.serialize(serializer)
+        } else {
+            value.unwrap_or_default().serialize(serializer)
+        }
+    }
+
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        if deserializer.is_human_readable() {
+            Option::deserialize(deserializer)
+        } else {
+            T::deserialize(deserializer).map(Some)
+        }
+    }
+}

@@ -6,24 +6,26 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{EventId, encoding, time};
+use super::{EventId, More, encoding, open_struct::open_struct, time};
 
-/// Something that happened during an execution.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct TraceEvent {
-    /// Identifies the event within its trace.
-    pub event_id: EventId,
-    /// When it happened.
-    #[serde(with = "time::exact")]
-    pub timestamp: DateTime<Utc>,
-    /// What happened.
-    pub event_type: TraceEventType,
-    /// The actor that it happened to.
-    pub actor_id: String,
-    /// Details: the message, the state, the error, the cost.
-    pub data: TraceEventData,
-    /// What caused it.
-    pub causality: CausalityInfo,
+open_struct! {
+    /// Something that happened during an execution.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    "TraceEvent": pub struct TraceEvent {
+        /// Identifies the event within its trace.
+        pub event_id: EventId,
+        /// When it happened.
+        #[serde(with = "time::exact")]
+        pub timestamp: DateTime<Utc>,
+        /// What happened.
+        pub event_type: TraceEventType,
+        /// The actor that it happened to.
+        pub actor_id: String,
+        /// Details: the message, the state, the error, the cost.
+        pub data: TraceEventData,
+        /// What caused it.
+        pub causality: CausalityInfo,
+    }
 }
 
 impl TraceEvent {
@@ -42,7 +44,11 @@ impl TraceEvent {
         let state = state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
         let texts = data.error.as_ref().map_or(0, String::len) + self.causality.span_id.len();
         let attributes = data.custom_attributes.values().map(json_bytes).sum::<usize>();
-        TYPICAL + message + state + texts + 16 * self.causality.dependency_chain.len() + attributes
+        let more = [&self.more, &data.more, &data.performance_metrics.more, &self.causality.more].into_iter();
+        let more = more.chain(data.message.as_ref().map(|message| &message.more));
+        let more = more.chain(data.state_diff.as_ref().map(|state| &state.more)).flat_map(More::iter);
+        let more = more.map(|(name, value)| name.len() + json_bytes(value)).sum::<usize>();
+        TYPICAL + message + state + texts + 16 * self.causality.dependency_chain.len() + attributes + more
     }
 
     /// Whether the event reports an error: an actor failed, or `data.error` is set.
@@ -196,49 +202,55 @@ impl FromStr for TraceEventKind {
     }
 }
 
-/// Details of an event.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct TraceEventData {
-    /// The port of the actor.
-    pub port: Option<String>,
-    /// The message that was sent or received.
-    pub message: Option<MessageSnapshot>,
-    /// How the actor's state changed.
-    pub state_diff: Option<StateDiff>,
-    /// The error message.
-    pub error: Option<String>,
-    /// The resources that it used.
-    pub performance_metrics: PerformanceMetrics,
-    /// Free-form attributes.
-    #[serde(with = "encoding::attributes")]
-    pub custom_attributes: BTreeMap<String, serde_json::Value>,
+open_struct! {
+    /// Details of an event.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    "TraceEventData": pub struct TraceEventData {
+        /// The port of the actor.
+        pub port: Option<String>,
+        /// The message that was sent or received.
+        pub message: Option<MessageSnapshot>,
+        /// How the actor's state changed.
+        pub state_diff: Option<StateDiff>,
+        /// The error message.
+        pub error: Option<String>,
+        /// The resources that it used.
+        pub performance_metrics: PerformanceMetrics,
+        /// Free-form attributes.
+        #[serde(with = "encoding::attributes")]
+        pub custom_attributes: BTreeMap<String, serde_json::Value>,
+    }
 }
 
-/// A message as it was when the event happened.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageSnapshot {
-    /// The type, as the program names it.
-    pub message_type: String,
-    /// The size in bytes.
-    pub size_bytes: u64,
-    /// A checksum of the program's choice; may be empty.
-    pub checksum: String,
-    /// The message as bytes of the program's choice; may be empty.
-    #[serde(with = "encoding::bytes")]
-    pub serialized_data: Vec<u8>,
+open_struct! {
+    /// A message as it was when the event happened.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    "MessageSnapshot": pub struct MessageSnapshot {
+        /// The type, as the program names it.
+        pub message_type: String,
+        /// The size in bytes.
+        pub size_bytes: u64,
+        /// A checksum of the program's choice; may be empty.
+        pub checksum: String,
+        /// The message as bytes of the program's choice; may be empty.
+        #[serde(default, with = "encoding::bytes")]
+        pub serialized_data: Vec<u8>,
+    }
 }
 
-/// How an actor's state changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateDiff {
-    /// The state before.
-    #[serde(with = "encoding::optional_bytes")]
-    pub before: Option<Vec<u8>>,
-    /// The state after, or what changed.
-    #[serde(with = "encoding::bytes")]
-    pub after: Vec<u8>,
-    /// What `after` holds.
-    pub diff_type: StateDiffType,
+open_struct! {
+    /// How an actor's state changed.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    "StateDiff": pub struct StateDiff {
+        /// The state before.
+        #[serde(with = "encoding::optional_bytes")]
+        pub before: Option<Vec<u8>>,
+        /// The state after, or what changed.
+        #[serde(with = "encoding::bytes")]
+        pub after: Vec<u8>,
+        /// What `after` holds.
+        pub diff_type: StateDiffType,
+    }
 }
 
 /// What [`StateDiff::after`] holds.
@@ -277,32 +289,53 @@ impl FromStr for StateDiffType {
     }
 }
 
-/// The resources that an event used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct PerformanceMetrics {
-    /// Execution time in nanoseconds.
-    pub execution_time_ns: u64,
-    /// Memory in bytes.
-    pub memory_usage_bytes: u64,
-    /// Processor use, as a percentage of one core. Must be finite.
-    pub cpu_usage_percent: f32,
-    /// Messages waiting in the queue.
-    pub queue_depth: u64,
-    /// Messages per second. Must be finite.
-    pub throughput_msgs_per_sec: f64,
+open_struct! {
+    /// The resources that an event used. `None` is "not measured", which is not 0.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    "PerformanceMetrics": pub struct PerformanceMetrics {
+        /// Execution time in nanoseconds.
+        #[serde(default, with = "encoding::measurement")]
+        pub execution_time_ns: Option<u64>,
+        /// Memory in bytes.
+        #[serde(default, with = "encoding::measurement")]
+        pub memory_usage_bytes: Option<u64>,
+        /// Processor use, as a percentage of one core. Must be finite.
+        #[serde(default, with = "encoding::measurement")]
+        pub cpu_usage_percent: Option<f32>,
+        /// Messages waiting in the queue.
+        #[serde(default, with = "encoding::measurement")]
+        pub queue_depth: Option<u64>,
+        /// Messages per second. Must be finite.
+        #[serde(default, with = "encoding::measurement")]
+        pub throughput_msgs_per_sec: Option<f64>,
+    }
 }
 
-/// What caused an event.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CausalityInfo {
-    /// The event that caused it.
-    pub parent_event_id: Option<EventId>,
-    /// The first event of the chain.
-    pub root_cause_event_id: EventId,
-    /// The events between the root cause and this one.
-    pub dependency_chain: Vec<EventId>,
-    /// The span, for distributed tracing tools.
-    pub span_id: String,
+impl PerformanceMetrics {
+    /// Everything was measured, and is 0: what a sender of the first version of the model says of most events.
+    pub const ZERO: Self = Self {
+        execution_time_ns: Some(0),
+        memory_usage_bytes: Some(0),
+        cpu_usage_percent: Some(0.0),
+        queue_depth: Some(0),
+        throughput_msgs_per_sec: Some(0.0),
+        more: More::EMPTY,
+    };
+}
+
+open_struct! {
+    /// What caused an event.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    "CausalityInfo": pub struct CausalityInfo {
+        /// The event that caused it.
+        pub parent_event_id: Option<EventId>,
+        /// The first event of the chain.
+        pub root_cause_event_id: EventId,
+        /// The events between the root cause and this one.
+        pub dependency_chain: Vec<EventId>,
+        /// The span, for distributed tracing tools.
+        pub span_id: String,
+    }
 }
 
 impl CausalityInfo {

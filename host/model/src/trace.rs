@@ -3,31 +3,34 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::open_struct::open_struct;
 use super::{ExecutionId, FlowId, TraceEvent, TraceId, time};
 
-/// One execution of a flow: a header and the events that were recorded.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct FlowTrace {
-    /// Identifies the trace.
-    pub trace_id: TraceId,
-    /// The flow that ran.
-    pub flow_id: FlowId,
-    /// Identifies the execution.
-    pub execution_id: ExecutionId,
-    /// The version of the flow that ran.
-    pub version: FlowVersion,
-    /// When the execution started.
-    #[serde(with = "time::exact")]
-    pub start_time: DateTime<Utc>,
-    /// When it ended; `None` while it runs.
-    #[serde(with = "time::exact_option")]
-    pub end_time: Option<DateTime<Utc>>,
-    /// Its status.
-    pub status: ExecutionStatus,
-    /// The events. A store returns them ordered by (timestamp, event id).
-    pub events: Vec<TraceEvent>,
-    /// Where it ran.
-    pub metadata: TraceMetadata,
+open_struct! {
+    /// One execution of a flow: a header and the events that were recorded.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    "FlowTrace": pub struct FlowTrace {
+        /// Identifies the trace.
+        pub trace_id: TraceId,
+        /// The flow that ran.
+        pub flow_id: FlowId,
+        /// Identifies the execution.
+        pub execution_id: ExecutionId,
+        /// The version of the flow that ran.
+        pub version: FlowVersion,
+        /// When the execution started.
+        #[serde(with = "time::exact")]
+        pub start_time: DateTime<Utc>,
+        /// When it ended; `None` while it runs.
+        #[serde(with = "time::exact_option")]
+        pub end_time: Option<DateTime<Utc>>,
+        /// Its status.
+        pub status: ExecutionStatus,
+        /// The events. A store returns them ordered by (timestamp, event id).
+        pub events: Vec<TraceEvent>,
+        /// Where it ran.
+        pub metadata: TraceMetadata,
+    }
 }
 
 impl FlowTrace {
@@ -42,20 +45,22 @@ impl FlowTrace {
     }
 }
 
-/// The version of a flow.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct FlowVersion {
-    /// Incompatible changes.
-    pub major: u32,
-    /// Compatible additions.
-    pub minor: u32,
-    /// Compatible fixes.
-    pub patch: u32,
-    /// The commit that the flow was built from.
-    pub git_hash: Option<String>,
-    /// When the version was made.
-    #[serde(with = "time::exact")]
-    pub timestamp: DateTime<Utc>,
+open_struct! {
+    /// The version of a flow.
+    #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    "FlowVersion": pub struct FlowVersion {
+        /// Incompatible changes.
+        pub major: u32,
+        /// Compatible additions.
+        pub minor: u32,
+        /// Compatible fixes.
+        pub patch: u32,
+        /// The commit that the flow was built from.
+        pub git_hash: Option<String>,
+        /// When the version was made.
+        #[serde(with = "time::exact")]
+        pub timestamp: DateTime<Utc>,
+    }
 }
 
 /// The status of an execution.
@@ -114,21 +119,23 @@ impl ExecutionStatus {
     }
 }
 
-/// Where an execution ran.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TraceMetadata {
-    /// The user who ran it.
-    pub user_id: Option<String>,
-    /// The session that it belongs to.
-    pub session_id: Option<String>,
-    /// `production`, `staging`, ...
-    pub environment: String,
-    /// The host name of the machine.
-    pub hostname: String,
-    /// The operating system's process id.
-    pub process_id: u32,
-    /// The id of the thread.
-    pub thread_id: String,
-    /// Free-form labels that queries can search for.
-    pub tags: BTreeMap<String, String>,
+open_struct! {
+    /// Where an execution ran.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    "TraceMetadata": pub struct TraceMetadata {
+        /// The user who ran it.
+        pub user_id: Option<String>,
+        /// The session that it belongs to.
+        pub session_id: Option<String>,
+        /// `production`, `staging`, ...
+        pub environment: String,
+        /// The host name of the machine.
+        pub hostname: String,
+        /// The operating system's process id.
+        pub process_id: u32,
+        /// The id of the thread.
+        pub thread_id: String,
+        /// Free-form labels that queries can search for.
+        pub tags: BTreeMap<String, String>,
+    }
 }

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{FlowTrace, TraceEvent};
+use super::{FlowTrace, More, TraceEvent};
 
 /// The longest flow or actor name, in bytes. Backends index them.
 pub const MAX_NAME_BYTES: usize = 1024;
 
-/// How deep a custom attribute may nest. JSON parsers commonly stop at 128, and an attribute is nested within a trace.
+/// How deep a custom attribute, or a field that the model does not name, may nest. JSON parsers commonly stop at 128, and an attribute is nested within a trace.
 const MAX_ATTRIBUTE_DEPTH: usize = 100;
 
 /// A value that a store can't keep exactly.
@@ -35,7 +35,10 @@ impl FlowTrace {
         check_name("flow_id", self.flow_id.as_str())?;
         check_time("start_time", self.start_time)?;
         check_time("version.timestamp", self.version.timestamp)?;
-        self.end_time.map_or(Ok(()), |end| check_time("end_time", end))
+        self.end_time.map_or(Ok(()), |end| check_time("end_time", end))?;
+        check_more("", &self.more)?;
+        check_more("version.", &self.version.more)?;
+        check_more("metadata.", &self.metadata.more)
     }
 }
 
@@ -49,15 +52,19 @@ impl TraceEvent {
         check_name("actor_id", &self.actor_id).map_err(of_event)?;
         check_time("timestamp", self.timestamp).map_err(of_event)?;
         let metrics = &self.data.performance_metrics;
-        check_finite("cpu_usage_percent", metrics.cpu_usage_percent.into()).map_err(of_event)?;
+        let cpu_usage_percent = metrics.cpu_usage_percent.map(f64::from);
+        check_finite("cpu_usage_percent", cpu_usage_percent).map_err(of_event)?;
         check_finite("throughput_msgs_per_sec", metrics.throughput_msgs_per_sec).map_err(of_event)?;
         for (name, value) in &self.data.custom_attributes {
-            if !nests_at_most(value, MAX_ATTRIBUTE_DEPTH) {
-                let problem = format!("nests deeper than {MAX_ATTRIBUTE_DEPTH}");
-                return Err(of_event(invalid(format!("custom_attributes[{name:?}]"), problem)));
-            }
+            check_depth(|| format!("custom_attributes[{name:?}]"), value).map_err(of_event)?;
         }
-        Ok(())
+        let data = &self.data;
+        check_more("", &self.more).map_err(of_event)?;
+        check_more("data.", &data.more).map_err(of_event)?;
+        check_more("performance_metrics.", &metrics.more).map_err(of_event)?;
+        check_more("causality.", &self.causality.more).map_err(of_event)?;
+        data.message.as_ref().map_or(Ok(()), |message| check_more("message.", &message.more)).map_err(of_event)?;
+        data.state_diff.as_ref().map_or(Ok(()), |state| check_more("state_diff.", &state.more)).map_err(of_event)
     }
 }
 
@@ -85,8 +92,22 @@ fn check_time(field: &str, time: DateTime<Utc>) -> Result<(), InvalidValue> {
     }
 }
 
-fn check_finite(field: &str, number: f64) -> Result<(), InvalidValue> {
-    if number.is_finite() { Ok(()) } else { Err(invalid(field, format!("is {number}; it must be a finite number"))) }
+fn check_finite(field: &str, number: Option<f64>) -> Result<(), InvalidValue> {
+    match number {
+        Some(number) if !number.is_finite() => Err(invalid(field, format!("is {number}; it must be a finite number"))),
+        _ => Ok(()),
+    }
+}
+
+fn check_more(part: &str, more: &More) -> Result<(), InvalidValue> {
+    more.iter().try_for_each(|(name, value)| check_depth(|| format!("{part}{name}"), value))
+}
+
+fn check_depth(field: impl FnOnce() -> String, value: &Value) -> Result<(), InvalidValue> {
+    if nests_at_most(value, MAX_ATTRIBUTE_DEPTH) {
+        return Ok(());
+    }
+    Err(invalid(field(), format!("nests deeper than {MAX_ATTRIBUTE_DEPTH}")))
 }
 
 fn nests_at_most(value: &Value, depth: usize) -> bool {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use chrono::DateTime;
 use clickhouse::Row;
 use reflow_tracing_model::{
-    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, TraceEvent, TraceEventData,
-    TraceEventType, TraceId, time,
+    Additions, CausalityInfo, EventId, EventKey, MessageSnapshot, More, PerformanceMetrics, StateDiff, TraceEvent,
+    TraceEventData, TraceEventType, TraceId, time,
 };
 use reflow_tracing_storage::StorageError;
 use serde::{Deserialize, Serialize};
@@ -54,16 +54,19 @@ pub(super) struct EventRow<'a> {
     span_uuid: Id,
     span_text: &'a str,
     repeated: bool,
+    unmeasured: u8,
+    more: String,
 }
 
 impl<'a> EventRow<'a> {
     /// `repeated` says that the event is probably stored already.
     pub(super) fn new(trace_id: TraceId, event: &'a TraceEvent, repeated: bool) -> Result<Self, StorageError> {
-        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = event;
+        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality, .. } = event;
         let metrics = &data.performance_metrics;
         let (message, state) = (data.message.as_ref(), data.state_diff.as_ref());
         // The nil UUID stands for a span id that is another text.
         let span_uuid = causality.span_uuid().filter(|uuid| !uuid.is_nil());
+        let Additions { unmeasured, more } = event.additions();
         Ok(Self {
             trace_id: trace_id.0.as_u64_pair(),
             timestamp: time::nanos(*timestamp),
@@ -81,11 +84,11 @@ impl<'a> EventRow<'a> {
             state_kind: state.map_or("", |state| state.diff_type.name()),
             state_before: state.and_then(|state| state.before.as_deref()).map(Bytes::new),
             state_after: state.map_or(&[], |state| &state.after),
-            execution_time_ns: metrics.execution_time_ns,
-            memory_usage_bytes: metrics.memory_usage_bytes,
-            cpu_usage_percent: metrics.cpu_usage_percent,
-            queue_depth: metrics.queue_depth,
-            throughput_msgs_per_sec: metrics.throughput_msgs_per_sec,
+            execution_time_ns: metrics.execution_time_ns.unwrap_or_default(),
+            memory_usage_bytes: metrics.memory_usage_bytes.unwrap_or_default(),
+            cpu_usage_percent: metrics.cpu_usage_percent.unwrap_or_default(),
+            queue_depth: metrics.queue_depth.unwrap_or_default(),
+            throughput_msgs_per_sec: metrics.throughput_msgs_per_sec.unwrap_or_default(),
             attributes: match data.custom_attributes.is_empty() {
                 true => "".into(),
                 false => serde_json::to_string(&data.custom_attributes)?.into(),
@@ -96,6 +99,8 @@ impl<'a> EventRow<'a> {
             span_uuid: span_uuid.map_or((0, 0), |uuid| uuid.as_u64_pair()),
             span_text: if span_uuid.is_some() { "" } else { &causality.span_id },
             repeated,
+            unmeasured,
+            more: more.unwrap_or_default(),
         })
     }
 }
@@ -104,7 +109,7 @@ impl<'a> EventRow<'a> {
 pub(super) const COLUMNS: &str = "trace_id, timestamp, event_id, event_type, actor_id, to_actor, to_port, port, error, \
     message_type, message_size, message_checksum, message_data, state_kind, state_before, state_after, \
     execution_time_ns, memory_usage_bytes, cpu_usage_percent, queue_depth, throughput_msgs_per_sec, attributes, \
-    parent_event_id, root_event_id, dependency_chain, span_uuid, span_text, rank";
+    parent_event_id, root_event_id, dependency_chain, span_uuid, span_text, unmeasured, more, rank";
 
 /// A row of [`COLUMNS`].
 #[derive(Row, Deserialize)]
@@ -139,6 +144,8 @@ pub(super) struct StoredEvent {
     dependency_chain: Vec<Id>,
     span_uuid: Id,
     span_text: String,
+    unmeasured: u8,
+    more: String,
     rank: u64,
 }
 
@@ -164,7 +171,9 @@ impl StoredEvent {
             "" => None,
             name => Some(name.parse().map_err(corrupt)?),
         };
-        Ok(TraceEvent {
+        let additions =
+            Additions { unmeasured: self.unmeasured, more: Some(self.more).filter(|json| !json.is_empty()) };
+        let mut event = TraceEvent {
             event_id: EventId(uuid(self.event_id)),
             timestamp: DateTime::from_timestamp_nanos(self.timestamp),
             event_type: TraceEventType::from_columns(kind, || Ok::<_, StorageError>((self.to_actor, self.to_port)))?,
@@ -176,21 +185,25 @@ impl StoredEvent {
                     size_bytes: self.message_size,
                     checksum: self.message_checksum,
                     serialized_data: self.message_data,
+                    more: More::EMPTY,
                 }),
                 state_diff: diff_type.map(|diff_type| StateDiff {
                     before: self.state_before,
                     after: self.state_after,
                     diff_type,
+                    more: More::EMPTY,
                 }),
                 error: self.error,
                 performance_metrics: PerformanceMetrics {
-                    execution_time_ns: self.execution_time_ns,
-                    memory_usage_bytes: self.memory_usage_bytes,
-                    cpu_usage_percent: self.cpu_usage_percent,
-                    queue_depth: self.queue_depth,
-                    throughput_msgs_per_sec: self.throughput_msgs_per_sec,
+                    execution_time_ns: Some(self.execution_time_ns),
+                    memory_usage_bytes: Some(self.memory_usage_bytes),
+                    cpu_usage_percent: Some(self.cpu_usage_percent),
+                    queue_depth: Some(self.queue_depth),
+                    throughput_msgs_per_sec: Some(self.throughput_msgs_per_sec),
+                    more: More::EMPTY,
                 },
                 custom_attributes: attributes,
+                more: More::EMPTY,
             },
             causality: CausalityInfo {
                 parent_event_id: self.parent_event_id.map(|parent| EventId(uuid(parent))),
@@ -200,8 +213,12 @@ impl StoredEvent {
                     (0, 0) => self.span_text,
                     id => uuid(id).to_string(),
                 },
+                more: More::EMPTY,
             },
-        })
+            more: More::EMPTY,
+        };
+        event.add(&additions).map_err(corrupt)?;
+        Ok(event)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use clickhouse::Row;
-use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceId, time};
+use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, More, TraceId, time};
 use reflow_tracing_storage::StorageError;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,7 @@ pub(super) struct HeaderRow<'a> {
     version: String,
     metadata: String,
     tags: &'a BTreeMap<String, String>,
+    more: String,
 }
 
 impl<'a> HeaderRow<'a> {
@@ -40,13 +41,17 @@ impl<'a> HeaderRow<'a> {
             version: serde_json::to_string(&header.version)?,
             metadata: serde_json::to_string(&header.metadata)?,
             tags: &header.metadata.tags,
+            more: match header.more.is_empty() {
+                true => String::new(),
+                false => serde_json::to_string(&header.more)?,
+            },
         })
     }
 }
 
 /// The columns that a [`StoredHeader`] is read from.
 pub(super) const COLUMNS: &str =
-    "start_time, trace_id, flow_id, execution_id, end_time, status, error, version, metadata, stored_at";
+    "start_time, trace_id, flow_id, execution_id, end_time, status, error, version, metadata, more, stored_at";
 
 /// A row of [`COLUMNS`].
 #[derive(Row, Deserialize)]
@@ -60,6 +65,7 @@ pub(super) struct StoredHeader {
     error: String,
     version: String,
     metadata: String,
+    more: String,
     /// Nanoseconds since 1970 by the server's clock.
     pub stored_at: i64,
 }
@@ -89,6 +95,10 @@ impl StoredHeader {
             status,
             events: Vec::new(),
             metadata: serde_json::from_str(&self.metadata).map_err(|error| corrupt(error.to_string()))?,
+            more: match self.more.as_str() {
+                "" => More::EMPTY,
+                json => serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?,
+            },
         })
     }
 }

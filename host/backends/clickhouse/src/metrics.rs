@@ -67,12 +67,12 @@ pub struct EventMetrics {
     pub events: u64,
     /// The total size of their messages in bytes.
     pub message_bytes: u64,
-    /// The average execution time in nanoseconds.
-    pub avg_execution_time_ns: f64,
-    /// The maximum execution time in nanoseconds.
-    pub max_execution_time_ns: u64,
-    /// Quantiles of the execution time in nanoseconds, estimated with t-digests to within about one percent.
-    pub quantiles_execution_time_ns: ExecutionTimeQuantiles,
+    /// The average of the measured execution times in nanoseconds; `None` when none was measured.
+    pub avg_execution_time_ns: Option<f64>,
+    /// The maximum of the measured execution times in nanoseconds.
+    pub max_execution_time_ns: Option<u64>,
+    /// Quantiles of the measured execution times in nanoseconds, estimated with t-digests to within about one percent.
+    pub quantiles_execution_time_ns: Option<ExecutionTimeQuantiles>,
 }
 
 /// Quantiles of execution times, in nanoseconds.
@@ -135,14 +135,16 @@ impl Found {
             return Err(StorageError::Corrupt("event_metrics has other quantiles than this program expects".into()));
         };
         let [p50, p90, p95, p99] = [p50, p90, p95, p99].map(|nanoseconds| f64::from(*nanoseconds));
+        // The server's average of nothing.
+        let is_measured = !self.avg_execution_time.is_nan();
         Ok(EventMetrics {
             actor_id: self.actor_id,
             event_type: self.event_type.parse().map_err(StorageError::Corrupt)?,
             events: self.events,
             message_bytes: self.message_bytes,
-            avg_execution_time_ns: self.avg_execution_time,
-            max_execution_time_ns: self.max_execution_time,
-            quantiles_execution_time_ns: ExecutionTimeQuantiles { p50, p90, p95, p99 },
+            avg_execution_time_ns: is_measured.then_some(self.avg_execution_time),
+            max_execution_time_ns: is_measured.then_some(self.max_execution_time),
+            quantiles_execution_time_ns: is_measured.then_some(ExecutionTimeQuantiles { p50, p90, p95, p99 }),
         })
     }
 }

@@ -8,7 +8,7 @@ use super::tables::Tables;
 
 /// The migrations: the first one creates version 1. A published migration never changes. Every statement can run again, because
 /// hosts may start at the same time or stop in between. Migrations only add, so that hosts of the version before can continue.
-const MIGRATIONS: [&str; 1] = [include_str!("sql/1_tables.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("sql/1_tables.sql"), include_str!("sql/2_newer_fields.sql")];
 
 /// The schema version of this program.
 const VERSION: u32 = MIGRATIONS.len() as u32;

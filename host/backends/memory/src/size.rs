@@ -8,7 +8,7 @@ use std::mem::{size_of, take};
 
 use serde_json::{Map, Value};
 
-use reflow_tracing_model::{EventId, ExecutionStatus, FlowTrace, TraceEvent, TraceEventType};
+use reflow_tracing_model::{EventId, ExecutionStatus, FlowTrace, More, TraceEvent, TraceEventType};
 
 /// The two counters of an `Arc`.
 pub(super) const ARC_BYTES: usize = 2 * size_of::<usize>();
@@ -67,6 +67,7 @@ pub(super) fn pack_header(header: &mut FlowTrace) -> usize {
             _ => 0,
         }
         + pack_map(&mut metadata.tags, |value| value.capacity())
+        + [&mut header.more, &mut header.version.more, &mut metadata.more].into_iter().map(pack_more).sum::<usize>()
 }
 
 /// The heap size of an event. Its maps are packed, which is smallest and exactly computable.
@@ -79,13 +80,21 @@ pub(super) fn pack_event(event: &mut TraceEvent) -> usize {
     }
     let data = &mut event.data;
     bytes += [&data.port, &data.error].into_iter().flatten().map(String::capacity).sum::<usize>();
-    if let Some(message) = &data.message {
+    if let Some(message) = &mut data.message {
+        bytes += pack_more(&mut message.more);
         bytes += message.message_type.capacity() + message.checksum.capacity() + message.serialized_data.capacity();
     }
-    if let Some(diff) = &data.state_diff {
+    if let Some(diff) = &mut data.state_diff {
+        bytes += pack_more(&mut diff.more);
         bytes += diff.after.capacity() + diff.before.as_ref().map_or(0, Vec::capacity);
     }
+    let more = [&mut event.more, &mut data.more, &mut data.performance_metrics.more, &mut event.causality.more];
+    bytes += more.into_iter().map(pack_more).sum::<usize>();
     bytes + pack_map(&mut data.custom_attributes, pack_json)
+}
+
+fn pack_more(more: &mut More) -> usize {
+    more.as_map_mut().map_or(0, |fields| size_of::<BTreeMap<String, Value>>() + pack_map(fields, pack_json))
 }
 
 fn pack_map<V>(map: &mut BTreeMap<String, V>, pack_value: impl Fn(&mut V) -> usize) -> usize {

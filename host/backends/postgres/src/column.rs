@@ -20,6 +20,14 @@ pub(super) fn optional_text(row: &PgRow, column: usize) -> sqlx::Result<Option<S
     unescape(text).map(Some).ok_or_else(|| invalid("a text contains an invalid escape sequence"))
 }
 
+/// A value of JSON, or the default one for NULL.
+pub(super) fn optional_json<T: DeserializeOwned + Default>(row: &PgRow, column: usize) -> sqlx::Result<T> {
+    match row.try_get::<Option<&str>, _>(column)? {
+        None => Ok(T::default()),
+        Some(json) => serde_json::from_str(json).map_err(invalid),
+    }
+}
+
 pub(super) fn json<T: DeserializeOwned>(row: &PgRow, column: usize) -> sqlx::Result<T> {
     serde_json::from_str(row.try_get(column)?).map_err(invalid)
 }

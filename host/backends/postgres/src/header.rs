@@ -10,12 +10,12 @@ use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgBindIterExt, PgRow};
 use sqlx::query::Query;
 
-use super::column::{invalid, json, optional_text, text};
+use super::column::{invalid, json, optional_json, optional_text, text};
 use super::escape::escape;
 
 /// The columns that [`Found::read`] reads, in its order.
-pub(super) const COLUMNS: &str =
-    "seq, placed_at, trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata";
+pub(super) const COLUMNS: &str = "seq, placed_at, trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata, \
+     more";
 
 /// A header. The costly encodings are done before the header reaches a writer.
 pub(super) struct HeaderRow {
@@ -23,6 +23,7 @@ pub(super) struct HeaderRow {
     version: String,
     metadata: String,
     tags: String,
+    more: Option<String>,
 }
 
 impl HeaderRow {
@@ -35,6 +36,7 @@ impl HeaderRow {
             version: serde_json::to_string(&header.version)?,
             metadata: serde_json::to_string(&header.metadata)?,
             tags: tags_json(&header.metadata.tags)?,
+            more: (!header.more.is_empty()).then(|| serde_json::to_string(&header.more)).transpose()?,
             header,
         })
     }
@@ -75,6 +77,7 @@ pub(super) fn bind<'q>(
         row.version.as_str(),
         row.metadata.as_str(),
         row.tags.as_str(),
+        row.more.as_deref(),
     )
 }
 
@@ -111,6 +114,7 @@ impl Found {
             status,
             version: json(row, 9)?,
             metadata: json(row, 10)?,
+            more: optional_json(row, 11)?,
             events: Vec::new(),
         };
         Ok(Self { header, location: Location::read(row)? })

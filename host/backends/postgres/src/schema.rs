@@ -1,14 +1,14 @@
 //! Creates and checks the tables.
 
 use reflow_tracing_storage::StorageError;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row, Transaction};
 
 use super::config::PostgresConfig;
 use super::connection::{Server, quoted};
 use super::partition;
 
 /// The schema version of this program.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// The oldest server version that detaches partitions without blocking writers.
 const OLDEST_SERVER: i32 = 140_000;
@@ -44,7 +44,15 @@ fn tables(config: &PostgresConfig) -> String {
         true => "\nCREATE INDEX event_by_attribute ON event USING gin (shown(attributes) jsonb_path_ops);\n",
         false => "",
     };
-    format!("{tables}\n{}{gin}", include_str!("sql/views.sql"))
+    let [newer, functions, views] =
+        [include_str!("sql/version_2.sql"), include_str!("sql/functions.sql"), include_str!("sql/views.sql")];
+    format!("{tables}\n{newer}\n{functions}\n{views}{gin}")
+}
+
+/// What brings the tables of version 1 to today's version.
+fn upgrade() -> String {
+    let (newer, views) = (include_str!("sql/version_2.sql"), include_str!("sql/views.sql"));
+    format!("{newer}\nDROP VIEW traces;\nDROP VIEW trace_events;\n{views}")
 }
 
 /// Creates the tables in a new schema. Rejects a schema of another version or layout.
@@ -74,10 +82,20 @@ pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<
     if !exists {
         create(&mut connection, config).await.map_err(described)?;
     }
+    let schema = &config.schema_name;
+    migrate(&mut connection, config).await.map_err(|error| match server.describe(error) {
+        StorageError::Configuration(problem) => StorageError::Configuration(format!(
+            "the tables in the schema {schema} are of version 1 and this program's role can't change them ({problem}); \
+             let their owner run this, then start again:\n\
+             BEGIN;\nSET LOCAL search_path TO {};\n{}COMMIT;",
+            quoted(schema),
+            upgrade()
+        )),
+        other => other,
+    })?;
     let row = sqlx::query("SELECT version, partitioned FROM schema_version").fetch_optional(&mut connection).await;
     let row = row.map_err(described)?;
     let _ = connection.close().await;
-    let schema = &config.schema_name;
     let Some(row) = row else {
         return Err(StorageError::Configuration(format!(
             "the table schema_version in the schema {schema} is empty: the schema is another program's or damaged; set \
@@ -108,14 +126,37 @@ fn check(schema: &str, version: i32, partitioned: bool, config: &PostgresConfig)
     Ok(())
 }
 
-/// Several hosts may start at the same time: the first to get the lock creates the tables.
-async fn create(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx::Result<()> {
-    let schema = quoted(&config.schema_name);
+/// Begins the transaction in which one host at a time creates or changes the tables.
+async fn lock<'a>(
+    connection: &'a mut PgConnection,
+    config: &PostgresConfig,
+) -> sqlx::Result<Transaction<'a, Postgres>> {
     let mut transaction = connection.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('reflow-tracing:schema:' || $1, 0))")
         .bind(&config.schema_name)
         .execute(&mut *transaction)
         .await?;
+    Ok(transaction)
+}
+
+/// Brings the tables of an older version to today's. Rows are not rewritten, so it takes as long with few as with many.
+async fn migrate(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx::Result<()> {
+    const IS_OLDER: &str = "SELECT count(*) > 0 FROM schema_version WHERE version = 1";
+    if !sqlx::query_scalar(IS_OLDER).fetch_one(&mut *connection).await? {
+        return Ok(());
+    }
+    let mut transaction = lock(connection, config).await?;
+    if sqlx::query_scalar(IS_OLDER).fetch_one(&mut *transaction).await? {
+        tracing::info!(schema = config.schema_name, "migrating the tables from version 1 to version {VERSION}");
+        sqlx::raw_sql(AssertSqlSafe(upgrade())).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
+/// Several hosts may start at the same time: the first to get the lock creates the tables.
+async fn create(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx::Result<()> {
+    let schema = quoted(&config.schema_name);
+    let mut transaction = lock(connection, config).await?;
     // `CREATE SCHEMA IF NOT EXISTS` needs a permission even if the schema exists.
     let exists: bool =
         sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL").bind(&schema).fetch_one(&mut *transaction).await?;

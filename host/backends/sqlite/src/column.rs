@@ -27,6 +27,14 @@ pub(super) fn optional_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Opti
     }
 }
 
+/// A value of JSON, or the default one for NULL.
+pub(super) fn optional_json<T: DeserializeOwned + Default>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(T::default()),
+        _ => json(row, column),
+    }
+}
+
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_bytes().map_err(|error| invalid(column, error))?;
     serde_json::from_slice(text).map_err(|error| invalid(column, error))

@@ -2,19 +2,20 @@
 
 use rusqlite::{Row, params};
 
-use super::column::{id, invalid, json, nanoseconds};
+use super::column::{id, invalid, json, nanoseconds, optional_json};
 use reflow_tracing_model::{ExecutionId, ExecutionStatus, FlowId, FlowTrace, TraceId, time};
 use reflow_tracing_storage::StorageError;
 
 /// The columns that [`read`] reads, in its order.
 pub(super) const COLUMNS: &str =
-    "trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata";
+    "trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata, more";
 
 /// A header. The costly encodings are done before the header reaches the writer thread.
 pub(super) struct HeaderRow {
     pub header: FlowTrace,
     version: String,
     metadata: String,
+    more: Option<String>,
 }
 
 impl HeaderRow {
@@ -24,7 +25,8 @@ impl HeaderRow {
     /// The row of a header. `header` holds no events.
     pub(super) fn new(header: FlowTrace) -> Result<Self, StorageError> {
         let (version, metadata) = (serde_json::to_string(&header.version)?, serde_json::to_string(&header.metadata)?);
-        Ok(Self { header, version, metadata })
+        let more = (!header.more.is_empty()).then(|| serde_json::to_string(&header.more)).transpose()?;
+        Ok(Self { header, version, metadata, more })
     }
 
     /// Runs `sql/store_trace.sql`. Returns the trace's sequence number.
@@ -41,6 +43,7 @@ impl HeaderRow {
                 header.status.error(),
                 self.version,
                 self.metadata,
+                self.more,
             ],
             |row| row.get(0),
         )
@@ -60,6 +63,7 @@ pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<FlowTrace> {
         status: status.map_err(|error| invalid(first + 5, error))?,
         version: json(row, first + 7)?,
         metadata: json(row, first + 8)?,
+        more: optional_json(row, first + 9)?,
         events: Vec::new(),
     })
 }

@@ -11,7 +11,7 @@ use reflow_tracing_storage::StorageError;
 const APPLICATION_ID: i32 = 0x5246_4c54;
 
 /// The migrations: entry n brings version n to version n + 1.
-const MIGRATIONS: &[&str] = &[include_str!("sql/schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("sql/schema.sql"), include_str!("sql/version_2.sql")];
 
 /// Creates the tables in a new file, migrates an older one, and rejects any other.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {

@@ -358,7 +358,7 @@ async fn the_views_show_readable_traces_and_events() {
             },
             ..Default::default()
         };
-        event.data.performance_metrics.execution_time_ns = milliseconds * 1_000_000;
+        event.data.performance_metrics.execution_time_ns = Some(milliseconds * 1_000_000);
         event
     };
     // 2026-11-22T00:00:00Z is 1795305600.

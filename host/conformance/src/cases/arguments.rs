@@ -60,10 +60,10 @@ async fn nothing_is_stored(store: &Store) -> Outcome {
 async fn numbers_that_json_has_no_word_for_are_refused(store: &Store) -> Outcome {
     for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut bad = event(1);
-        bad.data.performance_metrics.cpu_usage_percent = number;
+        bad.data.performance_metrics.cpu_usage_percent = Some(number);
         event_is_refused(store, &format!("{number} per cent"), bad).await?;
         let mut bad = event(1);
-        bad.data.performance_metrics.throughput_msgs_per_sec = number.into();
+        bad.data.performance_metrics.throughput_msgs_per_sec = Some(number.into());
         event_is_refused(store, &format!("{number} messages a second"), bad).await?;
     }
     Ok(())

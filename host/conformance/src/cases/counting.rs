@@ -92,6 +92,7 @@ async fn versions_are_distinct_and_ascending(store: &Store) -> Outcome {
         patch: 0,
         git_hash: git_hash.map(str::to_owned),
         timestamp: at(0),
+        ..FlowVersion::default()
     };
     let ascending = [
         version(1, 2, None),

@@ -11,8 +11,8 @@ use super::sample::{
     at, comes_back, event, event_id, holds, trace, trace_id, with_attribute, with_data, with_events, with_tags,
 };
 use reflow_tracing_model::{
-    ExecutionStatus, FlowId, FlowTrace, MAX_NAME_BYTES, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType,
-    TraceEvent, TraceEventData, TraceEventType,
+    ExecutionStatus, FlowId, FlowTrace, MAX_NAME_BYTES, MessageSnapshot, More, PerformanceMetrics, StateDiff,
+    StateDiffType, TraceEvent, TraceEventData, TraceEventType,
 };
 
 cases! { "fidelity":
@@ -23,6 +23,8 @@ cases! { "fidelity":
     every_text_comes_back => "Text is kept: `\\u0000`, quotes, any script, no normalisation.",
     integers_come_back_at_their_extremes => "64-bit integers are kept.",
     floats_come_back_bit_by_bit => "Floats are kept, the smallest and the largest too.",
+    unmeasured_metrics_are_not_zero => "A metric that was not measured is returned as such, and a measured 0 as 0.",
+    unknown_fields_come_back => "Fields that the model does not name are kept, at every level.",
     generated_traces_come_back => "Everything is returned exactly as it was stored, for generated traces.",
 }
 
@@ -42,9 +44,11 @@ async fn every_field_comes_back(store: &Store) -> Outcome {
         size_bytes: 3,
         checksum: "c0ffee".into(),
         serialized_data: vec![1, 2, 3],
+        ..MessageSnapshot::default()
     });
+    let diff_type = StateDiffType::Incremental;
     event.data.state_diff =
-        Some(StateDiff { before: Some(vec![1]), after: vec![2], diff_type: StateDiffType::Incremental });
+        Some(StateDiff { before: Some(vec![1]), after: vec![2], diff_type, ..StateDiff::default() });
     event.data.error = Some("late".into());
     event.causality.parent_event_id = Some(event_id(2));
     event.causality.dependency_chain = vec![event_id(3), event_id(2)];
@@ -99,7 +103,8 @@ async fn times_come_back_to_the_nanosecond(store: &Store) -> Outcome {
 async fn every_byte_comes_back(store: &Store) -> Outcome {
     let every: Vec<u8> = (0..=255).collect();
     let message = |serialized_data| MessageSnapshot { serialized_data, ..MessageSnapshot::default() };
-    let state = |before, after| StateDiff { before, after, diff_type: StateDiffType::MemoryOnly };
+    let diff_type = StateDiffType::MemoryOnly;
+    let state = |before, after| StateDiff { before, after, diff_type, ..StateDiff::default() };
     let data = [
         (None, None),
         (Some(message(Vec::new())), Some(state(None, Vec::new()))),
@@ -179,9 +184,9 @@ async fn integers_come_back_at_their_extremes(store: &Store) -> Outcome {
             let mut event = with_attribute(number, json!([value, i64::MIN, -1]));
             event.data.message = Some(MessageSnapshot { size_bytes: value, ..MessageSnapshot::default() });
             event.data.performance_metrics = PerformanceMetrics {
-                execution_time_ns: value,
-                memory_usage_bytes: value,
-                queue_depth: value,
+                execution_time_ns: Some(value),
+                memory_usage_bytes: Some(value),
+                queue_depth: Some(value),
                 ..PerformanceMetrics::default()
             };
             event
@@ -210,10 +215,10 @@ async fn floats_come_back_bit_by_bit(store: &Store) -> Outcome {
         .zip(numbers)
         .map(|(number, value)| {
             let mut event = with_attribute(number, json!(value));
-            event.data.performance_metrics.throughput_msgs_per_sec = value;
+            event.data.performance_metrics.throughput_msgs_per_sec = Some(value);
             #[allow(clippy::cast_possible_truncation)] // Any finite number that an f32 holds will do.
             let single = (value as f32).clamp(f32::MIN, f32::MAX);
-            event.data.performance_metrics.cpu_usage_percent = single;
+            event.data.performance_metrics.cpu_usage_percent = Some(single);
             event
         })
         .collect();
@@ -222,14 +227,64 @@ async fn floats_come_back_bit_by_bit(store: &Store) -> Outcome {
     let found = store.get_events(trace_id(1)).await?;
     for ((found, given), number) in found.iter().zip(&events).zip(numbers) {
         let metrics = |event: &TraceEvent| {
-            let metrics = event.data.performance_metrics;
-            (metrics.throughput_msgs_per_sec.to_bits(), metrics.cpu_usage_percent.to_bits())
+            let metrics = &event.data.performance_metrics;
+            (metrics.throughput_msgs_per_sec.map(f64::to_bits), metrics.cpu_usage_percent.map(f32::to_bits))
         };
         let attribute = |event: &TraceEvent| event.data.custom_attributes["value"].as_f64().map(f64::to_bits);
         same(format!("the bits of the metrics {number}"), &metrics(found), &metrics(given))?;
         same(format!("the bits of the attribute {number}"), &attribute(found), &attribute(given))?;
     }
     Ok(())
+}
+
+async fn unmeasured_metrics_are_not_zero(store: &Store) -> Outcome {
+    let measured = |bits: u32| {
+        let zero = PerformanceMetrics::ZERO;
+        let is_measured = |bit| bits & bit != 0;
+        PerformanceMetrics {
+            execution_time_ns: zero.execution_time_ns.filter(|_| is_measured(1)),
+            memory_usage_bytes: zero.memory_usage_bytes.filter(|_| is_measured(2)),
+            cpu_usage_percent: zero.cpu_usage_percent.filter(|_| is_measured(4)),
+            queue_depth: zero.queue_depth.filter(|_| is_measured(8)),
+            throughput_msgs_per_sec: zero.throughput_msgs_per_sec.filter(|_| is_measured(16)),
+            ..zero
+        }
+    };
+    let events = (0..32).map(|bits| {
+        with_data(bits, TraceEventData { performance_metrics: measured(bits), ..TraceEventData::default() })
+    });
+    comes_back(store, with_events(trace(1), events)).await
+}
+
+async fn unknown_fields_come_back(store: &Store) -> Outcome {
+    let more = || -> More {
+        [
+            ("content_codec", json!("zstd")),
+            ("stored_bytes", json!(null)),
+            ("\0 ü", json!([{"deep": [-0.5, u64::MAX]}, ""])),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    };
+    let mut header = trace(1);
+    header.more = more();
+    header.version.more = more();
+    header.metadata.more = more();
+    let mut event = event(1);
+    event.more = more();
+    event.causality.more = more();
+    event.data.more = more();
+    event.data.performance_metrics.more = more();
+    event.data.message = Some(MessageSnapshot { more: more(), ..MessageSnapshot::default() });
+    event.data.state_diff = Some(StateDiff { more: more(), ..StateDiff::default() });
+    comes_back(store, with_events(header.clone(), [event])).await?;
+    // A header that replaces another one replaces them too.
+    header.more = More::EMPTY;
+    header.metadata.more.insert("region", json!("north"));
+    store.store_trace(header.clone()).await?;
+    let found = store.get_trace(trace_id(1)).await?.map(|trace| FlowTrace { events: Vec::new(), ..trace });
+    same("the header that replaced another one", &found, &Some(header))
 }
 
 async fn generated_traces_come_back(store: &Store) -> Outcome {

@@ -37,12 +37,13 @@ pub(super) fn trace(number: u32) -> FlowTrace {
         trace_id: trace_id(number.into()),
         flow_id: FlowId::new("billing"),
         execution_id: ExecutionId(scattered(u128::from(number) + 2_000_000)),
-        version: FlowVersion { major: 1, minor: 0, patch: 0, git_hash: None, timestamp: at(0) },
+        version: FlowVersion { major: 1, timestamp: at(0), ..FlowVersion::default() },
         start_time: at_second(number.into()),
         end_time: None,
         status: ExecutionStatus::Running,
         events: Vec::new(),
         metadata: TraceMetadata { environment: "test".into(), ..TraceMetadata::default() },
+        ..FlowTrace::default()
     }
 }
 
@@ -55,6 +56,7 @@ pub(super) fn event(number: u32) -> TraceEvent {
         actor_id: format!("actor-{number}"),
         data: TraceEventData { port: Some("out".into()), ..TraceEventData::default() },
         causality: CausalityInfo { root_cause_event_id: event_id(0), ..CausalityInfo::default() },
+        ..TraceEvent::default()
     }
 }
 

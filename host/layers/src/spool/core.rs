@@ -136,6 +136,7 @@ impl<B> Core<B> {
                 version: trace.version.clone(),
                 status: trace.status.clone(),
                 metadata: trace.metadata.clone(),
+                more: trace.more.clone(),
                 ..*trace
             };
             recent.insert(trace.trace_id, header);

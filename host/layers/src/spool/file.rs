@@ -16,7 +16,10 @@ use reflow_tracing_storage::StorageError;
 
 /// Marks our files in SQLite's header ("RFSP").
 const APPLICATION_ID: i32 = 0x5246_5350;
-const VERSION: i32 = 1;
+/// Version 2 keeps what headers and events have beyond the first version of the model.
+const VERSION: i32 = 2;
+/// Its records are read as those of today.
+const READABLE_VERSION: i32 = 1;
 
 /// The maximum of one read, unless the first record is larger.
 const CHUNK_EVENTS: u64 = 5_000;
@@ -116,9 +119,14 @@ impl SpoolFile {
             transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(on_error)?;
         match (application_id, version) {
             (APPLICATION_ID, VERSION) => return Ok(()),
+            (APPLICATION_ID, READABLE_VERSION) => {
+                // From now on a program of that version would lose a part of the records that follow.
+                transaction.pragma_update(None, "user_version", VERSION).map_err(on_error)?;
+                return transaction.commit().map_err(on_error);
+            }
             (APPLICATION_ID, version) => {
                 return Err(StorageError::Configuration(format!(
-                    "the spool {} has version {version}, but this program supports version {VERSION}; start the program that wrote it once more to drain it",
+                    "the spool {} has version {version}, but this program supports version {READABLE_VERSION} and {VERSION}; start the program that wrote it once more to drain it",
                     path.display()
                 )));
             }

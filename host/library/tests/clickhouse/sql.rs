@@ -12,7 +12,7 @@ const PAGE: &str = include_str!("../../../../docs/clickhouse.md");
 
 fn took(actor: &str, milliseconds: u64, time: DateTime<chrono::Utc>) -> TraceEvent {
     let mut event = TraceEvent { actor_id: actor.into(), ..event(time) };
-    event.data.performance_metrics.execution_time_ns = milliseconds * 1_000_000;
+    event.data.performance_metrics.execution_time_ns = Some(milliseconds * 1_000_000);
     event.data.custom_attributes = [("shard".to_owned(), json!({ "id": 3, "text": "a\0b" }))].into();
     event
 }

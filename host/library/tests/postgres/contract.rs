@@ -58,7 +58,7 @@ async fn a_large_batch_that_is_stored_in_part_is_completed() {
     // Values that both ways must keep: a text with U+0000, bytes, -0.0.
     for event in &mut events {
         event.actor_id = "a\0\u{fdd0}".into();
-        event.data.performance_metrics.throughput_msgs_per_sec = -0.0;
+        event.data.performance_metrics.throughput_msgs_per_sec = Some(-0.0);
         event.data.message = Some(MessageSnapshot { serialized_data: vec![0, 255], ..Default::default() });
     }
     let stored = FlowTrace { events, ..trace(start) };

@@ -19,7 +19,7 @@ fn slow(actor: &str, milliseconds: u64, time: DateTime<chrono::Utc>) -> TraceEve
         },
         ..event(time)
     };
-    event.data.performance_metrics.execution_time_ns = milliseconds * 1_000_000;
+    event.data.performance_metrics.execution_time_ns = Some(milliseconds * 1_000_000);
     event
 }
 

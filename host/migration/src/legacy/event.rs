@@ -5,7 +5,7 @@ use std::io::Read;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use reflow_tracing_model::{EventId, TraceEvent};
+use reflow_tracing_model::{EventId, More, TraceEvent};
 use rusqlite::Row;
 use rusqlite::types::FromSql;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,7 @@ fn from_columns(row: &Row<'_>) -> Result<TraceEvent, String> {
         actor_id: text(row, 4, "actor_id")?,
         data: json(row, 5, "data")?,
         causality: json(row, 6, "causality")?,
+        more: More::EMPTY,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::TimeDelta;
-use reflow_tracing_model::{ExecutionId, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId};
+use reflow_tracing_model::{ExecutionId, FlowId, FlowTrace, FlowVersion, More, TraceEvent, TraceId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::event::{self, compressed_json, json, parsed, seconds, text, value};
@@ -57,12 +57,14 @@ fn from_columns(row: &Row<'_>) -> Result<FlowTrace, String> {
             patch: value(row, 6, "version_patch")?,
             git_hash: value(row, 7, "version_git_hash")?,
             timestamp: seconds(row, 8, "version_timestamp")?.ok_or("version_timestamp is missing")?,
+            more: More::EMPTY,
         },
         start_time: seconds(row, 9, "start_time")?.ok_or("start_time is missing")?,
         end_time: seconds(row, 10, "end_time")?,
         status: json(row, 11, "status")?,
         events: Vec::new(),
         metadata: json(row, 12, "metadata")?,
+        more: More::EMPTY,
     })
 }
 

@@ -154,7 +154,10 @@ impl Row {
                 .message
                 .as_ref()
                 .map_or(FieldValue::Absent, |message| FieldValue::Integer(clamp(message.size_bytes))),
-            Field::ExecutionTimeNs => FieldValue::Integer(clamp(event.data.performance_metrics.execution_time_ns)),
+            Field::ExecutionTimeNs => {
+                let measured = event.data.performance_metrics.execution_time_ns;
+                measured.map_or(FieldValue::Absent, |nanoseconds| FieldValue::Integer(clamp(nanoseconds)))
+            }
             Field::Body => FieldValue::Blob(body::encode(event)),
         }
     }

@@ -3,14 +3,18 @@
 //! The first byte is the version, the rest is the value in postcard's format (<https://postcard.jamesmunns.com>). It is
 //! several times smaller and faster to read than JSON. Changing the model's fields or cases needs a new version, and the
 //! decoder must keep reading the older ones.
+//!
+//! Version 1 has the fields of the first version of the model. Version 2 has the [`Additions`] after them, and is written
+//! only if there are some.
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use reflow_tracing_model::{FlowTrace, TraceEvent};
+use reflow_tracing_model::{Additions, FlowTrace, TraceEvent};
 
-const VERSION: u8 = 1;
+const FIRST_VERSION: u8 = 1;
+const WITH_ADDITIONS: u8 = 2;
 
 /// Initial capacity: enough for most events.
 const USUAL_BYTES: usize = 256;
@@ -20,20 +24,41 @@ const USUAL_BYTES: usize = 256;
 pub(crate) enum DecodeError {
     #[error("an empty body")]
     Empty,
-    #[error("a body of version {0}; this program reads version {VERSION}: was it written by a newer one?")]
+    #[error("a body of version {0}; this program reads up to version {WITH_ADDITIONS}: was it written by a newer one?")]
     Version(u8),
     #[error("a damaged body: {0}")]
     Damaged(#[from] postcard::Error),
     #[error("a damaged body: {0} bytes follow its end")]
     Trailing(usize),
+    #[error("a damaged body: {0}")]
+    Additions(String),
 }
 
 /// A value with a body: a trace without events (its header), or an event.
-pub(crate) trait Body: Serialize + DeserializeOwned {}
+pub(crate) trait Body: Serialize + DeserializeOwned {
+    /// What the value has beyond the first version of the model.
+    fn additions(&self) -> Additions;
 
-impl Body for FlowTrace {}
+    /// Restores that.
+    fn add(&mut self, additions: &Additions) -> Result<(), String>;
+}
 
-impl Body for TraceEvent {}
+macro_rules! body {
+    ($type:ty) => {
+        impl Body for $type {
+            fn additions(&self) -> Additions {
+                self.additions()
+            }
+
+            fn add(&mut self, additions: &Additions) -> Result<(), String> {
+                self.add(additions)
+            }
+        }
+    };
+}
+
+body!(FlowTrace);
+body!(TraceEvent);
 
 pub(crate) fn encode(value: &impl Body) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
@@ -43,7 +68,15 @@ pub(crate) fn encode(value: &impl Body) -> Vec<u8> {
 
 /// Appends the body of `value` to `bytes`.
 pub(crate) fn append(value: &impl Body, bytes: &mut Vec<u8>) {
-    bytes.push(VERSION);
+    let additions = value.additions();
+    bytes.push(if additions.is_empty() { FIRST_VERSION } else { WITH_ADDITIONS });
+    append_postcard(value, bytes);
+    if !additions.is_empty() {
+        append_postcard(&additions, bytes);
+    }
+}
+
+fn append_postcard(value: &impl Serialize, bytes: &mut Vec<u8>) {
     postcard::serialize_with_flavor(value, Append(bytes))
         .expect("a Vec grows, and every type of the model knows its length");
 }
@@ -70,13 +103,20 @@ impl Flavor for Append<'_> {
 }
 
 pub(crate) fn decode<T: Body>(body: &[u8]) -> Result<T, DecodeError> {
-    match body {
-        [] => Err(DecodeError::Empty),
-        [VERSION, rest @ ..] => match postcard::take_from_bytes(rest)? {
-            (value, []) => Ok(value),
-            (_, trailing) => Err(DecodeError::Trailing(trailing.len())),
-        },
-        [version, ..] => Err(DecodeError::Version(*version)),
+    let (value, rest) = match body {
+        [] => return Err(DecodeError::Empty),
+        [FIRST_VERSION, rest @ ..] => postcard::take_from_bytes(rest)?,
+        [WITH_ADDITIONS, rest @ ..] => {
+            let (mut value, rest): (T, _) = postcard::take_from_bytes(rest)?;
+            let (additions, rest) = postcard::take_from_bytes(rest)?;
+            value.add(&additions).map_err(DecodeError::Additions)?;
+            (value, rest)
+        }
+        [version, ..] => return Err(DecodeError::Version(*version)),
+    };
+    match rest {
+        [] => Ok(value),
+        trailing => Err(DecodeError::Trailing(trailing.len())),
     }
 }
 

@@ -149,10 +149,11 @@ mod tests {
     use super::*;
     use crate::ingest::gated::Gated;
     use crate::ingest::{Ingest, Session};
-    use reflow_tracing::{TraceEvent, TraceId};
+    use reflow_tracing::{PerformanceMetrics, TraceEvent, TraceEventData, TraceId};
 
     fn event(actor: &str) -> TraceEvent {
-        TraceEvent { actor_id: actor.into(), ..Default::default() }
+        let data = TraceEventData { performance_metrics: PerformanceMetrics::ZERO, ..Default::default() };
+        TraceEvent { actor_id: actor.into(), data, ..Default::default() }
     }
 
     fn invalid() -> TraceEvent {

@@ -22,8 +22,8 @@ struct Progress {
 }
 
 impl OpenTrace {
-    pub(super) fn new() -> Self {
-        Self { trace_id: TraceId::new(), progress: Mutex::default() }
+    pub(super) fn new(trace_id: TraceId) -> Self {
+        Self { trace_id, progress: Mutex::default() }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -71,6 +71,42 @@ impl OpenTrace {
         let mut progress = self.progress();
         progress.header = Some(header);
         progress.header_stored = stored;
+    }
+
+    /// The header, once it is known.
+    pub(super) fn header(&self) -> Option<FlowTrace> {
+        self.progress().header.clone()
+    }
+
+    /// Whether the store has the end of the trace.
+    pub(super) fn has_ended(&self) -> bool {
+        let progress = self.progress();
+        progress.header_stored && progress.header.as_ref().is_some_and(|header| header.end_time.is_some())
+    }
+
+    /// Whether there is anything of the trace: an event or a header.
+    pub(super) fn is_empty(&self) -> bool {
+        let progress = self.progress();
+        progress.header.is_none() && progress.span.is_none()
+    }
+
+    /// Ends `header` with `status`, no earlier than the last event and no later than the first one started.
+    pub(super) fn end(&self, header: FlowTrace, status: ExecutionStatus) -> FlowTrace {
+        let (earliest, latest) = self.progress().span.unwrap_or((header.start_time, header.start_time));
+        let start_time = header.start_time.min(earliest);
+        FlowTrace { start_time, end_time: Some(latest.max(start_time)), status, ..header }
+    }
+
+    /// The header of an ended trace whose events turned out to lie outside of it, changed so that they don't.
+    pub(super) fn extended(&self) -> Option<FlowTrace> {
+        let progress = self.progress();
+        let (header, (earliest, latest)) = (progress.header.as_ref()?, progress.span?);
+        let end_time = header.end_time?;
+        (earliest < header.start_time || latest > end_time).then(|| FlowTrace {
+            start_time: header.start_time.min(earliest),
+            end_time: Some(end_time.max(latest)),
+            ..header.clone()
+        })
     }
 
     /// The header that ends the trace, made by `unknown` (given the earliest event's time) when there is none so far.

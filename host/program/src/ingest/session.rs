@@ -1,6 +1,10 @@
 //! What one sender sends, made traces.
 //!
-//! Reflow's client puts a fresh random trace id on every event and never learns the id that `StartTrace` returns, so the
+//! A client of Reflow's newer protocol owns the ids of its traces: an event belongs to the trace that it names, whoever
+//! starts and ends that. A connection is known to speak it by its `StartTrace` with an id, its `EndTrace`, by events that
+//! only the newer protocol can say, and by an id that comes twice in a row.
+//!
+//! An older client puts a fresh random trace id on every event and never learns the id that `StartTrace` returns, so the
 //! id on an event is believed only when it is that of a trace that was started on this connection or is in the store.
 //! Every other event belongs to the connection's current trace, which is allotted at the first of its events or at
 //! `StartTrace`, whichever comes first: the client reports actors before it starts the trace.
@@ -19,12 +23,9 @@ use super::chunk::{Chunk, Outcomes, Received, Target};
 use super::live::LiveEvent;
 use super::open_trace::OpenTrace;
 use super::trace_ids::TraceIds;
-use super::{CommitError, Ingest};
+use super::{CommitError, INTERRUPTED_TAG, Ingest, UNKNOWN_FLOW};
 use reflow_tracing::storage::StorageError;
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceMetadata};
-
-/// The flow of events whose sender never said which flow it runs.
-pub const UNKNOWN_FLOW: &str = "unknown";
 
 /// The traces whose ends are stored with one call.
 const ENDED_AT_ONCE: usize = 1_000;
@@ -39,6 +40,11 @@ pub struct Session {
     peer: Option<SocketAddr>,
     open: HashMap<TraceId, Arc<OpenTrace>>,
     current: Option<Arc<OpenTrace>>,
+    /// Whether the ids on events are those of traces.
+    owns_ids: bool,
+    /// The traces that are sent under ids of the client.
+    joined: HashMap<TraceId, Arc<OpenTrace>>,
+    last_id: Option<TraceId>,
     trace_ids: TraceIds,
     lane: Lane<Chunk>,
 }
@@ -50,8 +56,18 @@ impl Session {
     /// A session that stores in `ingest`; `peer` is where its messages come from.
     pub fn new(ingest: Ingest, peer: Option<SocketAddr>) -> Self {
         let lane = ingest.committer().lane();
-        let trace_ids = TraceIds::default();
-        Self { ingest, id: Uuid::new_v4(), peer, open: HashMap::new(), current: None, trace_ids, lane }
+        Self {
+            ingest,
+            id: Uuid::new_v4(),
+            peer,
+            open: HashMap::new(),
+            current: None,
+            owns_ids: false,
+            joined: HashMap::new(),
+            last_id: None,
+            trace_ids: TraceIds::default(),
+            lane,
+        }
     }
 
     /// Names the session, in logs and in the metadata of its traces.
@@ -61,13 +77,21 @@ impl Session {
 
     /// Decides which traces events belong to. May ask the store, in the beginning; see [`TraceIds`].
     pub async fn chunk(&mut self, received: Vec<Received>) -> Result<Chunk, CommitError> {
-        let named = received.iter().map(|received| received.trace_id);
-        let unknown = named.filter(|trace_id| !self.open.contains_key(trace_id));
-        self.trace_ids.learn(unknown, self.ingest.storage(), &self.ingest.started).await.map_err(Arc::new)?;
+        self.owns_ids |= received.iter().any(|received| is_of_newer_protocol(&received.event));
+        if !self.owns_ids {
+            let named = received.iter().map(|received| received.trace_id);
+            let unknown = named.clone().filter(|trace_id| !self.open.contains_key(trace_id));
+            self.trace_ids.learn(unknown, self.ingest.storage(), &self.ingest.started).await.map_err(Arc::new)?;
+            self.owns_ids = named.into_iter().any(|id| {
+                let comes_again = self.last_id.replace(id) == Some(id);
+                comes_again && !self.open.contains_key(&id) && self.trace_ids.stored(id).is_none()
+            });
+        }
         let mut chunk = Chunk::with_capacity(received.len());
         for received in received {
             let trace_id = received.trace_id;
             let target = match self.open.get(&trace_id) {
+                None if self.owns_ids => Target::Open(self.join(trace_id)),
                 Some(open) => Target::Open(open.clone()),
                 None => match self.trace_ids.stored(trace_id) {
                     Some(stored) => Target::Stored(stored),
@@ -122,6 +146,71 @@ impl Session {
         result.map(|()| trace.trace_id)
     }
 
+    /// Starts a trace under the client's id. A trace that was started before goes on as it is.
+    ///
+    /// To be called when every event recorded so far is stored.
+    pub async fn start_trace_as(
+        &mut self,
+        trace_id: TraceId,
+        flow_id: FlowId,
+        version: FlowVersion,
+    ) -> Result<(), StorageError> {
+        self.owns_ids = true;
+        let trace = self.join(trace_id);
+        let header = match super::known_header(self.ingest.storage(), &trace).await? {
+            Some(header) if header.flow_id.as_str() != UNKNOWN_FLOW => {
+                let was_interrupted = header.metadata.tags.contains_key(INTERRUPTED_TAG);
+                if !was_interrupted {
+                    trace.set_header(header, true);
+                    return Ok(());
+                }
+                // Its client came back.
+                let mut header = FlowTrace { status: ExecutionStatus::Running, end_time: None, ..header };
+                header.metadata.tags.remove(INTERRUPTED_TAG);
+                header
+            }
+            _ => {
+                let now = Utc::now();
+                let start_time = trace.earliest().map_or(now, |earliest| earliest.min(now));
+                self.header(trace_id, flow_id, version, start_time)
+            }
+        };
+        let result = self.ingest.storage().store_trace(header.clone()).await;
+        if !matches!(result, Err(StorageError::InvalidArgument(_))) {
+            trace.set_header(header, result.is_ok());
+        }
+        result
+    }
+
+    /// Ends a trace under the client's id with the status that the client says. To be called when every event recorded so far
+    /// is stored.
+    pub async fn end_trace(&mut self, trace_id: TraceId, status: ExecutionStatus) -> Result<(), StorageError> {
+        if matches!(status, ExecutionStatus::Pending | ExecutionStatus::Running) {
+            return Err(StorageError::InvalidArgument(format!(
+                "EndTrace of {trace_id} has the status `{}`, which does not end a trace: use Completed, Failed or Cancelled",
+                status.name()
+            )));
+        }
+        self.owns_ids = true;
+        let trace = self.join(trace_id);
+        let header = super::known_header(self.ingest.storage(), &trace).await?.unwrap_or_else(|| {
+            let start_time = trace.earliest().unwrap_or_else(Utc::now);
+            self.header(trace_id, FlowId::new(UNKNOWN_FLOW), FlowVersion::default(), start_time)
+        });
+        let mut header = trace.end(header, status);
+        header.metadata.tags.remove(INTERRUPTED_TAG);
+        self.ingest.storage().store_trace(header.clone()).await?;
+        trace.set_header(header, true);
+        self.joined.remove(&trace_id);
+        self.ingest.client_traces.leave(trace_id);
+        Ok(())
+    }
+
+    fn join(&mut self, trace_id: TraceId) -> Arc<OpenTrace> {
+        let join = || self.ingest.client_traces.join(trace_id);
+        Arc::clone(self.joined.entry(trace_id).or_insert_with(join))
+    }
+
     /// Stores a trace that its sender completed.
     pub async fn store_trace(&mut self, trace: FlowTrace) -> Result<(), StorageError> {
         let header = FlowTrace { events: Vec::new(), ..trace.clone() };
@@ -146,9 +235,13 @@ impl Session {
             move |start_time| session.header(trace_id, FlowId::new(UNKNOWN_FLOW), FlowVersion::default(), start_time)
         };
         let ended: Vec<_> = self.open.values().filter_map(|trace| trace.ended(unknown(trace.trace_id))).collect();
+        // Events of others may have come after the end of a trace.
+        let extended = self.joined.values().filter_map(|trace| trace.extended());
+        let ended: Vec<_> = ended.into_iter().chain(extended).collect();
         for headers in ended.chunks(ENDED_AT_ONCE) {
             self.store_ended(headers).await;
         }
+        self.joined.into_keys().for_each(|trace_id| self.ingest.client_traces.leave(trace_id));
     }
 
     async fn store_ended(&self, headers: &[FlowTrace]) {
@@ -180,7 +273,7 @@ impl Session {
         let open = &mut self.open;
         self.current
             .get_or_insert_with(|| {
-                let trace = Arc::new(OpenTrace::new());
+                let trace = Arc::new(OpenTrace::new(TraceId::new()));
                 open.insert(trace.trace_id, trace.clone());
                 trace
             })
@@ -204,6 +297,14 @@ impl Session {
     }
 }
 
+/// Whether only a client of the newer protocol says this: the older one measures every metric, as 0 if need be, and does not
+/// say how a message is encoded.
+fn is_of_newer_protocol(event: &TraceEvent) -> bool {
+    let data = &event.data;
+    data.performance_metrics.execution_time_ns.is_none()
+        || data.message.as_ref().is_some_and(|message| message.more.get("content_codec").is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::Ordering;
@@ -211,9 +312,10 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::ingest::GRACE;
     use crate::ingest::gated::Gated;
     use reflow_tracing::storage::{MemoryStorage, StorageBackend};
-    use reflow_tracing::{TraceEventData, TraceEventType, TraceQuery};
+    use reflow_tracing::{PerformanceMetrics, TraceEventData, TraceEventType, TraceQuery};
 
     fn session() -> (Arc<MemoryStorage>, Session) {
         let storage = Arc::new(MemoryStorage::new());
@@ -223,7 +325,8 @@ mod tests {
 
     fn event(seconds: i64) -> TraceEvent {
         let timestamp = DateTime::from_timestamp(seconds, 0).unwrap();
-        TraceEvent { timestamp, actor_id: "a".into(), ..Default::default() }
+        let data = TraceEventData { performance_metrics: PerformanceMetrics::ZERO, ..Default::default() };
+        TraceEvent { timestamp, actor_id: "a".into(), data, ..Default::default() }
     }
 
     fn flow(id: &str) -> (FlowId, FlowVersion) {
@@ -283,7 +386,7 @@ mod tests {
         let trace_id = start(&mut session, "f").await;
         let failed = |error: &str| TraceEvent {
             event_type: TraceEventType::ActorFailed,
-            data: TraceEventData { error: Some(error.into()), ..Default::default() },
+            data: TraceEventData { error: Some(error.into()), ..event(1).data },
             ..event(1)
         };
         session.record(TraceId::new(), failed("disk")).await.unwrap();
@@ -352,5 +455,54 @@ mod tests {
         session.store_trace(trace.clone()).await.unwrap();
         session.finish().await;
         assert_eq!(storage.get_trace(trace_id).await.unwrap(), Some(trace));
+    }
+
+    fn newer(seconds: i64) -> TraceEvent {
+        TraceEvent { data: TraceEventData::default(), ..event(seconds) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trace_whose_connection_is_lost_is_cancelled_after_a_while() {
+        let (storage, mut session) = session();
+        let trace_id = TraceId::new();
+        let (flow_id, version) = flow("f");
+        session.start_trace_as(trace_id, flow_id, version).await.unwrap();
+        session.record(trace_id, newer(5)).await.unwrap();
+        session.finish().await;
+        tokio::time::sleep(GRACE / 2).await;
+        assert_eq!(storage.get_trace(trace_id).await.unwrap().unwrap().status, ExecutionStatus::Running);
+        tokio::time::sleep(GRACE).await;
+        let trace = storage.get_trace(trace_id).await.unwrap().unwrap();
+        assert_eq!(trace.status, ExecutionStatus::Cancelled);
+        assert!(trace.end_time.unwrap() >= trace.start_time);
+        assert!(trace.metadata.tags.contains_key(INTERRUPTED_TAG));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_comes_back_goes_on_with_its_trace() {
+        let (storage, mut first) = session();
+        let trace_id = TraceId::new();
+        let (flow_id, version) = flow("f");
+        first.start_trace_as(trace_id, flow_id.clone(), version.clone()).await.unwrap();
+        let ingest = first.ingest.clone();
+        first.finish().await;
+        // In time.
+        tokio::time::sleep(GRACE / 2).await;
+        let mut second = Session::new(ingest.clone(), None);
+        second.record(trace_id, newer(5)).await.unwrap();
+        tokio::time::sleep(GRACE * 2).await;
+        assert_eq!(storage.get_trace(trace_id).await.unwrap().unwrap().status, ExecutionStatus::Running);
+        second.finish().await;
+        // Too late.
+        tokio::time::sleep(GRACE * 2).await;
+        assert_eq!(storage.get_trace(trace_id).await.unwrap().unwrap().status, ExecutionStatus::Cancelled);
+        let mut third = Session::new(ingest, None);
+        third.start_trace_as(trace_id, flow_id, version).await.unwrap();
+        let resumed = storage.get_trace(trace_id).await.unwrap().unwrap();
+        assert_eq!((resumed.status, resumed.end_time), (ExecutionStatus::Running, None));
+        third.end_trace(trace_id, ExecutionStatus::Completed).await.unwrap();
+        let ended = storage.get_trace(trace_id).await.unwrap().unwrap();
+        assert_eq!((ended.status, ended.events.len()), (ExecutionStatus::Completed, 1));
+        assert!(ended.metadata.tags.is_empty());
     }
 }

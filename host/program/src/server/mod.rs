@@ -67,7 +67,7 @@ pub async fn serve(
     let tasks = ingest.tasks().iter().cloned().chain(retention.as_ref().map(RetentionTask::health)).collect();
     let health = HealthMonitor::with_tasks(Arc::clone(&backend), tasks, maintenance.health);
     let app = operations::router(storage, health)
-        .merge(reflow::router(ingest, Stopped::new(stopped.clone()), alive))
+        .merge(reflow::router(ingest.clone(), Stopped::new(stopped.clone()), alive))
         .layer(middleware::from_fn_with_state(Arc::new(access), access::enforce));
 
     // Answers are small and the peer waits for each, so they must not wait to fill a packet.
@@ -96,5 +96,7 @@ pub async fn serve(
         () = grace_ends => tracing::warn!("abandoning the connections that did not end within {SHUTDOWN_GRACE:?}"),
     }
     drop(retention);
+    ingest.end_interrupted().await;
+    drop(ingest);
     backend.close().await.map_err(ServeError::Close)
 }

@@ -1,7 +1,7 @@
 use chrono::DateTime;
 use reflow_tracing_model::{
-    CausalityInfo, EventId, EventKey, MessageSnapshot, PerformanceMetrics, StateDiff, TraceEvent, TraceEventData,
-    TraceEventType, TraceId, time,
+    Additions, CausalityInfo, EventId, EventKey, MessageSnapshot, More, PerformanceMetrics, StateDiff, TraceEvent,
+    TraceEventData, TraceEventType, TraceId, time,
 };
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ pub struct EventRow {
     event: TraceEvent,
     attributes: Option<String>,
     dependency_chain: Option<Vec<u8>>,
+    additions: Additions,
 }
 
 /// The value of a column; `None` is NULL.
@@ -38,7 +39,7 @@ pub enum Value<'a> {
 }
 
 /// The number of columns that [`EventRow::columns`] returns and [`read_event`] reads.
-pub const EVENT_COLUMNS: usize = 24;
+pub const EVENT_COLUMNS: usize = 26;
 
 impl EventRow {
     /// The row of an event.
@@ -50,6 +51,7 @@ impl EventRow {
             attributes: (!attributes.is_empty()).then(|| serde_json::to_string(attributes)).transpose()?,
             dependency_chain: (!chain.is_empty()).then(|| chain.iter().flat_map(|id| id.0.into_bytes()).collect()),
             span_uuid: event.causality.span_uuid(),
+            additions: event.additions(),
             event,
         })
     }
@@ -72,10 +74,11 @@ impl EventRow {
     /// The values of the columns, except for the span id. What is 0 or empty in nearly every event is NULL then.
     pub fn columns(&self) -> [Value<'_>; EVENT_COLUMNS] {
         use Value::{Bytes, Double, Id, Number, Plain, Real, Text};
-        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality } = &self.event;
+        let TraceEvent { event_id, timestamp, event_type, actor_id, data, causality, .. } = &self.event;
         let (message, state) = (data.message.as_ref(), data.state_diff.as_ref());
         let metrics = &data.performance_metrics;
-        let bits = |number: u64| Number((number != 0).then_some(number.cast_signed()));
+        let bits = |number: Option<u64>| Number(number.filter(|number| *number != 0).map(u64::cast_signed));
+        let Additions { unmeasured, more } = &self.additions;
         [
             Id(Some(&event_id.0)),
             Number(Some(time::nanos(*timestamp))),
@@ -95,13 +98,15 @@ impl EventRow {
             bits(metrics.execution_time_ns),
             bits(metrics.memory_usage_bytes),
             // -0.0 is stored, because its bits are not 0.
-            Real(Some(metrics.cpu_usage_percent).filter(|percent| percent.to_bits() != 0)),
+            Real(metrics.cpu_usage_percent.filter(|percent| percent.to_bits() != 0)),
             bits(metrics.queue_depth),
-            Double(Some(metrics.throughput_msgs_per_sec).filter(|rate| rate.to_bits() != 0)),
+            Double(metrics.throughput_msgs_per_sec.filter(|rate| rate.to_bits() != 0)),
             Plain(self.attributes.as_deref()),
             Id(causality.parent_event_id.as_ref().map(|parent| &parent.0)),
             Id(Some(&causality.root_cause_event_id.0)),
             Bytes(self.dependency_chain.as_deref()),
+            Number((*unmeasured != 0).then(|| (*unmeasured).into())),
+            Plain(more.as_deref()),
         ]
     }
 }
@@ -139,6 +144,7 @@ pub fn read_event<C: EventColumns>(row: &C) -> Result<TraceEvent, C::Error> {
             size_bytes: bits(9)?,
             checksum: row.text(10)?.unwrap_or_default(),
             serialized_data: row.bytes(11)?.unwrap_or_default(),
+            more: More::EMPTY,
         })
     };
     let state_diff = |name: &str| -> Result<_, C::Error> {
@@ -146,12 +152,13 @@ pub fn read_event<C: EventColumns>(row: &C) -> Result<TraceEvent, C::Error> {
             before: row.bytes(13)?,
             after: required(row, 14, row.bytes(14)?)?,
             diff_type: name.parse().map_err(|problem: String| row.invalid(12, problem))?,
+            more: More::EMPTY,
         })
     };
     let attributes = |json| serde_json::from_str(json).map_err(|error| row.invalid(20, error.to_string()));
     let chain = row.bytes(23)?.unwrap_or_default();
     let chain = chain.chunks(16).map(|id| Uuid::from_slice(id).map(EventId));
-    Ok(TraceEvent {
+    let mut event = TraceEvent {
         event_id: id(0)?,
         timestamp: DateTime::from_timestamp_nanos(required(row, 1, row.number(1)?)?),
         event_type: TraceEventType::from_columns(kind, || Ok((text(4)?, text(5)?)))?,
@@ -162,13 +169,15 @@ pub fn read_event<C: EventColumns>(row: &C) -> Result<TraceEvent, C::Error> {
             message: row.text(8)?.map(message).transpose()?,
             state_diff: row.plain(12)?.map(state_diff).transpose()?,
             performance_metrics: PerformanceMetrics {
-                execution_time_ns: bits(15)?,
-                memory_usage_bytes: bits(16)?,
-                cpu_usage_percent: row.real(17)?.unwrap_or(0.0),
-                queue_depth: bits(18)?,
-                throughput_msgs_per_sec: row.double(19)?.unwrap_or(0.0),
+                execution_time_ns: Some(bits(15)?),
+                memory_usage_bytes: Some(bits(16)?),
+                cpu_usage_percent: row.real(17)?.or(Some(0.0)),
+                queue_depth: Some(bits(18)?),
+                throughput_msgs_per_sec: row.double(19)?.or(Some(0.0)),
+                more: More::EMPTY,
             },
             custom_attributes: row.plain(20)?.map(attributes).transpose()?.unwrap_or_default(),
+            more: More::EMPTY,
         },
         causality: CausalityInfo {
             parent_event_id: row.id(21)?.map(EventId),
@@ -177,8 +186,15 @@ pub fn read_event<C: EventColumns>(row: &C) -> Result<TraceEvent, C::Error> {
                 .collect::<Result<_, uuid::Error>>()
                 .map_err(|error| row.invalid(23, error.to_string()))?,
             span_id: row.span_id()?,
+            more: More::EMPTY,
         },
-    })
+        more: More::EMPTY,
+    };
+    let unmeasured = row.number(24)?.unwrap_or(0);
+    let unmeasured = u8::try_from(unmeasured).map_err(|error| row.invalid(24, error.to_string()))?;
+    let additions = Additions { unmeasured, more: row.plain(25)?.map(str::to_owned) };
+    event.add(&additions).map_err(|problem| row.invalid(25, problem))?;
+    Ok(event)
 }
 
 fn required<C: EventColumns, T>(row: &C, column: usize, value: Option<T>) -> Result<T, C::Error> {

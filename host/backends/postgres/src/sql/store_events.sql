@@ -18,13 +18,13 @@ WITH added AS (
         trace, placed_at, event_id, occurred_at, kind, actor, to_actor, to_port, port, error,
         message_type, message_size, message_checksum, message_data, state_kind, state_before, state_after,
         execution_time_ns, memory_usage_bytes, cpu_usage_percent, queue_depth, throughput,
-        attributes, parent_event_id, root_event_id, dependency_chain, span_uuid, span_text
+        attributes, parent_event_id, root_event_id, dependency_chain, unmeasured, more, span_uuid, span_text
     )
     SELECT
         place.seq, place.placed_at, event_id, occurred_at, kind, actor, to_actor, to_port, port, error,
         message_type, message_size, message_checksum, message_data, state_kind, state_before, state_after,
         execution_time_ns, memory_usage_bytes, cpu_usage_percent, queue_depth, throughput,
-        attributes, parent_event_id, root_event_id, dependency_chain, span_uuid, span_text
+        attributes, parent_event_id, root_event_id, dependency_chain, unmeasured, more, span_uuid, span_text
     FROM (
         SELECT
             unnest($4::uuid[]) AS trace_id, unnest($5::uuid[]) AS event_id, unnest($6::bigint[]) AS occurred_at,
@@ -38,7 +38,8 @@ WITH added AS (
             unnest($23::bigint[]) AS queue_depth, unnest($24::double precision[]) AS throughput,
             unnest($25::text[]) AS attributes, unnest($26::uuid[]) AS parent_event_id,
             unnest($27::uuid[]) AS root_event_id, unnest($28::bytea[]) AS dependency_chain,
-            unnest($29::uuid[]) AS span_uuid, unnest($30::text[]) AS span_text
+            unnest($29::bigint[]) AS unmeasured, unnest($30::text[]) AS more,
+            unnest($31::uuid[]) AS span_uuid, unnest($32::text[]) AS span_text
     ) AS new
     JOIN place USING (trace_id)
     WHERE (SELECT oid FROM pg_class WHERE oid = 0) IS NULL -- see catalog.rs

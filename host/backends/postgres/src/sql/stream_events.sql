@@ -4,7 +4,7 @@ SELECT
     event_id, occurred_at, kind, actor, to_actor, to_port, port, error,
     message_type, message_size, message_checksum, message_data, state_kind, state_before, state_after,
     execution_time_ns, memory_usage_bytes, cpu_usage_percent, queue_depth, throughput,
-    attributes, parent_event_id, root_event_id, dependency_chain, span_uuid, span_text,
+    attributes, parent_event_id, root_event_id, dependency_chain, unmeasured, more, span_uuid, span_text,
     number
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS place (seq, place, number)
 CROSS JOIN LATERAL (

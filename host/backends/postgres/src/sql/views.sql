@@ -1,16 +1,5 @@
 -- Views for users: times as timestamptz, JSON as jsonb.
 
-CREATE FUNCTION moment(nanoseconds bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
-$$ SELECT timestamptz 'epoch' + (nanoseconds / 1000) * interval '1 microsecond' $$;
-
--- jsonb can't contain U+0000; it becomes the replacement character.
-CREATE FUNCTION shown(json text) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
-$$ SELECT replace(json, '\u0000', '\ufffd')::jsonb $$;
-
--- The unsigned number with these bits.
-CREATE FUNCTION unsigned(bits bigint) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-$$ SELECT CASE WHEN bits < 0 THEN bits + 18446744073709551616 ELSE coalesce(bits, 0) END $$;
-
 CREATE VIEW traces AS
 SELECT
     trace_id,
@@ -24,7 +13,8 @@ SELECT
     shown(version) AS version,
     duration / 1e6 AS duration_ms,
     start_time AS start_time_ns,
-    end_time AS end_time_ns
+    end_time AS end_time_ns,
+    shown(more) AS more
 FROM trace
 WHERE start_time IS NOT NULL;
 
@@ -46,11 +36,11 @@ SELECT
             'diff_type', event.state_kind) END,
         'error', event.error,
         'performance_metrics', jsonb_build_object(
-            'execution_time_ns', unsigned(event.execution_time_ns),
-            'memory_usage_bytes', unsigned(event.memory_usage_bytes),
-            'cpu_usage_percent', coalesce(event.cpu_usage_percent, 0),
-            'queue_depth', unsigned(event.queue_depth),
-            'throughput_msgs_per_sec', coalesce(event.throughput, 0)),
+            'execution_time_ns', CASE WHEN event.unmeasured & 1 <> 0 THEN NULL ELSE unsigned(event.execution_time_ns) END,
+            'memory_usage_bytes', CASE WHEN event.unmeasured & 2 <> 0 THEN NULL ELSE unsigned(event.memory_usage_bytes) END,
+            'cpu_usage_percent', CASE WHEN event.unmeasured & 4 <> 0 THEN NULL ELSE coalesce(event.cpu_usage_percent, 0) END,
+            'queue_depth', CASE WHEN event.unmeasured & 8 <> 0 THEN NULL ELSE unsigned(event.queue_depth) END,
+            'throughput_msgs_per_sec', CASE WHEN event.unmeasured & 16 <> 0 THEN NULL ELSE coalesce(event.throughput, 0) END),
         'custom_attributes', coalesce(shown(event.attributes), '{}')) AS data,
     trace.flow_id,
     event.port,
@@ -59,15 +49,16 @@ SELECT
     event.error,
     event.message_type,
     unsigned(event.message_size) AS message_size,
-    unsigned(event.execution_time_ns) AS execution_time_ns,
-    unsigned(event.memory_usage_bytes) AS memory_usage_bytes,
-    coalesce(event.cpu_usage_percent, 0) AS cpu_usage_percent,
-    unsigned(event.queue_depth) AS queue_depth,
-    coalesce(event.throughput, 0) AS throughput_msgs_per_sec,
+    CASE WHEN event.unmeasured & 1 <> 0 THEN NULL ELSE unsigned(event.execution_time_ns) END AS execution_time_ns,
+    CASE WHEN event.unmeasured & 2 <> 0 THEN NULL ELSE unsigned(event.memory_usage_bytes) END AS memory_usage_bytes,
+    CASE WHEN event.unmeasured & 4 <> 0 THEN NULL ELSE coalesce(event.cpu_usage_percent, 0) END AS cpu_usage_percent,
+    CASE WHEN event.unmeasured & 8 <> 0 THEN NULL ELSE unsigned(event.queue_depth) END AS queue_depth,
+    CASE WHEN event.unmeasured & 16 <> 0 THEN NULL ELSE coalesce(event.throughput, 0) END AS throughput_msgs_per_sec,
     coalesce(event.span_uuid::text, event.span_text) AS span_id,
     event.parent_event_id,
     shown(event.attributes) AS attributes,
-    event.occurred_at AS timestamp_ns
+    event.occurred_at AS timestamp_ns,
+    shown(event.more) AS more
 FROM event
 JOIN trace ON trace.seq = event.trace AND trace.placed_at = event.placed_at
 WHERE (SELECT oid FROM pg_class WHERE oid = 0) IS NULL; -- always true; makes the session see new partitions

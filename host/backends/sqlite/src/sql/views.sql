@@ -19,6 +19,7 @@ SELECT
     error,
     version,
     metadata,
+    more,
     (SELECT count(*) FROM event WHERE event.trace = trace.seq) AS events
 FROM trace
 WHERE start_time IS NOT NULL;
@@ -41,11 +42,11 @@ SELECT
     event.error AS error,
     message_type,
     message_size,
-    coalesce(execution_time_ns, 0) AS execution_time_ns,
-    coalesce(memory_usage_bytes, 0) AS memory_usage_bytes,
-    coalesce(cpu_usage_percent, 0.0) AS cpu_usage_percent,
-    coalesce(queue_depth, 0) AS queue_depth,
-    coalesce(throughput, 0.0) AS throughput_msgs_per_sec,
+    CASE WHEN unmeasured & 1 THEN NULL ELSE coalesce(execution_time_ns, 0) END AS execution_time_ns,
+    CASE WHEN unmeasured & 2 THEN NULL ELSE coalesce(memory_usage_bytes, 0) END AS memory_usage_bytes,
+    CASE WHEN unmeasured & 4 THEN NULL ELSE coalesce(cpu_usage_percent, 0.0) END AS cpu_usage_percent,
+    CASE WHEN unmeasured & 8 THEN NULL ELSE coalesce(queue_depth, 0) END AS queue_depth,
+    CASE WHEN unmeasured & 16 THEN NULL ELSE coalesce(throughput, 0.0) END AS throughput_msgs_per_sec,
     CASE typeof(span_id) WHEN 'blob' THEN
         lower(substr(hex(span_id), 1, 8) || '-' || substr(hex(span_id), 9, 4) || '-' || substr(hex(span_id), 13, 4)
             || '-' || substr(hex(span_id), 17, 4) || '-' || substr(hex(span_id), 21))
@@ -54,6 +55,7 @@ SELECT
         || substr(hex(parent_event_id), 13, 4) || '-' || substr(hex(parent_event_id), 17, 4) || '-'
         || substr(hex(parent_event_id), 21)) AS parent_event_id,
     coalesce(attributes, '{}') AS attributes,
+    event.more AS more,
     json_object(
         'port', port,
         'message', CASE WHEN message_type IS NOT NULL THEN json_object(
@@ -64,11 +66,11 @@ SELECT
             'after_hex', hex(state_after), 'diff_type', state_kind) END,
         'error', event.error,
         'performance_metrics', json_object(
-            'execution_time_ns', coalesce(execution_time_ns, 0),
-            'memory_usage_bytes', coalesce(memory_usage_bytes, 0),
-            'cpu_usage_percent', coalesce(cpu_usage_percent, 0.0),
-            'queue_depth', coalesce(queue_depth, 0),
-            'throughput_msgs_per_sec', coalesce(throughput, 0.0)),
+            'execution_time_ns', CASE WHEN unmeasured & 1 THEN NULL ELSE coalesce(execution_time_ns, 0) END,
+            'memory_usage_bytes', CASE WHEN unmeasured & 2 THEN NULL ELSE coalesce(memory_usage_bytes, 0) END,
+            'cpu_usage_percent', CASE WHEN unmeasured & 4 THEN NULL ELSE coalesce(cpu_usage_percent, 0.0) END,
+            'queue_depth', CASE WHEN unmeasured & 8 THEN NULL ELSE coalesce(queue_depth, 0) END,
+            'throughput_msgs_per_sec', CASE WHEN unmeasured & 16 THEN NULL ELSE coalesce(throughput, 0.0) END),
         'custom_attributes', json(coalesce(attributes, '{}'))) AS data
 FROM event
 JOIN trace ON trace.seq = event.trace;

@@ -2,8 +2,8 @@ use chrono::DateTime;
 use proptest::prelude::*;
 use reflow_tracing_conformance::generate;
 use reflow_tracing_model::{
-    CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowVersion, MessageSnapshot, PerformanceMetrics,
-    StateDiff, StateDiffType, TraceEventData, TraceEventType, TraceId, TraceMetadata,
+    CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowVersion, MessageSnapshot, More,
+    PerformanceMetrics, StateDiff, StateDiffType, TraceEventData, TraceEventType, TraceId, TraceMetadata,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -31,8 +31,10 @@ proptest! {
 
     #[test]
     fn bytes_that_are_not_a_body_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        bytes.insert(0, VERSION);
-        let _ = (decode::<FlowTrace>(&bytes), decode::<TraceEvent>(&bytes));
+        for version in [FIRST_VERSION, WITH_ADDITIONS] {
+            bytes.insert(0, version);
+            let _ = (decode::<FlowTrace>(&bytes), decode::<TraceEvent>(&bytes));
+        }
     }
 
     #[test]
@@ -47,7 +49,7 @@ proptest! {
 #[test]
 fn a_body_of_another_version_is_refused_by_its_number() {
     let mut body = encode(&TraceEvent::default());
-    for version in (0..=255).filter(|version| *version != VERSION) {
+    for version in [0].into_iter().chain(WITH_ADDITIONS + 1..=255) {
         body[0] = version;
         assert!(matches!(decode::<TraceEvent>(&body), Err(DecodeError::Version(found)) if found == version));
     }
@@ -68,29 +70,35 @@ fn golden_event() -> TraceEvent {
                 size_bytes: u64::MAX,
                 checksum: "c0ffee".into(),
                 serialized_data: vec![0, 127, 128, 255],
+                more: More::EMPTY,
             }),
             state_diff: Some(StateDiff {
                 before: Some(vec![1]),
                 after: vec![2, 3],
                 diff_type: StateDiffType::Incremental,
+                more: More::EMPTY,
             }),
             error: Some("late".into()),
             performance_metrics: PerformanceMetrics {
-                execution_time_ns: 1,
-                memory_usage_bytes: 2,
-                cpu_usage_percent: 99.5,
-                queue_depth: 3,
-                throughput_msgs_per_sec: 0.1,
+                execution_time_ns: Some(1),
+                memory_usage_bytes: Some(2),
+                cpu_usage_percent: Some(99.5),
+                queue_depth: Some(3),
+                throughput_msgs_per_sec: Some(0.1),
+                more: More::EMPTY,
             },
             custom_attributes: [("a".into(), json!([null, true, -1, 18446744073709551615_u64, 0.1, {"b": "ü"}]))]
                 .into(),
+            more: More::EMPTY,
         },
         causality: CausalityInfo {
             parent_event_id: Some(id(2)),
             root_cause_event_id: id(3),
             dependency_chain: vec![id(4), id(u128::MAX)],
             span_id: "span".into(),
+            more: More::EMPTY,
         },
+        more: More::EMPTY,
     }
 }
 
@@ -105,6 +113,7 @@ fn golden_header() -> FlowTrace {
             patch: u32::MAX,
             git_hash: Some("3ca0f92".into()),
             timestamp: DateTime::from_timestamp_nanos(-1),
+            more: More::EMPTY,
         },
         start_time: DateTime::from_timestamp_nanos(1_750_000_000_000_000_001),
         end_time: Some(DateTime::from_timestamp_nanos(i64::MAX)),
@@ -118,7 +127,9 @@ fn golden_header() -> FlowTrace {
             process_id: 7,
             thread_id: "main".into(),
             tags: [("env".into(), "prod".into()), ("team".into(), String::new())].into(),
+            more: More::EMPTY,
         },
+        more: More::EMPTY,
     }
 }
 
@@ -146,9 +157,26 @@ fn bodies_of_version_1_are_still_readable() {
     assert_eq!(decode::<FlowTrace>(&from_hex(header)).unwrap(), golden_header());
 }
 
+/// An event with everything that the first version of the model does not have.
+fn golden_event_with_additions() -> TraceEvent {
+    let mut event = golden_event();
+    event.data.performance_metrics.execution_time_ns = None;
+    event.data.performance_metrics.queue_depth = None;
+    event.data.message.as_mut().unwrap().more.insert("content_codec", json!("zstd"));
+    event.more.insert("sequence", json!(7));
+    event
+}
+
+#[test]
+fn bodies_of_version_2_are_still_readable() {
+    let event = include_str!("golden/event.v2.hex");
+    assert_eq!(decode::<TraceEvent>(&from_hex(event)).unwrap(), golden_event_with_additions());
+    assert_eq!(to_hex(&encode(&golden_event_with_additions())), event.trim());
+}
+
 /// A change of the model that changes the encoding fails here. It needs a new version.
 #[test]
-fn a_body_is_encoded_as_version_1() {
+fn a_body_without_additions_is_encoded_as_version_1() {
     assert_eq!(to_hex(&encode(&golden_event())), include_str!("golden/event.v1.hex").trim());
     assert_eq!(to_hex(&encode(&golden_header())), include_str!("golden/header.v1.hex").trim());
 }

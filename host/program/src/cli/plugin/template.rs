@@ -31,7 +31,6 @@ pub(super) const COPIES: &[File] = files! {
     "docs/writing-a-plugin.md" from "writing-a-plugin.md",
     "sdk/rust/src/bindings.rs" from "sdk/bindings.rs",
     "sdk/rust/src/config.rs" from "sdk/config.rs",
-    "sdk/rust/src/error.rs" from "sdk/error.rs",
     "sdk/rust/src/export.rs" from "sdk/export.rs",
     "sdk/rust/src/keyvalue.rs" from "sdk/keyvalue.rs",
     "sdk/rust/src/lib.rs" from "sdk/lib.rs",
@@ -40,7 +39,7 @@ pub(super) const COPIES: &[File] = files! {
     "sdk/rust/src/redis.rs" from "sdk/redis.rs",
     "sdk/rust/src/secrets.rs" from "sdk/secrets.rs",
     "sdk/rust/src/sql.rs" from "sdk/sql.rs",
-    "sdk/rust/src/uuid.rs" from "sdk/uuid.rs",
+    "sdk/rust/src/types.rs" from "sdk/types.rs",
 };
 
 /// The files of the contract, with their paths.

@@ -292,9 +292,11 @@ impl Connection {
         self.settle().await?;
         let answer = match request {
             Ok(request) => request::answer(request, &self.ingest, &mut self.session, &mut self.subscription).await,
-            Err(problem) => {
-                frame::encode(&TracingResponse::Error { message: problem, code: ErrorCode::InvalidRequest })
-            }
+            Err(problem) => frame::encode(&TracingResponse::Error {
+                message: problem,
+                code: ErrorCode::InvalidRequest,
+                request_id: None,
+            }),
         };
         self.send(answer).await
     }
@@ -358,7 +360,11 @@ impl Connection {
                 Err(lagged) => {
                     tracing::info!(session = %self.session.id(), missed = lagged.missed, "a slow subscriber is dropped");
                     self.subscription = None;
-                    TracingResponse::Error { message: lagged.to_string(), code: ErrorCode::InternalError }
+                    TracingResponse::Error {
+                        message: lagged.to_string(),
+                        code: ErrorCode::InternalError,
+                        request_id: None,
+                    }
                 }
             };
             self.feed(frame::encode(&message)).await?;

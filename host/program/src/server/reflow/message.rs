@@ -1,4 +1,6 @@
-//! The messages, JSON-identical to those of the crate `reflow_tracing_protocol` 0.2.1.
+//! The messages, JSON-identical to those of the crate `reflow_tracing_protocol` 0.2.1, and those of the newer protocol, which
+//! Reflow's main branch speaks: the client owns the ids of its traces, ends them, and numbers its requests. What only one of
+//! the two has is optional here, and absent from the JSON where it is not given.
 //!
 //! That crate has two families: `TracingRequest` with `TracingResponse`, and the older `TraceMessage` with
 //! `TraceResponse`. Their requests can be told apart by name, so one type reads both; where both families have a request,
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ingest::{CommitError, SubscriptionFilters};
 use reflow_tracing::storage::StorageError;
-use reflow_tracing::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceQuery};
+use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceQuery};
 
 /// A request of either family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +18,9 @@ use reflow_tracing::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceQ
 pub enum TracingRequest {
     /// Starts a trace; answered with [`TracingResponse::TraceStarted`].
     StartTrace {
+        /// The trace, chosen by a client of the newer protocol.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace_id: Option<TraceId>,
         /// The flow that runs.
         flow_id: FlowId,
         /// Its version.
@@ -28,13 +33,26 @@ pub enum TracingRequest {
         /// The event.
         event: TraceEvent,
     },
+    /// The newer protocol: ends a trace; answered with [`TracingResponse::EventRecorded`] once the end is stored.
+    EndTrace {
+        /// The trace.
+        trace_id: TraceId,
+        /// Its final status.
+        status: ExecutionStatus,
+    },
     /// Asks for one trace; answered with [`TracingResponse::TraceData`].
     GetTrace {
+        /// Comes back with the answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<RequestId>,
         /// The trace.
         trace_id: TraceId,
     },
     /// Asks for traces; answered with [`TracingResponse::QueryResults`].
     QueryTraces {
+        /// Comes back with the answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<RequestId>,
         /// Which traces.
         query: TraceQuery,
     },
@@ -79,11 +97,17 @@ pub enum TracingResponse {
     },
     /// The trace.
     TraceData {
+        /// That of the request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<RequestId>,
         /// `None` when no trace has the id.
         trace: Option<FlowTrace>,
     },
     /// The traces.
     QueryResults {
+        /// That of the request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<RequestId>,
         /// Those in the query's window.
         traces: Vec<FlowTrace>,
         /// How many match without the window.
@@ -109,8 +133,14 @@ pub enum TracingResponse {
         message: String,
         /// The kind of error.
         code: ErrorCode,
+        /// That of the request. The newer client's type does not have it and ignores it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<RequestId>,
     },
 }
+
+/// What a client calls a request, to find its answer.
+pub type RequestId = serde_json::Value;
 
 /// The kinds of errors. The server uses the first three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +186,7 @@ impl From<StorageError> for TracingResponse {
             StorageError::NotFound(_) => ErrorCode::NotFound,
             _ => ErrorCode::StorageError,
         };
-        Self::Error { message: error.to_string(), code }
+        Self::Error { message: error.to_string(), code, request_id: None }
     }
 }
 
@@ -174,7 +204,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use reflow_tracing::{ExecutionStatus, TraceEventType};
+    use reflow_tracing::TraceEventType;
 
     /// Checks that each side reads what the other wrote, and writes the same again.
     #[track_caller]

@@ -4,7 +4,7 @@ use axum::extract::ws::Message;
 use serde_json::json;
 
 use super::frame::encode;
-use super::message::{TraceResponse, TracingRequest, TracingResponse};
+use super::message::{RequestId, TraceResponse, TracingRequest, TracingResponse};
 use crate::ingest::{Ingest, Session, Subscription};
 use reflow_tracing::TraceQuery;
 use reflow_tracing::storage::{FlowTrace, StorageBackendExt, StorageError};
@@ -18,16 +18,27 @@ pub(super) async fn answer(
 ) -> Message {
     let storage = ingest.storage();
     let answered = match request {
-        TracingRequest::StartTrace { flow_id, version } => {
+        TracingRequest::StartTrace { trace_id: None, flow_id, version } => {
             session.start_trace(flow_id, version).await.map(|trace_id| TracingResponse::TraceStarted { trace_id })
+        }
+        TracingRequest::StartTrace { trace_id: Some(trace_id), flow_id, version } => {
+            let started = session.start_trace_as(trace_id, flow_id, version).await;
+            started.map(|()| TracingResponse::TraceStarted { trace_id })
+        }
+        TracingRequest::EndTrace { trace_id, status } => {
+            session.end_trace(trace_id, status).await.map(|()| TracingResponse::DONE)
         }
         TracingRequest::RecordEvent { trace_id, event } => {
             Ok(TracingResponse::from(session.record(trace_id, event).await))
         }
-        TracingRequest::GetTrace { trace_id } => {
-            storage.get_trace(trace_id).await.map(|trace| TracingResponse::TraceData { trace })
-        }
-        TracingRequest::QueryTraces { query } => query_traces(ingest, query).await,
+        TracingRequest::GetTrace { request_id, trace_id } => match storage.get_trace(trace_id).await {
+            Ok(trace) => Ok(TracingResponse::TraceData { request_id, trace }),
+            Err(error) => Ok(failed(error, request_id)),
+        },
+        TracingRequest::QueryTraces { request_id, query } => match query_traces(ingest, query).await {
+            Ok((traces, total_count)) => Ok(TracingResponse::QueryResults { request_id, traces, total_count }),
+            Err(error) => Ok(failed(error, request_id)),
+        },
         TracingRequest::GetFlowVersions { flow_id } => {
             storage.flow_versions(flow_id).await.map(|versions| TracingResponse::FlowVersions { versions })
         }
@@ -46,11 +57,19 @@ pub(super) async fn answer(
     encode(&answered.unwrap_or_else(TracingResponse::from))
 }
 
-async fn query_traces(ingest: &Ingest, query: TraceQuery) -> Result<TracingResponse, StorageError> {
+/// The answer to a request that failed.
+fn failed(error: StorageError, of: Option<RequestId>) -> TracingResponse {
+    match TracingResponse::from(error) {
+        TracingResponse::Error { message, code, .. } => TracingResponse::Error { message, code, request_id: of },
+        other => other,
+    }
+}
+
+async fn query_traces(ingest: &Ingest, query: TraceQuery) -> Result<(Vec<FlowTrace>, u64), StorageError> {
     let all = TraceQuery { limit: None, offset: None, page_token: None, ..query.clone() };
     let traces = ingest.storage().query_traces(query).await?;
     let total_count = ingest.storage().count_traces(all).await?;
-    Ok(TracingResponse::QueryResults { traces, total_count })
+    Ok((traces, total_count))
 }
 
 async fn store_trace(session: &mut Session, trace: FlowTrace) -> Result<TraceResponse, StorageError> {

@@ -9,12 +9,12 @@ async fn an_event_is_acknowledged_only_once_it_is_stored_and_a_query_waits_for_i
     let mut client = server.connect().await;
     let trace_id = client.start("f").await;
     client.send(&record(event("a"))).await;
-    client.send(&TracingRequest::GetTrace { trace_id }).await;
+    client.send(&TracingRequest::GetTrace { request_id: None, trace_id }).await;
     assert!(tokio::time::timeout(Duration::from_millis(100), client.0.next()).await.is_err(), "nothing is stored yet");
     server.storage.permits.add_permits(1);
     assert_eq!(client.receive().await, STORED);
     match client.receive().await {
-        TracingResponse::TraceData { trace: Some(trace) } => assert_eq!(trace.events.len(), 1),
+        TracingResponse::TraceData { trace: Some(trace), .. } => assert_eq!(trace.events.len(), 1),
         other => panic!("{other:?}"),
     }
 }
@@ -30,7 +30,7 @@ async fn a_store_that_waits_slows_its_sender_and_loses_nothing() {
         // Large enough that neither the connection nor the network's buffers hold them all.
         let filler = "x".repeat(20_000);
         for _ in 0..EVENTS {
-            let data = TraceEventData { port: Some(filler.clone()), ..Default::default() };
+            let data = TraceEventData { port: Some(filler.clone()), ..event("x").data };
             let request = record(TraceEvent { data, ..event("a") });
             sender.send(Message::text(serde_json::to_string(&request).unwrap())).await.unwrap();
         }
@@ -58,7 +58,7 @@ async fn a_subscriber_that_does_not_read_does_not_slow_the_senders() {
     let (mut sending, mut answers) = sender.0.split();
     let filler = "x".repeat(1_000);
     let frames = (0..EVENTS).map(move |_| {
-        let data = TraceEventData { port: Some(filler.clone()), ..Default::default() };
+        let data = TraceEventData { port: Some(filler.clone()), ..event("x").data };
         Ok(Message::text(serde_json::to_string(&record(TraceEvent { data, ..event("a") })).unwrap()))
     });
     let sending = tokio::spawn(async move { sending.send_all(&mut futures::stream::iter(frames)).await });

@@ -1,6 +1,7 @@
 //! The server in this process, over a store that can be made to wait, and real WebSocket clients.
 
 mod lifecycle;
+mod newer_protocol;
 mod protocol;
 
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use crate::ingest::gated::Gated;
 use crate::server::{Access, Maintenance, ServeError, serve};
 use reflow_tracing::storage::StorageBackend;
 use reflow_tracing::{
-    ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceEventData, TraceEventType, TraceId, TraceQuery,
+    ExecutionStatus, FlowId, FlowTrace, FlowVersion, PerformanceMetrics, TraceEvent, TraceEventData, TraceEventType,
+    TraceId, TraceQuery,
 };
 
 struct Server {
@@ -109,7 +111,7 @@ impl Client {
 }
 
 fn start(flow: &str) -> TracingRequest {
-    TracingRequest::StartTrace { flow_id: FlowId::new(flow), version: FlowVersion::default() }
+    TracingRequest::StartTrace { trace_id: None, flow_id: FlowId::new(flow), version: FlowVersion::default() }
 }
 
 fn record(event: TraceEvent) -> TracingRequest {
@@ -117,7 +119,8 @@ fn record(event: TraceEvent) -> TracingRequest {
 }
 
 fn event(actor: &str) -> TraceEvent {
-    TraceEvent { actor_id: actor.into(), timestamp: chrono::Utc::now(), ..Default::default() }
+    let data = TraceEventData { performance_metrics: PerformanceMetrics::ZERO, ..Default::default() };
+    TraceEvent { actor_id: actor.into(), timestamp: chrono::Utc::now(), data, ..Default::default() }
 }
 
 fn subscribe(filters: SubscriptionFilters) -> TracingRequest {

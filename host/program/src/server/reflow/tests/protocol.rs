@@ -114,11 +114,11 @@ async fn queries_are_answered_with_the_real_total() {
     let mut client = server.connect().await;
     for minor in [2, 1, 1] {
         let version = FlowVersion { minor, ..Default::default() };
-        client.ask(&TracingRequest::StartTrace { flow_id: FlowId::new("f"), version }).await;
+        client.ask(&TracingRequest::StartTrace { trace_id: None, flow_id: FlowId::new("f"), version }).await;
     }
     let query = TraceQuery { limit: Some(1), offset: Some(1), ..Default::default() };
-    match client.ask(&TracingRequest::QueryTraces { query }).await {
-        TracingResponse::QueryResults { traces, total_count } => assert_eq!((traces.len(), total_count), (1, 3)),
+    match client.ask(&TracingRequest::QueryTraces { request_id: None, query }).await {
+        TracingResponse::QueryResults { traces, total_count, .. } => assert_eq!((traces.len(), total_count), (1, 3)),
         other => panic!("{other:?}"),
     }
     match client.ask(&TracingRequest::GetFlowVersions { flow_id: FlowId::new("f") }).await {
@@ -127,10 +127,10 @@ async fn queries_are_answered_with_the_real_total() {
         }
         other => panic!("{other:?}"),
     }
-    let unknown = TracingRequest::GetTrace { trace_id: TraceId::new() };
-    assert_eq!(client.ask(&unknown).await, TracingResponse::TraceData { trace: None });
+    let unknown = TracingRequest::GetTrace { request_id: None, trace_id: TraceId::new() };
+    assert_eq!(client.ask(&unknown).await, TracingResponse::TraceData { request_id: None, trace: None });
     let too_many = TraceQuery { limit: Some(1_000_000), ..Default::default() };
-    client.send(&TracingRequest::QueryTraces { query: too_many }).await;
+    client.send(&TracingRequest::QueryTraces { request_id: None, query: too_many }).await;
     assert_eq!(client.receive_json().await["Error"]["code"], "InvalidRequest");
 }
 
@@ -175,7 +175,7 @@ async fn reflows_own_client_is_served() {
     let mut watcher = server.connect().await;
     for _ in 0..3_000 {
         let query = TraceQuery { has_error: Some(true), ..Default::default() };
-        match watcher.ask(&TracingRequest::QueryTraces { query }).await {
+        match watcher.ask(&TracingRequest::QueryTraces { request_id: None, query }).await {
             TracingResponse::QueryResults { total_count: 1, .. } => break,
             _ => tokio::time::sleep(Duration::from_millis(10)).await,
         }
