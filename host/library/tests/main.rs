@@ -19,6 +19,8 @@ mod reflow_json;
 mod server_cases;
 #[cfg(all(any(feature = "postgres", feature = "clickhouse"), unix))]
 mod servers;
+#[cfg(all(feature = "sqlite", feature = "migration"))]
+mod stored_formats;
 
 /// Counts for each thread by itself, so that tests beside one another don't disturb it.
 #[global_allocator]

@@ -1,8 +1,10 @@
 //! Creation of the tables, and rejection of foreign ones.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use reflow_tracing::storage::{ClickHouseConfig, ClickHouseStorage, StorageBackend, StorageBackendExt};
-use reflow_tracing::{FlowTrace, TraceQuery};
+use reflow_tracing::storage::{
+    ClickHouseConfig, ClickHouseStorage, EventMetricsQuery, StorageBackend, StorageBackendExt,
+};
+use reflow_tracing::{FlowTrace, PerformanceMetrics, TraceEvent, TraceEventKind, TraceQuery};
 
 use super::{config, event, query, storage, trace};
 use crate::server_cases;
@@ -38,7 +40,7 @@ async fn a_newer_schema_version_is_rejected_with_both_versions() {
     storage.close().await.unwrap();
     query(&server, &config, "INSERT INTO {}.schema_version (version, retention_days) VALUES (99, 0)");
     let message = refusal(config.clone()).await;
-    for part in ["version 99", "knows 1", "newer", &config.database] {
+    for part in ["version 99", "knows 2", "newer", &config.database] {
         assert!(message.contains(part), "no `{part}` in: {message}");
     }
 }
@@ -48,14 +50,14 @@ async fn each_missing_migration_runs_and_is_recorded_once() {
     let (server, config, storage) = storage().await;
     let stored = trace(Utc::now());
     storage.store_trace(stored.clone()).await.unwrap();
-    assert_eq!(query(&server, &config, "SELECT version FROM {}.schema_version"), "1");
+    assert_eq!(query(&server, &config, "SELECT version FROM {}.schema_version ORDER BY at FORMAT TSV"), "1\n2");
     // As if what is there had come before the first version.
     query(&server, &config, "TRUNCATE TABLE {}.schema_version");
     query(&server, &config, "INSERT INTO {}.schema_version (version, retention_days) VALUES (0, 0)");
     for _ in 0..2 {
         let storage = ClickHouseStorage::with_config(config.clone()).await.unwrap();
         assert_eq!(storage.get_trace(stored.trace_id).await.unwrap().as_ref(), Some(&stored));
-        assert_eq!(query(&server, &config, "SELECT version FROM {}.schema_version ORDER BY at FORMAT TSV"), "0\n1");
+        assert_eq!(query(&server, &config, "SELECT version FROM {}.schema_version ORDER BY at FORMAT TSV"), "0\n1\n2");
     }
 }
 
@@ -178,4 +180,32 @@ async fn invalid_settings_are_rejected_by_name() {
         let message = refusal(config).await;
         assert!(message.contains(named) && !message.contains("hidden"), "{message}");
     }
+}
+
+#[tokio::test]
+async fn tables_of_version_1_are_migrated_when_they_are_opened() {
+    let server = ClickHouse::shared();
+    let config = config(&server);
+    let tables = include_str!("../golden/clickhouse.v1.sql").replace("`tracing`", &format!("`{}`", config.database));
+    for statement in tables.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+        server.query(statement);
+    }
+    query(
+        &server,
+        &config,
+        "INSERT INTO {}.events (trace_id, timestamp, event_id, event_type, actor_id, queue_depth, root_event_id) VALUES \
+         ('00000000-0000-0000-0000-000000000001', 7, '00000000-0000-0000-0000-000000000003', 'ActorStarted', 'a', 4, \
+         '00000000-0000-0000-0000-000000000003')",
+    );
+    let storage = ClickHouseStorage::with_config(config.clone()).await.unwrap();
+    let trace_id = "00000000-0000-0000-0000-000000000001".parse().unwrap();
+    let events = storage.get_events(trace_id).await.unwrap();
+    let metrics = PerformanceMetrics { queue_depth: Some(4), ..PerformanceMetrics::ZERO };
+    assert_eq!(events.iter().map(|event| &event.data.performance_metrics).collect::<Vec<_>>(), [&metrics]);
+    let unmeasured = TraceEvent { timestamp: Utc::now(), ..TraceEvent::default() };
+    storage.store_event(trace_id, unmeasured.clone()).await.unwrap();
+    assert_eq!(storage.get_events(trace_id).await.unwrap()[1], unmeasured);
+    let found = storage.event_metrics(&EventMetricsQuery::default()).await.unwrap();
+    let averages: Vec<_> = found.iter().map(|found| (found.event_type, found.avg_execution_time_ns)).collect();
+    assert_eq!(averages, [(TraceEventKind::ActorCreated, None), (TraceEventKind::ActorStarted, Some(0.0))]);
 }

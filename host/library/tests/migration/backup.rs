@@ -40,7 +40,7 @@ async fn an_export_is_imported_unchanged() {
     let size = |name| fs::metadata(folder.path().join(name)).unwrap().len();
     assert!(size("b.jsonl.zst") * 3 < size("a.json"));
     let first = fs::read_to_string(folder.path().join("a.json")).unwrap();
-    assert!(first.starts_with("{\"export\":{\"version\":1,"), "{}", &first[..100]);
+    assert!(first.starts_with("{\"export\":{\"version\":2,"), "{}", &first[..100]);
     assert_eq!(names(folder.path()), ["a.json", "b.jsonl.zst", "target.db", "target.db-shm", "target.db-wal"]);
 }
 
@@ -137,7 +137,7 @@ async fn a_damaged_file_is_refused_with_its_line_and_nothing_is_stored() {
     assert!(line == 1 && problem.contains("reflow-tracing export"), "{line}: {problem}");
     assert_eq!(refusal(folder, vec![7; 10_000_000]).await.0, 1);
     // Of the future, whatever its lines look like.
-    let newer = lines[0].replace("\"version\":1", "\"version\":2");
+    let newer = lines[0].replace("\"version\":2", "\"version\":3");
     for newer in [with(0, &newer), "{\"export\":{\"version\":7},\"more\":1}\nwho knows".into()] {
         let (line, problem) = refusal(folder, newer).await;
         assert!(line == 1 && problem.contains("newer"), "{line}: {problem}");

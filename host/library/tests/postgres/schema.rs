@@ -1,6 +1,7 @@
 //! Creation of the tables, and rejection of foreign ones.
 
 use reflow_tracing::storage::{PostgresConfig, PostgresStorage, StorageBackend, StorageBackendExt};
+use reflow_tracing::{PerformanceMetrics, TraceEvent};
 
 use super::{config, query, quoted, trace};
 use crate::server_cases;
@@ -112,4 +113,62 @@ async fn invalid_settings_are_rejected_by_name() {
         let message = refusal(config).await;
         assert!(message.contains(named) && !message.contains("hidden"), "{message}");
     }
+}
+
+/// The tables that the first version of this program created, with a trace in them.
+fn create_version_1(server: &Postgres, config: &PostgresConfig) {
+    let tables = include_str!("../golden/postgres.v1.sql");
+    server.query(&tables.replace("\"tracing\"", &quoted(&config.schema_name)));
+    query(
+        server,
+        config,
+        r#"INSERT INTO trace (trace_id, placed_at, flow_id, execution_id, start_time, status, version, metadata, tags)
+           VALUES ('00000000-0000-0000-0000-000000000001', 5, 'f', '00000000-0000-0000-0000-000000000002', 5, 'Running',
+               '{"major":1,"minor":0,"patch":0,"git_hash":null,"timestamp":"1970-01-01T00:00:00Z"}',
+               '{"user_id":null,"session_id":null,"environment":"","hostname":"","process_id":0,"thread_id":"","tags":{}}',
+               '{}');
+           INSERT INTO event (trace, placed_at, occurred_at, event_id, kind, actor, queue_depth, root_event_id, span_text)
+           SELECT seq, 5, 7, '00000000-0000-0000-0000-000000000003', 'ActorStarted', 'a', 4,
+               '00000000-0000-0000-0000-000000000003', '' FROM trace"#,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_version_1_are_migrated_when_they_are_opened() {
+    let server = Postgres::shared();
+    let config = config(&server);
+    create_version_1(&server, &config);
+    let open = || PostgresStorage::with_config(config.clone());
+    let (storage, other) = tokio::join!(open(), open());
+    let (storage, other) = (storage.unwrap(), other.unwrap());
+    assert_eq!(query(&server, &config, "SELECT version FROM schema_version"), "2");
+
+    let trace_id = "00000000-0000-0000-0000-000000000001".parse().unwrap();
+    let events = storage.get_events(trace_id).await.unwrap();
+    let metrics = PerformanceMetrics { queue_depth: Some(4), ..PerformanceMetrics::ZERO };
+    assert_eq!(events.iter().map(|event| &event.data.performance_metrics).collect::<Vec<_>>(), [&metrics]);
+    let unmeasured = TraceEvent { timestamp: chrono::Utc::now(), ..TraceEvent::default() };
+    other.store_event(trace_id, unmeasured.clone()).await.unwrap();
+    assert_eq!(storage.get_events(trace_id).await.unwrap()[1], unmeasured);
+    let shown = "SELECT coalesce(execution_time_ns::text, 'unmeasured') FROM trace_events ORDER BY timestamp_ns";
+    assert_eq!(query(&server, &config, shown), "0\nunmeasured");
+}
+
+#[tokio::test]
+async fn a_role_that_can_not_migrate_gets_the_statements() {
+    let server = Postgres::shared();
+    let config = config(&server);
+    create_version_1(&server, &config);
+    let schema = quoted(&config.schema_name);
+    server.query(&format!(
+        "GRANT USAGE ON SCHEMA {schema} TO locked; GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO locked"
+    ));
+    let url = server.url("locked").replace("locked@", "locked:secret@");
+    let message = refusal(PostgresConfig { connection_url: url, ..config.clone() }).await;
+    for part in ["owner", "ALTER TABLE event ADD COLUMN unmeasured", "CREATE VIEW traces", &schema] {
+        assert!(message.contains(part), "no `{part}` in: {message}");
+    }
+    assert_eq!(query(&server, &config, "SELECT version FROM schema_version"), "1");
+    server.query(message.split_once("BEGIN;").map(|(_, statements)| format!("BEGIN;{statements}")).unwrap().as_str());
+    PostgresStorage::with_config(config).await.unwrap();
 }

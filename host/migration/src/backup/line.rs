@@ -10,8 +10,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::digest::Digest;
 
-/// The version of the format. A newer one is refused.
-pub(super) const VERSION: u32 = 1;
+/// The version of the format. A newer one is refused, an older one is read. Since version 2, metrics may be `null`, and
+/// fields that the model does not name are kept.
+pub(super) const VERSION: u32 = 2;
 
 /// The maximum length of the first line: a file of another format is refused without reading all of it into memory.
 pub(super) const MAX_HEAD_BYTES: u64 = 64 << 10;

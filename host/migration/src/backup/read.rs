@@ -193,7 +193,7 @@ impl Reader {
         let problem = |problem: String| Problem { line: 1, problem };
         let mut lines = Lines::open(file).map_err(|error| problem(format!("the file can't be read: {error}")))?;
         match lines.next()? {
-            Some(OwnedRecord::Export(head)) if head.version == line::VERSION => {}
+            Some(OwnedRecord::Export(head)) if (1..=line::VERSION).contains(&head.version) => {}
             Some(_) => {
                 return Err(problem("it is not the first line of an export: those before it are missing".into()));
             }
