@@ -12,8 +12,10 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, bail, ensure};
 
 use crate::process::Guarded;
-use crate::{plugins, process, setup, test, workspace};
+use crate::{plugins, process, test, workspace};
 
+/// The plugin that keeps the traces. It is the only one that is built, because the first run should be short.
+const PLUGIN: &str = "relational";
 const FOLDER: &str = "target/demo";
 const CONFIG: &str = "target/demo/reflow_tracing.toml";
 const CONFIG_TEXT: &str = r#"# Written by `cargo xtask run`, each time anew. Paths start at the folder that the host is started in.
@@ -43,7 +45,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// The command.
 pub fn main(arguments: &[String]) -> Result<()> {
     crate::no_arguments(arguments)?;
-    plugins::build_all(&setup::ready()?)?;
+    plugins::main(&[PLUGIN.to_owned()])?;
     test::build_host()?;
     prepare()?;
 

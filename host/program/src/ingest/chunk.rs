@@ -54,7 +54,7 @@ pub(super) enum Target {
     Stored(Arc<StoredTrace>),
 }
 
-/// What the live stream tells of a trace that is in the store.
+/// A trace in the store, with the fields that the live stream needs.
 #[derive(Debug)]
 pub(super) struct StoredTrace {
     pub trace_id: TraceId,

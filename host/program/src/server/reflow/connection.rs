@@ -411,7 +411,7 @@ fn answers(load: Load, outcomes: Outcomes) -> impl Iterator<Item = Message> {
     std::iter::repeat_with(frame::stored).take(stored).chain(each)
 }
 
-/// What became of the first events in flight; waits for ever when there are none.
+/// The outcomes of the first events in flight. Never completes if there are none.
 async fn first_outcomes(in_flight: &mut VecDeque<InFlight>) -> Outcomes {
     match in_flight.front_mut() {
         Some(first) => first.outcomes().await,
@@ -419,7 +419,7 @@ async fn first_outcomes(in_flight: &mut VecDeque<InFlight>) -> Outcomes {
     }
 }
 
-/// Waits for room in the queue; for ever when nothing waits for it.
+/// Waits for room in the queue. Never completes if nothing waits for it.
 async fn admitted(admission: &mut Option<Admission>) -> Result<Submitted, StorageError> {
     match admission {
         Some(admission) => (&mut admission.submitted).await,
@@ -427,7 +427,7 @@ async fn admitted(admission: &mut Option<Admission>) -> Result<Submitted, Storag
     }
 }
 
-/// Waits for the next notification; for ever when there is no subscription.
+/// Waits for the next notification. Never completes without a subscription.
 async fn notification(subscription: &mut Option<Subscription>) -> Result<Arc<LiveEvent>, Lagged> {
     match subscription {
         Some(subscription) => subscription.next().await,
