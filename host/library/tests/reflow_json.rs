@@ -151,7 +151,8 @@ fn a_large_message_travels_unchanged() {
     let mut trace = FlowTrace::default();
     let data: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
     let message = reflow_tracing::MessageSnapshot { serialized_data: data, ..Default::default() };
-    let data = reflow_tracing::TraceEventData { message: Some(message), ..Default::default() };
+    let performance_metrics = reflow_tracing::PerformanceMetrics::ZERO;
+    let data = reflow_tracing::TraceEventData { message: Some(message), performance_metrics, ..Default::default() };
     trace.events.push(TraceEvent { data, ..Default::default() });
     travels::<_, reflow::FlowTrace>(&trace).unwrap();
 }

@@ -1,8 +1,8 @@
 //! What one sender sends, made traces.
 //!
 //! A client of Reflow's newer protocol owns the ids of its traces: an event belongs to the trace that it names, whoever
-//! starts and ends that. A connection is known to speak it by its `StartTrace` with an id, its `EndTrace`, by events that
-//! only the newer protocol can say, and by an id that comes twice in a row.
+//! starts and ends that. A connection is known to speak it by its `StartTrace` with an id or its `EndTrace`, and, unless it
+//! has started a trace without an id, by events that only the newer protocol can say and by an id that comes twice in a row.
 //!
 //! An older client puts a fresh random trace id on every event and never learns the id that `StartTrace` returns, so the
 //! id on an event is believed only when it is that of a trace that was started on this connection or is in the store.
@@ -40,8 +40,7 @@ pub struct Session {
     peer: Option<SocketAddr>,
     open: HashMap<TraceId, Arc<OpenTrace>>,
     current: Option<Arc<OpenTrace>>,
-    /// Whether the ids on events are those of traces.
-    owns_ids: bool,
+    protocol: Protocol,
     /// The traces that are sent under ids of the client.
     joined: HashMap<TraceId, Arc<OpenTrace>>,
     last_id: Option<TraceId>,
@@ -62,7 +61,7 @@ impl Session {
             peer,
             open: HashMap::new(),
             current: None,
-            owns_ids: false,
+            protocol: Protocol::Unknown,
             joined: HashMap::new(),
             last_id: None,
             trace_ids: TraceIds::default(),
@@ -77,21 +76,26 @@ impl Session {
 
     /// Decides which traces events belong to. May ask the store, in the beginning; see [`TraceIds`].
     pub async fn chunk(&mut self, received: Vec<Received>) -> Result<Chunk, CommitError> {
-        self.owns_ids |= received.iter().any(|received| is_of_newer_protocol(&received.event));
-        if !self.owns_ids {
+        if self.protocol == Protocol::Unknown && received.iter().any(|received| is_of_newer_protocol(&received.event)) {
+            self.protocol = Protocol::Newer;
+        }
+        if self.protocol != Protocol::Newer {
             let named = received.iter().map(|received| received.trace_id);
             let unknown = named.clone().filter(|trace_id| !self.open.contains_key(trace_id));
             self.trace_ids.learn(unknown, self.ingest.storage(), &self.ingest.started).await.map_err(Arc::new)?;
-            self.owns_ids = named.into_iter().any(|id| {
+            let comes_again = named.into_iter().any(|id| {
                 let comes_again = self.last_id.replace(id) == Some(id);
                 comes_again && !self.open.contains_key(&id) && self.trace_ids.stored(id).is_none()
             });
+            if comes_again && self.protocol == Protocol::Unknown {
+                self.protocol = Protocol::Newer;
+            }
         }
         let mut chunk = Chunk::with_capacity(received.len());
         for received in received {
             let trace_id = received.trace_id;
             let target = match self.open.get(&trace_id) {
-                None if self.owns_ids => Target::Open(self.join(trace_id)),
+                None if self.protocol == Protocol::Newer => Target::Open(self.join(trace_id)),
                 Some(open) => Target::Open(open.clone()),
                 None => match self.trace_ids.stored(trace_id) {
                     Some(stored) => Target::Stored(stored),
@@ -128,6 +132,9 @@ impl Session {
     /// Events that came before belong to it, unless they followed another start. To be called when every event recorded
     /// so far is stored.
     pub async fn start_trace(&mut self, flow_id: FlowId, version: FlowVersion) -> Result<TraceId, StorageError> {
+        if self.protocol == Protocol::Unknown {
+            self.protocol = Protocol::Older;
+        }
         if self.current.as_ref().is_some_and(|trace| trace.is_started()) {
             self.current = None;
         }
@@ -155,7 +162,7 @@ impl Session {
         flow_id: FlowId,
         version: FlowVersion,
     ) -> Result<(), StorageError> {
-        self.owns_ids = true;
+        self.protocol = Protocol::Newer;
         let trace = self.join(trace_id);
         let header = match super::known_header(self.ingest.storage(), &trace).await? {
             Some(header) if header.flow_id.as_str() != UNKNOWN_FLOW => {
@@ -191,7 +198,7 @@ impl Session {
                 status.name()
             )));
         }
-        self.owns_ids = true;
+        self.protocol = Protocol::Newer;
         let trace = self.join(trace_id);
         let header = super::known_header(self.ingest.storage(), &trace).await?.unwrap_or_else(|| {
             let start_time = trace.earliest().unwrap_or_else(Utc::now);
@@ -295,6 +302,17 @@ impl Session {
             ..FlowTrace::default()
         }
     }
+}
+
+/// What a connection speaks, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    /// It sent nothing yet that only one of the two has.
+    Unknown,
+    /// The ids on its events are random.
+    Older,
+    /// The ids on its events are those of traces.
+    Newer,
 }
 
 /// Whether only a client of the newer protocol says this: the older one measures every metric, as 0 if need be, and does not
@@ -504,5 +522,26 @@ mod tests {
         let ended = storage.get_trace(trace_id).await.unwrap().unwrap();
         assert_eq!((ended.status, ended.events.len()), (ExecutionStatus::Completed, 1));
         assert!(ended.metadata.tags.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_started_a_trace_without_an_id_has_random_ids_whatever_its_events_say() {
+        let (storage, mut session) = session();
+        let trace_id = start(&mut session, "f").await;
+        session.record(TraceId::new(), newer(1)).await.unwrap();
+        session.record(TraceId::new(), newer(2)).await.unwrap();
+        session.finish().await;
+        assert_eq!(storage.get_trace(trace_id).await.unwrap().unwrap().events.len(), 2);
+        assert_eq!(storage.stats().await.unwrap().traces, 1);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_id_that_comes_twice_in_a_row_is_believed() {
+        let (storage, mut session) = session();
+        let trace_id = TraceId::new();
+        let received = [event(1), event(2)].map(|event| Received::new(trace_id, event));
+        let chunk = session.chunk(received.into()).await.unwrap();
+        session.submit(chunk).await.unwrap().answer().await.unwrap();
+        assert_eq!(storage.get_events(trace_id).await.unwrap().len(), 2);
     }
 }

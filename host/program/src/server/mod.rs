@@ -6,6 +6,7 @@ mod maintenance;
 mod operations;
 pub mod reflow;
 mod shutdown;
+mod traffic;
 
 use std::convert::Infallible;
 use std::io;
@@ -27,6 +28,7 @@ use reflow_tracing::maintenance::health::HealthMonitor;
 use reflow_tracing::maintenance::retention::RetentionTask;
 use reflow_tracing::storage::StorageError;
 use shutdown::Stopped;
+use traffic::Traffic;
 
 /// The time that connections have at a shutdown to store their events and to close. A slow store needs less; service managers
 /// allow more (systemd: 90 s).
@@ -66,8 +68,9 @@ pub async fn serve(
         maintenance.retention.map(|(policy, interval)| RetentionTask::start(Arc::clone(&backend), policy, interval));
     let tasks = ingest.tasks().iter().cloned().chain(retention.as_ref().map(RetentionTask::health)).collect();
     let health = HealthMonitor::with_tasks(Arc::clone(&backend), tasks, maintenance.health);
-    let app = operations::router(storage, health)
-        .merge(reflow::router(ingest.clone(), Stopped::new(stopped.clone()), alive))
+    let traffic = Traffic::default();
+    let app = operations::router(storage, health, traffic.clone())
+        .merge(reflow::router(ingest.clone(), traffic, Stopped::new(stopped.clone()), alive))
         .layer(middleware::from_fn_with_state(Arc::new(access), access::enforce));
 
     // Answers are small and the peer waits for each, so they must not wait to fill a packet.

@@ -17,6 +17,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
+use super::traffic::Traffic;
 use crate::config::OpenStorage;
 use reflow_tracing::maintenance::health::HealthMonitor;
 use reflow_tracing::storage::StorageBackendExt;
@@ -25,17 +26,18 @@ use reflow_tracing::storage::StorageBackendExt;
 struct Host {
     storage: OpenStorage,
     health: Arc<HealthMonitor>,
+    traffic: Traffic,
 }
 
-pub(super) fn router(storage: OpenStorage, monitor: HealthMonitor) -> Router {
+pub(super) fn router(storage: OpenStorage, monitor: HealthMonitor, traffic: Traffic) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route("/api/v1/plugins", get(plugins))
-        .with_state(Host { storage, health: Arc::new(monitor) })
+        .with_state(Host { storage, health: Arc::new(monitor), traffic })
 }
 
-async fn health(State(Host { storage, health }): State<Host>) -> Response {
+async fn health(State(Host { storage, health, .. }): State<Host>) -> Response {
     let (backend, monitor) = (&storage.name, health);
     let health = monitor.check().await;
     let mut warnings = storage.backend.warnings();
@@ -60,12 +62,12 @@ async fn is_spooling(storage: &OpenStorage) -> bool {
     metrics.ok().and_then(|metrics| metrics.spool).is_some_and(|spool| !spool.is_full())
 }
 
-async fn metrics(State(Host { storage, health }): State<Host>) -> Response {
+async fn metrics(State(Host { storage, health, traffic }): State<Host>) -> Response {
     let figures = match storage.backend.get_metrics().await {
         Ok(figures) => figures,
         Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     };
-    match metrics::encode(&storage, &figures, health.health().as_ref()) {
+    match metrics::encode(&storage, &figures, health.health().as_ref(), &traffic) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

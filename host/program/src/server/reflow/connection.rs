@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
@@ -23,6 +23,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite;
 
 use super::super::shutdown::Stopped;
+use super::super::traffic::{ConnectionTraffic, Reason};
 use super::message::{ErrorCode, TracingRequest, TracingResponse};
 use super::{frame, request};
 use crate::ingest::{
@@ -57,7 +58,13 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends or the server stops.
-pub(super) async fn serve(socket: WebSocket, ingest: Ingest, peer: SocketAddr, stopped: Stopped) {
+pub(super) async fn serve(
+    socket: WebSocket,
+    ingest: Ingest,
+    traffic: ConnectionTraffic,
+    peer: SocketAddr,
+    stopped: Stopped,
+) {
     let session = Session::new(ingest.clone(), Some(peer));
     let id = session.id();
     tracing::debug!(%peer, session = %id, "connected");
@@ -65,6 +72,7 @@ pub(super) async fn serve(socket: WebSocket, ingest: Ingest, peer: SocketAddr, s
         socket,
         ingest,
         session,
+        traffic,
         stopped,
         admission: None,
         in_flight: VecDeque::new(),
@@ -108,6 +116,7 @@ struct Load {
 /// Events that were taken together and are not acknowledged yet.
 struct InFlight {
     load: Load,
+    arrived: Instant,
     progress: Progress,
 }
 
@@ -137,6 +146,7 @@ impl InFlight {
 /// Events on their way into the queue, which is full.
 struct Admission {
     load: Load,
+    arrived: Instant,
     submitted: BoxFuture<'static, Result<Submitted, StorageError>>,
 }
 
@@ -144,6 +154,7 @@ struct Connection {
     socket: WebSocket,
     ingest: Ingest,
     session: Session,
+    traffic: ConnectionTraffic,
     stopped: Stopped,
     /// While it is there, nothing is read.
     admission: Option<Admission>,
@@ -251,6 +262,8 @@ impl Connection {
                 }
                 other => {
                     self.submit(events, bytes).await;
+                    let kind = other.as_ref().map_or("unknown", TracingRequest::name);
+                    self.traffic.received(kind, 1, message.len());
                     return self.answer(other).await;
                 }
             }
@@ -265,38 +278,45 @@ impl Connection {
             return;
         }
         let load = Load { events: events.len(), bytes };
+        let arrived = Instant::now();
         self.load.events += load.events;
         self.load.bytes += load.bytes;
+        self.traffic.received("RecordEvent", load.events as u64, load.bytes);
         let progress = match self.session.chunk(events).await {
             Ok(chunk) => match self.session.try_submit(chunk) {
                 Ok(submitted) => Progress::Submitted(submitted),
                 Err(chunk) => {
-                    self.admission = Some(Admission { load, submitted: self.session.submit(chunk).boxed() });
+                    self.admission = Some(Admission { load, arrived, submitted: self.session.submit(chunk).boxed() });
                     return;
                 }
             },
             Err(error) => Progress::Failed(error),
         };
-        self.in_flight.push_back(InFlight { load, progress });
+        self.in_flight.push_back(InFlight { load, arrived, progress });
     }
 
     /// What waited to get into the queue is in there, or never will be.
     fn admit(&mut self, submitted: Result<Submitted, StorageError>) {
-        let Some(Admission { load, .. }) = self.admission.take() else { return };
+        let Some(Admission { load, arrived, .. }) = self.admission.take() else { return };
         let progress = submitted.map_or_else(|error| Progress::Failed(Arc::new(error)), Progress::Submitted);
-        self.in_flight.push_back(InFlight { load, progress });
+        self.in_flight.push_back(InFlight { load, arrived, progress });
     }
 
     /// Answers what is not an event, once the events before it are stored.
     async fn answer(&mut self, request: Result<TracingRequest, String>) -> Result<(), End> {
         self.settle().await?;
         let answer = match request {
-            Ok(request) => request::answer(request, &self.ingest, &mut self.session, &mut self.subscription).await,
-            Err(problem) => frame::encode(&TracingResponse::Error {
-                message: problem,
-                code: ErrorCode::InvalidRequest,
-                request_id: None,
-            }),
+            Ok(request) => {
+                let (session, subscription) = (&mut self.session, &mut self.subscription);
+                let answer = request::answer(request, &self.ingest, session, subscription, &mut self.traffic).await;
+                self.traffic.subscribed(self.subscription.is_some());
+                answer
+            }
+            Err(problem) => {
+                self.traffic.refused(Reason::NotARequest, &problem);
+                let code = ErrorCode::InvalidRequest;
+                frame::encode(&TracingResponse::Error { message: problem, code, request_id: None })
+            }
         };
         self.send(answer).await
     }
@@ -327,13 +347,19 @@ impl Connection {
 
     /// Acknowledges the first events in flight, and those after them that are stored as well, in one write.
     async fn acknowledge(&mut self, outcomes: Outcomes) -> Result<(), End> {
-        let Self { socket, stopped, in_flight, load, .. } = self;
+        let Self { socket, stopped, in_flight, load, traffic, .. } = self;
         let feed = async {
             let mut next = Some(outcomes);
             while let Some(outcomes) = next {
                 let first = in_flight.pop_front().expect("they are the outcomes of the first ones");
                 load.events -= first.load.events;
                 load.bytes -= first.load.bytes;
+                if let Outcomes::Each(each) = &outcomes {
+                    for error in each.iter().filter_map(|outcome| outcome.as_ref().err()) {
+                        traffic.refused(Reason::from(&**error), &error.to_string());
+                    }
+                }
+                traffic.acknowledged(first.arrived.elapsed());
                 for answer in answers(first.load, outcomes) {
                     socket.feed(answer).await?;
                 }
@@ -360,6 +386,7 @@ impl Connection {
                 Err(lagged) => {
                     tracing::info!(session = %self.session.id(), missed = lagged.missed, "a slow subscriber is dropped");
                     self.subscription = None;
+                    self.traffic.dropped();
                     TracingResponse::Error {
                         message: lagged.to_string(),
                         code: ErrorCode::InternalError,

@@ -80,6 +80,25 @@ pub enum TracingRequest {
     GetMetrics,
 }
 
+impl TracingRequest {
+    /// The name, as on the wire.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::StartTrace { .. } => "StartTrace",
+            Self::RecordEvent { .. } => "RecordEvent",
+            Self::EndTrace { .. } => "EndTrace",
+            Self::GetTrace { .. } => "GetTrace",
+            Self::QueryTraces { .. } => "QueryTraces",
+            Self::GetFlowVersions { .. } => "GetFlowVersions",
+            Self::Ping => "Ping",
+            Self::Subscribe { .. } => "Subscribe",
+            Self::Unsubscribe => "Unsubscribe",
+            Self::StoreTrace { .. } => "StoreTrace",
+            Self::GetMetrics => "GetMetrics",
+        }
+    }
+}
+
 /// An answer, or a notification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum TracingResponse {

@@ -20,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::mpsc;
 
 use super::shutdown::Stopped;
+use super::traffic::Traffic;
 use crate::ingest::Ingest;
 use connection::MAX_MESSAGE_BYTES;
 pub use message::{TraceResponse, TracingRequest, TracingResponse};
@@ -30,17 +31,18 @@ const NOT_A_WEBSOCKET: &str =
 #[derive(Clone)]
 struct Shared {
     ingest: Ingest,
+    traffic: Traffic,
     stopped: Stopped,
     alive: mpsc::Sender<Infallible>,
 }
 
 /// Upgrades every request to a connection, which holds `alive` until its traces have ended.
-pub(super) fn router(ingest: Ingest, stopped: Stopped, alive: mpsc::Sender<Infallible>) -> Router {
-    Router::new().fallback(upgrade).with_state(Shared { ingest, stopped, alive })
+pub(super) fn router(ingest: Ingest, traffic: Traffic, stopped: Stopped, alive: mpsc::Sender<Infallible>) -> Router {
+    Router::new().fallback(upgrade).with_state(Shared { ingest, traffic, stopped, alive })
 }
 
 async fn upgrade(
-    State(Shared { ingest, stopped, alive }): State<Shared>,
+    State(Shared { ingest, traffic, stopped, alive }): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -49,7 +51,7 @@ async fn upgrade(
             .max_message_size(MAX_MESSAGE_BYTES)
             .max_frame_size(MAX_MESSAGE_BYTES)
             .on_upgrade(move |socket| async move {
-                connection::serve(socket, ingest, peer, stopped).await;
+                connection::serve(socket, ingest, traffic.connection(peer), peer, stopped).await;
                 drop(alive);
             })
             .into_response(),

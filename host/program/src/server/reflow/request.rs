@@ -3,6 +3,7 @@
 use axum::extract::ws::Message;
 use serde_json::json;
 
+use super::super::traffic::{ConnectionTraffic, Reason};
 use super::frame::encode;
 use super::message::{RequestId, TraceResponse, TracingRequest, TracingResponse};
 use crate::ingest::{Ingest, Session, Subscription};
@@ -15,6 +16,7 @@ pub(super) async fn answer(
     ingest: &Ingest,
     session: &mut Session,
     subscription: &mut Option<Subscription>,
+    traffic: &mut ConnectionTraffic,
 ) -> Message {
     let storage = ingest.storage();
     let answered = match request {
@@ -33,11 +35,17 @@ pub(super) async fn answer(
         }
         TracingRequest::GetTrace { request_id, trace_id } => match storage.get_trace(trace_id).await {
             Ok(trace) => Ok(TracingResponse::TraceData { request_id, trace }),
-            Err(error) => Ok(failed(error, request_id)),
+            Err(error) => {
+                traffic.refused(Reason::from(&error), &error.to_string());
+                Ok(failed(error, request_id))
+            }
         },
         TracingRequest::QueryTraces { request_id, query } => match query_traces(ingest, query).await {
             Ok((traces, total_count)) => Ok(TracingResponse::QueryResults { request_id, traces, total_count }),
-            Err(error) => Ok(failed(error, request_id)),
+            Err(error) => {
+                traffic.refused(Reason::from(&error), &error.to_string());
+                Ok(failed(error, request_id))
+            }
         },
         TracingRequest::GetFlowVersions { flow_id } => {
             storage.flow_versions(flow_id).await.map(|versions| TracingResponse::FlowVersions { versions })
@@ -51,10 +59,13 @@ pub(super) async fn answer(
             *subscription = None;
             Ok(TracingResponse::DONE)
         }
-        TracingRequest::StoreTrace { trace } => return encode(&older(store_trace(session, trace).await)),
-        TracingRequest::GetMetrics => return encode(&older(metrics(ingest).await)),
+        TracingRequest::StoreTrace { trace } => return encode(&older(store_trace(session, trace).await, traffic)),
+        TracingRequest::GetMetrics => return encode(&older(metrics(ingest).await, traffic)),
     };
-    encode(&answered.unwrap_or_else(TracingResponse::from))
+    encode(&answered.unwrap_or_else(|error| {
+        traffic.refused(Reason::from(&error), &error.to_string());
+        TracingResponse::from(error)
+    }))
 }
 
 /// The answer to a request that failed.
@@ -90,6 +101,9 @@ async fn metrics(ingest: &Ingest) -> Result<TraceResponse, StorageError> {
     Ok(TraceResponse::Metrics { data })
 }
 
-fn older(result: Result<TraceResponse, StorageError>) -> TraceResponse {
-    result.unwrap_or_else(|error| TraceResponse::Error { message: error.to_string() })
+fn older(result: Result<TraceResponse, StorageError>, traffic: &mut ConnectionTraffic) -> TraceResponse {
+    result.unwrap_or_else(|error| {
+        traffic.refused(Reason::from(&error), &error.to_string());
+        TraceResponse::Error { message: error.to_string() }
+    })
 }

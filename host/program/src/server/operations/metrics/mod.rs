@@ -11,6 +11,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::config::OpenStorage;
+use crate::server::traffic::Traffic;
 use reflow_tracing::maintenance::health::Health;
 use reflow_tracing::storage::StorageMetrics;
 
@@ -23,10 +24,12 @@ pub(super) fn encode(
     storage: &OpenStorage,
     figures: &StorageMetrics,
     health: Option<&Health>,
+    traffic: &Traffic,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
     let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("backend", storage.name.clone())];
     registry.register("build", "The host's version and its backend", Info::new(build.to_vec()));
+    traffic.register(&mut registry);
     let healthy = health.map(Health::is_ok);
     registry.register_collector(Box::new(store::Store { figures: figures.clone(), healthy }));
     if let Some(plugin) = &storage.plugin {

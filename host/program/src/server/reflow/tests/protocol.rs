@@ -189,3 +189,32 @@ async fn reflows_own_client_is_served() {
     let actors: Vec<_> = trace.events.iter().map(|event| event.actor_id.as_str()).collect();
     assert_eq!(actors, ["early", "a", "b"]);
 }
+
+#[tokio::test]
+async fn refused_messages_are_counted_by_reason() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    for _ in 0..3 {
+        client.send_text("no request").await;
+        client.receive_json().await;
+    }
+    client.start("f").await;
+    client.ask(&record(event(&"x".repeat(2_000)))).await;
+    client.ask(&record(event("a"))).await;
+    let address = server.url.trim_start_matches("ws://").split('/').next().unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut metrics = String::new();
+    stream.read_to_string(&mut metrics).await.unwrap();
+    for line in [
+        "reflow_tracing_refused_messages_total{reason=\"not_a_request\"} 3",
+        "reflow_tracing_refused_messages_total{reason=\"invalid\"} 1",
+        "reflow_tracing_messages_total{kind=\"RecordEvent\"} 2",
+        "reflow_tracing_messages_total{kind=\"StartTrace\"} 1",
+        "reflow_tracing_open_connections 1",
+        "reflow_tracing_acknowledgement_seconds_count 2",
+    ] {
+        assert!(metrics.contains(line), "no `{line}` in: {metrics}");
+    }
+}

@@ -1,0 +1,180 @@
+//! What clients send and what becomes of it, counted for `/metrics`, and refusals in the log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use reflow_tracing::storage::StorageError;
+
+/// The upper bounds of the histogram of acknowledgements, in seconds.
+const BOUNDS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
+
+/// The counts of a host. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Traffic(Arc<Counts>);
+
+struct Counts {
+    open_connections: Gauge,
+    connections: Counter,
+    received_bytes: Counter,
+    messages: Family<Kind, Counter>,
+    refused: Family<RefusedFor, Counter>,
+    subscriptions: Gauge,
+    dropped_subscriptions: Counter,
+    acknowledgements: Histogram,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RefusedFor {
+    reason: Reason,
+}
+
+/// Why a message was refused.
+#[derive(Debug, Clone, Copy, Hash, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// It is not a request of Reflow's protocol.
+    NotARequest,
+    /// It is a request with an invalid value.
+    Invalid,
+    /// The store failed, or did not accept it.
+    Store,
+}
+
+impl Reason {
+    const COUNT: usize = 3;
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::NotARequest => "not_a_request",
+            Self::Invalid => "invalid",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl From<&StorageError> for Reason {
+    fn from(error: &StorageError) -> Self {
+        if matches!(error, StorageError::InvalidArgument(_)) { Self::Invalid } else { Self::Store }
+    }
+}
+
+impl EncodeLabelValue for Reason {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        self.name().encode(encoder)
+    }
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self(Arc::new(Counts {
+            open_connections: Gauge::default(),
+            connections: Counter::default(),
+            received_bytes: Counter::default(),
+            messages: Family::default(),
+            refused: Family::default(),
+            subscriptions: Gauge::default(),
+            dropped_subscriptions: Counter::default(),
+            acknowledgements: Histogram::new(BOUNDS),
+        }))
+    }
+}
+
+impl Traffic {
+    /// Makes the counts part of what `/metrics` shows.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let Counts { open_connections, connections, received_bytes, messages, refused, .. } = &*self.0;
+        registry.register("open_connections", "Open WebSocket connections", open_connections.clone());
+        registry.register("connections", "WebSocket connections since the start", connections.clone());
+        registry.register_with_unit("received", "Bytes of received messages", Unit::Bytes, received_bytes.clone());
+        registry.register("messages", "Received messages by kind", messages.clone());
+        registry.register("refused_messages", "Messages that were not carried out, by reason", refused.clone());
+        let Counts { subscriptions, dropped_subscriptions, acknowledgements, .. } = &*self.0;
+        registry.register("subscriptions", "Connections that subscribe to events", subscriptions.clone());
+        let dropped = "Subscriptions that ended because the subscriber was too slow";
+        registry.register("dropped_subscriptions", dropped, dropped_subscriptions.clone());
+        let latency = "Time from the arrival of events to their acknowledgement";
+        registry.register_with_unit("acknowledgement", latency, Unit::Seconds, acknowledgements.clone());
+    }
+
+    /// A client has connected.
+    pub(super) fn connection(&self, peer: SocketAddr) -> ConnectionTraffic {
+        self.0.open_connections.inc();
+        self.0.connections.inc();
+        ConnectionTraffic { counts: self.0.clone(), peer, refused: [0; Reason::COUNT], is_subscribed: false }
+    }
+}
+
+/// The counts of one connection, which are part of those of the host. A reason for refusals is logged at its first one, and
+/// with their number when the connection ends: a client that is wrong is usually wrong every time, and ignores the answers.
+pub(super) struct ConnectionTraffic {
+    counts: Arc<Counts>,
+    peer: SocketAddr,
+    refused: [u64; Reason::COUNT],
+    is_subscribed: bool,
+}
+
+impl ConnectionTraffic {
+    /// Messages of a kind were received.
+    pub(super) fn received(&self, kind: &'static str, messages: u64, bytes: usize) {
+        self.counts.messages.get_or_create(&Kind { kind }).inc_by(messages);
+        self.counts.received_bytes.inc_by(bytes as u64);
+    }
+
+    /// A message was refused.
+    pub(super) fn refused(&mut self, reason: Reason, problem: &str) {
+        self.counts.refused.get_or_create(&RefusedFor { reason }).inc();
+        let refused = &mut self.refused[reason as usize];
+        *refused += 1;
+        if *refused == 1 {
+            let reason = reason.name();
+            tracing::warn!(peer = %self.peer, reason, "refused a message: {problem}; further ones of this connection are counted");
+        }
+    }
+
+    /// Events that arrived this long ago were acknowledged.
+    pub(super) fn acknowledged(&self, after: Duration) {
+        self.counts.acknowledgements.observe(after.as_secs_f64());
+    }
+
+    /// Whether the connection subscribes to events, from now on.
+    pub(super) fn subscribed(&mut self, is_subscribed: bool) {
+        if std::mem::replace(&mut self.is_subscribed, is_subscribed) != is_subscribed {
+            if is_subscribed {
+                self.counts.subscriptions.inc()
+            } else {
+                self.counts.subscriptions.dec()
+            };
+        }
+    }
+
+    /// The subscription ended because it was too slow.
+    pub(super) fn dropped(&mut self) {
+        self.counts.dropped_subscriptions.inc();
+        self.subscribed(false);
+    }
+}
+
+impl Drop for ConnectionTraffic {
+    fn drop(&mut self) {
+        self.subscribed(false);
+        self.counts.open_connections.dec();
+        for reason in [Reason::NotARequest, Reason::Invalid, Reason::Store] {
+            let messages = self.refused[reason as usize];
+            if messages > 1 {
+                tracing::warn!(peer = %self.peer, reason = reason.name(), messages, "a connection ended whose messages were refused");
+            }
+        }
+    }
+}
