@@ -111,6 +111,6 @@ fn the_tables_are_created_by_hand_from_the_printed_sql() {
     let server = Postgres::start();
     let setting = on_postgres(&server, "");
     server.query(&setting.stdout(&["schema", "--backend", "postgres"]));
-    assert_eq!(server.query("SELECT version FROM tracing.schema_version"), "1");
+    assert_eq!(server.query("SELECT version FROM tracing.schema_version"), "2");
     assert!(setting.traces().is_empty());
 }

@@ -1,5 +1,5 @@
 use chrono::DateTime;
-use reflow_tracing::{EventId, TraceEvent};
+use reflow_tracing::{EventId, PerformanceMetrics, TraceEvent};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -12,6 +12,8 @@ pub fn event_of_id(id: Uuid) -> TraceEvent {
         ..TraceEvent::default()
     };
     event.causality.root_cause_event_id = event.event_id;
+    // As Reflow's published client sends it.
+    event.data.performance_metrics = PerformanceMetrics::ZERO;
     let length = usize::from(id.as_bytes()[0]);
     event.data.custom_attributes.insert("payload".into(), json!("\u{1f4be}".repeat(length)));
     event
