@@ -60,7 +60,11 @@ async fn serve(mut socket: WebSocket, storage: &SqliteStorage) -> Result<(), Box
         while let Some(message) = next.take() {
             let message = match message? {
                 message @ (Message::Text(_) | Message::Binary(_)) => message.into_data(),
-                Message::Close(_) => return Ok(()),
+                Message::Close(_) => {
+                    // The library answers while it is asked for what follows.
+                    while socket.recv().await.is_some() {}
+                    return Ok(());
+                }
                 _ => break,
             };
             match serde_json::from_slice(&message)? {
