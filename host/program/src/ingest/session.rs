@@ -20,6 +20,7 @@ use uuid::Uuid;
 use reflow_tracing_storage::write_queue::{Lane, Ticket};
 
 use super::chunk::{Chunk, Outcomes, Received, Target};
+use super::interrupted::known_header;
 use super::live::LiveEvent;
 use super::open_trace::OpenTrace;
 use super::trace_ids::TraceIds;
@@ -164,7 +165,7 @@ impl Session {
     ) -> Result<(), StorageError> {
         self.protocol = Protocol::Newer;
         let trace = self.join(trace_id);
-        let header = match super::known_header(self.ingest.storage(), &trace).await? {
+        let header = match known_header(self.ingest.storage(), &trace).await? {
             Some(header) if header.flow_id.as_str() != UNKNOWN_FLOW => {
                 let was_interrupted = header.metadata.tags.contains_key(INTERRUPTED_TAG);
                 if !was_interrupted {
@@ -200,7 +201,7 @@ impl Session {
         }
         self.protocol = Protocol::Newer;
         let trace = self.join(trace_id);
-        let header = super::known_header(self.ingest.storage(), &trace).await?.unwrap_or_else(|| {
+        let header = known_header(self.ingest.storage(), &trace).await?.unwrap_or_else(|| {
             let start_time = trace.earliest().unwrap_or_else(Utc::now);
             self.header(trace_id, FlowId::new(UNKNOWN_FLOW), FlowVersion::default(), start_time)
         });
@@ -330,7 +331,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::ingest::GRACE;
+    use crate::ingest::client_traces::GRACE;
     use crate::ingest::gated::Gated;
     use reflow_tracing::storage::{MemoryStorage, StorageBackend};
     use reflow_tracing::{PerformanceMetrics, TraceEventData, TraceEventType, TraceQuery};
