@@ -49,7 +49,7 @@ fn restore<'a>(
     match read.first_key_value() {
         None => Ok(()),
         Some((name, _)) => {
-            Err(format!("the additional fields are damaged: there is nothing called {name:?} to have them"))
+            Err(format!("the additional fields are damaged: they name the part {name:?}, which is missing"))
         }
     }
 }
@@ -82,7 +82,7 @@ impl TraceEvent {
     pub fn add(&mut self, additions: &Additions) -> Result<(), String> {
         let Additions { unmeasured, .. } = *additions;
         if unmeasured > NOTHING_MEASURED {
-            return Err(format!("there are no metrics for the bits {unmeasured:#b}"));
+            return Err(format!("the bits {unmeasured:#b} do not stand for metrics"));
         }
         let TraceEvent { data, causality, more, .. } = self;
         let metrics = &mut data.performance_metrics;

@@ -13,7 +13,7 @@ use serde_json::Value;
 pub struct More(Option<Box<BTreeMap<String, Value>>>);
 
 impl More {
-    /// No field.
+    /// Without fields.
     pub const EMPTY: Self = Self(None);
 
     /// The value of a field.
@@ -26,7 +26,7 @@ impl More {
         self.0.get_or_insert_default().insert(name.into(), value)
     }
 
-    /// Whether there is no field.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|fields| fields.is_empty())
     }

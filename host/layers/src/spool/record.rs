@@ -75,7 +75,7 @@ impl Record {
         }
         match additions.next() {
             None => Ok(()),
-            Some((position, _)) => Err(format!("there is no header or event {position} to have additional fields")),
+            Some((position, _)) => Err(format!("header or event {position} has additional fields, but is missing")),
         }
     }
 }

@@ -84,11 +84,11 @@ impl Session {
             let named = received.iter().map(|received| received.trace_id);
             let unknown = named.clone().filter(|trace_id| !self.open.contains_key(trace_id));
             self.trace_ids.learn(unknown, self.ingest.storage(), &self.ingest.started).await.map_err(Arc::new)?;
-            let comes_again = named.into_iter().any(|id| {
+            let comes_again = |id| {
                 let comes_again = self.last_id.replace(id) == Some(id);
                 comes_again && !self.open.contains_key(&id) && self.trace_ids.stored(id).is_none()
-            });
-            if comes_again && self.protocol == Protocol::Unknown {
+            };
+            if self.protocol == Protocol::Unknown && named.into_iter().any(comes_again) {
                 self.protocol = Protocol::Newer;
             }
         }
