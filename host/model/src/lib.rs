@@ -29,7 +29,7 @@ pub use json_length::json_bytes;
 pub use more::More;
 pub use predicate::Predicate;
 pub use query::{Position, SortOrder, TracePage, TraceQuery, Window, clamped_nanos, status_matches};
-pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, TraceMetadata};
+pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, RECEIVED_TAG, TraceMetadata};
 pub use validate::{InvalidValue, MAX_NAME_BYTES};
 
 /// The example of the README, compiled.

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
@@ -11,6 +12,7 @@ use reflow_tracing_storage::{
     TracePart, metered,
 };
 use rusqlite::{Connection, params_from_iter};
+use uuid::Uuid;
 
 use crate::config::SqliteConfig;
 use crate::header::HeaderRow;
@@ -18,7 +20,7 @@ use crate::pool::{Pool, blocking};
 use crate::read::{GET_HEADER, complete, events, find, headerless, sequence_of};
 use crate::select::{Select, narrowed};
 use crate::writer::{Write, Writer};
-use crate::{connection, disk, header, schema, stream};
+use crate::{connection, disk, header, leases, schema, stream};
 
 /// Stores traces in a SQLite file.
 ///
@@ -270,4 +272,28 @@ impl StorageExtras for SqliteBackend {
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         self.readers.read(move |connection| headerless(connection, after, limit)).await
     }
+
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        Ok(self.writer.write(Write::RenewLease(host, duration)).await? > 0)
+    }
+
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.writer.write(Write::Begin(host, rows(headers)?)).await?;
+        Ok(())
+    }
+
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.writer.write(Write::Leave(host, rows(headers)?)).await?;
+        Ok(())
+    }
+
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        self.readers.read(move |connection| leases::abandoned(connection, limit)).await
+    }
+}
+
+/// The rows of headers without events.
+fn rows(headers: Vec<FlowTrace>) -> Result<Vec<HeaderRow>, StorageError> {
+    headers.iter().try_for_each(FlowTrace::validate)?;
+    headers.into_iter().map(HeaderRow::new).collect()
 }

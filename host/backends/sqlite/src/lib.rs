@@ -12,6 +12,7 @@ pub mod connection;
 pub mod disk;
 mod event;
 mod header;
+mod leases;
 /// A pool of connections to a SQLite file.
 pub mod pool;
 mod read;

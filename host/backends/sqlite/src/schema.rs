@@ -42,6 +42,8 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(on_error)?;
         transaction.pragma_update(None, "user_version", newest as u32).map_err(on_error)?;
     }
-    transaction.execute_batch(include_str!("sql/views.sql")).map_err(on_error)?;
+    for each_time in [include_str!("sql/views.sql"), include_str!("sql/leases.sql")] {
+        transaction.execute_batch(each_time).map_err(on_error)?;
+    }
     transaction.commit().map_err(on_error)
 }

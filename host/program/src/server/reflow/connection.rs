@@ -199,7 +199,10 @@ impl Connection {
         for mut in_flight in self.in_flight {
             last_answers.push((in_flight.load, in_flight.outcomes().await));
         }
-        self.session.finish().await;
+        match end {
+            End::Stopped => self.session.interrupt().await,
+            End::Closed | End::Lost | End::TooLong => self.session.finish().await,
+        }
 
         let mut socket = self.socket;
         let goodbye = async {
