@@ -81,8 +81,8 @@ pub trait StorageBackendExt: StorageBackend {
         self.extras().ok_or_else(no_leases)?.begin_traces(host, headers).await
     }
 
-    /// Notes that `host` does not hold these traces any more, and stores those of the headers whose traces have not ended and are
-    /// not held by another host with a valid lease.
+    /// Notes that `host` does not hold these traces any more, and stores those of the headers that have an end and whose traces
+    /// have not ended and are not held by another host with a valid lease.
     async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
         self.extras().ok_or_else(no_leases)?.leave_traces(host, headers).await
     }

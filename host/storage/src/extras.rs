@@ -60,8 +60,8 @@ pub trait StorageExtras: Send + Sync {
         Err(no_leases())
     }
 
-    /// Notes that `host` does not hold these traces any more, and stores those of the headers whose traces have not ended and are
-    /// not held by another host with a valid lease.
+    /// Notes that `host` does not hold these traces any more, and stores those of the headers that have an end and whose traces
+    /// have not ended and are not held by another host with a valid lease.
     async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
         let _ = (host, headers);
         Err(no_leases())

@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,6 +12,7 @@ use reflow_tracing_storage::{
     Deletion, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
     metered,
 };
+use uuid::Uuid;
 
 use crate::batch::Write;
 use crate::config::ClickHouseConfig;
@@ -18,7 +20,7 @@ use crate::connection::Server;
 use crate::header::StoredHeader;
 use crate::lookup::Spans;
 use crate::metrics::{EventMetrics, EventMetricsQuery, EventsPerMinute};
-use crate::{delete, header, literal, lookup, metrics, read, schema, search, stream, writer};
+use crate::{delete, header, leases, literal, lookup, metrics, read, schema, search, stream, writer};
 
 /// Stores traces in a ClickHouse database.
 ///
@@ -70,6 +72,9 @@ impl ClickHouseStorage {
 }
 
 metered!(ClickHouseStorage);
+
+/// Traces per statement about leases, because the statement lists their ids.
+const LEASED_AT_ONCE: usize = 10_000;
 
 #[async_trait]
 impl StorageBackend for ClickHouseBackend {
@@ -233,5 +238,46 @@ impl StorageExtras for ClickHouseBackend {
 
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         lookup::headerless(&self.server, after, limit).await
+    }
+
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        leases::renew(&self.server, host, duration).await
+    }
+
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        headers.iter().try_for_each(FlowTrace::validate)?;
+        for headers in headers.chunks(LEASED_AT_ONCE) {
+            let ids: Vec<_> = headers.iter().map(|header| header.trace_id).collect();
+            leases::hold(&self.server, host, &ids, true).await?;
+            let known = self.get_headers(ids).await?;
+            let absent = headers.iter().zip(known).filter(|(_, known)| known.is_none());
+            let absent: Vec<_> = absent.map(|(header, _)| header.clone()).collect();
+            if !absent.is_empty() {
+                self.store_traces(absent).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        headers.iter().try_for_each(FlowTrace::validate)?;
+        for headers in headers.chunks(LEASED_AT_ONCE) {
+            let ids: Vec<_> = headers.iter().map(|header| header.trace_id).collect();
+            leases::hold(&self.server, host, &ids, false).await?;
+            let held = leases::held(&self.server, &ids).await?;
+            let known = self.get_headers(ids).await?;
+            let is_running = |known: Option<FlowTrace>| known.is_none_or(|known| known.end_time.is_none());
+            let is_left = |header: &FlowTrace| header.end_time.is_some() && !held.contains(&header.trace_id);
+            let ended = headers.iter().zip(known).filter(|(header, _)| is_left(header));
+            let ended: Vec<_> = ended.filter_map(|(header, known)| is_running(known).then(|| header.clone())).collect();
+            if !ended.is_empty() {
+                self.store_traces(ended).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        leases::abandoned(&self.server, limit).await
     }
 }

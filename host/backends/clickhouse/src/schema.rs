@@ -8,17 +8,20 @@ use super::tables::Tables;
 
 /// The migrations: the first one creates version 1. A published migration never changes. Every statement can run again, because
 /// hosts may start at the same time or stop in between. Migrations only add, so that hosts of the version before can continue.
-const MIGRATIONS: [&str; 2] = [include_str!("sql/1_tables.sql"), include_str!("sql/2_newer_fields.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("sql/1_tables.sql"), include_str!("sql/2_newer_fields.sql"), include_str!("sql/3_leases.sql")];
 
 /// The schema version of this program.
 const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// The tables that are sharded over a cluster, with their sharding keys. All rows of a trace are on one shard.
-const DISTRIBUTED: [(&str, &str); 5] = [
+const DISTRIBUTED: [(&str, &str); 7] = [
     ("traces", "cityHash64(trace_id)"),
     ("events", "cityHash64(trace_id)"),
     ("trace_lookup", "cityHash64(trace_id)"),
     ("event_metrics", "rand()"),
+    ("leases", "cityHash64(host)"),
+    ("held", "cityHash64(trace_id)"),
     ("schema_version", "0"),
 ];
 
@@ -59,7 +62,10 @@ impl Tables {
         let mut statements: Vec<_> = sql.split(";\n").map(|statement| statement.trim().to_owned()).collect();
         if let Some(cluster) = &self.cluster {
             let database = &self.database;
-            statements.extend(DISTRIBUTED.map(|(table, key)| {
+            let is_new = |(table, _): &(&str, &str)| {
+                migration.contains(&format!("TABLE IF NOT EXISTS {{database}}.{table}{{local}}"))
+            };
+            statements.extend(DISTRIBUTED.into_iter().filter(is_new).map(|(table, key)| {
                 format!(
                     "CREATE TABLE IF NOT EXISTS {database}.{table} ON CLUSTER {cluster} AS {database}.{table}_local\n\
                      ENGINE = Distributed({cluster}, {database}, {table}_local, {key})"

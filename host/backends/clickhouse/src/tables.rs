@@ -10,6 +10,8 @@ pub(super) struct Tables {
     pub events: String,
     pub lookup: String,
     pub metrics: String,
+    pub leases: String,
+    pub held: String,
     pub schema_version: String,
     pub cluster: Option<String>,
 }
@@ -23,6 +25,8 @@ impl Tables {
             events: table("events"),
             lookup: table("trace_lookup"),
             metrics: table("event_metrics"),
+            leases: table("leases"),
+            held: table("held"),
             schema_version: table("schema_version"),
             cluster: config.cluster.as_deref().map(quoted),
             database_name: config.database.clone(),

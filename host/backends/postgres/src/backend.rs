@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,7 +25,7 @@ use crate::partition::Partitions;
 use crate::read::{complete, events_at, location_of, page, trace};
 use crate::select::Select;
 use crate::writer::Write;
-use crate::{column, deletion, escape, maintenance, schema, stream, writer};
+use crate::{column, deletion, escape, leases, maintenance, schema, stream, writer};
 
 /// Stores traces in a PostgreSQL database.
 ///
@@ -295,5 +296,22 @@ impl StorageExtras for PostgresBackend {
             }
             None => Ok(None),
         }
+    }
+
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        leases::renew(&self.database, host, duration).await
+    }
+
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        let partitions = self.partitioned.as_ref().map(|partitioned| &*partitioned.partitions);
+        leases::begin(&self.database, partitions, host, headers).await
+    }
+
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        leases::leave(&self.database, host, headers).await
+    }
+
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        leases::abandoned(&self.database, limit).await
     }
 }

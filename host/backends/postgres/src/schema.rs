@@ -46,13 +46,43 @@ fn tables(config: &PostgresConfig) -> String {
     };
     let [newer, functions, views] =
         [include_str!("sql/version_2.sql"), include_str!("sql/functions.sql"), include_str!("sql/views.sql")];
-    format!("{tables}\n{newer}\n{functions}\n{views}{gin}")
+    format!("{tables}\n{newer}\n{functions}\n{views}{gin}\n{LEASES}")
 }
 
-/// What brings the tables of version 1 to today's version.
-fn upgrade() -> String {
-    let (newer, views) = (include_str!("sql/version_2.sql"), include_str!("sql/views.sql"));
-    format!("{newer}\nDROP VIEW traces;\nDROP VIEW trace_events;\n{views}")
+/// Hosts add these tables where they are missing. Hosts of the version before can continue.
+const LEASES: &str = include_str!("sql/leases.sql");
+
+/// What an older program left to do.
+struct Missing {
+    /// The tables are of version 1.
+    version_2: bool,
+    leases: bool,
+}
+
+impl Missing {
+    async fn of(connection: &mut PgConnection) -> sqlx::Result<Option<Self>> {
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM schema_version WHERE version = 1), \
+             to_regclass('held') IS NULL AND EXISTS (SELECT 1 FROM schema_version WHERE version IN (1, $1))",
+        )
+        .bind(VERSION)
+        .fetch_one(connection)
+        .await?;
+        let missing = Self { version_2: row.try_get(0)?, leases: row.try_get(1)? };
+        Ok((missing.version_2 || missing.leases).then_some(missing))
+    }
+
+    fn statements(&self) -> String {
+        let mut sql = String::new();
+        if self.version_2 {
+            let (newer, views) = (include_str!("sql/version_2.sql"), include_str!("sql/views.sql"));
+            sql += &format!("{newer}\nDROP VIEW traces;\nDROP VIEW trace_events;\n{views}\n");
+        }
+        if self.leases {
+            sql += LEASES;
+        }
+        sql
+    }
 }
 
 /// Creates the tables in a new schema. Rejects a schema of another version or layout.
@@ -83,16 +113,18 @@ pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<
         create(&mut connection, config).await.map_err(described)?;
     }
     let schema = &config.schema_name;
-    migrate(&mut connection, config).await.map_err(|error| match server.describe(error) {
-        StorageError::Configuration(problem) => StorageError::Configuration(format!(
-            "the tables in the schema {schema} are of version 1 and this program's role can't change them ({problem}); \
-             let their owner run this, then start again:\n\
-             BEGIN;\nSET LOCAL search_path TO {};\n{}COMMIT;",
-            quoted(schema),
-            upgrade()
-        )),
-        other => other,
-    })?;
+    if let Some(missing) = Missing::of(&mut connection).await.map_err(described)? {
+        migrate(&mut connection, config).await.map_err(|error| match server.describe(error) {
+            StorageError::Configuration(problem) => StorageError::Configuration(format!(
+                "the tables in the schema {schema} are of an older version and this program's role can't change them \
+                 ({problem}); let their owner run this, then start again:\n\
+                 BEGIN;\nSET LOCAL search_path TO {};\n{}COMMIT;",
+                quoted(schema),
+                missing.statements()
+            )),
+            other => other,
+        })?;
+    }
     let row = sqlx::query("SELECT version, partitioned FROM schema_version").fetch_optional(&mut connection).await;
     let row = row.map_err(described)?;
     let _ = connection.close().await;
@@ -141,14 +173,11 @@ async fn lock<'a>(
 
 /// Brings the tables of an older version to today's. Rows are not rewritten, so it takes as long with few as with many.
 async fn migrate(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx::Result<()> {
-    const IS_OLDER: &str = "SELECT count(*) > 0 FROM schema_version WHERE version = 1";
-    if !sqlx::query_scalar(IS_OLDER).fetch_one(&mut *connection).await? {
-        return Ok(());
-    }
     let mut transaction = lock(connection, config).await?;
-    if sqlx::query_scalar(IS_OLDER).fetch_one(&mut *transaction).await? {
-        tracing::info!(schema = config.schema_name, "migrating the tables from version 1 to version {VERSION}");
-        sqlx::raw_sql(AssertSqlSafe(upgrade())).execute(&mut *transaction).await?;
+    // Another host may have been faster.
+    if let Some(missing) = Missing::of(&mut transaction).await? {
+        tracing::info!(schema = config.schema_name, "migrating the tables to version {VERSION}");
+        sqlx::raw_sql(AssertSqlSafe(missing.statements())).execute(&mut *transaction).await?;
     }
     transaction.commit().await
 }

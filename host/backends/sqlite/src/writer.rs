@@ -43,7 +43,7 @@ pub(super) enum Write {
     },
     /// Holds the traces for a host, and stores the headers of those that have none.
     Begin(Uuid, Vec<HeaderRow>),
-    /// Holds the traces no more, and stores the headers of those that have not ended and that no host holds.
+    /// Holds the traces no more, and stores the headers with an end of those that have not ended and that no host holds.
     Leave(Uuid, Vec<HeaderRow>),
     /// The result is 1 if the lease was valid.
     RenewLease(Uuid, Duration),
@@ -217,7 +217,7 @@ impl Thread {
                 for row in headers {
                     let is_last = leases::leave(transaction, *host, row.header.trace_id)?;
                     let ended = "SELECT 1 FROM trace WHERE trace_id = ?1 AND end_time IS NOT NULL";
-                    if is_last && !self.has(transaction, ended, row)? {
+                    if is_last && row.header.end_time.is_some() && !self.has(transaction, ended, row)? {
                         self.store_header(transaction, row)?;
                     }
                 }

@@ -12,7 +12,7 @@ use reflow_tracing_storage::task::{Supervised, TaskHealth, contain};
 use reflow_tracing_storage::write_queue::{Batch, Batches, Lane, Limits, Size, Split, WriteQueue};
 
 use super::chunk::{Chunk, Origin, Outcomes};
-use super::clocks::Clocks;
+use super::clocks::{Clocks, is_plausible};
 use super::headers::Headers;
 use super::live::{Live, LiveEvent};
 use super::open_trace::OpenTrace;
@@ -95,6 +95,7 @@ impl Store {
             origins.append(&mut chunk.origins);
             events.append(&mut chunk.events);
         }
+        self.begin_implausible(&origins).await;
         let mut copies = if self.live.is_watched() { events.clone() } else { Vec::new() }.into_iter();
 
         let mut split = Split::new(origins.len());
@@ -146,6 +147,19 @@ impl Store {
 }
 
 impl Store {
+    /// Gives headers to new traces whose times can't be right before their events are stored: a store that places events by the
+    /// time of their trace then goes by the time when it was received.
+    async fn begin_implausible(&self, origins: &[Origin]) {
+        let now = Utc::now();
+        let is_implausible = |origin: &&Origin| !is_plausible(origin.timestamp, now) && !origin.trace.is_begun();
+        let new: Vec<_> = origins.iter().filter(is_implausible).map(|origin| origin.trace.clone()).collect();
+        if !new.is_empty()
+            && let Err(error) = self.headers.settle(new).await
+        {
+            tracing::debug!("traces were not begun before their events: {error}");
+        }
+    }
+
     /// Brings the headers in line with the events that were stored. Returns why some traces still have no header: their events
     /// are stored, but not found by queries.
     async fn note(&self, origins: &[Origin], split: &Split) -> Option<StorageError> {

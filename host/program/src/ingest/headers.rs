@@ -168,8 +168,9 @@ impl Headers {
             known => known?,
         };
         let is_running = |known: &Option<FlowTrace>| known.as_ref().is_none_or(|known| known.end_time.is_none());
-        let running = headers.into_iter().zip(known).filter(|(_, known)| is_running(known));
-        guard(self.storage.store_traces(running.map(|(header, _)| header).collect())).await
+        let ended =
+            headers.into_iter().zip(known).filter(|(header, known)| header.end_time.is_some() && is_running(known));
+        guard(self.storage.store_traces(ended.map(|(header, _)| header).collect())).await
     }
 
     /// The header of a trace: as the store has it, or as it is known here where the store can't be asked. Fails when neither

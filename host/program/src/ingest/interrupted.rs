@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use reflow_tracing::TraceId;
 use reflow_tracing::storage::{StorageBackendExt, StorageError};
+use reflow_tracing::{TraceEvent, TraceId};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -158,7 +158,7 @@ impl Interrupted {
         let known = guard(storage.get_headers(vec![trace_id])).await?.pop().flatten();
         let trace = OpenTrace::new(trace_id, true, Default::default());
         if known.as_ref().is_none_or(|header| header.end_time.is_none()) {
-            let note = async |(), event: reflow_tracing::TraceEvent| {
+            let note = async |(), event: TraceEvent| {
                 trace.event_stored(event.timestamp, None);
                 Ok(())
             };
@@ -167,7 +167,11 @@ impl Interrupted {
         if let Some(known) = known {
             trace.set_header(known, true);
         }
-        let header = trace.interrupted("the host that received the trace went away before the trace ended");
+        let header = match trace.is_empty() {
+            // It was deleted.
+            true => trace.provisional(),
+            false => trace.interrupted("the host that received the trace went away before the trace ended"),
+        };
         self.headers.leave(host, vec![header]).await
     }
 }
