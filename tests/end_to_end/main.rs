@@ -30,6 +30,8 @@ mod redis_capability;
 mod relational_layout;
 mod repeated_crash;
 #[cfg(unix)]
+mod shared_traces;
+#[cfg(unix)]
 mod spool;
 mod sql;
 mod sqlite_crash;
