@@ -21,6 +21,7 @@ mod log_that_cannot_be_written;
 #[cfg(unix)]
 mod migration;
 mod mistakes;
+mod older_file;
 #[cfg(unix)]
 mod postgres;
 mod probe;

@@ -106,31 +106,12 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn on_postgres(server: &Postgres) -> Setting {
-    let setting = Setting::new(Backend::Sqlite);
-    setting.write(&format!(
-        "[server]\nport = 0\n[storage]\nbackend = \"postgres\"\n[storage.postgres]\nconnection_url = \"{}\"\n",
-        server.url("postgres")
-    ));
-    setting
-}
-
-fn on_clickhouse(server: &ClickHouse) -> Setting {
-    let setting = Setting::new(Backend::Sqlite);
-    setting.write(&format!(
-        "[server]\nport = 0\n[storage]\nbackend = \"clickhouse\"\n[storage.clickhouse]\nurl = \"{}\"\ndatabase = \"{}\"\n",
-        server.url(),
-        format_args!("shared_{}", Uuid::new_v4().simple())
-    ));
-    setting
-}
-
 async fn on_each_store<F: Future<Output = ()>>(check: impl Fn(Setting) -> F) {
     check(Setting::new(Backend::Sqlite)).await;
     let postgres = Postgres::start();
-    check(on_postgres(&postgres)).await;
-    let clickhouse = ClickHouse::start();
-    check(on_clickhouse(&clickhouse)).await;
+    check(Setting::on_postgres(&postgres)).await;
+    let clickhouse = ClickHouse::shared();
+    check(Setting::on_clickhouse(&clickhouse)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,7 +279,7 @@ async fn two_hosts_that_are_killed_under_load_lose_nothing_and_complete_nothing_
     println!("the kills are those of CRASH_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
     let server = Postgres::start();
-    let setting = on_postgres(&server);
+    let setting = Setting::on_postgres(&server);
     let mut hosts = [Host::start(&setting), Host::start(&setting)];
     let urls = std::sync::Arc::new(std::sync::Mutex::new(hosts.iter().map(|host| host.url.clone()).collect()));
     let deadline = Instant::now() + Duration::from_secs(12) * soak();

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use reflow_tracing_protocol::FlowTrace;
 use tempfile::TempDir;
 
+#[cfg(unix)]
+use crate::servers::{ClickHouse, Postgres};
 use crate::{host_program, plugin, test_plugin};
 
 /// A backend that a host is configured with.
@@ -49,6 +51,28 @@ impl Setting {
             fs::copy(file, plugins.join(name)).expect("a copy of the plugin");
         }
         setting.choose(backend);
+        setting
+    }
+
+    /// A new folder, whose configuration chooses a database that nothing else uses.
+    #[cfg(unix)]
+    pub fn on_postgres(server: &Postgres) -> Self {
+        Self::with_storage("postgres", &format!("connection_url = \"{}\"", server.url("postgres")))
+    }
+
+    /// The same.
+    #[cfg(unix)]
+    pub fn on_clickhouse(server: &ClickHouse) -> Self {
+        let settings = format!("url = \"{}\"\ndatabase = \"{}\"", server.url(), server.database());
+        Self::with_storage("clickhouse", &settings)
+    }
+
+    #[cfg(unix)]
+    fn with_storage(backend: &str, settings: &str) -> Self {
+        let setting = Self::new(Backend::Sqlite);
+        setting.write(&format!(
+            "[server]\nport = 0\n[storage]\nbackend = \"{backend}\"\n[storage.{backend}]\n{settings}\n"
+        ));
         setting
     }
 
