@@ -4,6 +4,7 @@
 //! the header follows the events. Other hosts may receive events of the same trace: each notes in the store which traces it holds
 //! and keeps a lease there, so that a trace is ended once nobody sends it any more, and not before.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -192,28 +193,26 @@ impl Headers {
         // Without it, the next renewal holds the traces again.
         self.first_lease.get_or_init(async || drop(self.renew_lease(LEASE).await)).await;
         let headers: Vec<_> = traces.iter().map(|trace| trace.provisional()).collect();
-        let mut begun = self.with_leases(self.storage.begin_traces(self.host, headers.clone())).await?.is_some();
-        let shared: Vec<_> = traces.iter().zip(&headers).filter(|(trace, _)| trace.is_shared).collect();
-        let ids: Vec<_> = shared.iter().map(|(trace, _)| trace.trace_id).collect();
-        let mut known = match ids.is_empty() {
+        let is_held = self.with_leases(self.storage.begin_traces(self.host, headers.clone())).await?.is_some();
+        // Nobody else has stored those whose ids were made here.
+        let shared: Vec<_> = traces.iter().filter(|trace| trace.is_shared).map(|trace| trace.trace_id).collect();
+        let known = match shared.is_empty() {
             true => Vec::new(),
-            false => match self.stored(ids).await {
-                Err(StorageError::Pending(_)) => vec![None; shared.len()],
+            false => match self.stored(shared.clone()).await {
+                Err(StorageError::Pending(_)) => Vec::new(),
                 known => known?,
             },
+        };
+        let known: HashMap<_, _> =
+            shared.into_iter().zip(known).filter_map(|(id, header)| Some((id, header?))).collect();
+        if !is_held {
+            let missing = headers.iter().filter(|header| !known.contains_key(&header.trace_id));
+            guard(self.storage.store_traces(missing.cloned().collect())).await?;
         }
-        .into_iter();
-        let known: Vec<Option<FlowTrace>> =
-            traces.iter().map(|trace| if trace.is_shared { known.next().flatten() } else { None }).collect();
-        if !begun {
-            let missing = headers.iter().zip(&known).filter(|(_, known)| known.is_none());
-            guard(self.storage.store_traces(missing.map(|(header, _)| header.clone()).collect())).await?;
-            begun = true;
-        }
-        for ((trace, header), known) in traces.iter().zip(headers).zip(known) {
-            trace.begun(begun);
-            match known {
-                Some(known) => self.take_over(trace, known).await?,
+        for (trace, header) in traces.iter().zip(headers) {
+            trace.begun(true);
+            match known.get(&trace.trace_id) {
+                Some(known) => self.take_over(trace, known.clone()).await?,
                 None => trace.set_header(header, true),
             }
         }

@@ -24,13 +24,16 @@ pub(super) struct OpenTrace {
     progress: Mutex<Progress>,
 }
 
+/// The earliest and the latest time.
+type Span = (DateTime<Utc>, DateTime<Utc>);
+
 #[derive(Default)]
 struct Progress {
     header: Option<FlowTrace>,
     /// The header is in the store as it is here.
     is_stored: bool,
     /// The earliest and the latest time of a stored event.
-    span: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    span: Option<Span>,
     /// Whether an event has been stored since the header was last compared with the store's.
     is_changed: bool,
     /// The first failure of an actor, or, when the trace has ended, the first one after its end.
@@ -53,7 +56,8 @@ impl OpenTrace {
 
     /// A trace that the store has.
     pub(super) fn stored(header: FlowTrace) -> Self {
-        let trace = Self::new(header.trace_id, true, TraceMetadata::default());
+        let received_at = header.received_at().unwrap_or(header.start_time);
+        let trace = Self { received_at, ..Self::new(header.trace_id, true, TraceMetadata::default()) };
         trace.set_header(header, true);
         trace.begun(true);
         trace
@@ -154,17 +158,17 @@ impl OpenTrace {
 
     /// The header as far as it is known, for a running trace.
     pub(super) fn running(&self, flow_id: FlowId, version: FlowVersion) -> FlowTrace {
-        let earliest = self.progress().span.map(|(earliest, _)| earliest);
-        let start_time = earliest.map_or(self.received_at, |earliest| earliest.min(self.received_at));
-        self.checked(FlowTrace {
+        let span = self.progress().span;
+        let header = FlowTrace {
             trace_id: self.trace_id,
             flow_id,
             version,
-            start_time,
+            start_time: span.map_or(self.received_at, |(earliest, _)| earliest.min(self.received_at)),
             status: ExecutionStatus::Running,
             metadata: self.sender.clone(),
             ..FlowTrace::default()
-        })
+        };
+        self.checked(header, span)
     }
 
     /// The header when there is none so far: the flow is not known yet.
@@ -173,10 +177,10 @@ impl OpenTrace {
         if let Some(header) = &progress.header {
             return header.clone();
         }
-        let earliest = progress.span.map(|(earliest, _)| earliest);
+        let span = progress.span;
         drop(progress);
         let header = self.running(FlowId::new(UNKNOWN_FLOW), FlowVersion::default());
-        self.checked(FlowTrace { start_time: earliest.unwrap_or(header.start_time), ..header })
+        FlowTrace { start_time: span.map_or(header.start_time, |(earliest, _)| earliest), ..header }
     }
 
     /// The header, changed so that the stored events lie within the trace and its failure shows; `None` when it is right.
@@ -188,7 +192,7 @@ impl OpenTrace {
         if let (Some(error), true) = (&progress.failure, progress.fails_late(header)) {
             adjusted.status = ExecutionStatus::Failed { error: error.clone() };
         }
-        Some(self.checked(adjusted))
+        Some(self.checked(adjusted, progress.span))
     }
 
     /// Ends `header` with `status`, no earlier than the last event.
@@ -199,7 +203,7 @@ impl OpenTrace {
             header.end_time = Some(latest.max(earliest.min(header.start_time)));
         }
         progress.extend(&mut header);
-        self.checked(header)
+        self.checked(header, progress.span)
     }
 
     /// The header with an end: the one that it has, or completed, or failed if an actor did.
@@ -224,10 +228,15 @@ impl OpenTrace {
         header
     }
 
-    /// Notes when the trace was received if its own times can't be right, because they must not decide when it is deleted.
-    fn checked(&self, mut header: FlowTrace) -> FlowTrace {
-        let times = [Some(header.start_time), header.end_time];
-        if !times.into_iter().flatten().all(|time| is_plausible(time, self.received_at)) {
+    /// Notes when the trace was received if the times of its events can't be right, because they must not decide when it is
+    /// deleted. A trace may take longer than a day.
+    fn checked(&self, mut header: FlowTrace, span: Option<Span>) -> FlowTrace {
+        let now = Utc::now();
+        let is_plausible = |(earliest, latest)| {
+            is_plausible(earliest, earliest.clamp(self.received_at, now.max(self.received_at)))
+                && is_plausible(latest, latest.min(now))
+        };
+        if !span.is_none_or(is_plausible) {
             let received_at = || self.received_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             header.metadata.tags.entry(RECEIVED_TAG.into()).or_insert_with(received_at);
         }
@@ -254,5 +263,67 @@ impl Progress {
             header.start_time = header.start_time.min(earliest);
             header.end_time = header.end_time.map(|end| end.max(latest));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn received(days_ago: i64) -> OpenTrace {
+        let trace = OpenTrace::new(TraceId::new(), true, TraceMetadata::default());
+        trace.begun(true);
+        OpenTrace { received_at: Utc::now() - TimeDelta::days(days_ago), ..trace }
+    }
+
+    #[test]
+    fn a_trace_whose_events_can_not_be_from_their_times_says_when_it_was_received() {
+        for time in [DateTime::UNIX_EPOCH, Utc::now() + TimeDelta::days(2), Utc::now() - TimeDelta::days(2)] {
+            let trace = received(0);
+            trace.event_stored(time, None);
+            let header = trace.provisional();
+            assert_eq!(header.start_time, time);
+            let received_at = header.received_at().unwrap();
+            assert!((received_at - trace.received_at).abs() < TimeDelta::seconds(1), "{received_at}");
+            assert_eq!(trace.ended().received_at(), Some(received_at));
+        }
+    }
+
+    #[test]
+    fn a_trace_may_take_days() {
+        let trace = received(30);
+        let [first, last] = [trace.received_at, Utc::now()];
+        for time in [first, last] {
+            trace.event_stored(time, None);
+        }
+        let header = trace.ended();
+        assert_eq!((header.start_time, header.end_time, header.received_at()), (first, Some(last), None));
+    }
+
+    #[test]
+    fn an_ended_trace_follows_late_events() {
+        let trace = received(0);
+        trace.event_stored(trace.received_at, Some(&"known before the end".into()));
+        let completed = trace.end(trace.provisional(), ExecutionStatus::Completed);
+        trace.set_header(completed.clone(), true);
+        assert_eq!(trace.adjusted(), None);
+        let [earlier, later] = [-1, 1].map(|seconds| trace.received_at + TimeDelta::seconds(seconds));
+        assert!(trace.event_stored(later, None));
+        assert!(trace.event_stored(earlier, Some(&"disk".into())));
+        let status = ExecutionStatus::Failed { error: "disk".into() };
+        let adjusted = FlowTrace { start_time: earlier, end_time: Some(later), status, ..completed };
+        assert_eq!(trace.adjusted(), Some(adjusted.clone()));
+        trace.set_header(adjusted, true);
+        assert!(!trace.event_stored(trace.received_at, Some(&"later".into())), "the first failure is the status");
+    }
+
+    #[test]
+    fn a_cancelled_trace_stays_cancelled() {
+        let trace = received(0);
+        trace.event_stored(trace.received_at, None);
+        trace.set_header(trace.end(trace.provisional(), ExecutionStatus::Cancelled), true);
+        assert!(!trace.event_stored(trace.received_at, Some(&"disk".into())));
     }
 }

@@ -37,11 +37,11 @@ pub struct Session {
     ingest: Ingest,
     id: Uuid,
     peer: Option<SocketAddr>,
+    /// The traces that were started here, or are sent here under ids of the client.
     open: HashMap<TraceId, Arc<OpenTrace>>,
+    /// The trace of events that name no other.
     current: Option<Arc<OpenTrace>>,
     protocol: Protocol,
-    /// The traces that are sent under ids of the client.
-    joined: HashMap<TraceId, Arc<OpenTrace>>,
     last_id: Option<TraceId>,
     trace_ids: TraceIds,
     lane: Lane<Chunk>,
@@ -61,7 +61,6 @@ impl Session {
             open: HashMap::new(),
             current: None,
             protocol: Protocol::Unknown,
-            joined: HashMap::new(),
             last_id: None,
             trace_ids: TraceIds::default(),
             lane,
@@ -95,8 +94,8 @@ impl Session {
         for received in received {
             let trace_id = received.trace_id;
             let trace = match self.open.get(&trace_id) {
-                None if self.protocol == Protocol::Newer => self.join(trace_id),
                 Some(open) => open.clone(),
+                None if self.protocol == Protocol::Newer => self.join(trace_id),
                 None => match self.trace_ids.stored(trace_id) {
                     Some(stored) => stored,
                     None => self.current(),
@@ -170,20 +169,21 @@ impl Session {
         self.protocol = Protocol::Newer;
         let trace = self.join(trace_id);
         self.ingest.headers.end(&trace, status).await?;
-        self.joined.remove(&trace_id);
+        self.open.remove(&trace_id);
         self.leave(&trace).await;
         Ok(())
     }
 
     fn join(&mut self, trace_id: TraceId) -> Arc<OpenTrace> {
-        let Self { ingest, id, peer, joined, .. } = self;
+        let Self { ingest, id, peer, open, .. } = self;
         let join = || ingest.open.join(trace_id, true, || sender(*id, *peer));
-        Arc::clone(joined.entry(trace_id).or_insert_with(join))
+        Arc::clone(open.entry(trace_id).or_insert_with(join))
     }
 
     /// Notes that no more of a trace comes from here.
     async fn leave(&self, trace: &OpenTrace) {
         if self.ingest.open.leave(trace.trace_id)
+            && self.ingest.headers.has_leases()
             && let Some(header) = trace.header()
             && let Err(error) = self.ingest.headers.leave(self.ingest.headers.host, vec![header]).await
         {
@@ -203,7 +203,7 @@ impl Session {
             let flow_id = Some(header.flow_id.clone());
             live.publish(LiveEvent { trace_id: header.trace_id, flow_id, status: header.status.clone(), event });
         }
-        if let Some(open) = self.open.get(&header.trace_id) {
+        if let Some(open) = self.ingest.open.get(header.trace_id) {
             open.set_header(header, true);
         }
         Ok(())
@@ -221,14 +221,15 @@ impl Session {
     }
 
     async fn end(self, ended: impl Fn(&OpenTrace) -> FlowTrace) {
-        let open: Vec<_> = self.open.values().filter(|trace| !trace.is_empty()).collect();
-        for traces in open.chunks(ENDED_AT_ONCE) {
+        let (shared, own): (Vec<_>, Vec<_>) = self.open.values().partition(|trace| trace.is_shared);
+        let begun: Vec<_> = own.iter().copied().filter(|trace| !trace.is_empty()).collect();
+        for traces in begun.chunks(ENDED_AT_ONCE) {
             self.store_ended(traces, traces.iter().map(|trace| ended(trace)).collect()).await;
         }
-        for trace_id in self.open.keys() {
-            self.ingest.open.leave(*trace_id);
+        for trace in own {
+            self.ingest.open.leave(trace.trace_id);
         }
-        for trace in self.joined.values() {
+        for trace in shared {
             self.leave(trace).await;
         }
     }
