@@ -14,17 +14,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures::future::BoxFuture;
-use futures::{FutureExt, SinkExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use reflow_tracing::TraceEvent;
 use reflow_tracing::storage::StorageError;
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::super::shutdown::Stopped;
 use super::super::traffic::{ConnectionTraffic, Reason};
+use super::answer::Answer;
 use super::message::{ErrorCode, TracingRequest, TracingResponse};
+use super::socket::Socket;
 use super::{frame, request};
 use crate::ingest::{
     CommitError, Ingest, Lagged, LiveEvent, Original, Outcomes, Received, Session, Submitted, Subscription,
@@ -59,7 +63,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends or the server stops.
 pub(super) async fn serve(
-    socket: WebSocket,
+    socket: Socket,
     ingest: Ingest,
     traffic: ConnectionTraffic,
     peer: SocketAddr,
@@ -97,10 +101,10 @@ enum End {
     Stopped,
 }
 
-impl From<axum::Error> for End {
-    fn from(error: axum::Error) -> Self {
-        match error.into_inner().downcast_ref() {
-            Some(tungstenite::Error::Capacity(_)) => Self::TooLong,
+impl From<tungstenite::Error> for End {
+    fn from(error: tungstenite::Error) -> Self {
+        match error {
+            tungstenite::Error::Capacity(_) => Self::TooLong,
             _ => Self::Lost,
         }
     }
@@ -151,7 +155,7 @@ struct Admission {
 }
 
 struct Connection {
-    socket: WebSocket,
+    socket: Socket,
     ingest: Ingest,
     session: Session,
     traffic: ConnectionTraffic,
@@ -180,7 +184,7 @@ impl Connection {
                 }
                 notification = notification(&mut self.subscription) => self.notify(notification).await,
                 _ = ping.tick() => self.send(Message::Ping(Bytes::new())).await,
-                message = self.socket.recv(), if has_room => self.receive(message).await,
+                message = self.socket.next(), if has_room => self.receive(message).await,
             };
             if let Err(end) = turn {
                 return end;
@@ -207,8 +211,8 @@ impl Connection {
                 End::Lost => return,
                 // The answer to the peer's close is sent by the library, when it is asked for what follows.
                 End::Closed => (None, ""),
-                End::TooLong => (Some(close_code::SIZE), "a message may have at most 16 MiB"),
-                End::Stopped => (Some(close_code::AWAY), "the server stops"),
+                End::TooLong => (Some(CloseCode::Size), "a message may have at most 16 MiB"),
+                End::Stopped => (Some(CloseCode::Away), "the server stops"),
             };
             if let Some(code) = code {
                 for (load, outcomes) in last_answers {
@@ -223,13 +227,13 @@ impl Connection {
                     return;
                 }
             }
-            while let Some(Ok(_)) = socket.recv().await {}
+            while let Some(Ok(_)) = socket.next().await {}
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 
     /// Takes a message, and the events that have arrived behind it.
-    async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    async fn receive(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<(), End> {
         let (mut events, mut bytes) = (Vec::new(), 0);
         let mut next = Some(message);
         while let Some(message) = next.take() {
@@ -257,7 +261,7 @@ impl Connection {
                     bytes += message.len();
                     events.push(Received { trace_id, event, original: Original { message, parse: parse_event } });
                     if events.len() < CHUNK && bytes < CHUNK_BYTES {
-                        next = self.socket.recv().now_or_never();
+                        next = self.socket.next().now_or_never();
                     }
                 }
                 other => {
@@ -315,10 +319,13 @@ impl Connection {
             Err(problem) => {
                 self.traffic.refused(Reason::NotARequest, &problem);
                 let code = ErrorCode::InvalidRequest;
-                frame::encode(&TracingResponse::Error { message: problem, code, request_id: None })
+                Answer::of(&TracingResponse::Error { message: problem, code, request_id: None })
             }
         };
-        self.send(answer).await
+        for frame in answer.into_frames() {
+            self.feed(frame).await?;
+        }
+        self.flush().await
     }
 
     async fn send(&mut self, message: Message) -> Result<(), End> {
@@ -394,7 +401,9 @@ impl Connection {
                     }
                 }
             };
-            self.feed(frame::encode(&message)).await?;
+            for frame in Answer::of(&message).into_frames() {
+                self.feed(frame).await?;
+            }
             sent += 1;
             next = if sent < NOTIFICATIONS_AT_ONCE {
                 self::notification(&mut self.subscription).now_or_never()
@@ -434,7 +443,7 @@ fn answers(load: Load, outcomes: Outcomes) -> impl Iterator<Item = Message> {
         Outcomes::Stored => (load.events, Vec::new()),
         Outcomes::Each(outcomes) => (0, outcomes),
     };
-    let each = each.into_iter().map(|outcome| frame::encode(&TracingResponse::from(outcome)));
+    let each = each.into_iter().flat_map(|outcome| Answer::of(&TracingResponse::from(outcome)).into_frames());
     std::iter::repeat_with(frame::stored).take(stored).chain(each)
 }
 

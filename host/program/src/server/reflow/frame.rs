@@ -1,7 +1,6 @@
-//! From the bytes of a message to a request, and from an answer to a message.
+//! From the bytes of a message to a request, and the answer to most of them.
 
-use axum::extract::ws::{Message, Utf8Bytes};
-use serde::Serialize;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::message::TracingRequest;
 
@@ -19,12 +18,6 @@ pub(super) fn decode(message: &[u8]) -> Result<TracingRequest, String> {
     })
 }
 
-/// The text message that holds `answer`.
-pub(super) fn encode(answer: &impl Serialize) -> Message {
-    let json = serde_json::to_string(answer).expect("answers are plain data whose maps have text keys");
-    Message::Text(json.into())
-}
-
 /// The text message that says that an event is stored: `TracingResponse::DONE`, encoded.
 pub(super) fn stored() -> Message {
     Message::Text(Utf8Bytes::from_static(STORED))
@@ -39,7 +32,7 @@ mod tests {
 
     #[test]
     fn the_answer_to_a_stored_event_is_what_it_would_be_encoded() {
-        assert_eq!(stored(), encode(&TracingResponse::DONE));
+        assert_eq!(STORED, serde_json::to_string(&TracingResponse::DONE).unwrap());
     }
 
     #[track_caller]

@@ -1,20 +1,20 @@
 //! Reflow's WebSocket protocol, on every path without another route.
 
+mod answer;
 mod connection;
 mod frame;
 mod message;
 mod request;
+mod socket;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
-use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::mpsc;
@@ -22,7 +22,6 @@ use tokio::sync::mpsc;
 use super::shutdown::Stopped;
 use super::traffic::Traffic;
 use crate::ingest::Ingest;
-use connection::MAX_MESSAGE_BYTES;
 pub use message::{TraceResponse, TracingRequest, TracingResponse};
 
 const NOT_A_WEBSOCKET: &str =
@@ -44,17 +43,19 @@ pub(super) fn router(ingest: Ingest, traffic: Traffic, stopped: Stopped, alive: 
 async fn upgrade(
     State(Shared { ingest, traffic, stopped, alive }): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
 ) -> Response {
-    match upgrade {
-        Ok(upgrade) => upgrade
-            .max_message_size(MAX_MESSAGE_BYTES)
-            .max_frame_size(MAX_MESSAGE_BYTES)
-            .on_upgrade(move |socket| async move {
-                connection::serve(socket, ingest, traffic.connection(peer), peer, stopped).await;
+    match socket::upgrade(request) {
+        Ok((response, socket)) => {
+            tokio::spawn(async move {
+                match socket.await {
+                    Ok(socket) => connection::serve(socket, ingest, traffic.connection(peer), peer, stopped).await,
+                    Err(error) => tracing::debug!(%peer, "the peer is gone before the WebSocket is open: {error}"),
+                }
                 drop(alive);
-            })
-            .into_response(),
+            });
+            response
+        }
         Err(_) => {
             let headers = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
             (StatusCode::UPGRADE_REQUIRED, headers, NOT_A_WEBSOCKET).into_response()

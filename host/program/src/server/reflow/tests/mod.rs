@@ -1,5 +1,6 @@
 //! The server in this process, over a store that can be made to wait, and real WebSocket clients.
 
+mod large_answers;
 mod lifecycle;
 mod newer_protocol;
 mod protocol;
@@ -83,7 +84,7 @@ impl Client {
     }
 
     async fn receive_json(&mut self) -> Value {
-        let message = tokio::time::timeout(Duration::from_secs(5), self.0.next()).await.expect("no answer in time");
+        let message = tokio::time::timeout(Duration::from_secs(30), self.0.next()).await.expect("no answer in time");
         serde_json::from_str(message.unwrap().unwrap().to_text().unwrap()).unwrap()
     }
 
