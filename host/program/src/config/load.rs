@@ -1,19 +1,58 @@
 //! Reading the configuration file and the environment.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::environment;
+use serde::Deserialize;
+use toml::de::{DeTable, Deserializer};
+
+use super::environment::{self, CONFIG, CONFIG_FILE};
 use super::error::ConfigError;
+use super::inline_json;
+use super::reflow_names::ReflowNames;
 use super::settings::Config;
 
-/// The file that is read from the working folder when no other is named.
-pub const FILE_NAME: &str = "reflow_tracing.toml";
+/// The files that are looked for when none is named. The first one that exists is read. They are Reflow's.
+pub const FILES: [&str; 3] = ["reflow_tracing.toml", "config/reflow_tracing.toml", "/etc/reflow/tracing.toml"];
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// There is no file.
+    Defaults,
+    /// A file.
+    File(PathBuf),
+    /// The variable [`CONFIG`].
+    Variable,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Defaults => write!(f, "the defaults, because none of these files exists: {}", FILES.join(", ")),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Variable => write!(f, "the environment variable {CONFIG}"),
+        }
+    }
+}
+
+/// A configuration, and what an operator should know about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Where it comes from; variables may override parts of it.
+    pub source: Source,
+    /// Settings without effect, and what replaces them.
+    pub warnings: Vec<String>,
+}
 
 impl Config {
-    /// Reads the file at `path`, or [`FILE_NAME`] in the working folder if there is one, then the environment.
-    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+    /// Reads the file at `path`, else the variable or file that the environment names, else the first of [`FILES`] that exists.
+    /// Then it applies the other variables.
+    pub fn load(path: Option<&Path>) -> Result<Loaded, ConfigError> {
         Self::load_with(path, std::env::vars_os())
     }
 
@@ -21,24 +60,57 @@ impl Config {
     pub fn load_with(
         path: Option<&Path>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Self, ConfigError> {
-        let mut config = match path {
-            Some(path) => Self::read(path)?,
-            None => match Self::read(Path::new(FILE_NAME)) {
-                Err(ConfigError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                    Self::default()
-                }
-                result => result?,
-            },
+    ) -> Result<Loaded, ConfigError> {
+        let variables: Vec<_> = variables.into_iter().collect();
+        let variable = |name| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        let mut loaded = match (path, variable(CONFIG), variable(CONFIG_FILE)) {
+            (Some(path), _, _) => Self::read(path)?,
+            (None, Some(json), _) => Self::read_json(&json.to_string_lossy())?,
+            (None, None, Some(path)) => Self::read(Path::new(path))?,
+            (None, None, None) => Self::read_first(&FILES)?,
         };
-        environment::apply(&mut config, variables)?;
-        Ok(config)
+        loaded.warnings.extend(environment::apply(&mut loaded.config, variables)?);
+        Ok(loaded)
     }
 
-    fn read(path: &Path) -> Result<Self, ConfigError> {
+    fn read_first(files: &[&str]) -> Result<Loaded, ConfigError> {
+        for file in files {
+            match Self::read(Path::new(file)) {
+                Err(ConfigError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+                result => return result,
+            }
+        }
+        Ok(Loaded { config: Self::default(), source: Source::Defaults, warnings: Vec::new() })
+    }
+
+    fn read(path: &Path) -> Result<Loaded, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Invalid { path: path.to_owned(), error: Box::new(error) })
+        Self::parse(&text, Source::File(path.to_owned()))
+    }
+
+    fn read_json(json: &str) -> Result<Loaded, ConfigError> {
+        let source = Source::Variable;
+        match inline_json::to_toml(json) {
+            Ok(toml) => Self::parse(&toml, source),
+            Err(problem) => Err(ConfigError::NotJson { origin: source, problem }),
+        }
+    }
+
+    fn parse(toml: &str, source: Source) -> Result<Loaded, ConfigError> {
+        let parsed = DeTable::parse(toml).and_then(|mut document| {
+            let names = ReflowNames::take(document.get_mut())?;
+            let mut config = Self::deserialize(Deserializer::from(document))?;
+            let warnings = names.apply(&mut config);
+            Ok((config, warnings))
+        });
+        match parsed {
+            Ok((config, warnings)) => Ok(Loaded { config, source, warnings }),
+            Err(mut error) => {
+                error.set_input(Some(toml));
+                Err(ConfigError::Invalid { origin: source, error: Box::new(error) })
+            }
+        }
     }
 }
 
@@ -50,11 +122,12 @@ mod tests {
     use super::*;
     use crate::config::backend::{Backend, BuiltIn};
     use crate::config::server::{AllowedHost, AllowedOrigin, ServerConfig};
+    use reflow_tracing::storage::{JournalMode, SynchronousMode, TempStore};
 
     fn load(text: &str) -> Result<Config, ConfigError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        Config::load_with(Some(file.path()), [])
+        Ok(Config::load_with(Some(file.path()), [])?.config)
     }
 
     /// The message, which must contain each of `parts`.
@@ -175,7 +248,7 @@ mod tests {
     fn a_mistake_is_named_with_its_line_and_the_valid_settings() {
         for (text, parts) in [
             // Unknown keys.
-            ("[server]\nprot = 1", &["line 2", "prot = 1", "`host`", "`port`"][..]),
+            ("[server]\nprot = 1", &["line 2", "prot = 1", "`host`", "did you mean `port`?"][..]),
             ("[sever]\nport = 1", &["line 1", "sever", "`server`"]),
             ("[storage.memory]\nmax = 1", &["line 2", "`max`", "`max_traces`"]),
             ("[storage.sqlite]\npath = 1", &["line 2", "`path`", "`database_path`"]),
@@ -183,6 +256,14 @@ mod tests {
             ("[plugins.redis]\n\nlimits = { memory = 1 }", &["line 3", "`memory`", "`memory_mb`"]),
             // A misspelt setting of the table looks like a plugin.
             ("[plugins]\ndri = \"x\"", &["line 2", "dri = \"x\"", "`[plugins.NAME]`", "`dir`"]),
+            // Values that are names.
+            ("[storage.sqlite]\nsynchronous = \"NROMAL\"", &["line 2", "NROMAL", "did you mean `normal`?"]),
+            // Settings of Reflow's.
+            ("[compression]\nlevle = 3", &["line 2", "levle", "did you mean `level`?"]),
+            ("[storage.sqlite]\nwal_mode = 3", &["line 2", "wal_mode = 3", "boolean"]),
+            ("[server]\nmax_connections = 0", &["line 2", "max_connections = 0", "nonzero"]),
+            ("[metrics]\nendpoint = \"metrics\"", &["line 2", "`metrics` is not a valid path", "/metrics"]),
+            ("[metrics]\nendpoint = \"/health\"", &["line 2", "`/health`"]),
             // Wrong types.
             ("[server]\nport = \"x\"", &["line 2", "port = \"x\"", "u16"]),
             ("[server]\nport = 70000", &["line 2", "70000"]),
@@ -192,5 +273,117 @@ mod tests {
         ] {
             assert_refused(text, parts);
         }
+    }
+
+    /// The configuration in Reflow's documentation, with the values of its own defaults.
+    const OF_REFLOW: &str = r#"
+        [server]
+        host = "0.0.0.0"
+        port = 8080
+        max_connections = 1000
+        websocket_buffer_size = 1048576
+
+        [storage]
+        backend = "PostgreSQL"
+
+        [storage.memory]
+        max_traces = 10000
+        eviction_policy = "lru"
+
+        [storage.sqlite]
+        database_path = "other.db"
+        wal_mode = false
+        synchronous = "NORMAL"
+        cache_size = -2000
+        temp_store = "MEMORY"
+
+        [storage.postgres]
+        connection_url = "postgresql://localhost/reflow"
+        max_connections = 10
+        min_connections = 2
+        acquire_timeout_secs = 30
+
+        [compression]
+        enabled = true
+        algorithm = "zstd"
+        level = 3
+
+        [metrics]
+        enabled = true
+        port = 9090
+        endpoint = "/metrics"
+
+        [otlp]
+        enabled = true
+        endpoint = "http://localhost:4318"
+        service_name = "reflow"
+    "#;
+
+    #[test]
+    fn the_settings_of_reflows_server_are_read_or_warned_of() {
+        let loaded = Config::parse(OF_REFLOW, Source::Defaults).unwrap();
+        let Config { server, storage, metrics, .. } = &loaded.config;
+        assert_eq!((server.address().as_str(), server.max_connections.unwrap().get()), ("0.0.0.0:8080", 1000));
+        assert_eq!(storage.backend, Backend::BuiltIn(BuiltIn::Postgres));
+        assert_eq!(metrics.port, Some(9090));
+        let sqlite = &storage.sqlite;
+        assert_eq!((sqlite.journal_mode, sqlite.synchronous), (JournalMode::Delete, SynchronousMode::Normal));
+        assert_eq!((sqlite.cache_size_mb, sqlite.temp_store), (2, TempStore::Memory));
+        let postgres = &storage.postgres;
+        assert_eq!((postgres.max_connections, postgres.connection_timeout_ms), (10, 30_000));
+        let warnings = loaded.warnings.join("\n");
+        for name in ["`websocket_buffer_size`", "`[compression]`", "`[otlp]`"] {
+            assert!(warnings.contains(name), "{name} is missing in: {warnings}");
+        }
+        assert_eq!(loaded.warnings.len(), 3, "{warnings}");
+    }
+
+    #[test]
+    fn a_setting_of_ours_wins_over_the_one_of_reflow() {
+        let text = "[storage.sqlite]\nwal_mode = true\njournal_mode = \"TRUNCATE\"\ncache_size = 100\ncache_size_mb = 7\n\
+                    [storage.postgres]\nacquire_timeout_secs = 30\nconnection_timeout_ms = 1\n";
+        let storage = load(text).unwrap().storage;
+        assert_eq!((storage.sqlite.journal_mode, storage.sqlite.cache_size_mb), (JournalMode::Truncate, 7));
+        assert_eq!(storage.postgres.connection_timeout_ms, 1);
+    }
+
+    #[test]
+    fn a_variable_holds_or_names_the_configuration() {
+        let load = |variables: &[(&str, &str)], path: Option<&Path>| {
+            let variables: Vec<_> =
+                variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
+            Config::load_with(path, variables)
+        };
+        let json = r#"{"server": {"port": 1, "host": "0.0.0.0"}, "storage": {"backend": "memory", "postgres": null}, "otlp": null}"#;
+        let loaded = load(&[(CONFIG, json), ("REFLOW_TRACING_PORT", "2")], None).unwrap();
+        assert_eq!((loaded.config.server.address().as_str(), &loaded.source), ("0.0.0.0:2", &Source::Variable));
+        assert_eq!(loaded.config.storage.backend, Backend::BuiltIn(BuiltIn::Memory));
+
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"[server]\nport = 3\n").unwrap();
+        let named = [(CONFIG_FILE, file.path().to_str().unwrap())];
+        assert_eq!(load(&named, None).unwrap().config.server.port, 3);
+        // What the command line says wins.
+        assert_eq!(load(&[(CONFIG, json)], Some(file.path())).unwrap().config.server.port, 3);
+
+        for (json, part) in [("{", "not valid JSON"), (r#"{"server": {"prot": 1}}"#, "did you mean `port`?")] {
+            let error = load(&[(CONFIG, json)], None).unwrap_err().to_string();
+            assert!(error.contains(CONFIG) && error.contains(part), "{error}");
+        }
+        let error = load(&[(CONFIG_FILE, "no/such/file.toml")], None).unwrap_err().to_string();
+        assert!(error.contains("no/such/file.toml"), "{error}");
+    }
+
+    #[test]
+    fn the_first_file_that_exists_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["a.toml", "b.toml"].map(|name| folder.path().join(name));
+        let names = [files[0].to_str().unwrap(), files[1].to_str().unwrap()];
+        assert_eq!(Config::read_first(&names).unwrap().source, Source::Defaults);
+        std::fs::write(&files[1], "[server]\nport = 2\n").unwrap();
+        let loaded = Config::read_first(&names).unwrap();
+        assert_eq!((loaded.config.server.port, loaded.source), (2, Source::File(files[1].clone())));
+        std::fs::write(&files[0], "[server]\nport = 1\n").unwrap();
+        assert_eq!(Config::read_first(&names).unwrap().config.server.port, 1);
     }
 }

@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use super::backend::{Backend, BuiltIn};
 use super::duration;
+use super::metrics::MetricsConfig;
 use super::plugins::PluginsConfig;
+use super::reflow_names::{CompressionConfig, OtlpConfig};
 use super::server::ServerConfig;
 
 /// The whole configuration. The default equals an empty file.
@@ -24,6 +26,12 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Custom backends.
     pub plugins: PluginsConfig,
+    /// Where metrics are served.
+    pub metrics: MetricsConfig,
+    /// A table of Reflow's, without effect.
+    pub compression: Option<CompressionConfig>,
+    /// A table of Reflow's, without effect.
+    pub otlp: Option<OtlpConfig>,
 }
 
 /// The table `[storage]`.
