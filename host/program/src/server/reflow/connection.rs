@@ -244,8 +244,18 @@ impl Connection {
                     return Err(lost.map_or(End::Lost, |error| End::from(error.expect_err("messages are taken above"))));
                 }
             };
-            let message = match message {
-                Message::Text(_) | Message::Binary(_) => message.into_data(),
+            let (message, request) = match message {
+                Message::Text(text) => {
+                    self.traffic.received_bytes(text.len());
+                    let request = frame::decode(text.as_bytes());
+                    (text.into(), request)
+                }
+                Message::Binary(message) => {
+                    self.traffic.received_bytes(message.len());
+                    let (decompressed, request) = frame::decode_binary(&message).await;
+                    decompressed.iter().for_each(|json| self.traffic.decompressed_bytes(json.len()));
+                    (decompressed.unwrap_or(message), request)
+                }
                 other => {
                     self.submit(events, bytes).await;
                     return match other {
@@ -256,7 +266,7 @@ impl Connection {
                     };
                 }
             };
-            match frame::decode(&message) {
+            match request {
                 Ok(TracingRequest::RecordEvent { trace_id, event }) => {
                     bytes += message.len();
                     events.push(Received { trace_id, event, original: Original { message, parse: parse_event } });
@@ -267,7 +277,7 @@ impl Connection {
                 other => {
                     self.submit(events, bytes).await;
                     let kind = other.as_ref().map_or("unknown", TracingRequest::name);
-                    self.traffic.received(kind, 1, message.len());
+                    self.traffic.received(kind, 1);
                     return self.answer(other).await;
                 }
             }
@@ -285,7 +295,7 @@ impl Connection {
         let arrived = Instant::now();
         self.load.events += load.events;
         self.load.bytes += load.bytes;
-        self.traffic.received("RecordEvent", load.events as u64, load.bytes);
+        self.traffic.received("RecordEvent", load.events as u64);
         let progress = match self.session.chunk(events).await {
             Ok(chunk) => match self.session.try_submit(chunk) {
                 Ok(submitted) => Progress::Submitted(submitted),
@@ -322,6 +332,7 @@ impl Connection {
                 Answer::of(&TracingResponse::Error { message: problem, code, request_id: None })
             }
         };
+        self.traffic.sent(1);
         for frame in answer.into_frames() {
             self.feed(frame).await?;
         }
@@ -367,6 +378,7 @@ impl Connection {
                     }
                 }
                 traffic.acknowledged(first.arrived.elapsed());
+                traffic.sent(first.load.events as u64);
                 for answer in answers(first.load, outcomes) {
                     socket.feed(answer).await?;
                 }
@@ -404,6 +416,7 @@ impl Connection {
             for frame in Answer::of(&message).into_frames() {
                 self.feed(frame).await?;
             }
+            self.traffic.sent(1);
             sent += 1;
             next = if sent < NOTIFICATIONS_AT_ONCE {
                 self::notification(&mut self.subscription).now_or_never()

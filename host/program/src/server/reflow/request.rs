@@ -55,7 +55,10 @@ pub(super) async fn answer(
         TracingRequest::StoreTrace { trace } => {
             return Answer::encode(&older(store_trace(session, trace).await, traffic));
         }
-        TracingRequest::GetMetrics => return Answer::encode(&older(metrics(ingest).await, traffic)),
+        TracingRequest::GetMetrics => {
+            let metrics = metrics(ingest, traffic).await;
+            return Answer::encode(&older(metrics, traffic));
+        }
     };
     match answered {
         Ok(answer) => Answer::of(&answer),
@@ -78,15 +81,15 @@ async fn store_trace(session: &mut Session, trace: FlowTrace) -> Result<TraceRes
     Ok(TraceResponse::TraceStored { trace_id })
 }
 
-async fn metrics(ingest: &Ingest) -> Result<TraceResponse, StorageError> {
+/// What Reflow's own server counts, under its names, and what the store holds.
+async fn metrics(ingest: &Ingest, traffic: &ConnectionTraffic) -> Result<TraceResponse, StorageError> {
     let stats = ingest.storage().stats().await?;
-    let data = json!({
-        "traces": stats.traces,
-        "events": stats.events,
-        "bytes": stats.bytes,
-        "oldest": stats.oldest,
-        "newest": stats.newest,
-    });
+    let mut data = traffic.for_the_older_family();
+    data["traces"] = stats.traces.into();
+    data["events"] = stats.events.into();
+    data["bytes"] = stats.bytes.into();
+    data["oldest"] = json!(stats.oldest);
+    data["newest"] = json!(stats.newest);
     Ok(TraceResponse::Metrics { data })
 }
 
