@@ -142,9 +142,10 @@ fn metrics_can_be_turned_off() {
 
 #[test]
 fn the_probes_say_what_they_checked() {
-    let host = Host::start(&Setting::new(Backend::Sqlite));
+    let setting = Setting::new(Backend::Sqlite);
+    let host = Host::start(&setting);
     let (status, body) = json(host.get("/ready"));
-    assert_eq!(status, 200);
+    assert_eq!(status, 200, "{body}");
     assert_eq!(body["checks"], serde_json::json!({"tasks": "ok", "store": "ok", "shutdown": "ok"}));
     assert_eq!(json(host.get("/health")).1["checks"], serde_json::json!({"tasks": "ok", "store": "ok"}));
     assert_eq!(json(host.get("/live")).1["checks"], serde_json::json!({"tasks": "ok"}));

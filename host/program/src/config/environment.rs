@@ -5,14 +5,9 @@ use std::ffi::OsString;
 use super::error::ConfigError;
 use super::reflow_names::warning_for_backend;
 use super::settings::Config;
+use super::source::{CONFIG, CONFIG_FILE};
 
 const PREFIX: &str = "REFLOW_TRACING_";
-
-/// The variable that holds a whole configuration as JSON.
-pub(super) const CONFIG: &str = "REFLOW_TRACING_CONFIG";
-
-/// The variable that names the configuration file.
-pub(super) const CONFIG_FILE: &str = "REFLOW_TRACING_CONFIG_FILE";
 
 /// The variables of Reflow's client, which may run in the same environment.
 const OF_THE_CLIENT: &[&str] = &[

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use reflow_tracing::storage::StorageError;
 
 use super::backend::BuiltIn;
-use super::load::Source;
+use super::source::Source;
 use super::suggestion;
 
 /// Why the configuration can't be loaded.

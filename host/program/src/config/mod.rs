@@ -17,8 +17,10 @@ mod plugins;
 mod reflow_names;
 mod server;
 mod settings;
+mod source;
 mod storage_url;
 mod suggestion;
+mod without_effect;
 
 pub use backend::{Backend, BuiltIn};
 pub(crate) use duration::parse_duration;

@@ -106,27 +106,6 @@ pub(super) fn warning_for_backend(name: &str) -> Option<String> {
     })
 }
 
-/// The table `[compression]` of Reflow.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code)] // Read for its errors only.
-pub struct CompressionConfig {
-    enabled: Option<bool>,
-    algorithm: Option<String>,
-    level: Option<i32>,
-}
-
-/// The table `[otlp]` of Reflow.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code)] // Read for its errors only.
-pub struct OtlpConfig {
-    #[serde(default)]
-    enabled: bool,
-    endpoint: Option<String>,
-    service_name: Option<String>,
-}
-
 fn table<'a, 'i>(parent: &'a mut DeTable<'i>, name: &str) -> Option<&'a mut DeTable<'i>> {
     match parent.get_mut(name)?.get_mut() {
         DeValue::Table(table) => Some(table),

@@ -11,8 +11,8 @@ use super::backend::{Backend, BuiltIn};
 use super::duration;
 use super::metrics::MetricsConfig;
 use super::plugins::PluginsConfig;
-use super::reflow_names::{CompressionConfig, OtlpConfig};
 use super::server::ServerConfig;
+use super::without_effect::{CompressionConfig, OtlpConfig};
 
 /// The whole configuration. The default equals an empty file.
 ///

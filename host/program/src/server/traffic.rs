@@ -130,7 +130,7 @@ impl Traffic {
 
     /// A client was refused because there are too many. Logged at the first of each thousand.
     pub(super) fn turned_away(&self, peer: SocketAddr) {
-        if self.0.turned_away.inc() % 1000 == 0 {
+        if self.0.turned_away.inc().is_multiple_of(1000) {
             let open = self.0.open_connections.get();
             tracing::warn!(%peer, open, "refused a connection: there are as many as `max_connections` in `[server]` allows");
         }

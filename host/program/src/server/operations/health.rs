@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::Host;
+use super::host::Host;
 use crate::config::OpenStorage;
 use reflow_tracing::storage::StorageBackendExt;
 

@@ -9,6 +9,7 @@
 //! | `/api/v1/plugins` | the active plugins and their metrics, as a JSON array |
 
 mod health;
+mod host;
 mod metrics;
 
 use std::sync::Arc;
@@ -22,21 +23,13 @@ use tokio::sync::watch;
 
 use super::traffic::Traffic;
 use crate::config::OpenStorage;
+use host::Host;
 use reflow_tracing::maintenance::health::HealthMonitor;
 
 /// The routes.
 pub(super) struct Operations {
     host: Host,
     metrics: Option<String>,
-}
-
-#[derive(Clone)]
-struct Host {
-    storage: OpenStorage,
-    health: Arc<HealthMonitor>,
-    traffic: Traffic,
-    /// Whether the host stops.
-    stops: watch::Receiver<bool>,
 }
 
 impl Operations {

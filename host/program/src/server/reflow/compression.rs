@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use super::connection::MAX_MESSAGE_BYTES;
+use super::socket::MAX_MESSAGE_BYTES;
 
 /// The base-2 logarithm of the largest window of zstd, which is memory: 16 MiB.
 const MAX_ZSTD_WINDOW: u32 = 24;

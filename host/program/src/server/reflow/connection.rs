@@ -28,15 +28,11 @@ use super::super::shutdown::Stopped;
 use super::super::traffic::{ConnectionTraffic, Reason};
 use super::answer::Answer;
 use super::message::{ErrorCode, TracingRequest, TracingResponse};
-use super::socket::Socket;
+use super::socket::{MAX_MESSAGE_BYTES, Socket};
 use super::{frame, request};
 use crate::ingest::{
     CommitError, Ingest, Lagged, LiveEvent, Original, Outcomes, Received, Session, Submitted, Subscription,
 };
-
-/// The longest message that is accepted, in bytes. Reflow's messages contain snapshots of messages and states, with four
-/// bytes of JSON per byte; one event must not use the memory of thousands.
-pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The events of a connection that may wait for their commit: the next batch while one is being stored. Its sender waits
 /// beyond them.

@@ -56,8 +56,8 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::server::reflow::connection::MAX_MESSAGE_BYTES;
     use crate::server::reflow::message::TracingResponse;
+    use crate::server::reflow::socket::MAX_MESSAGE_BYTES;
 
     #[test]
     fn the_answer_to_a_stored_event_is_what_it_would_be_encoded() {

@@ -10,7 +10,9 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::connection::MAX_MESSAGE_BYTES;
+/// The longest message that is accepted, in bytes. Reflow's messages contain snapshots of messages and states, with four
+/// bytes of JSON per byte; one event must not use the memory of thousands.
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// An open WebSocket.
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;

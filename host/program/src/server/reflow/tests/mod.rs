@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::connection::MAX_MESSAGE_BYTES;
+use super::socket::MAX_MESSAGE_BYTES;
 use super::{TracingRequest, TracingResponse};
 use crate::config::{Config, OpenStorage};
 use crate::ingest::SubscriptionFilters;
