@@ -9,6 +9,8 @@ mod component_files;
 mod conformance;
 mod crash;
 #[cfg(unix)]
+mod deployment;
+#[cfg(unix)]
 mod doctor;
 #[cfg(target_os = "linux")]
 mod full_disk;
@@ -16,6 +18,7 @@ mod golden;
 mod hostile;
 mod http;
 mod keyvalue;
+mod large_answers;
 mod life_cycle;
 mod log_that_cannot_be_written;
 #[cfg(unix)]

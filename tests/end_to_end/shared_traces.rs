@@ -216,6 +216,26 @@ async fn a_host_that_is_stopped_completes_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_is_counted_and_does_not_decide_what_retention_deletes() {
+    let setting = Setting::new(Backend::Sqlite);
+    let host = Host::start(&setting);
+    let mut client = Client::connect(&host).await;
+    for (actor, year) in [("early", "1970"), ("late", "2200")] {
+        let (trace_id, mut event) = (Uuid::new_v4(), event(actor));
+        event["timestamp"] = json!(format!("{year}-01-02T00:00:00Z"));
+        assert_eq!(client.ask(&record(trace_id, &event)).await, stored());
+        client.ask(&json!({"EndTrace": {"trace_id": trace_id, "status": "Completed"}})).await;
+        let trace = of_actor(&setting, actor);
+        assert_eq!(trace["start_time"], trace["events"][0]["timestamp"], "{actor}");
+        assert!(trace["metadata"]["tags"]["reflow.received_at"].is_string(), "{actor}");
+    }
+    assert!(host.get("/metrics").1.contains("implausible_times_total 2\n"));
+    assert!(host.log().contains("more than a day from this host's clock"), "{}", host.log());
+    setting.stdout(&["retain", "--older-than", "1d"]);
+    assert_eq!(traces(&setting).len(), 2);
+}
+
 /// What a client that reconnects sent, and what was acknowledged.
 #[derive(Default)]
 struct Sent {
