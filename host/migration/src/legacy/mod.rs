@@ -19,11 +19,12 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TracePage, TraceQuery};
+use reflow_tracing_sqlite::SqliteConfig;
 use reflow_tracing_sqlite::connection::describe;
 use reflow_tracing_sqlite::pool::blocking;
+use reflow_tracing_sqlite::read_only::{self, Reader};
 use reflow_tracing_storage::{Detail, PageRequest, StorageBackend, StorageError, StorageExtras, TracePart};
-use rusqlite::ffi::SQLITE_READONLY_ROLLBACK;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use crate::read_ahead::read_in_thread;
 use layout::Layout;
@@ -47,8 +48,8 @@ impl LegacySqlite {
             return Ok(None);
         }
         blocking(move || {
-            let connection = connect(&path)?;
-            let layout = Layout::of(&connection).map_err(|error| describe(&path, &error))?;
+            let reader = connect(&path)?;
+            let layout = Layout::of(&reader.connection).map_err(|error| describe(&path, &error))?;
             Ok(layout.map(|layout| Self { path, layout }))
         })
         .await
@@ -77,7 +78,13 @@ impl LegacySqlite {
         work: impl FnOnce(&Connection, &Layout) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
         let Self { path, layout } = self.clone();
-        blocking(move || work(&connect(&path)?, &layout).map_err(|error| describe(&path, &error))).await
+        blocking(move || {
+            let reader = connect(&path)?;
+            let result = work(&reader.connection, &layout);
+            reader.check()?;
+            result.map_err(|error| describe(&path, &error))
+        })
+        .await
     }
 
     /// The items that `work` emits in a separate thread. Its `emit` returns false when the receiver is gone.
@@ -88,8 +95,11 @@ impl LegacySqlite {
         let Self { path, layout } = self.clone();
         read_in_thread(16, move |sender| {
             let emit = &mut |item| sender.blocking_send(Ok(item)).is_ok();
-            let worked = connect(&path)
-                .and_then(|connection| work(&connection, &layout, emit).map_err(|error| describe(&path, &error)));
+            let worked = connect(&path).and_then(|reader| {
+                let result = work(&reader.connection, &layout, emit);
+                reader.check()?;
+                result.map_err(|error| describe(&path, &error))
+            });
             if let Err(error) = worked {
                 let _ = sender.blocking_send(Err(error));
             }
@@ -97,24 +107,11 @@ impl LegacySqlite {
     }
 }
 
-/// Opens a read-only connection.
-///
-/// If a program was killed during a transaction, SQLite first rolls it back, which needs write access.
-fn connect(path: &Path) -> Result<Connection, StorageError> {
-    let opened = |access| {
-        let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
-        connection.pragma_update(None, "query_only", true)?;
-        // The first statement that reads the file.
-        connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
-        Ok(connection)
-    };
-    opened(OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .or_else(|error: rusqlite::Error| match error.sqlite_extended_error_code() {
-            Some(SQLITE_READONLY_ROLLBACK) => opened(OpenFlags::SQLITE_OPEN_READ_WRITE),
-            _ => Err(error),
-        })
-        .map_err(|error| describe(path, &error))
+fn connect(path: &Path) -> Result<Reader, StorageError> {
+    let database_path = path.to_str().ok_or_else(|| {
+        StorageError::Configuration(format!("the path {} is not Unicode; SQLite needs one that is", path.display()))
+    })?;
+    read_only::open(&SqliteConfig { database_path: database_path.into(), ..SqliteConfig::default() })
 }
 
 #[async_trait]
