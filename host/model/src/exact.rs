@@ -6,8 +6,11 @@
 
 use std::ops::Range;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2, memmem};
 use serde::Deserialize;
+use serde_json::Value;
+
+use crate::TraceEvent;
 
 /// The floating-point fields of the model: the name with its parent, and whether the type has 32 bits.
 const FLOATS: [(&str, bool); 2] =
@@ -25,15 +28,66 @@ pub fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
     match serde_json::from_slice(json) {
         Ok(value) => inexact_number(json).map_or(Ok(value), Err),
         Err(error) if error.is_data() => Err(inexact_number(json).unwrap_or_else(|| with_path(json, &error))),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(with_path(json, &error)),
     }
+}
+
+/// Like [`from_json`], and faster for values that are mostly an event: `event` returns it, or `None` if this is another value.
+/// Other floating-point numbers of such a value are ignored.
+///
+/// Most events have no free-form floating-point number. Then only their metrics are compared.
+pub fn from_json_with_event<'a, T: Deserialize<'a>>(
+    json: &'a [u8],
+    event: impl FnOnce(&T) -> Option<&TraceEvent>,
+) -> Result<T, String> {
+    let Ok(value) = serde_json::from_slice(json) else { return from_json(json) };
+    let inexact = match event(&value) {
+        // With an escape sequence, a name can be written in other ways.
+        Some(event) if !has_free_floats(event) && memchr(b'\\', json).is_none() => inexact_metric(json, event),
+        _ => inexact_number(json),
+    };
+    inexact.map_or(Ok(value), Err)
+}
+
+/// Whether a number other than a metric was parsed as a floating-point number.
+fn has_free_floats(event: &TraceEvent) -> bool {
+    fn is_float(value: &Value) -> bool {
+        match value {
+            Value::Number(number) => number.is_f64(),
+            Value::Array(values) => values.iter().any(is_float),
+            Value::Object(values) => values.values().any(is_float),
+            Value::Null | Value::Bool(_) | Value::String(_) => false,
+        }
+    }
+    event.data.custom_attributes.values().any(is_float) || event.more_of_parts().any(|(_, value)| is_float(value))
+}
+
+/// [`inexact_number`] for an event without free-form floating-point numbers.
+fn inexact_metric(json: &[u8], event: &TraceEvent) -> Option<String> {
+    let metrics = &event.data.performance_metrics;
+    if !metrics.more.is_empty() {
+        return inexact_number(json);
+    }
+    if metrics.cpu_usage_percent.is_none() && metrics.throughput_msgs_per_sec.is_none() {
+        return None;
+    }
+    // The metrics are numbers and `null`, so the next brace ends them. The same name elsewhere does no harm.
+    memmem::find_iter(json, b"\"performance_metrics\"").find_map(|start| {
+        let end = memchr(b'}', &json[start..]).map_or(json.len(), |length| start + length);
+        inexact_within(json, start..end)
+    })
 }
 
 /// The error for the first number that would not be kept exactly.
 fn inexact_number(json: &[u8]) -> Option<String> {
-    let mut at = 0;
-    while let Some(byte) = json.get(at) {
-        match byte {
+    inexact_within(json, 0..json.len())
+}
+
+/// The same for the numbers within a range, which begins outside of a string.
+fn inexact_within(json: &[u8], range: Range<usize>) -> Option<String> {
+    let mut at = range.start;
+    while at < range.end {
+        match json[at] {
             b'"' => at = end_of_string(json, at + 1),
             b'-' | b'0'..=b'9' => {
                 let number = number_at(json, at);
@@ -94,12 +148,12 @@ impl Number {
         };
         let (printed, nearest) = if is_single {
             let number: f32 = text.parse().ok()?;
-            (format!("{number:e}"), serde_json::to_string(&number))
+            (format!("{number:e}"), format!("{number:?}"))
         } else {
             let number: f64 = text.parse().ok()?;
-            (format!("{number:e}"), serde_json::to_string(&number))
+            (format!("{number:e}"), format!("{number:?}"))
         };
-        (Decimal::new(text) != Decimal::new(&printed)).then(|| nearest.unwrap_or(printed))
+        (Decimal::new(text) != Decimal::new(&printed)).then_some(nearest)
     }
 
     /// Whether the number is the value of a floating-point field of the model, and if so, whether that has 32 bits.
@@ -161,7 +215,7 @@ fn end_of_string(json: &[u8], mut at: usize) -> usize {
 /// The error with the path of the value that it is about, if that is certain.
 fn with_path(json: &[u8], error: &serde_json::Error) -> String {
     let message = error.to_string();
-    if !message.starts_with("invalid ") {
+    if !message.starts_with("invalid ") && !message.starts_with("number out of range") {
         return message;
     }
     let lines = json.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));

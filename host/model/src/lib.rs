@@ -25,7 +25,7 @@ pub use event::{
     CausalityInfo, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent, TraceEventData,
     TraceEventKind, TraceEventType,
 };
-pub use exact::from_json;
+pub use exact::{from_json, from_json_with_event};
 pub use id::{EventId, ExecutionId, FlowId, TraceId};
 pub use json_length::json_bytes;
 pub use more::More;
