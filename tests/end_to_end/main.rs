@@ -24,6 +24,8 @@ mod mistakes;
 #[cfg(unix)]
 mod postgres;
 mod probe;
+#[cfg(unix)]
+mod reading;
 mod recording;
 mod redis;
 mod redis_capability;

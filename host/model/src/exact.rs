@@ -5,6 +5,7 @@
 //! what programs print for floating-point numbers of 64 bits, always are.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use memchr::{memchr, memchr2, memmem};
 use serde::Deserialize;
@@ -15,6 +16,9 @@ use crate::TraceEvent;
 /// The floating-point fields of the model: the name with its parent, and whether the type has 32 bits.
 const FLOATS: [(&str, bool); 2] =
     [("performance_metrics.cpu_usage_percent", true), ("performance_metrics.throughput_msgs_per_sec", false)];
+
+/// Finds metrics.
+static METRICS: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(b"\"performance_metrics\""));
 
 /// The longest text without an exponent whose number every type holds exactly: six digits and a point, or seven digits.
 const ALWAYS_EXACT: usize = 7;
@@ -72,7 +76,7 @@ fn inexact_metric(json: &[u8], event: &TraceEvent) -> Option<String> {
         return None;
     }
     // The metrics are numbers and `null`, so the next brace ends them. The same name elsewhere does no harm.
-    memmem::find_iter(json, b"\"performance_metrics\"").find_map(|start| {
+    METRICS.find_iter(json).find_map(|start| {
         let end = memchr(b'}', &json[start..]).map_or(json.len(), |length| start + length);
         inexact_within(json, start..end)
     })

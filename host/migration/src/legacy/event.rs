@@ -42,8 +42,8 @@ fn from_columns(row: &Row<'_>) -> Result<TraceEvent, String> {
         timestamp: seconds(row, 2, "timestamp")?.ok_or("timestamp is missing")?,
         event_type: json(row, 3, "event_type")?,
         actor_id: text(row, 4, "actor_id")?,
-        data: json(row, 5, "data")?,
-        causality: json(row, 6, "causality")?,
+        data: compressed_json(row, 5, "data")?,
+        causality: compressed_json(row, 6, "causality")?,
         more: More::EMPTY,
     })
 }
