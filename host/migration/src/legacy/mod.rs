@@ -1,4 +1,4 @@
-//! Reads the SQLite files of older Reflow tracing servers, as read-only stores.
+//! Reads the SQLite files of Reflow's own tracing servers, older and newer, as read-only stores.
 //!
 //! Their columns tell two layouts ([`layout`]) apart:
 //! - *whole traces*: `traces.data` is a trace as JSON, compressed with zstd if it is long;
@@ -30,7 +30,7 @@ use crate::read_ahead::read_in_thread;
 use layout::Layout;
 use walk::Walk;
 
-/// A SQLite file of an older Reflow tracing server: a read-only source for migrations.
+/// A SQLite file of Reflow's own tracing server: a read-only source for migrations.
 ///
 /// Where the file has times in whole seconds, nanoseconds preserve the order in which the events of a trace were recorded: the
 /// n-th event of a second gets n nanoseconds.
@@ -41,7 +41,7 @@ pub struct LegacySqlite {
 }
 
 impl LegacySqlite {
-    /// Opens the file if an older server wrote it; `None` if it is something else or missing.
+    /// Opens the file if such a server wrote it; `None` if it is something else or missing.
     pub async fn detect(path: impl AsRef<Path>) -> Result<Option<Self>, StorageError> {
         let path = path.as_ref().to_owned();
         if !path.is_file() {
@@ -57,17 +57,17 @@ impl LegacySqlite {
 
     /// Opens the file.
     ///
-    /// Fails with [`StorageError::Configuration`] if it is missing or no older server wrote it.
+    /// Fails with [`StorageError::Configuration`] if it is missing or no such server wrote it.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
         let file = path.as_ref().display();
         Self::detect(path.as_ref()).await?.ok_or_else(|| {
-            StorageError::Configuration(format!("{file} is not a SQLite file of an older Reflow tracing server"))
+            StorageError::Configuration(format!("{file} is not a SQLite file of Reflow's own tracing server"))
         })
     }
 
     fn read_only<T>(&self) -> Result<T, StorageError> {
         Err(StorageError::Unsupported(format!(
-            "{} was written by an older Reflow tracing server: it is read only. Copy it into another store with \
+            "{} was written by Reflow's own tracing server: it is read only. Copy it into another store with \
              `reflow-tracing migrate`",
             self.path.display()
         )))

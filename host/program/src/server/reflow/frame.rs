@@ -3,7 +3,7 @@
 use axum::extract::ws::{Message, Utf8Bytes};
 use serde::Serialize;
 
-use reflow_tracing_model::from_json_with_event;
+use reflow_tracing_model::{TraceEvent, from_json_with_event};
 
 use super::message::TracingRequest;
 
@@ -13,16 +13,19 @@ const COMPRESSIONS: &[(&str, &[u8])] =
 
 /// Parses the request in a message, text or binary. The error says why it is not one.
 pub(super) fn decode(message: &[u8]) -> Result<TracingRequest, String> {
-    let event = |request: &TracingRequest| match request {
-        TracingRequest::RecordEvent { event, .. } => Some(event),
-        _ => None,
-    };
-    from_json_with_event(message, event).map_err(|error| {
+    from_json_with_event(message, event_of).map_err(|error| {
         match COMPRESSIONS.iter().find(|(_, magic)| message.starts_with(magic)) {
             Some((name, _)) => format!("messages compressed with {name} are not supported: send JSON as text"),
             None => format!("the message is not a request: {error}"),
         }
     })
+}
+
+fn event_of(request: &TracingRequest) -> Option<&TraceEvent> {
+    match request {
+        TracingRequest::RecordEvent { event, .. } => Some(event),
+        _ => None,
+    }
 }
 
 /// The text message that holds `answer`.
