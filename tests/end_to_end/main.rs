@@ -28,6 +28,8 @@ mod older_file;
 #[cfg(unix)]
 mod postgres;
 mod probe;
+#[cfg(unix)]
+mod reading;
 mod recording;
 mod redis;
 mod redis_capability;

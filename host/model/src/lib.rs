@@ -8,6 +8,7 @@
 mod additions;
 mod encoding;
 mod event;
+mod exact;
 mod id;
 mod json_length;
 mod more;
@@ -24,6 +25,7 @@ pub use event::{
     CausalityInfo, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent, TraceEventData,
     TraceEventKind, TraceEventType,
 };
+pub use exact::{from_json, from_json_with_event};
 pub use id::{EventId, ExecutionId, FlowId, TraceId};
 pub use json_length::json_bytes;
 pub use more::More;

@@ -34,6 +34,12 @@ impl Tables {
         }
     }
 
+    /// Lets statements read the tables of version 1 like those of version 2. What version 2 added is absent.
+    pub(super) fn read_version_1(&mut self) {
+        self.traces = format!("(SELECT *, '' AS more FROM {})", self.traces);
+        self.events = format!("(SELECT *, toUInt8(0) AS unmeasured, '' AS more FROM {})", self.events);
+    }
+
     /// The table that stores the rows, for statements that run on the whole cluster: `TABLE ON CLUSTER CLUSTER`.
     pub(super) fn stored(&self, name: &str) -> String {
         format!("{}.{name}{}{}", self.database, self.local(), self.on_cluster())

@@ -15,6 +15,7 @@ mod deletion;
 mod escape;
 mod event;
 mod header;
+mod layout;
 mod leases;
 mod maintenance;
 mod partition;

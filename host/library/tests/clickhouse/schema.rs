@@ -185,21 +185,26 @@ async fn invalid_settings_are_rejected_by_name() {
     }
 }
 
-#[tokio::test]
-async fn tables_of_version_1_are_migrated_when_they_are_opened() {
-    let server = ClickHouse::shared();
-    let config = config(&server);
+/// The tables that the first version of this program created, with an event in them.
+pub(super) fn create_version_1(server: &ClickHouse, config: &ClickHouseConfig) {
     let tables = include_str!("../golden/clickhouse.v1.sql").replace("`tracing`", &format!("`{}`", config.database));
     for statement in tables.split(";\n").filter(|statement| !statement.trim().is_empty()) {
         server.query(statement);
     }
     query(
-        &server,
-        &config,
+        server,
+        config,
         "INSERT INTO {}.events (trace_id, timestamp, event_id, event_type, actor_id, queue_depth, root_event_id) VALUES \
          ('00000000-0000-0000-0000-000000000001', 7, '00000000-0000-0000-0000-000000000003', 'ActorStarted', 'a', 4, \
          '00000000-0000-0000-0000-000000000003')",
     );
+}
+
+#[tokio::test]
+async fn tables_of_version_1_are_migrated_when_they_are_opened() {
+    let server = ClickHouse::shared();
+    let config = config(&server);
+    create_version_1(&server, &config);
     let storage = ClickHouseStorage::with_config(config.clone()).await.unwrap();
     let trace_id = "00000000-0000-0000-0000-000000000001".parse().unwrap();
     let events = storage.get_events(trace_id).await.unwrap();

@@ -26,7 +26,7 @@ pub use backend::{Backend, BuiltIn};
 pub(crate) use duration::parse_duration;
 pub use load::Loaded;
 pub(crate) use open::plugin_file;
-pub use open::{OpenStorage, open_host_storage, open_storage};
+pub use open::{OpenStorage, open_host_storage, open_storage, open_storage_to_read};
 pub use server::{AllowedHost, AllowedOrigin, HostName, ServerConfig};
 pub use settings::{Config, RetentionConfig, StorageConfig};
 pub use storage_url::StorageUrl;

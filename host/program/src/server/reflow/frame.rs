@@ -3,6 +3,8 @@
 use axum::body::Bytes;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use reflow_tracing_model::{TraceEvent, from_json_with_event};
+
 use super::compression;
 use super::message::TracingRequest;
 
@@ -11,7 +13,14 @@ const LARGE: usize = 4 * 1024;
 
 /// Parses the request in a message, which is JSON. The error says why it is not one.
 pub(super) fn decode(message: &[u8]) -> Result<TracingRequest, String> {
-    serde_json::from_slice(message).map_err(|error| format!("the message is not a request: {error}"))
+    from_json_with_event(message, event_of).map_err(|error| format!("the message is not a request: {error}"))
+}
+
+fn event_of(request: &TracingRequest) -> Option<&TraceEvent> {
+    match request {
+        TracingRequest::RecordEvent { event, .. } => Some(event),
+        _ => None,
+    }
 }
 
 /// Parses the request in a binary message, which may be compressed. Returns the JSON too, if the message was not it.
@@ -76,6 +85,22 @@ mod tests {
         assert_refused(b"\xff\xfe", "expected value");
         assert_refused(br#"{"Foo":{}}"#, "unknown variant `Foo`, expected one of `StartTrace`");
         assert_refused(br#"{"GetTrace":{"trace_id":"7"}}"#, "UUID");
+    }
+
+    #[test]
+    fn a_number_that_would_be_changed_is_refused_with_its_path() {
+        let event = reflow_tracing::TraceEvent::default();
+        let request = TracingRequest::RecordEvent { trace_id: Default::default(), event };
+        let request = serde_json::to_string(&request).unwrap();
+        let with = |attributes| request.replace("\"custom_attributes\":{}", attributes);
+        decode(with(r#""custom_attributes":{"size":0.1}"#).as_bytes()).unwrap();
+        for number in ["100000000000000000000000000001", "1e-400", "1e400", "18446744073709551616"] {
+            let message = with(&format!(r#""custom_attributes":{{"size":{number}}}"#));
+            assert_refused(message.as_bytes(), "RecordEvent.event.data.custom_attributes.size`");
+        }
+        let message = request.replace("\"queue_depth\":null", "\"queue_depth\":18446744073709551616");
+        assert_refused(message.as_bytes(), "RecordEvent.event.data.performance_metrics.queue_depth`");
+        assert_refused(br#"{"QueryTraces":{"request_id":18446744073709551616}}"#, "QueryTraces.request_id`");
     }
 
     /// A request, and what each compression makes of it.
