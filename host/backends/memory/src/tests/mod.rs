@@ -55,6 +55,16 @@ async fn one_trace_over_the_count_evicts_the_least_recently_used() {
 }
 
 #[tokio::test]
+async fn a_read_of_a_header_by_id_is_a_use() {
+    let storage = store(MemoryConfig { max_traces: 2, ..Default::default() });
+    let traces = traces_of(3);
+    storage.store_traces(traces[..2].to_vec()).await.unwrap();
+    storage.get_headers(vec![traces[0].trace_id]).await.unwrap();
+    storage.store_trace(traces[2].clone()).await.unwrap();
+    assert_eq!(kept(&storage, &traces).await, [true, false, true]);
+}
+
+#[tokio::test]
 async fn a_query_is_no_use_of_what_it_finds() {
     let storage = store(MemoryConfig { max_traces: 2, ..Default::default() });
     let traces = traces_of(3);
