@@ -70,7 +70,7 @@ mod tests {
         let event = reflow_tracing::TraceEvent::default();
         let request = TracingRequest::RecordEvent { trace_id: Default::default(), event };
         let request = serde_json::to_string(&request).unwrap();
-        let with = |attributes| request.replace("\"custom_attributes\":{}", attributes);
+        let with = |attributes: &str| request.replace("\"custom_attributes\":{}", attributes);
         decode(with(r#""custom_attributes":{"size":0.1}"#).as_bytes()).unwrap();
         for number in ["100000000000000000000000000001", "1e-400", "1e400", "18446744073709551616"] {
             let message = with(&format!(r#""custom_attributes":{{"size":{number}}}"#));
