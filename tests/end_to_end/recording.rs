@@ -68,8 +68,8 @@ fn a_backend_is_swapped_by_one_line_of_configuration() {
     let setting = Setting::new(Backend::Sqlite);
     for backend in Backend::DURABLE {
         setting.choose(backend);
-        assert!(setting.traces().is_empty(), "{backend:?} begins empty");
         let host = Host::start(&setting);
+        assert!(setting.traces().is_empty(), "{backend:?} begins empty");
         replay(&setting, &host);
         host.stop();
         assert_is_the_session(&setting.traces());

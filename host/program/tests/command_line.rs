@@ -218,6 +218,7 @@ fn a_policy_that_the_backend_cannot_enforce_is_refused_at_the_start() {
 #[test]
 fn a_missing_trace_is_an_error() {
     let folder = folder();
+    let _host = Host::start(folder.path());
     let trace_id = "00000000-0000-4000-8000-000000000000";
     assert!(failure(run(folder.path(), &["get", trace_id])).contains(trace_id));
 }
