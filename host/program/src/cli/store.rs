@@ -39,8 +39,8 @@ impl Store {
     }
 }
 
-const MEMORY: &str = "the backend `memory` keeps its traces in the memory of the host process only. To read traces from the command line, \
-                      configure another backend, for example `sqlite`";
+const MEMORY: &str = "the backend `memory` keeps its traces in the memory of the host process only. To read them, ask the running host: \
+                      `query`, `get` and `export` take --server, for example --server ws://127.0.0.1:8080";
 
 /// Opens a store for reading. Fails, and creates nothing, when it does not exist.
 pub(super) async fn open_source(config: &Config, url: &StorageUrl) -> anyhow::Result<Arc<dyn StorageBackend>> {

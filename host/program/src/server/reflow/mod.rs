@@ -23,7 +23,7 @@ use super::shutdown::Stopped;
 use super::traffic::Traffic;
 use crate::ingest::Ingest;
 use connection::MAX_MESSAGE_BYTES;
-pub use message::{TraceResponse, TracingRequest, TracingResponse};
+pub use message::{ErrorCode, TraceResponse, TracingRequest, TracingResponse};
 
 const NOT_A_WEBSOCKET: &str =
     "This is a Reflow tracing server. It speaks WebSocket: connect to it with a ws:// URL, on any path.\n";
