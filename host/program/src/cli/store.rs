@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use super::config_file::ConfigFile;
+use crate::client::HostUrl;
 use crate::config::{Backend, BuiltIn, Config, StorageUrl, open_storage};
 use reflow_tracing::migration::LegacySqlite;
 use reflow_tracing::storage::StorageBackend;
@@ -26,7 +27,7 @@ impl Store {
         let config = self.config.load()?;
         match &self.store {
             Some(url) => open_source(&config, url).await,
-            None if config.storage.backend == Backend::BuiltIn(BuiltIn::Memory) => bail!(MEMORY),
+            None if config.storage.backend == Backend::BuiltIn(BuiltIn::Memory) => Err(memory(&config)),
             None => Ok(open_storage(&config).await?),
         }
     }
@@ -39,14 +40,20 @@ impl Store {
     }
 }
 
-const MEMORY: &str = "the backend `memory` keeps its traces in the memory of the host process only. To read them, ask the running host: \
-                      `query`, `get` and `export` take --server, for example --server ws://127.0.0.1:8080";
+/// The store of the backend `memory` can't be opened.
+fn memory(config: &Config) -> anyhow::Error {
+    let url = HostUrl::configured(&config.server).map_or_else(|_| "ws://HOST:PORT".into(), |url| url.to_string());
+    anyhow!(
+        "the backend `memory` keeps its traces in the memory of the host process only. To read them, ask the running host: \
+         `query`, `get` and `export` take `--server {url}`"
+    )
+}
 
 /// Opens a store for reading. Fails, and creates nothing, when it does not exist.
 pub(super) async fn open_source(config: &Config, url: &StorageUrl) -> anyhow::Result<Arc<dyn StorageBackend>> {
     let url = url.clone().complete(config);
     match &url {
-        StorageUrl::Memory => bail!(MEMORY),
+        StorageUrl::Memory => return Err(memory(config)),
         StorageUrl::Sqlite(Some(path)) if !Path::new(path).is_file() => bail!("the SQLite file {path} does not exist"),
         StorageUrl::Sqlite(Some(path)) => {
             if let Some(legacy) = LegacySqlite::detect(path).await? {

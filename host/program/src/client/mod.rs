@@ -4,6 +4,8 @@
 
 mod connection;
 mod error;
+#[cfg(test)]
+pub mod fake_host;
 mod store;
 #[cfg(test)]
 mod tests;

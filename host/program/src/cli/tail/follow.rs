@@ -137,3 +137,76 @@ fn notice(text: &str) {
     // The reader may be gone; ignore the error.
     let _ = writeln!(output::stderr(), "{}", printable(text));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::{StreamExt, TryStreamExt};
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::fake_host::{Peer, accept, listener};
+
+    async fn confirm(peer: &mut Peer) {
+        let request = peer.request().await.unwrap();
+        assert_eq!(request["Subscribe"]["filters"]["actor_ids"], json!(["a"]));
+        peer.send(json!({"EventRecorded": {"success": true, "error": null}})).await;
+    }
+
+    async fn notify(peer: &mut Peer, actor: &str) {
+        let event = TraceEvent { actor_id: actor.into(), ..TraceEvent::default() };
+        peer.send(json!({"EventNotification": {"trace_id": TraceId::new(), "event": event}})).await;
+    }
+
+    fn filters() -> SubscriptionFilters {
+        SubscriptionFilters { actor_ids: Some(vec!["a".into()]), ..SubscriptionFilters::default() }
+    }
+
+    #[tokio::test]
+    async fn a_subscription_is_renewed_when_it_fell_behind_and_when_the_host_was_gone() {
+        let (listener, url) = listener().await;
+        tokio::spawn(async move {
+            let mut peer = accept(&listener).await;
+            confirm(&mut peer).await;
+            notify(&mut peer, "first").await;
+            peer.send(json!({"Error": {"message": "9 events were missed", "code": "InternalError"}})).await;
+            confirm(&mut peer).await;
+            peer.send(json!({"NewerThanThisProgram": {}})).await;
+            notify(&mut peer, "second").await;
+            drop(peer);
+            // The first attempt after that fails.
+            drop(listener.accept().await);
+            let mut peer = accept(&listener).await;
+            confirm(&mut peer).await;
+            notify(&mut peer, "third").await;
+            peer.request().await
+        });
+        let follower = Follower::connect(url, filters(), true).await.unwrap();
+        let events: Vec<_> = follower.notifications().take(3).try_collect().await.unwrap();
+        let actors: Vec<_> = events.iter().map(|notification| notification.event.actor_id.as_str()).collect();
+        assert_eq!(actors, ["first", "second", "third"]);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_gone_is_an_error_without_reconnecting() {
+        let (listener, url) = listener().await;
+        tokio::spawn(async move { confirm(&mut accept(&listener).await).await });
+        let follower = Follower::connect(url, filters(), false).await.unwrap();
+        let error = pin!(follower.notifications()).try_next().await.unwrap_err();
+        assert!(matches!(error, ClientError::Lost { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_subscription_that_is_refused_is_an_error() {
+        let (listener, url) = listener().await;
+        tokio::spawn(async move {
+            let mut peer = accept(&listener).await;
+            peer.request().await;
+            peer.send(json!({"Error": {"message": "no subscriptions here", "code": "InvalidRequest"}})).await;
+            peer.request().await
+        });
+        let error = Follower::connect(url, filters(), true).await.err().unwrap().to_string();
+        assert!(error.contains("no subscriptions here"), "{error}");
+    }
+}
