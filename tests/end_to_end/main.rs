@@ -1,5 +1,6 @@
 //! All end-to-end tests.
 
+mod asking_a_host;
 mod author;
 mod capabilities;
 #[cfg(unix)]
@@ -33,6 +34,9 @@ mod repeated_crash;
 mod spool;
 mod sql;
 mod sqlite_crash;
+#[cfg(unix)]
+mod tail;
+mod terminal;
 #[cfg(unix)]
 mod tls;
 mod two_hosts;

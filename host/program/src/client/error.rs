@@ -119,17 +119,21 @@ impl ClientError {
 }
 
 fn unreachable(url: &HostUrl, error: &io::Error) -> String {
-    let hint = match error.kind() {
-        io::ErrorKind::InvalidData if url.without_tls().is_some() => {
-            format!("; if the host is not behind a proxy that does TLS, use {}", url.without_tls().unwrap_or_default())
+    let problem = error.to_string();
+    let hint = match url.without_tls().filter(|_| error.kind() == io::ErrorKind::InvalidData) {
+        Some(_) if problem.contains("certificate") => {
+            "; the system has to trust who issued it, or SSL_CERT_FILE has to name a file with that authority".into()
         }
-        _ if url.has_default_port() => "; the URL has no port, and that of a host is 8080 by default".into(),
-        _ if url.is_local() => "; is the host running? Start it with `reflow-tracing serve`".into(),
-        _ => "; is the host running, and does it listen on this address? See `host` and `port` in `[server]` of its \
-              configuration"
-            .into(),
+        Some(plain) => format!("; if there is no proxy with TLS before the host, use {plain}"),
+        None if url.has_default_port() => "; the URL has no port, and that of a host is 8080 by default".into(),
+        None if url.is_local() => "; is the host running? Start it with `reflow-tracing serve`".into(),
+        None => {
+            "; is the host running, and does it listen on this address? See `host` and `port` in `[server]` of its \
+                 configuration"
+                .into()
+        }
     };
-    format!("{error}{hint}")
+    problem + &hint
 }
 
 fn shortened(text: &str) -> String {
