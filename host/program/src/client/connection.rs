@@ -9,11 +9,12 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{ClientError, HostUrl};
+use super::error::ClientError;
+use super::url::HostUrl;
 use crate::server::reflow::{ErrorCode, TracingRequest};
 
 /// The longest message that is taken, in one frame or several. Reflow's own clients take as much.
-pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The time for a connection to be there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

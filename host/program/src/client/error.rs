@@ -1,15 +1,15 @@
 use std::io;
 use std::time::Duration;
 
-use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 
-use super::HostUrl;
-use super::connection::MAX_MESSAGE_BYTES;
+use super::url::HostUrl;
 use crate::server::reflow::ErrorCode;
 use reflow_tracing::storage::StorageError;
 
 /// The most characters of an unexpected answer that an error repeats.
-const SHOWN: usize = 200;
+const SHOWN: usize = 400;
 
 /// Why a host could not be asked. The messages name the host and say what to do.
 #[derive(Debug, thiserror::Error)]
@@ -46,14 +46,16 @@ pub enum ClientError {
         /// How long it had.
         after: Duration,
     },
-    /// The answer is over [`MAX_MESSAGE_BYTES`].
+    /// The answer is larger than a message may be.
     #[error(
         "the answer of {url} is larger than {} MiB: ask for fewer traces with --limit, or open the store itself with --store",
-        MAX_MESSAGE_BYTES >> 20
+        max_bytes >> 20
     )]
     TooLarge {
         /// The address.
         url: HostUrl,
+        /// The most bytes of a message.
+        max_bytes: usize,
     },
     /// The host refused the request, or failed.
     #[error("{url} answered with an error: {message}")]
@@ -92,13 +94,14 @@ impl ClientError {
     pub(super) fn lost(url: &HostUrl, error: tungstenite::Error) -> Self {
         let url = url.clone();
         match error {
-            tungstenite::Error::Capacity(_) => Self::TooLarge { url },
+            tungstenite::Error::Capacity(CapacityError::MessageTooLong { max_size, .. }) => {
+                Self::TooLarge { url, max_bytes: max_size }
+            }
             tungstenite::Error::ConnectionClosed
             | tungstenite::Error::AlreadyClosed
             | tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 Self::Lost { url, problem: "the host is gone".into() }
             }
-            tungstenite::Error::Io(error) => Self::Lost { url, problem: error.to_string() },
             error => Self::Lost { url, problem: error.to_string() },
         }
     }

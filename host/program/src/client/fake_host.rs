@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::HostUrl;
+use super::url::HostUrl;
 
 /// A server's end of a connection.
 pub struct Peer(WebSocketStream<TcpStream>);

@@ -12,7 +12,9 @@ use futures::{StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{ClientError, Connection, HostUrl};
+use super::connection::Connection;
+use super::error::ClientError;
+use super::url::HostUrl;
 use crate::server::reflow::{TraceResponse, TracingRequest, TracingResponse};
 use reflow_tracing::storage::{
     Detail, FlowTrace, PageRequest, StorageBackend, StorageError, StorageStats, TraceEvent, TraceId, TracePart,

@@ -101,7 +101,7 @@ async fn ask_all(
         tokio::select! {
             question = questions.recv() => match question {
                 Some(question) => next = Some(question),
-                None => return Ok(connection.close().await),
+                None => break,
             },
             text = connection.receive() => {
                 let flow = match connection.parse(&text?) {
@@ -116,6 +116,8 @@ async fn ask_all(
             }
         }
     }
+    connection.close().await;
+    Ok(())
 }
 
 /// What is read of the answer.

@@ -99,7 +99,7 @@ impl Args {
             event_type
         };
         SubscriptionFilters {
-            flow_ids: any(self.flow.iter().map(|flow| FlowId::new(flow))),
+            flow_ids: any(self.flow.iter().map(FlowId::new)),
             actor_ids: any(self.actor.iter().cloned()),
             event_types: any(self.kind.iter().map(event_type)),
             status_filter: any(self.status.iter().cloned()),
