@@ -48,7 +48,7 @@ fn clickhouse_tables_are_created_by_hand_from_the_printed_sql() {
     for statement in sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {
         server.query(statement);
     }
-    assert_eq!(server.query("SELECT version FROM `by hand`.schema_version"), "2");
+    assert_eq!(server.query("SELECT version FROM `by hand`.schema_version"), "3");
     assert!(setting.traces().is_empty());
 }
 

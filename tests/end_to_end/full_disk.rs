@@ -61,6 +61,8 @@ async fn is_reported_and_recovers(backend: Backend, config: impl Fn(&str) -> Str
     disk.fill();
     let (status, body) = health(&host);
     assert_eq!(status, 503, "before anything was refused: {body}");
+    assert!(body["checks"]["store"].as_str().is_some_and(|problem| problem.contains("full")), "{body}");
+    assert_eq!((host.get("/ready").0, host.get("/live").0), (503, 200), "a restart would not help");
     let large = "x".repeat(1 << 20);
     assert!(!is_stored(&connection.record(&trace, "large", json!(large)).await), "there is no space for it");
     let (status, body) = health(&host);
@@ -75,6 +77,7 @@ async fn is_reported_and_recovers(backend: Backend, config: impl Fn(&str) -> Str
     }
     let (status, body) = health(&host);
     assert_eq!(status, 200, "{body}");
+    assert_eq!(host.get("/ready").0, 200);
     assert!(is_stored(&connection.record(&trace, "after", json!(null)).await));
 }
 

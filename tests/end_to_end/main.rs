@@ -10,6 +10,8 @@ mod component_files;
 mod conformance;
 mod crash;
 #[cfg(unix)]
+mod deployment;
+#[cfg(unix)]
 mod doctor;
 #[cfg(target_os = "linux")]
 mod full_disk;
@@ -17,19 +19,25 @@ mod golden;
 mod hostile;
 mod http;
 mod keyvalue;
+mod large_answers;
 mod life_cycle;
 mod log_that_cannot_be_written;
 #[cfg(unix)]
 mod migration;
 mod mistakes;
+mod older_file;
 #[cfg(unix)]
 mod postgres;
 mod probe;
+#[cfg(unix)]
+mod reading;
 mod recording;
 mod redis;
 mod redis_capability;
 mod relational_layout;
 mod repeated_crash;
+#[cfg(unix)]
+mod shared_traces;
 #[cfg(unix)]
 mod spool;
 mod sql;

@@ -3,6 +3,8 @@
 use std::fs;
 
 use reflow_tracing_protocol::{ExecutionStatus, FlowTrace, TraceEventType};
+#[cfg(unix)]
+use reflow_tracing_tests::servers::{ClickHouse, Postgres};
 use reflow_tracing_tests::{Backend, Host, Setting, fixture};
 use serde_json::Value;
 
@@ -33,21 +35,32 @@ fn assert_is_the_session(traces: &[FlowTrace]) {
     assert!(matches!(trace.events[2].event_type, TraceEventType::DataFlow { .. }));
 }
 
+/// Runs a check on an empty store of each kind that outlives its host.
+fn on_each_store(check: impl Fn(&Setting, &str)) {
+    for backend in Backend::DURABLE {
+        check(&Setting::new(backend), backend.name());
+    }
+    #[cfg(unix)]
+    {
+        check(&Setting::on_postgres(&Postgres::start()), "postgres");
+        check(&Setting::on_clickhouse(&ClickHouse::shared()), "clickhouse");
+    }
+}
+
 #[test]
 fn a_recorded_session_comes_back_as_one_trace() {
-    for backend in Backend::DURABLE {
-        let setting = Setting::new(backend);
-        let host = Host::start(&setting);
-        replay(&setting, &host);
+    on_each_store(|setting, backend| {
+        let host = Host::start(setting);
+        replay(setting, &host);
 
         // While the host runs, and after it ended.
         assert_is_the_session(&setting.traces());
         host.stop();
         let traces = setting.traces();
         assert_is_the_session(&traces);
-        assert_eq!(traces[0].status, ExecutionStatus::Completed, "{backend:?}");
-        assert_eq!(traces[0].end_time, Some(traces[0].events[15].timestamp), "{backend:?}");
-    }
+        assert_eq!(traces[0].status, ExecutionStatus::Completed, "{backend}");
+        assert_eq!(traces[0].end_time, Some(traces[0].events[15].timestamp), "{backend}");
+    });
 }
 
 #[test]
@@ -99,20 +112,19 @@ fn a_recorded_session_of_the_newer_protocol_comes_back_as_its_two_traces() {
     let text = fs::read_to_string(&file).expect("the recording is there");
     let frames: Vec<Value> =
         text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON")["frame"].take()).collect();
-    for backend in Backend::DURABLE {
-        let setting = Setting::new(backend);
-        let host = Host::start(&setting);
+    on_each_store(|setting, backend| {
+        let host = Host::start(setting);
         let report = setting.stdout(&["replay", file.to_str().expect("a path of ours"), "--url", &host.url]);
         assert!(report.contains("failed        0"), "{report}");
         host.stop();
         let stored: Vec<Value> = serde_json::from_str(&setting.stdout(&["query", "--format", "json"])).expect("traces");
-        assert_eq!(stored.len(), 2, "{backend:?}");
+        assert_eq!(stored.len(), 2, "{backend}");
         for (flow, status) in [
             ("orders", Value::from("Completed")),
             ("refunds", serde_json::json!({"Failed": {"error": "no such order"}})),
         ] {
             let header = stored.iter().find(|trace| trace["flow_id"] == flow).expect("the trace is there");
-            assert_eq!(header["status"], status, "{backend:?}");
+            assert_eq!(header["status"], status, "{backend}");
             let trace_id = header["trace_id"].as_str().expect("an id");
             let trace: Value =
                 serde_json::from_str(&setting.stdout(&["get", trace_id, "--format", "json"])).expect("a trace");
@@ -120,7 +132,7 @@ fn a_recorded_session_of_the_newer_protocol_comes_back_as_its_two_traces() {
             let mut sent: Vec<_> =
                 records.filter(|record| record["trace_id"] == trace_id).map(|record| &record["event"]).collect();
             sent.sort_by_key(|event| event["timestamp"].as_str());
-            assert_eq!(trace["events"].as_array().expect("events").iter().collect::<Vec<_>>(), sent, "{backend:?}");
+            assert_eq!(trace["events"].as_array().expect("events").iter().collect::<Vec<_>>(), sent, "{backend}");
         }
-    }
+    });
 }

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use reflow_tracing_protocol::FlowTrace;
 use tempfile::TempDir;
 
+#[cfg(unix)]
+use crate::servers::{ClickHouse, Postgres};
 use crate::{host_program, plugin, test_plugin};
 
 /// A backend that a host is configured with.
@@ -49,6 +51,28 @@ impl Setting {
             fs::copy(file, plugins.join(name)).expect("a copy of the plugin");
         }
         setting.choose(backend);
+        setting
+    }
+
+    /// A new folder, whose configuration chooses a database that nothing else uses.
+    #[cfg(unix)]
+    pub fn on_postgres(server: &Postgres) -> Self {
+        Self::with_storage("postgres", &format!("connection_url = \"{}\"", server.url("postgres")))
+    }
+
+    /// The same.
+    #[cfg(unix)]
+    pub fn on_clickhouse(server: &ClickHouse) -> Self {
+        let settings = format!("url = \"{}\"\ndatabase = \"{}\"", server.url(), server.database());
+        Self::with_storage("clickhouse", &settings)
+    }
+
+    #[cfg(unix)]
+    fn with_storage(backend: &str, settings: &str) -> Self {
+        let setting = Self::new(Backend::Sqlite);
+        setting.write(&format!(
+            "[server]\nport = 0\n[storage]\nbackend = \"{backend}\"\n[storage.{backend}]\n{settings}\n"
+        ));
         setting
     }
 
@@ -126,9 +150,20 @@ impl Host {
 
     /// The same, with another destination for its log.
     pub fn start_with_stderr(setting: &Setting, stderr: Stdio) -> Self {
+        Self::start_with(setting, &[], stderr)
+    }
+
+    /// Starts a host with these environment variables and waits until it listens.
+    pub fn start_with_variables(setting: &Setting, variables: &[(&str, &str)]) -> Self {
+        let log = fs::File::create(setting.path().join("host.log")).expect("a file of our own");
+        Self::start_with(setting, variables, log.into())
+    }
+
+    fn start_with(setting: &Setting, variables: &[(&str, &str)], stderr: Stdio) -> Self {
         let log: PathBuf = setting.path().join("host.log");
-        let mut process =
-            setting.command(&["serve"]).stdout(Stdio::piped()).stderr(stderr).spawn().expect("the program starts");
+        let mut command = setting.command(&["serve"]);
+        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(stderr);
+        let mut process = command.spawn().expect("the program starts");
         let stdout = process.stdout.take().expect("it is piped");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("the host prints UTF-8");
@@ -146,7 +181,11 @@ impl Host {
 
     /// The status and the body of the answer to `GET path`.
     pub fn get(&self, path: &str) -> (u16, String) {
-        let address = self.url.strip_prefix("ws://").expect("it is a WebSocket's");
+        Self::get_from(self.url.strip_prefix("ws://").expect("it is a WebSocket's"), path)
+    }
+
+    /// The same from another `HOST:PORT`.
+    pub fn get_from(address: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(address).expect("the host listens");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it reads");
         let mut answer = String::new();
@@ -167,12 +206,24 @@ impl Host {
         self.process.wait().expect("it is ours");
     }
 
-    /// Stops the host as a service manager does. Panics when it fails.
+    /// Asks the host to stop, as a service manager does.
     #[cfg(unix)]
-    pub fn stop(mut self) {
+    pub fn terminate(&self) {
         let pid = self.process.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
         assert!(sent.success());
+    }
+
+    /// Stops the host as a service manager does. Panics when it fails.
+    #[cfg(unix)]
+    pub fn stop(self) {
+        self.terminate();
+        self.wait();
+    }
+
+    /// Waits until the host ends. Panics when it fails.
+    #[cfg(unix)]
+    pub fn wait(mut self) {
         let status = self.process.wait().expect("it is ours");
         assert!(status.success(), "the host ended with {status}");
     }

@@ -33,7 +33,7 @@
 
 pub use reflow_tracing_model::{
     CausalityInfo, EventId, ExecutionId, ExecutionStatus, FlowId, FlowTrace, FlowVersion, InvalidValue, MAX_NAME_BYTES,
-    MessageSnapshot, PerformanceMetrics, SortOrder, StateDiff, StateDiffType, TraceEvent, TraceEventData,
+    MessageSnapshot, PerformanceMetrics, RECEIVED_TAG, SortOrder, StateDiff, StateDiffType, TraceEvent, TraceEventData,
     TraceEventKind, TraceEventType, TraceId, TraceMetadata, TracePage, TraceQuery,
 };
 

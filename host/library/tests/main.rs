@@ -10,6 +10,8 @@ mod memory_accounting;
 mod migration;
 #[cfg(all(feature = "postgres", unix))]
 mod postgres;
+#[cfg(all(feature = "sqlite", feature = "migration"))]
+mod read_only_files;
 #[cfg(all(feature = "redis", unix))]
 #[allow(dead_code)] // Other tests use the rest.
 #[path = "../../../tests/src/servers/redis.rs"]

@@ -112,6 +112,11 @@ impl HealthMonitor {
         self.monitor.check().await
     }
 
+    /// The problem of a background task that is down, if there is one. Nothing is waited for.
+    pub fn task_problem(&self) -> Option<String> {
+        self.monitor.task_problem().map(|problem| problem.message)
+    }
+
     /// Warnings about the background tasks.
     pub fn warnings(&self) -> Vec<String> {
         self.monitor.tasks.iter().chain([&self.task.health()]).filter_map(TaskHealth::warning).collect()

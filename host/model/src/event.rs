@@ -44,11 +44,16 @@ impl TraceEvent {
         let state = state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
         let texts = data.error.as_ref().map_or(0, String::len) + self.causality.span_id.len();
         let attributes = data.custom_attributes.values().map(json_bytes).sum::<usize>();
+        let more = self.more_of_parts().map(|(name, value)| name.len() + json_bytes(value)).sum::<usize>();
+        TYPICAL + message + state + texts + 16 * self.causality.dependency_chain.len() + attributes + more
+    }
+
+    /// The fields that the model does not name, of all parts of the event.
+    pub(crate) fn more_of_parts(&self) -> impl Iterator<Item = (&String, &serde_json::Value)> {
+        let data = &self.data;
         let more = [&self.more, &data.more, &data.performance_metrics.more, &self.causality.more].into_iter();
         let more = more.chain(data.message.as_ref().map(|message| &message.more));
-        let more = more.chain(data.state_diff.as_ref().map(|state| &state.more)).flat_map(More::iter);
-        let more = more.map(|(name, value)| name.len() + json_bytes(value)).sum::<usize>();
-        TYPICAL + message + state + texts + 16 * self.causality.dependency_chain.len() + attributes + more
+        more.chain(data.state_diff.as_ref().map(|state| &state.more)).flat_map(More::iter)
     }
 
     /// Whether the event reports an error: an actor failed, or `data.error` is set.

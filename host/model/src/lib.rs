@@ -8,6 +8,7 @@
 mod additions;
 mod encoding;
 mod event;
+mod exact;
 mod id;
 mod json_length;
 mod more;
@@ -24,12 +25,13 @@ pub use event::{
     CausalityInfo, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent, TraceEventData,
     TraceEventKind, TraceEventType,
 };
+pub use exact::{from_json, from_json_with_event};
 pub use id::{EventId, ExecutionId, FlowId, TraceId};
 pub use json_length::json_bytes;
 pub use more::More;
 pub use predicate::Predicate;
 pub use query::{Position, SortOrder, TracePage, TraceQuery, Window, clamped_nanos, status_matches};
-pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, TraceMetadata};
+pub use trace::{ExecutionStatus, FlowTrace, FlowVersion, RECEIVED_TAG, TraceMetadata};
 pub use validate::{InvalidValue, MAX_NAME_BYTES};
 
 /// The example of the README, compiled.

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::open_struct::open_struct;
 use super::{ExecutionId, FlowId, TraceEvent, TraceId, time};
 
+/// The tag that a host gives to a trace whose times are more than a day from its own clock: when it received the trace
+/// (RFC 3339). Retention goes by it instead of the start.
+pub const RECEIVED_TAG: &str = "reflow.received_at";
+
 open_struct! {
     /// One execution of a flow: a header and the events that were recorded.
     #[derive(Debug, Clone, Default, PartialEq)]
@@ -37,6 +41,12 @@ impl FlowTrace {
     /// A trace of `flow_id` with fresh ids that starts now and has no events.
     pub fn new(flow_id: FlowId, version: FlowVersion) -> Self {
         Self { flow_id, version, start_time: Utc::now(), ..Self::default() }
+    }
+
+    /// When a host received the trace, if its own times can't be right; see [`RECEIVED_TAG`].
+    pub fn received_at(&self) -> Option<DateTime<Utc>> {
+        let received_at = DateTime::parse_from_rfc3339(self.metadata.tags.get(RECEIVED_TAG)?).ok()?;
+        Some(received_at.to_utc())
     }
 
     /// How long the execution took, in nanoseconds; negative when it ended before it started, `None` while it runs.

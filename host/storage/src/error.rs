@@ -1,3 +1,5 @@
+use std::fmt::Display;
+
 use reflow_tracing_model::InvalidValue;
 
 /// Why a call to a store failed. Each message names the object and, if there is one, the remedy.
@@ -51,6 +53,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The error of a write to a store that was opened for reading only.
+    pub fn read_only(store: impl Display) -> Self {
+        Self::Unsupported(format!("{store} was opened for reading only (`read_only`); nothing was changed"))
+    }
+
     /// The names of the kinds, for metrics and logs.
     pub const KINDS: [&str; 10] = [
         "invalid_argument",

@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use reflow_tracing_model::{TraceId, TracePage, TraceQuery};
+use reflow_tracing_model::{FlowTrace, TraceId, TracePage, TraceQuery};
+use uuid::Uuid;
 
-use super::extras::no_headerless_traces;
+use super::extras::{no_headerless_traces, no_leases};
 use super::{Deletion, PageRequest, StorageBackend, StorageError};
 
 /// Shorthands for callers of a [`StorageBackend`]. Every backend has them; don't implement them.
@@ -66,6 +69,27 @@ pub trait StorageBackendExt: StorageBackend {
             Some(extras) => extras.drop_oldest_partition(ended_by).await,
             None => Ok(None),
         }
+    }
+
+    /// Starts or extends the lease of a host. Returns whether it was valid until now.
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        self.extras().ok_or_else(no_leases)?.renew_lease(host, duration).await
+    }
+
+    /// Notes that `host` holds these traces, and stores the headers of those that have none.
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.extras().ok_or_else(no_leases)?.begin_traces(host, headers).await
+    }
+
+    /// Notes that `host` does not hold these traces any more, and stores those of the headers that have an end and whose traces
+    /// have not ended and are not held by another host with a valid lease.
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.extras().ok_or_else(no_leases)?.leave_traces(host, headers).await
+    }
+
+    /// The traces that are held, but only by hosts whose lease has expired: at most `limit` pairs of host and trace.
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        self.extras().ok_or_else(no_leases)?.abandoned_traces(limit).await
     }
 }
 

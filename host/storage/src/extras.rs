@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use reflow_tracing_model::TraceId;
+use reflow_tracing_model::{FlowTrace, TraceId};
+use uuid::Uuid;
 
 use super::StorageError;
 
@@ -39,6 +42,40 @@ pub trait StorageExtras: Send + Sync {
         let _ = ended_by;
         Ok(None)
     }
+
+    /// Starts or extends the lease of a host, which is then valid for `duration` by the clock of the store. Returns whether it was
+    /// valid until now.
+    ///
+    /// Hosts that share a store hold the traces that they receive. A host that is killed stops renewing its lease, and the
+    /// others see from its expiry that nobody sends what it held any more. A backend without leases MUST return
+    /// [`StorageError::Unsupported`] from this method and the next three.
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        let _ = (host, duration);
+        Err(no_leases())
+    }
+
+    /// Notes that `host` holds these traces, and stores the headers of those that have none. Both or neither is stored.
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        let _ = (host, headers);
+        Err(no_leases())
+    }
+
+    /// Notes that `host` does not hold these traces any more, and stores those of the headers that have an end and whose traces
+    /// have not ended and are not held by another host with a valid lease.
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        let _ = (host, headers);
+        Err(no_leases())
+    }
+
+    /// The traces that are held, but only by hosts whose lease has expired: at most `limit` pairs of host and trace.
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        let _ = limit;
+        Err(no_leases())
+    }
+}
+
+pub(crate) fn no_leases() -> StorageError {
+    StorageError::Unsupported("this backend does not know which host receives a trace".into())
 }
 
 pub(crate) fn no_headerless_traces() -> StorageError {

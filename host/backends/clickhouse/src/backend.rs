@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,6 +12,7 @@ use reflow_tracing_storage::{
     Deletion, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
     metered,
 };
+use uuid::Uuid;
 
 use crate::batch::Write;
 use crate::config::ClickHouseConfig;
@@ -18,7 +20,7 @@ use crate::connection::Server;
 use crate::header::StoredHeader;
 use crate::lookup::Spans;
 use crate::metrics::{EventMetrics, EventMetricsQuery, EventsPerMinute};
-use crate::{delete, header, literal, lookup, metrics, read, schema, search, stream, writer};
+use crate::{delete, header, leases, literal, lookup, metrics, read, schema, search, stream, writer};
 
 /// Stores traces in a ClickHouse database.
 ///
@@ -29,7 +31,8 @@ pub struct ClickHouseStorage(Metered<ClickHouseBackend>);
 /// The backend without its measurements.
 struct ClickHouseBackend {
     server: Arc<Server>,
-    writer: Workers<Write>,
+    /// `None` if the tables were opened for reading only.
+    writer: Option<Workers<Write>>,
     retention_days: u32,
 }
 
@@ -39,7 +42,8 @@ impl ClickHouseStorage {
         Self::with_config(ClickHouseConfig { url: url.into(), ..ClickHouseConfig::default() }).await
     }
 
-    /// Opens the database that `config` names. Creates it and its tables if they are missing.
+    /// Opens the database that `config` names. Creates it and its tables if they are missing, unless they are for
+    /// [reading only](ClickHouseConfig::read_only).
     ///
     /// Fails with [`StorageError::Configuration`] if the server rejects the user, or the database belongs to another program or
     /// another version; it is not changed then. Fails with [`StorageError::Unavailable`] if the server can't be reached.
@@ -47,9 +51,15 @@ impl ClickHouseStorage {
         if let Some(problem) = config.problem() {
             return Err(StorageError::Configuration(format!("in the settings of ClickHouse: {problem}")));
         }
-        let server = Arc::new(Server::new(&config));
-        schema::prepare(&server, &config).await?;
-        let writer = writer::start(server.clone(), &config);
+        let (server, writer) = if config.read_only {
+            let mut server = Server::to_read(&config).await?;
+            schema::check_to_read(&mut server, &config).await?;
+            (Arc::new(server), None)
+        } else {
+            let server = Arc::new(Server::new(&config));
+            schema::prepare(&server, &config).await?;
+            (server.clone(), Some(writer::start(server, &config)))
+        };
         Ok(Self(Metered::around(ClickHouseBackend { server, writer, retention_days: config.retention_days })))
     }
 
@@ -70,6 +80,15 @@ impl ClickHouseStorage {
 }
 
 metered!(ClickHouseStorage);
+
+/// Traces per statement about leases, because the statement lists their ids.
+const LEASED_AT_ONCE: usize = 10_000;
+
+impl ClickHouseBackend {
+    fn writer(&self) -> Result<&Workers<Write>, StorageError> {
+        self.writer.as_ref().ok_or_else(|| StorageError::read_only(&self.server.target))
+    }
+}
 
 #[async_trait]
 impl StorageBackend for ClickHouseBackend {
@@ -100,12 +119,15 @@ impl StorageBackend for ClickHouseBackend {
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {
+        let Some(writer) = &self.writer else {
+            return read::spans(&self.server, TraceId::default()).await.map(|_| ());
+        };
         // An insert of no rows needs everything that a write needs, and stores nothing.
         for table in [&self.server.tables.events, &self.server.tables.traces] {
             let sql = format!("INSERT INTO {table} (trace_id) SELECT generateUUIDv4() FROM numbers(0)");
             self.server.execute(&sql).await?;
         }
-        self.writer.check()
+        writer.check()
     }
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
@@ -116,12 +138,12 @@ impl StorageBackend for ClickHouseBackend {
             let trace_id = header.trace_id;
             events.extend(std::mem::take(&mut header.events).into_iter().map(|event| (trace_id, event)));
         }
-        self.writer.write(Write::new(headers, events)).await
+        self.writer()?.write(Write::new(headers, events)).await
     }
 
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         events.iter().try_for_each(|(_, event)| event.validate())?;
-        self.writer.write(Write::new(Vec::new(), events)).await
+        self.writer()?.write(Write::new(Vec::new(), events)).await
     }
 
     async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
@@ -129,10 +151,8 @@ impl StorageBackend for ClickHouseBackend {
     }
 
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
-        /// Ids per statement.
-        const AT_ONCE: usize = 10_000;
         let mut headers = HashMap::new();
-        for ids in trace_ids.chunks(AT_ONCE) {
+        for ids in trace_ids.chunks(self.server.ids_at_once) {
             let spans = Spans::of(lookup::spans(&self.server, ids.iter().copied()).await?.values());
             if spans.starts.is_empty() {
                 continue;
@@ -160,6 +180,7 @@ impl StorageBackend for ClickHouseBackend {
     }
 
     async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
+        self.writer()?;
         match deletion {
             Deletion::Traces(trace_ids) => delete::traces(&self.server, &trace_ids).await,
             Deletion::StartedBefore(time) => delete::before(&self.server, time).await,
@@ -203,11 +224,14 @@ impl StorageBackend for ClickHouseBackend {
     }
 
     async fn flush(&self) -> Result<(), StorageError> {
-        self.writer.flush().await
+        match &self.writer {
+            Some(writer) => writer.flush().await,
+            None => Ok(()),
+        }
     }
 
     async fn close(&self) -> Result<(), StorageError> {
-        self.writer.flush().await?;
+        self.flush().await?;
         self.server.close();
         Ok(())
     }
@@ -220,11 +244,11 @@ impl StorageBackend for ClickHouseBackend {
 #[async_trait]
 impl StorageExtras for ClickHouseBackend {
     fn warnings(&self) -> Vec<String> {
-        self.writer.warnings().collect()
+        self.writer.iter().flat_map(Workers::warnings).collect()
     }
 
     fn concurrent_writes(&self) -> usize {
-        self.writer.at_once()
+        self.writer.as_ref().map_or(1, Workers::at_once)
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
@@ -233,5 +257,49 @@ impl StorageExtras for ClickHouseBackend {
 
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         lookup::headerless(&self.server, after, limit).await
+    }
+
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        self.writer()?;
+        leases::renew(&self.server, host, duration).await
+    }
+
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.writer()?;
+        headers.iter().try_for_each(FlowTrace::validate)?;
+        for headers in headers.chunks(LEASED_AT_ONCE) {
+            let ids: Vec<_> = headers.iter().map(|header| header.trace_id).collect();
+            leases::hold(&self.server, host, &ids, true).await?;
+            let known = self.get_headers(ids).await?;
+            let absent = headers.iter().zip(known).filter(|(_, known)| known.is_none());
+            let absent: Vec<_> = absent.map(|(header, _)| header.clone()).collect();
+            if !absent.is_empty() {
+                self.store_traces(absent).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.writer()?;
+        headers.iter().try_for_each(FlowTrace::validate)?;
+        for headers in headers.chunks(LEASED_AT_ONCE) {
+            let ids: Vec<_> = headers.iter().map(|header| header.trace_id).collect();
+            leases::hold(&self.server, host, &ids, false).await?;
+            let held = leases::held(&self.server, &ids).await?;
+            let known = self.get_headers(ids).await?;
+            let is_running = |known: Option<FlowTrace>| known.is_none_or(|known| known.end_time.is_none());
+            let is_left = |header: &FlowTrace| header.end_time.is_some() && !held.contains(&header.trace_id);
+            let ended = headers.iter().zip(known).filter(|(header, _)| is_left(header));
+            let ended: Vec<_> = ended.filter_map(|(header, known)| is_running(known).then(|| header.clone())).collect();
+            if !ended.is_empty() {
+                self.store_traces(ended).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        leases::abandoned(&self.server, limit).await
     }
 }

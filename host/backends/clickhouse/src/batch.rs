@@ -47,7 +47,8 @@ pub(super) struct Write {
 
 impl Write {
     pub(super) fn new(headers: Vec<FlowTrace>, events: Vec<(TraceId, TraceEvent)>) -> Self {
-        let bytes = events.iter().map(|(_, event)| bytes(event)).sum::<usize>() + headers.len() * HEADER_BYTES;
+        let bytes =
+            events.iter().map(|(_, event)| event.approximate_bytes()).sum::<usize>() + headers.len() * HEADER_BYTES;
         Self { size: Size::new(headers.len() + events.len(), bytes), headers, events }
     }
 }
@@ -63,19 +64,6 @@ impl Entry for Write {
     fn traces(&self) -> impl Iterator<Item = TraceId> {
         self.headers.iter().map(|header| header.trace_id)
     }
-}
-
-/// The approximate size of an event in a statement, in bytes.
-fn bytes(event: &TraceEvent) -> usize {
-    let data = &event.data;
-    let message = data.message.as_ref().map_or(0, |message| message.serialized_data.len());
-    let state =
-        data.state_diff.as_ref().map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
-    let attributes = data.custom_attributes.values().map(|value| match value {
-        serde_json::Value::String(text) => text.len(),
-        _ => 64,
-    });
-    200 + message + state + attributes.sum::<usize>() + data.error.as_ref().map_or(0, String::len)
 }
 
 /// Inserts batches.
@@ -162,7 +150,7 @@ impl Store {
         for events in partitions.into_values() {
             let (mut part, mut size) = (Vec::new(), 0);
             for event in events {
-                size += bytes(event.event);
+                size += event.event.approximate_bytes();
                 part.push(event);
                 if part.len() >= self.batch_size || size >= MAX_BYTES {
                     statements.push(Rows::Events(std::mem::take(&mut part)));

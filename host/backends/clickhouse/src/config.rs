@@ -11,6 +11,9 @@ pub struct ClickHouseConfig {
     pub url: String,
     /// The database of the tables. It is created if it is missing.
     pub database: String,
+    /// Whether to open existing tables for reading only. Nothing is created, migrated or written, and writes fail. The user needs
+    /// `SELECT` on the tables, and may have a profile with `readonly = 1`.
+    pub read_only: bool,
     /// The name of the cluster that the tables are sharded over; `None` for one server. It can't be changed once the tables are
     /// created.
     pub cluster: Option<String>,
@@ -37,6 +40,7 @@ impl Default for ClickHouseConfig {
         Self {
             url: "http://localhost:8123".into(),
             database: "tracing".into(),
+            read_only: false,
             cluster: None,
             username: None,
             password: None,

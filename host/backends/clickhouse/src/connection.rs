@@ -20,14 +20,36 @@ pub(super) struct Server {
     pub client: Client,
     pub tables: Tables,
     /// Its name in messages, without the password.
-    target: String,
+    pub target: String,
     limit: Option<Duration>,
+    /// The ids that fit into a statement.
+    pub ids_at_once: usize,
     closed: AtomicBool,
 }
+
+/// Ids in a statement of at most 4 MiB.
+const IDS: usize = 10_000;
+/// Ids in a statement of the server's default length, 256 KiB. An id takes 39 bytes.
+const IDS_BY_DEFAULT: usize = 5_000;
 
 impl Server {
     /// Does not connect yet.
     pub(super) fn new(config: &ClickHouseConfig) -> Self {
+        let mut server = Self::without_settings(config);
+        server.set_settings(config);
+        server
+    }
+
+    /// The server for a store that is only read. The profile of the user may forbid to change settings.
+    pub(super) async fn to_read(config: &ClickHouseConfig) -> Result<Self, StorageError> {
+        let mut server = Self::without_settings(config);
+        if server.row::<u64>("SELECT toUInt64(getSetting('readonly'))").await? != 1 {
+            server.set_settings(config);
+        }
+        Ok(server)
+    }
+
+    fn without_settings(config: &ClickHouseConfig) -> Self {
         let mut client = Client::default()
             .with_url(&config.url)
             .with_compression(match config.compression {
@@ -43,6 +65,20 @@ impl Server {
         if let Some(password) = &config.password {
             client = client.with_password(password);
         }
+        Self {
+            client,
+            tables: Tables::new(config),
+            target: format!("the ClickHouse database {} at {}", config.database, config.url),
+            limit: (config.max_execution_time_ms > 0)
+                .then(|| Duration::from_millis(config.max_execution_time_ms).saturating_add(GRACE)),
+            ids_at_once: IDS_BY_DEFAULT,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Sets what each statement depends on.
+    fn set_settings(&mut self, config: &ClickHouseConfig) {
+        let client = &mut self.client;
         // Set even if they are the defaults, because the defaults differ between server versions.
         let settings = [
             ("async_insert", "0"),
@@ -80,14 +116,7 @@ impl Server {
             let seconds = Duration::from_millis(config.max_execution_time_ms).as_secs_f64();
             client.set_setting("max_execution_time", seconds.to_string());
         }
-        Self {
-            client,
-            tables: Tables::new(config),
-            target: format!("the ClickHouse database {} at {}", config.database, config.url),
-            limit: (config.max_execution_time_ms > 0)
-                .then(|| Duration::from_millis(config.max_execution_time_ms).saturating_add(GRACE)),
-            closed: AtomicBool::new(false),
-        }
+        self.ids_at_once = IDS;
     }
 
     /// Makes all further calls fail.

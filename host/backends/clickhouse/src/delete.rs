@@ -6,7 +6,7 @@ use reflow_tracing_storage::StorageError;
 
 use super::connection::Server;
 use super::literal;
-use super::search::{LARGEST_CHUNK, Walk};
+use super::search::Walk;
 use super::select::Select;
 
 /// With more partitions than this, one statement covers all of them.
@@ -41,7 +41,7 @@ pub(super) async fn before(server: &Server, time: DateTime<Utc>) -> Result<u64, 
         order: SortOrder::OldestFirst,
         ..TraceQuery::default()
     };
-    let mut walk = Walk::new(server, Select::new(&query), None, LARGEST_CHUNK);
+    let mut walk = Walk::new(server, Select::new(&query), None, server.ids_at_once);
     let mut count = 0;
     while let Some(found) = walk.next().await? {
         if !found.is_empty() {

@@ -12,6 +12,7 @@ mod connection;
 mod delete;
 mod event;
 mod header;
+mod leases;
 mod literal;
 mod lookup;
 mod metrics;

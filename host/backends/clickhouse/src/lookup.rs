@@ -98,11 +98,9 @@ pub(super) async fn headerless(
     mut after: Option<TraceId>,
     limit: usize,
 ) -> Result<Vec<TraceId>, StorageError> {
-    /// Ids per statement.
-    const AT_ONCE: usize = 10_000;
     let mut headerless = Vec::new();
     while headerless.len() < limit {
-        let chunk = (limit - headerless.len()).min(AT_ONCE);
+        let chunk = (limit - headerless.len()).min(server.ids_at_once);
         let beyond = after.map_or_else(String::new, |after| {
             format!("WHERE UUIDToNum(trace_id) > UUIDToNum({})", literal::id(after.0))
         });

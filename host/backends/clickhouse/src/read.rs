@@ -87,15 +87,14 @@ pub(super) async fn events_of(
     server: &Server,
     traces: &HashMap<TraceId, Spans>,
 ) -> Result<HashMap<TraceId, Vec<TraceEvent>>, StorageError> {
-    let with_events = || traces.iter().filter(|(_, spans)| !spans.events.is_empty());
-    let span = Spans::of(with_events().map(|(_, spans)| spans));
-    if span.events.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let which = format!("trace_id IN {}", literal::ids(with_events().map(|(trace_id, _)| *trace_id)));
+    let with_events: Vec<_> = traces.iter().filter(|(_, spans)| !spans.events.is_empty()).collect();
     let mut rows: HashMap<TraceId, Vec<StoredEvent>> = HashMap::new();
-    for row in server.rows::<StoredEvent>(&select_events(server, span, &which)).await? {
-        rows.entry(row.trace_id()).or_default().push(row);
+    for traces in with_events.chunks(server.ids_at_once) {
+        let span = Spans::of(traces.iter().map(|(_, spans)| *spans));
+        let which = format!("trace_id IN {}", literal::ids(traces.iter().map(|(trace_id, _)| **trace_id)));
+        for row in server.rows::<StoredEvent>(&select_events(server, span, &which)).await? {
+            rows.entry(row.trace_id()).or_default().push(row);
+        }
     }
     rows.into_iter().map(|(trace_id, rows)| Ok((trace_id, event::in_order(rows)?))).collect()
 }

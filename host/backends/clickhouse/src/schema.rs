@@ -8,17 +8,20 @@ use super::tables::Tables;
 
 /// The migrations: the first one creates version 1. A published migration never changes. Every statement can run again, because
 /// hosts may start at the same time or stop in between. Migrations only add, so that hosts of the version before can continue.
-const MIGRATIONS: [&str; 2] = [include_str!("sql/1_tables.sql"), include_str!("sql/2_newer_fields.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("sql/1_tables.sql"), include_str!("sql/2_newer_fields.sql"), include_str!("sql/3_leases.sql")];
 
 /// The schema version of this program.
 const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// The tables that are sharded over a cluster, with their sharding keys. All rows of a trace are on one shard.
-const DISTRIBUTED: [(&str, &str); 5] = [
+const DISTRIBUTED: [(&str, &str); 7] = [
     ("traces", "cityHash64(trace_id)"),
     ("events", "cityHash64(trace_id)"),
     ("trace_lookup", "cityHash64(trace_id)"),
     ("event_metrics", "rand()"),
+    ("leases", "cityHash64(host)"),
+    ("held", "cityHash64(trace_id)"),
     ("schema_version", "0"),
 ];
 
@@ -59,7 +62,10 @@ impl Tables {
         let mut statements: Vec<_> = sql.split(";\n").map(|statement| statement.trim().to_owned()).collect();
         if let Some(cluster) = &self.cluster {
             let database = &self.database;
-            statements.extend(DISTRIBUTED.map(|(table, key)| {
+            let is_new = |(table, _): &(&str, &str)| {
+                migration.contains(&format!("TABLE IF NOT EXISTS {{database}}.{table}{{local}}"))
+            };
+            statements.extend(DISTRIBUTED.into_iter().filter(is_new).map(|(table, key)| {
                 format!(
                     "CREATE TABLE IF NOT EXISTS {database}.{table} ON CLUSTER {cluster} AS {database}.{table}_local\n\
                      ENGINE = Distributed({cluster}, {database}, {table}_local, {key})"
@@ -108,18 +114,11 @@ pub(super) async fn prepare(server: &Server, config: &ClickHouseConfig) -> Resul
         check_foreign(server, config).await?;
         None
     } else {
-        let last = format!("SELECT version, retention_days FROM {} ORDER BY at DESC LIMIT 1", tables.schema_version);
-        server.rows::<(u32, u32)>(&last).await?.pop()
+        noted(server).await?
     };
     // A host may have stopped before it recorded the version.
     let (version, retention_days) = noted.unwrap_or((0, config.retention_days));
-    if version > VERSION {
-        return Err(StorageError::Configuration(format!(
-            "the database {} has version {version}, this program knows {VERSION}: it was written by a program that is newer; \
-             update this one",
-            config.database
-        )));
-    }
+    check_version(version, config)?;
     for (next, migration) in (1..).zip(MIGRATIONS).skip(version as usize) {
         for statement in tables.statements(migration, retention_days) {
             server.execute(&statement).await?;
@@ -130,6 +129,47 @@ pub(super) async fn prepare(server: &Server, config: &ClickHouseConfig) -> Resul
         change_retention(server, config.retention_days).await?;
     }
     Ok(())
+}
+
+/// Checks that the tables can be read, and changes nothing. Tables of version 1 are read as they are.
+pub(super) async fn check_to_read(server: &mut Server, config: &ClickHouseConfig) -> Result<(), StorageError> {
+    let is_there = format!("EXISTS TABLE {}", server.tables.schema_version);
+    let version = match server.row::<u8>(&is_there).await? {
+        0 => None,
+        _ => noted(server).await?.map(|(version, _)| version).filter(|version| *version > 0),
+    };
+    match version {
+        None => Err(StorageError::Configuration(format!(
+            "{} has no tables of this program, or the user may not read them: there is no store to read. `reflow-tracing serve` \
+             creates it; or set `url` or `database` to another one, or grant the user `SELECT` on the tables",
+            server.target
+        ))),
+        Some(version) => {
+            check_version(version, config)?;
+            if version == 1 {
+                server.tables.read_version_1();
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The version of the tables and their retention, as last recorded.
+async fn noted(server: &Server) -> Result<Option<(u32, u32)>, StorageError> {
+    let table = &server.tables.schema_version;
+    let last = format!("SELECT version, retention_days FROM {table} ORDER BY at DESC LIMIT 1");
+    Ok(server.rows(&last).await?.pop())
+}
+
+fn check_version(version: u32, config: &ClickHouseConfig) -> Result<(), StorageError> {
+    if version <= VERSION {
+        return Ok(());
+    }
+    Err(StorageError::Configuration(format!(
+        "the database {} has version {version}, this program knows {VERSION}: it was written by a program that is newer; \
+         update this one",
+        config.database
+    )))
 }
 
 /// Rejects a database in which another program has a table with one of our names.

@@ -16,9 +16,9 @@ use super::lookup::{self, Spans};
 use super::read::events_of;
 use super::select::{IS_ERROR, Select};
 
-/// The first and the largest size of a chunk, in headers, if conditions on events apply.
+/// The first size of a chunk, in headers, if conditions on events apply. The largest is the number of ids that fit into a
+/// statement.
 const FIRST_CHUNK: usize = 200;
-pub(super) const LARGEST_CHUNK: usize = 10_000;
 
 /// Reads the matching traces chunk by chunk.
 pub(super) struct Walk<'a> {
@@ -39,7 +39,7 @@ impl<'a> Walk<'a> {
     /// `wanted` is the expected number of traces.
     pub(super) fn new(server: &'a Server, select: Select, after: Option<Position>, wanted: usize) -> Self {
         let least = if select.is_of_headers() { 1 } else { FIRST_CHUNK };
-        Self { server, select, after, chunk: wanted.clamp(least, LARGEST_CHUNK), ended: false }
+        Self { server, select, after, chunk: wanted.clamp(least, server.ids_at_once), ended: false }
     }
 
     /// The matching traces of the next chunk, in order; `None` after the last.
@@ -50,7 +50,7 @@ impl<'a> Walk<'a> {
         let sql = self.select.headers(&self.server.tables.traces, self.after, self.chunk);
         let rows: Vec<StoredHeader> = self.server.rows(&sql).await?;
         self.ended = rows.len() < self.chunk;
-        self.chunk = (self.chunk * 4).min(LARGEST_CHUNK);
+        self.chunk = (self.chunk * 4).min(self.server.ids_at_once);
         let Some(last) = rows.last() else { return Ok(None) };
         self.after = Some(Position { start_time: last.start_time, trace_id: last.trace_id() });
         let latest = self.latest(rows).await?;
@@ -214,7 +214,7 @@ async fn count(server: &Server, query: &TraceQuery) -> Result<u64, StorageError>
         );
         return server.row(&sql).await;
     }
-    let mut walk = Walk::new(server, select, None, LARGEST_CHUNK);
+    let mut walk = Walk::new(server, select, None, server.ids_at_once);
     let mut count = 0;
     while let Some(matching) = walk.next().await? {
         count += matching.len() as u64;

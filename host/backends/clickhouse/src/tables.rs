@@ -10,6 +10,8 @@ pub(super) struct Tables {
     pub events: String,
     pub lookup: String,
     pub metrics: String,
+    pub leases: String,
+    pub held: String,
     pub schema_version: String,
     pub cluster: Option<String>,
 }
@@ -23,11 +25,19 @@ impl Tables {
             events: table("events"),
             lookup: table("trace_lookup"),
             metrics: table("event_metrics"),
+            leases: table("leases"),
+            held: table("held"),
             schema_version: table("schema_version"),
             cluster: config.cluster.as_deref().map(quoted),
             database_name: config.database.clone(),
             database,
         }
+    }
+
+    /// Lets statements read the tables of version 1 like those of version 2. What version 2 added is absent.
+    pub(super) fn read_version_1(&mut self) {
+        self.traces = format!("(SELECT *, '' AS more FROM {})", self.traces);
+        self.events = format!("(SELECT *, toUInt8(0) AS unmeasured, '' AS more FROM {})", self.events);
     }
 
     /// The table that stores the rows, for statements that run on the whole cluster: `TABLE ON CLUSTER CLUSTER`.

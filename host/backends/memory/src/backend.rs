@@ -198,7 +198,7 @@ impl StorageBackend for MemoryBackend {
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
         let headers: Vec<_> = {
             let state = self.read();
-            let header = |trace_id| Some(state.traces.get(trace_id)?.header.as_ref()?.trace.clone());
+            let header = |trace_id| Some(state.traces.get_used(trace_id)?.header.as_ref()?.trace.clone());
             trace_ids.into_iter().map(header).collect()
         };
         Ok(headers.iter().map(|header| header.as_deref().cloned()).collect())

@@ -28,8 +28,9 @@ impl Default for MemoryConfig {
 /// Which trace a full store evicts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum EvictionPolicy {
-    /// The least recently used: the trace with the oldest last write or
-    /// [`get_trace`](reflow_tracing_storage::StorageBackend::get_trace).
+    /// The least recently used: the trace with the oldest last write or read by id
+    /// ([`get_trace`](reflow_tracing_storage::StorageBackend::get_trace),
+    /// [`get_headers`](reflow_tracing_storage::StorageBackend::get_headers)).
     #[default]
     #[serde(alias = "lru")]
     LRU,

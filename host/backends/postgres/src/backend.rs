@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,12 +20,13 @@ use crate::config::PostgresConfig;
 use crate::connection::Server;
 use crate::database::{Database, read, retried};
 use crate::header::{Found, HeaderRow};
+use crate::layout::Layout;
 use crate::maintenance::Maintenance;
 use crate::partition::Partitions;
 use crate::read::{complete, events_at, location_of, page, trace};
 use crate::select::Select;
 use crate::writer::Write;
-use crate::{column, deletion, escape, maintenance, schema, stream, writer};
+use crate::{column, deletion, escape, leases, maintenance, schema, stream, writer};
 
 /// Stores traces in a PostgreSQL database.
 ///
@@ -34,7 +36,8 @@ pub struct PostgresStorage(Metered<PostgresBackend>);
 /// The backend without its measurements.
 struct PostgresBackend {
     database: Arc<Database>,
-    writer: Workers<Write>,
+    /// `None` if the tables were opened for reading only.
+    writer: Option<Workers<Write>>,
     partitioned: Option<Partitioned>,
 }
 
@@ -50,7 +53,8 @@ impl PostgresStorage {
         Self::with_config(PostgresConfig { connection_url: connection_url.into(), ..PostgresConfig::default() }).await
     }
 
-    /// Opens the database that `config` names. Creates the tables if they are missing.
+    /// Opens the database that `config` names. Creates the tables if they are missing, unless they are for
+    /// [reading only](PostgresConfig::read_only).
     ///
     /// Fails with [`StorageError::Configuration`] if the server rejects the user, or the schema belongs to another program or
     /// another version; the schema is not changed then. Fails with [`StorageError::Unavailable`] if the server can't be
@@ -60,12 +64,17 @@ impl PostgresStorage {
             return Err(StorageError::Configuration(format!("in the settings of PostgreSQL: {problem}")));
         }
         let primary = Server::primary(&config)?;
+        if config.read_only {
+            let layout = schema::check_to_read(&primary, &config).await?;
+            let database = Arc::new(Database::open(&config, primary, layout).await?);
+            return Ok(Self(Metered::around(PostgresBackend { database, writer: None, partitioned: None })));
+        }
         schema::prepare(&primary, &config).await?;
-        let database = Arc::new(Database::open(&config, primary).await?);
+        let database = Arc::new(Database::open(&config, primary, Layout::Newest).await?);
         let partitions = config
             .enable_partitioning
             .then(|| Arc::new(Partitions::new(config.partition_interval, config.auto_create_partitions)));
-        let writer = writer::start(&database, partitions.as_ref());
+        let writer = Some(writer::start(&database, partitions.as_ref()));
         let partitioned = partitions.map(|partitions| Partitioned {
             maintenance: Maintenance::start(database.clone(), partitions.clone(), config.partition_retention_days),
             partitions,
@@ -85,6 +94,12 @@ impl PostgresStorage {
 
 metered!(PostgresStorage);
 
+impl PostgresBackend {
+    fn writer(&self) -> Result<&Workers<Write>, StorageError> {
+        self.writer.as_ref().ok_or_else(|| StorageError::read_only(&self.database.primary.target))
+    }
+}
+
 #[async_trait]
 impl StorageBackend for PostgresBackend {
     async fn store_trace(&self, trace: FlowTrace) -> Result<(), StorageError> {
@@ -92,7 +107,7 @@ impl StorageBackend for PostgresBackend {
     }
 
     async fn get_trace(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
-        read!(self.database, |connection| trace(connection, trace_id).await)
+        read!(self.database, |connection| trace(connection, self.database.layout, trace_id).await)
     }
 
     async fn query_traces(&self, query: TraceQuery) -> Result<Vec<FlowTrace>, StorageError> {
@@ -105,15 +120,18 @@ impl StorageBackend for PostgresBackend {
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
         read!(self.database, |connection| match location_of(connection, trace_id).await? {
-            Some(location) => events_at(connection, location).await,
+            Some(location) => events_at(connection, self.database.layout, location).await,
             None => Ok(Vec::new()),
         })
     }
 
     async fn health_check(&self) -> Result<(), StorageError> {
-        let problem: Option<String> = retried!(self.database, |connection| {
-            sqlx::query_scalar(include_str!("sql/health.sql")).fetch_one(connection).await
-        })?;
+        let sql = match self.writer {
+            Some(_) => include_str!("sql/health.sql"),
+            None => "SELECT NULL::text FROM schema_version",
+        };
+        let problem: Option<String> =
+            retried!(self.database, |connection| sqlx::query_scalar(sql).fetch_one(connection).await)?;
         if let Some(replica) = &self.database.replica
             && let Some(session) = replica.session().await
         {
@@ -122,7 +140,7 @@ impl StorageBackend for PostgresBackend {
         }
         match problem {
             Some(problem) => Err(StorageError::Unavailable(problem)),
-            None => self.writer.check(),
+            None => self.writer.as_ref().map_or(Ok(()), Workers::check),
         }
     }
 
@@ -137,13 +155,13 @@ impl StorageBackend for PostgresBackend {
             }
             headers.push(HeaderRow::new(trace)?);
         }
-        self.writer.write(Write::new(headers, events)).await
+        self.writer()?.write(Write::new(headers, events)).await
     }
 
     async fn store_events(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         events.iter().try_for_each(|(_, event)| event.validate())?;
         let rows = events.into_iter().map(|(trace_id, event)| EventRow::new(trace_id, event));
-        self.writer.write(Write::new(Vec::new(), rows.collect::<Result<_, _>>()?)).await
+        self.writer()?.write(Write::new(Vec::new(), rows.collect::<Result<_, _>>()?)).await
     }
 
     async fn query_page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
@@ -152,19 +170,20 @@ impl StorageBackend for PostgresBackend {
         let window = query.window().map_err(StorageError::InvalidArgument)?;
         let count = total.then(|| Select::new(&query).map(Select::count)).transpose()?;
         let wanted = Select::new(&query)?.page(window);
+        let layout = self.database.layout;
         read!(self.database, |connection| {
             let total = match &count {
                 Some(count) => {
-                    Some(count.query().fetch_one(&mut *connection).await?.try_get::<i64, _>(0)?.cast_unsigned())
+                    Some(count.query(layout).fetch_one(&mut *connection).await?.try_get::<i64, _>(0)?.cast_unsigned())
                 }
                 None => None,
             };
             let (found, next_page_token) = match window.limit {
                 0 => (Vec::new(), None),
-                _ => page(connection, &wanted, window).await?,
+                _ => page(connection, layout, &wanted, window).await?,
             };
             let traces = match detail {
-                Detail::Traces if !found.is_empty() => complete(connection, found).await?,
+                Detail::Traces if !found.is_empty() => complete(connection, layout, found).await?,
                 _ => found.into_iter().map(|found| found.header).collect(),
             };
             Ok(TracePage { traces, next_page_token, total })
@@ -178,7 +197,8 @@ impl StorageBackend for PostgresBackend {
     async fn get_headers(&self, trace_ids: Vec<TraceId>) -> Result<Vec<Option<FlowTrace>>, StorageError> {
         let ids: Vec<Uuid> = trace_ids.iter().map(|trace_id| trace_id.0).collect();
         let headers: BTreeMap<TraceId, FlowTrace> = read!(self.database, |connection| {
-            let rows = sqlx::query(include_str!("sql/get_headers.sql")).bind(&ids).fetch_all(connection).await?;
+            let sql = self.database.layout.select(include_str!("sql/get_headers.sql"));
+            let rows = sqlx::query(sql).bind(&ids).fetch_all(connection).await?;
             let headers = rows.iter().map(|row| Found::read(row).map(|found| (found.header.trace_id, found.header)));
             headers.collect()
         })?;
@@ -190,6 +210,7 @@ impl StorageBackend for PostgresBackend {
     }
 
     async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
+        self.writer()?;
         match deletion {
             Deletion::Traces(trace_ids) => deletion::traces(&self.database, &trace_ids).await,
             Deletion::StartedBefore(time) => deletion::before(&self.database, time).await,
@@ -231,6 +252,9 @@ impl StorageBackend for PostgresBackend {
     }
 
     async fn flush(&self) -> Result<(), StorageError> {
+        if self.writer.is_none() {
+            return Ok(());
+        }
         retried!(self.database, |connection| {
             // A commit that waits for its own log record waits for all commits before it.
             let mut transaction = connection.begin().await?;
@@ -267,11 +291,11 @@ impl StorageExtras for PostgresBackend {
     fn warnings(&self) -> Vec<String> {
         let replica = self.database.replica.iter().filter_map(|replica| replica.warning());
         let maintenance = self.partitioned.iter().filter_map(|partitioned| partitioned.maintenance.warning());
-        replica.chain(maintenance).chain(self.writer.warnings()).collect()
+        replica.chain(maintenance).chain(self.writer.iter().flat_map(Workers::warnings)).collect()
     }
 
     fn concurrent_writes(&self) -> usize {
-        self.writer.at_once()
+        self.writer.as_ref().map_or(1, Workers::at_once)
     }
 
     fn retention_horizon(&self) -> Option<DateTime<Utc>> {
@@ -295,5 +319,25 @@ impl StorageExtras for PostgresBackend {
             }
             None => Ok(None),
         }
+    }
+
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        self.writer()?;
+        leases::renew(&self.database, host, duration).await
+    }
+
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.writer()?;
+        let partitions = self.partitioned.as_ref().map(|partitioned| &*partitioned.partitions);
+        leases::begin(&self.database, partitions, host, headers).await
+    }
+
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.writer()?;
+        leases::leave(&self.database, host, headers).await
+    }
+
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        leases::abandoned(&self.database, limit).await
     }
 }

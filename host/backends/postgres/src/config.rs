@@ -10,6 +10,9 @@ pub struct PostgresConfig {
     /// `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, with parameters as `psql` takes them: `?sslmode=verify-full`,
     /// `&sslrootcert=FILE`, `?host=/FOLDER` for a Unix socket.
     pub connection_url: String,
+    /// Whether to open existing tables for reading only. Nothing is created, migrated or written, and writes fail. The role needs
+    /// `USAGE` on the schema and `SELECT` on its tables.
+    pub read_only: bool,
     /// The URL of a streaming replica of that database, for reads. Reads go to `connection_url` while the replica lacks
     /// acknowledged writes or is unavailable. The replica has its own pool of the same size.
     pub read_replica_url: Option<String>,
@@ -41,6 +44,7 @@ impl Default for PostgresConfig {
     fn default() -> Self {
         Self {
             connection_url: "postgresql://localhost/traces".into(),
+            read_only: false,
             read_replica_url: None,
             max_connections: 20,
             min_connections: 1,

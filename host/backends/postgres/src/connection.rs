@@ -338,6 +338,7 @@ fn options(config: &PostgresConfig, setting: &str, url: &str) -> Result<PgConnec
         return Err(configuration(setting, "it must begin with `postgresql://`"));
     }
     let options = PgConnectOptions::from_str(url).map_err(|problem| configuration(setting, problem))?;
+    let options = if config.read_only { options.options([("default_transaction_read_only", "on")]) } else { options };
     let given = options.get_options().unwrap_or_default().to_owned();
     let own = SESSION.into_iter().filter(|(name, _)| !given.contains(name));
     Ok(options

@@ -7,22 +7,25 @@ use sqlx::{Error, PgConnection};
 
 use super::config::PostgresConfig;
 use super::connection::{Server, Session};
+use super::layout::Layout;
 use super::replica::Replica;
 
 /// A database: the primary, which takes writes, and a replica to read from, if there is one.
 pub(super) struct Database {
     pub primary: Server,
     pub replica: Option<Arc<Replica>>,
+    /// The version of the tables.
+    pub layout: Layout,
 }
 
 impl Database {
     /// The database that `config` names, whose tables are in `primary`.
-    pub(super) async fn open(config: &PostgresConfig, primary: Server) -> Result<Self, StorageError> {
+    pub(super) async fn open(config: &PostgresConfig, primary: Server, layout: Layout) -> Result<Self, StorageError> {
         let replica = match &config.read_replica_url {
             Some(url) => Some(Replica::open(config, url, &primary).await?),
             None => None,
         };
-        Ok(Self { primary, replica })
+        Ok(Self { primary, replica, layout })
     }
 
     /// The server and the session to read from: the replica if `on_replica` is set and the replica has all acknowledged

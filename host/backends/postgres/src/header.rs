@@ -44,6 +44,11 @@ impl HeaderRow {
     pub(super) fn start(&self) -> i64 {
         time::nanos(self.header.start_time)
     }
+
+    /// The time that determines the partition: the start, unless that can't be right.
+    pub(super) fn placed_at(&self) -> i64 {
+        self.header.received_at().map_or_else(|| self.start(), time::nanos)
+    }
 }
 
 /// Tags as the column `tags` holds them.
@@ -66,7 +71,7 @@ pub(super) fn bind<'q>(
         query,
         row,
         row.header.trace_id.0,
-        row.start(),
+        row.placed_at(),
         escape(row.header.flow_id.as_str()),
         row.header.execution_id.0,
         row.start(),

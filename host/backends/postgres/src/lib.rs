@@ -15,6 +15,8 @@ mod deletion;
 mod escape;
 mod event;
 mod header;
+mod layout;
+mod leases;
 mod maintenance;
 mod partition;
 mod read;

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row, Transaction};
 
 use super::config::PostgresConfig;
 use super::connection::{Server, quoted};
+use super::layout::Layout;
 use super::partition;
 
 /// The schema version of this program.
@@ -46,26 +47,54 @@ fn tables(config: &PostgresConfig) -> String {
     };
     let [newer, functions, views] =
         [include_str!("sql/version_2.sql"), include_str!("sql/functions.sql"), include_str!("sql/views.sql")];
-    format!("{tables}\n{newer}\n{functions}\n{views}{gin}")
+    format!("{tables}\n{newer}\n{functions}\n{views}{gin}\n{LEASES}")
 }
 
-/// What brings the tables of version 1 to today's version.
-fn upgrade() -> String {
-    let (newer, views) = (include_str!("sql/version_2.sql"), include_str!("sql/views.sql"));
-    format!("{newer}\nDROP VIEW traces;\nDROP VIEW trace_events;\n{views}")
+/// Hosts add these tables where they are missing. Hosts of the version before can continue.
+const LEASES: &str = include_str!("sql/leases.sql");
+
+/// What an older program left to do.
+struct Missing {
+    /// The tables are of version 1.
+    version_2: bool,
+    leases: bool,
 }
 
-/// Creates the tables in a new schema. Rejects a schema of another version or layout.
-pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<(), StorageError> {
-    let mut connection = server.connect().await?;
-    let described = |error| server.describe(error);
+impl Missing {
+    async fn of(connection: &mut PgConnection) -> sqlx::Result<Option<Self>> {
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM schema_version WHERE version = 1), \
+             to_regclass('held') IS NULL AND EXISTS (SELECT 1 FROM schema_version WHERE version IN (1, $1))",
+        )
+        .bind(VERSION)
+        .fetch_one(connection)
+        .await?;
+        let missing = Self { version_2: row.try_get(0)?, leases: row.try_get(1)? };
+        Ok((missing.version_2 || missing.leases).then_some(missing))
+    }
+
+    fn statements(&self) -> String {
+        let mut sql = String::new();
+        if self.version_2 {
+            let (newer, views) = (include_str!("sql/version_2.sql"), include_str!("sql/views.sql"));
+            sql += &format!("{newer}\nDROP VIEW traces;\nDROP VIEW trace_events;\n{views}\n");
+        }
+        if self.leases {
+            sql += LEASES;
+        }
+        sql
+    }
+}
+
+/// Whether the schema has tables of this program. Rejects a server or a database that can't hold them.
+async fn exists(connection: &mut PgConnection, server: &Server) -> Result<bool, StorageError> {
     let row = sqlx::query(
         "SELECT current_setting('server_encoding'), current_setting('server_version_num')::integer, \
          to_regclass('schema_version') IS NOT NULL",
     )
-    .fetch_one(&mut connection)
+    .fetch_one(connection)
     .await
-    .map_err(described)?;
+    .map_err(|error| server.describe(error))?;
     let (encoding, version, exists): (String, i32, bool) = (row.get(0), row.get(1), row.get(2));
     if encoding != "UTF8" {
         return Err(StorageError::Configuration(format!(
@@ -79,42 +108,87 @@ pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<
             version / 10_000
         )));
     }
-    if !exists {
+    Ok(exists)
+}
+
+/// The version of the tables, and whether they are partitioned.
+async fn noted(
+    connection: &mut PgConnection,
+    server: &Server,
+    config: &PostgresConfig,
+) -> Result<(i32, bool), StorageError> {
+    let described = |error| server.describe(error);
+    let row = sqlx::query("SELECT version, partitioned FROM schema_version").fetch_optional(connection).await;
+    let Some(row) = row.map_err(described)? else {
+        return Err(StorageError::Configuration(format!(
+            "the table schema_version in the schema {} is empty: the schema is another program's or damaged; set \
+             `schema_name` to another one",
+            config.schema_name
+        )));
+    };
+    Ok((row.try_get(0).map_err(described)?, row.try_get(1).map_err(described)?))
+}
+
+/// Checks that the tables can be read, and changes nothing.
+pub(super) async fn check_to_read(server: &Server, config: &PostgresConfig) -> Result<Layout, StorageError> {
+    let mut connection = server.connect().await?;
+    let schema = &config.schema_name;
+    if !exists(&mut connection, server).await? {
+        return Err(StorageError::Configuration(format!(
+            "{} has no tables of this program in the schema {schema}, or the role may not use that schema: there is no store to \
+             read. `reflow-tracing serve` creates it; or set `connection_url` or `schema_name` to another one, or grant the \
+             role `USAGE` on the schema",
+            server.target
+        )));
+    }
+    let (version, _) = noted(&mut connection, server, config).await?;
+    let _ = connection.close().await;
+    match version {
+        1 => Ok(Layout::Version1),
+        VERSION => Ok(Layout::Newest),
+        other => Err(unknown_version(schema, other)),
+    }
+}
+
+/// Creates the tables in a new schema. Rejects a schema of another version or layout.
+pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<(), StorageError> {
+    let mut connection = server.connect().await?;
+    let described = |error| server.describe(error);
+    if !exists(&mut connection, server).await? {
         create(&mut connection, config).await.map_err(described)?;
     }
     let schema = &config.schema_name;
-    migrate(&mut connection, config).await.map_err(|error| match server.describe(error) {
-        StorageError::Configuration(problem) => StorageError::Configuration(format!(
-            "the tables in the schema {schema} are of version 1 and this program's role can't change them ({problem}); \
-             let their owner run this, then start again:\n\
-             BEGIN;\nSET LOCAL search_path TO {};\n{}COMMIT;",
-            quoted(schema),
-            upgrade()
-        )),
-        other => other,
-    })?;
-    let row = sqlx::query("SELECT version, partitioned FROM schema_version").fetch_optional(&mut connection).await;
-    let row = row.map_err(described)?;
+    if let Some(missing) = Missing::of(&mut connection).await.map_err(described)? {
+        migrate(&mut connection, config).await.map_err(|error| match server.describe(error) {
+            StorageError::Configuration(problem) => StorageError::Configuration(format!(
+                "the tables in the schema {schema} are of an older version and this program's role can't change them \
+                 ({problem}); let their owner run this, then start again:\n\
+                 BEGIN;\nSET LOCAL search_path TO {};\n{}COMMIT;",
+                quoted(schema),
+                missing.statements()
+            )),
+            other => other,
+        })?;
+    }
+    let (version, partitioned) = noted(&mut connection, server, config).await?;
     let _ = connection.close().await;
-    let Some(row) = row else {
-        return Err(StorageError::Configuration(format!(
-            "the table schema_version in the schema {schema} is empty: the schema is another program's or damaged; set \
-             `schema_name` to another one"
-        )));
+    check(schema, version, partitioned, config)
+}
+
+fn unknown_version(schema: &str, version: i32) -> StorageError {
+    let (age, remedy) = match version > VERSION {
+        true => ("newer", "update this one"),
+        false => ("older", "no release used it; set `schema_name` to another schema"),
     };
-    check(schema, row.try_get(0).map_err(described)?, row.try_get(1).map_err(described)?, config)
+    StorageError::Configuration(format!(
+        "the schema {schema} has version {version}, this program knows {VERSION}: it was written by a program that is \
+         {age}; {remedy}"
+    ))
 }
 
 fn check(schema: &str, version: i32, partitioned: bool, config: &PostgresConfig) -> Result<(), StorageError> {
     if version != VERSION {
-        let (age, remedy) = match version > VERSION {
-            true => ("newer", "update this one"),
-            false => ("older", "no release used it; set `schema_name` to another schema"),
-        };
-        return Err(StorageError::Configuration(format!(
-            "the schema {schema} has version {version}, this program knows {VERSION}: it was written by a program that is \
-             {age}; {remedy}"
-        )));
+        return Err(unknown_version(schema, version));
     }
     if partitioned != config.enable_partitioning {
         let (there, set) = if partitioned { ("", "true") } else { ("not ", "false") };
@@ -141,14 +215,11 @@ async fn lock<'a>(
 
 /// Brings the tables of an older version to today's. Rows are not rewritten, so it takes as long with few as with many.
 async fn migrate(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx::Result<()> {
-    const IS_OLDER: &str = "SELECT count(*) > 0 FROM schema_version WHERE version = 1";
-    if !sqlx::query_scalar(IS_OLDER).fetch_one(&mut *connection).await? {
-        return Ok(());
-    }
     let mut transaction = lock(connection, config).await?;
-    if sqlx::query_scalar(IS_OLDER).fetch_one(&mut *transaction).await? {
-        tracing::info!(schema = config.schema_name, "migrating the tables from version 1 to version {VERSION}");
-        sqlx::raw_sql(AssertSqlSafe(upgrade())).execute(&mut *transaction).await?;
+    // Another host may have been faster.
+    if let Some(missing) = Missing::of(&mut transaction).await? {
+        tracing::info!(schema = config.schema_name, "migrating the tables to version {VERSION}");
+        sqlx::raw_sql(AssertSqlSafe(missing.statements())).execute(&mut *transaction).await?;
     }
     transaction.commit().await
 }

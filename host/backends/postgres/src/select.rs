@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::catalog::CATALOG_IN_USE;
 use super::escape::escape;
 use super::header::{COLUMNS, tags_json};
+use super::layout::Layout;
 
 enum Value {
     Text(String),
@@ -115,8 +116,8 @@ pub(super) struct Statement {
 
 impl Statement {
     /// Not prepared, so that the server plans it for these values: the best index depends on them.
-    pub(super) fn query(&self) -> Query<'static, Postgres, PgArguments> {
-        let mut query = sqlx::query(AssertSqlSafe(self.sql.clone())).persistent(false);
+    pub(super) fn query(&self, layout: Layout) -> Query<'static, Postgres, PgArguments> {
+        let mut query = sqlx::query(layout.select(AssertSqlSafe(self.sql.clone()))).persistent(false);
         for value in &self.values {
             query = match value {
                 Value::Text(text) => query.bind(text.clone()),

@@ -7,12 +7,13 @@ use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{EventKey, Position, TraceEvent, TraceId, TraceQuery, Window};
 use reflow_tracing_storage::streaming::BatchBudget;
 use reflow_tracing_storage::{StorageError, TracePart};
-use sqlx::{PgConnection, Postgres, Row, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, Transaction};
 use tokio::sync::mpsc;
 
 use super::database::{Database, read};
 use super::event;
 use super::header::Found;
+use super::layout::Layout;
 use super::read::{location_of, page};
 use super::select::Select;
 
@@ -53,7 +54,7 @@ impl Reading<'_> {
                 None => {
                     let (_, session) = self.database.reader(&mut self.on_replica).await?;
                     match Transaction::begin(session.connection, None).await {
-                        Ok(transaction) => declare(transaction, self.trace_id).await,
+                        Ok(transaction) => declare(transaction, self.database.layout, self.trace_id).await,
                         Err(error) => Err(error),
                     }
                 }
@@ -84,9 +85,10 @@ impl Reading<'_> {
 }
 
 /// Declares the cursor; `None` if the trace is unknown.
-async fn declare(mut transaction: Cursor, trace_id: TraceId) -> sqlx::Result<Option<Cursor>> {
+async fn declare(mut transaction: Cursor, layout: Layout, trace_id: TraceId) -> sqlx::Result<Option<Cursor>> {
     let Some(location) = location_of(&mut transaction, trace_id).await? else { return Ok(None) };
-    sqlx::query(concat!("DECLARE events NO SCROLL CURSOR FOR ", include_str!("sql/get_events.sql")))
+    let select = layout.select(include_str!("sql/get_events.sql"));
+    sqlx::query(AssertSqlSafe(format!("DECLARE events NO SCROLL CURSOR FOR {}", select.as_str())))
         .bind(location.sequence)
         .bind(location.placed_at)
         .execute(&mut *transaction)
@@ -133,7 +135,7 @@ async fn send_traces(database: &Database, query: TraceQuery, batches: &Batches) 
     let mut window = Window { limit: HEADERS, offset: 0, after: None };
     loop {
         let statement = Select::new(&query)?.page(window);
-        let (found, next) = read!(database, |connection| page(connection, &statement, window).await)?;
+        let (found, next) = read!(database, |connection| page(connection, database.layout, &statement, window).await)?;
         window.after = found.last().map(|last| Position::of(&last.header));
         if !send_page(database, found, batches).await? || next.is_none() {
             return Ok(());
@@ -147,7 +149,7 @@ async fn send_page(database: &Database, found: Vec<Found>, batches: &Batches) ->
     let (mut on_replica, mut again) = (true, true);
     loop {
         let (reader, mut session) = database.reader(&mut on_replica).await?;
-        match page.send(&mut session.connection, batches).await {
+        match page.send(&mut session.connection, database.layout, batches).await {
             Ok(true) => {
                 reader.rest(session);
                 return Ok(true);
@@ -190,10 +192,10 @@ impl Page {
     }
 
     /// Reads the remaining events. Returns whether the receiver is still there.
-    async fn send(&mut self, connection: &mut PgConnection, batches: &Batches) -> sqlx::Result<bool> {
+    async fn send(&mut self, connection: &mut PgConnection, layout: Layout, batches: &Batches) -> sqlx::Result<bool> {
         let before = self.headers_sent.saturating_sub(1);
         let left = &self.found[before..];
-        let mut rows = sqlx::query(include_str!("sql/stream_events.sql"))
+        let mut rows = sqlx::query(layout.select(include_str!("sql/stream_events.sql")))
             .bind(left.iter().map(|found| found.location.sequence).collect::<Vec<_>>())
             .bind(left.iter().map(|found| found.location.placed_at).collect::<Vec<_>>())
             .persistent(false)

@@ -299,7 +299,7 @@ impl<'a> Group<'a> {
         }
         let headers: BTreeMap<_, _> =
             writes.iter().flat_map(|write| &write.headers).map(|row| (row.header.trace_id, row)).collect();
-        group.starts.extend(headers.iter().map(|(trace_id, row)| (*trace_id, row.start())));
+        group.starts.extend(headers.iter().map(|(trace_id, row)| (*trace_id, row.placed_at())));
         group.headers = headers.into_values().collect();
         group
     }

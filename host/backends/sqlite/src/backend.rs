@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
@@ -11,6 +12,7 @@ use reflow_tracing_storage::{
     TracePart, metered,
 };
 use rusqlite::{Connection, params_from_iter};
+use uuid::Uuid;
 
 use crate::config::SqliteConfig;
 use crate::header::HeaderRow;
@@ -18,7 +20,7 @@ use crate::pool::{Pool, blocking};
 use crate::read::{GET_HEADER, complete, events, find, headerless, sequence_of};
 use crate::select::{Select, narrowed};
 use crate::writer::{Write, Writer};
-use crate::{connection, disk, header, schema, stream};
+use crate::{connection, disk, header, leases, read_only, schema, stream};
 
 /// Stores traces in a SQLite file.
 ///
@@ -29,7 +31,8 @@ pub struct SqliteStorage(pub(super) Metered<SqliteBackend>);
 /// The backend without its measurements.
 pub(super) struct SqliteBackend {
     pub readers: Pool,
-    writer: Writer,
+    /// `None` if the file was opened for reading only.
+    writer: Option<Writer>,
 }
 
 impl SqliteStorage {
@@ -42,17 +45,26 @@ impl SqliteStorage {
         Self::with_config(SqliteConfig { database_path: database_path.into(), ..SqliteConfig::default() }).await
     }
 
-    /// Opens the file that `config` names. Creates the file and its folder if they are missing.
+    /// Opens the file that `config` names. Creates the file and its folder if they are missing, unless it is for
+    /// [reading only](SqliteConfig::read_only).
     ///
     /// Fails with [`StorageError::Configuration`] if the file is not a SQLite database, belongs to another program, or was
     /// written by a newer version. The file is not changed then.
     pub async fn with_config(config: SqliteConfig) -> Result<Self, StorageError> {
         blocking(move || {
-            let path = Path::new(&config.database_path).to_owned();
-            let mut connection = connection::open(&config)?;
-            schema::prepare(&mut connection, &path)?;
-            let writer = Writer::start(connection, path)?;
-            let backend = SqliteBackend { writer, readers: Pool::new(config, |_| Ok(())) };
+            let path = connection::file_name(&config)?.to_owned();
+            let writer = if config.read_only {
+                schema::check(&read_only::open(&config)?.connection, &path)?;
+                None
+            } else {
+                // The settings of a connection change the file, which may be another program's.
+                schema::refuse_foreign(&config)?;
+                let mut connection = connection::open(&config)?;
+                schema::prepare(&mut connection, &path)?;
+                Some(Writer::start(connection, path)?)
+            };
+            let set_up = if config.read_only { schema::read_as_newest } else { |_: &mut Connection| Ok(()) };
+            let backend = SqliteBackend { writer, readers: Pool::new(config, set_up) };
             Ok(Self(Metered::around(backend)))
         })
         .await
@@ -88,6 +100,10 @@ impl SqliteStorage {
 metered!(SqliteStorage);
 
 impl SqliteBackend {
+    fn writer(&self) -> Result<&Writer, StorageError> {
+        self.writer.as_ref().ok_or_else(|| StorageError::read_only(self.readers.path().display()))
+    }
+
     /// One page of matching traces.
     async fn page(&self, request: PageRequest) -> Result<TracePage, StorageError> {
         let PageRequest { query, detail, total } = request;
@@ -158,7 +174,8 @@ impl StorageBackend for SqliteBackend {
 
     async fn health_check(&self) -> Result<(), StorageError> {
         self.readers.run(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await?;
-        self.writer.write(Write::Check).await?;
+        let Some(writer) = &self.writer else { return Ok(()) };
+        writer.write(Write::Check).await?;
         let path = self.readers.path().to_owned();
         blocking(move || disk::check_room(&path)).await
     }
@@ -174,7 +191,7 @@ impl StorageBackend for SqliteBackend {
             }
             headers.push(HeaderRow::new(trace)?);
         }
-        self.writer.write(Write::Store { headers, events }).await?;
+        self.writer()?.write(Write::Store { headers, events }).await?;
         Ok(())
     }
 
@@ -182,7 +199,7 @@ impl StorageBackend for SqliteBackend {
         events.iter().try_for_each(|(_, event)| event.validate())?;
         let rows = events.into_iter().map(|(trace_id, event)| EventRow::new(trace_id, event));
         let events = rows.collect::<Result<_, _>>()?;
-        self.writer.write(Write::Store { headers: Vec::new(), events }).await?;
+        self.writer()?.write(Write::Store { headers: Vec::new(), events }).await?;
         Ok(())
     }
 
@@ -212,11 +229,11 @@ impl StorageBackend for SqliteBackend {
             Deletion::Traces(trace_ids) => {
                 let mut deleted = 0;
                 for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
-                    deleted += self.writer.write(Write::DeleteTraces(trace_ids.to_vec())).await?;
+                    deleted += self.writer()?.write(Write::DeleteTraces(trace_ids.to_vec())).await?;
                 }
                 Ok(deleted)
             }
-            Deletion::StartedBefore(time) => self.writer.write(Write::DeleteBefore(time::nanos(time))).await,
+            Deletion::StartedBefore(time) => self.writer()?.write(Write::DeleteBefore(time::nanos(time))).await,
         }
     }
 
@@ -245,7 +262,9 @@ impl StorageBackend for SqliteBackend {
     }
 
     async fn flush(&self) -> Result<(), StorageError> {
-        self.writer.write(Write::Checkpoint).await?;
+        if let Some(writer) = &self.writer {
+            writer.write(Write::Checkpoint).await?;
+        }
         Ok(())
     }
 
@@ -270,4 +289,28 @@ impl StorageExtras for SqliteBackend {
     async fn headerless_traces(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<TraceId>, StorageError> {
         self.readers.read(move |connection| headerless(connection, after, limit)).await
     }
+
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        Ok(self.writer()?.write(Write::RenewLease(host, duration)).await? > 0)
+    }
+
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.writer()?.write(Write::Begin(host, rows(headers)?)).await?;
+        Ok(())
+    }
+
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.writer()?.write(Write::Leave(host, rows(headers)?)).await?;
+        Ok(())
+    }
+
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        self.readers.read(move |connection| leases::abandoned(connection, limit)).await
+    }
+}
+
+/// The rows of headers without events.
+fn rows(headers: Vec<FlowTrace>) -> Result<Vec<HeaderRow>, StorageError> {
+    headers.iter().try_for_each(FlowTrace::validate)?;
+    headers.into_iter().map(HeaderRow::new).collect()
 }

@@ -8,6 +8,9 @@ use serde::Deserialize;
 pub struct SqliteConfig {
     /// The database file. It and its folder are created if they are missing.
     pub database_path: String,
+    /// Whether to open an existing file for reading only. Nothing is created, migrated or written, and writes fail. The file,
+    /// its folder and the disk need not be writable.
+    pub read_only: bool,
     /// How a transaction is made atomic.
     pub journal_mode: JournalMode,
     /// When SQLite waits for the disk.
@@ -28,6 +31,7 @@ impl Default for SqliteConfig {
     fn default() -> Self {
         Self {
             database_path: "traces.db".into(),
+            read_only: false,
             journal_mode: JournalMode::default(),
             synchronous: SynchronousMode::default(),
             cache_size_mb: 64,

@@ -10,12 +10,7 @@ use reflow_tracing_storage::StorageError;
 
 /// Opens the file that `config` names. Creates the file and its folder if they are missing.
 pub fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
-    let path = Path::new(&config.database_path);
-    if config.database_path.is_empty() || config.database_path.starts_with(":memory:") {
-        let message =
-            format!("database_path {:?} is not a file name; use the backend `memory` for a store in memory", path);
-        return Err(StorageError::Configuration(message));
-    }
+    let path = file_name(config)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| {
             StorageError::Configuration(format!("can't create the folder of the database {}: {error}", path.display()))
@@ -28,6 +23,17 @@ pub fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
     Ok(connection)
 }
 
+/// The file that `config` names.
+pub(crate) fn file_name(config: &SqliteConfig) -> Result<&Path, StorageError> {
+    let path = Path::new(&config.database_path);
+    if config.database_path.is_empty() || config.database_path.starts_with(":memory:") {
+        let message =
+            format!("database_path {:?} is not a file name; use the backend `memory` for a store in memory", path);
+        return Err(StorageError::Configuration(message));
+    }
+    Ok(path)
+}
+
 fn configure(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {
     connection.busy_timeout(config.busy_timeout())?;
     // Ask SQLite, not the file system: if a program was killed while it created the file, the length may be rolled back.
@@ -36,15 +42,20 @@ fn configure(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result
         // Must be set before the first write; later it requires a rewrite of the whole file.
         connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
     }
-    connection.set_prepared_statement_cache_capacity(64);
-    // Without this, SQLite compiles a statement with a range again for every value, to find a better plan.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // This pragma returns a row, so it can't be part of the batch.
     let mode = config.journal_mode.pragma();
     connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))?;
+    connection.execute_batch(&format!("PRAGMA synchronous = {}", config.synchronous.pragma()))?;
+    configure_reads(connection, config)
+}
+
+/// Applies the settings that concern reads.
+pub(crate) fn configure_reads(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(64);
+    // Without this, SQLite compiles a statement with a range again for every value, to find a better plan.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.execute_batch(&format!(
-        "PRAGMA synchronous = {}; PRAGMA temp_store = {}; PRAGMA cache_size = -{}; PRAGMA mmap_size = {};",
-        config.synchronous.pragma(),
+        "PRAGMA temp_store = {}; PRAGMA cache_size = -{}; PRAGMA mmap_size = {};",
         config.temp_store.pragma(),
         u64::from(config.cache_size_mb) * 1024,
         u64::from(config.mmap_size_mb) * 1024 * 1024,

@@ -11,10 +11,14 @@ pub mod connection;
 /// Checks for free disk space.
 pub mod disk;
 mod event;
+mod foreign;
 mod header;
+mod leases;
 /// A pool of connections to a SQLite file.
 pub mod pool;
 mod read;
+/// Opens SQLite files for reading only.
+pub mod read_only;
 mod schema;
 mod select;
 mod stream;

@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::config::SqliteConfig;
-use super::connection::{describe, open};
+use super::connection::{configure_reads, describe, open};
+use super::read_only::{self, Reader};
 use reflow_tracing_storage::StorageError;
 
 /// A pool of at most `max_connections` connections, which are used on threads that may block.
@@ -17,13 +18,13 @@ pub struct Pool {
 struct Shared {
     config: SqliteConfig,
     set_up: fn(&mut Connection) -> rusqlite::Result<()>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Reader>>,
     permits: Arc<Semaphore>,
 }
 
 /// A connection borrowed from a pool.
 pub struct Pooled {
-    connection: Option<Connection>,
+    reader: Option<Reader>,
     shared: Arc<Shared>,
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
@@ -47,7 +48,7 @@ impl Pool {
             .await
             .map_err(|_| StorageError::Unavailable(format!("{} is closed", self.path().display())))?;
         let idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Ok(Pooled { connection: idle, shared: Arc::clone(&self.shared), _permit: permit })
+        Ok(Pooled { reader: idle, shared: Arc::clone(&self.shared), _permit: permit })
     }
 
     /// Runs `work` with a connection on a thread that may block.
@@ -58,7 +59,9 @@ impl Pool {
         let mut pooled = self.acquire().await?;
         blocking(move || {
             let connection = pooled.connection()?;
-            work(connection).map_err(|error| pooled.shared.describe(&error))
+            let result = work(connection);
+            pooled.check()?;
+            result.map_err(|error| pooled.shared.describe(&error))
         })
         .await
     }
@@ -85,6 +88,19 @@ impl Pool {
 }
 
 impl Shared {
+    fn open(&self) -> Result<Reader, StorageError> {
+        let config = &self.config;
+        let mut reader = if config.read_only {
+            let reader = read_only::open(config)?;
+            configure_reads(&reader.connection, config).map_err(|error| self.describe(&error))?;
+            reader
+        } else {
+            open(config)?.into()
+        };
+        (self.set_up)(&mut reader.connection).map_err(|error| self.describe(&error))?;
+        Ok(reader)
+    }
+
     fn describe(&self, error: &rusqlite::Error) -> StorageError {
         describe(Path::new(&self.config.database_path), error)
     }
@@ -93,26 +109,32 @@ impl Shared {
 impl Pooled {
     /// The connection, opened at the first use.
     pub fn connection(&mut self) -> Result<&mut Connection, StorageError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let mut connection = open(&self.shared.config)?;
-                (self.shared.set_up)(&mut connection).map_err(|error| self.shared.describe(&error))?;
-                connection
-            }
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.shared.open()?,
         };
-        Ok(self.connection.insert(connection))
+        Ok(&mut self.reader.insert(reader).connection)
+    }
+
+    /// Fails if what was read does not count: see [`Reader::check`]. The next caller gets another connection.
+    fn check(&mut self) -> Result<(), StorageError> {
+        let Some(reader) = &self.reader else { return Ok(()) };
+        let checked = reader.check();
+        if checked.is_err() {
+            self.reader = None;
+        }
+        checked
     }
 }
 
 impl Drop for Pooled {
     fn drop(&mut self) {
         // An open transaction would keep its lock. If the rollback fails, closing the connection releases it.
-        if let Some(connection) = self.connection.take()
-            && (connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok())
+        if let Some(reader) = self.reader.take()
+            && (reader.connection.is_autocommit() || reader.connection.execute_batch("ROLLBACK").is_ok())
             && !self.shared.permits.is_closed()
         {
-            self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
         }
     }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::config::SqliteConfig;
 use super::connection::describe;
+use super::{foreign, read_only};
 use reflow_tracing_storage::StorageError;
 
 /// Marks our files in SQLite's header ("RFLT").
@@ -13,28 +15,67 @@ const APPLICATION_ID: i32 = 0x5246_4c54;
 /// The migrations: entry n brings version n to version n + 1.
 const MIGRATIONS: &[&str] = &[include_str!("sql/schema.sql"), include_str!("sql/version_2.sql")];
 
+/// The version of the tables in a file; 0 in an empty one. Rejects the file of another program or a newer version.
+fn version(connection: &Connection, path: &Path) -> Result<usize, StorageError> {
+    let on_error = |error: rusqlite::Error| describe(path, &error);
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(on_error);
+    let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
+    let is_ours = application_id == APPLICATION_ID;
+    if !is_ours && !foreign::is_empty(connection).map_err(on_error)? {
+        return Err(foreign::refusal(connection, path).unwrap_or_else(on_error));
+    }
+    let (version, newest) = (usize::try_from(version).unwrap_or(usize::MAX), MIGRATIONS.len());
+    if version > newest && is_ours {
+        return Err(StorageError::Configuration(format!(
+            "{} has version {version}, but this program supports up to version {newest}: a newer program wrote it; update \
+             this one",
+            path.display()
+        )));
+    }
+    Ok(if is_ours { version } else { 0 })
+}
+
+/// Rejects the file of another program, and changes nothing in it.
+pub(super) fn refuse_foreign(config: &SqliteConfig) -> Result<(), StorageError> {
+    let path = Path::new(&config.database_path);
+    if !path.metadata().is_ok_and(|file| file.is_file() && file.len() > 0) {
+        return Ok(());
+    }
+    match read_only::open(config) {
+        Ok(reader) => version(&reader.connection, path).map(|_| ()),
+        Err(error) if error.is_retryable() => Err(error),
+        // Opening it for writing says more.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Checks that a file can be read: that it has tables of a version that this program knows.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StorageError> {
+    match version(connection, path)? {
+        0 => Err(StorageError::Configuration(format!(
+            "{} is a SQLite database without tables: there is no store to read. `reflow-tracing serve` makes it one, or name \
+             another file",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Lets a connection to a file of an older version read it like one of the newest: with views of that connection alone.
+pub(super) fn read_as_newest(connection: &mut Connection) -> rusqlite::Result<()> {
+    match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0))? {
+        1 => connection.execute_batch(include_str!("sql/read_version_1.sql")),
+        _ => Ok(()),
+    }
+}
+
 /// Creates the tables in a new file, migrates an older one, and rejects any other.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {
     let newest = MIGRATIONS.len();
     let on_error = |error: rusqlite::Error| describe(path, &error);
     // Two hosts may start at the same time: the first to get the lock creates the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(on_error)?;
-    let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(on_error);
-    let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
-    let tables: u32 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(on_error)?;
-    let file = path.display();
-    if application_id != APPLICATION_ID && tables > 0 {
-        return Err(StorageError::Configuration(format!(
-            "{file} is a SQLite database of another program; name another file"
-        )));
-    }
-    let version = usize::try_from(version).unwrap_or(usize::MAX);
-    if version > newest {
-        return Err(StorageError::Configuration(format!(
-            "{file} has version {version}, but this program supports up to version {newest}: a newer program wrote it; update this one"
-        )));
-    }
+    let version = version(&transaction, path)?;
     if version < newest {
         for migration in &MIGRATIONS[version..] {
             transaction.execute_batch(migration).map_err(on_error)?;
@@ -42,6 +83,8 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(on_error)?;
         transaction.pragma_update(None, "user_version", newest as u32).map_err(on_error)?;
     }
-    transaction.execute_batch(include_str!("sql/views.sql")).map_err(on_error)?;
+    for each_time in [include_str!("sql/views.sql"), include_str!("sql/leases.sql")] {
+        transaction.execute_batch(each_time).map_err(on_error)?;
+    }
     transaction.commit().map_err(on_error)
 }

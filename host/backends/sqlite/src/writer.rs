@@ -5,6 +5,7 @@
 //! after the commit.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hashlink::LruCache;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -12,12 +13,14 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::connection::describe;
 use super::event;
 use super::header::HeaderRow;
+use super::leases;
 use super::read::sequence_of;
 use reflow_tracing_model::TraceId;
 use reflow_tracing_storage::StorageError;
 use reflow_tracing_storage::sql::EventRow;
 use reflow_tracing_storage::task::contain_blocking;
 use reflow_tracing_storage::write_queue::{Batch, Batches, Entry, Limits, Size, Split, WriteQueue};
+use uuid::Uuid;
 
 const LIMITS: Limits = Limits {
     name: "the SQLite writer",
@@ -38,6 +41,12 @@ pub(super) enum Write {
         headers: Vec<HeaderRow>,
         events: Vec<EventRow>,
     },
+    /// Holds the traces for a host, and stores the headers of those that have none.
+    Begin(Uuid, Vec<HeaderRow>),
+    /// Holds the traces no more, and stores the headers with an end of those that have not ended and that no host holds.
+    Leave(Uuid, Vec<HeaderRow>),
+    /// The result is 1 if the lease was valid.
+    RenewLease(Uuid, Duration),
     /// A batch that doesn't take long.
     DeleteTraces(Vec<TraceId>),
     /// Nanoseconds since the epoch, exclusive.
@@ -55,6 +64,9 @@ impl Write {
                 let bytes = events.iter().map(EventRow::bytes).sum::<usize>() + headers.len() * HeaderRow::BYTES;
                 Size::new(headers.len() + events.len(), bytes)
             }
+            Self::Begin(_, headers) | Self::Leave(_, headers) => {
+                Size::new(headers.len(), headers.len() * HeaderRow::BYTES)
+            }
             _ => Size::new(1, 0),
         }
     }
@@ -66,7 +78,7 @@ struct Job {
 }
 
 impl Entry for Job {
-    /// The number of deleted traces.
+    /// What [`Writer::write`] returns.
     type Answer = Result<u64, StorageError>;
 
     fn size(&self) -> Size {
@@ -90,7 +102,7 @@ impl Writer {
         Ok(Self { queue })
     }
 
-    /// Runs `write`. Returns the number of deleted traces after the commit.
+    /// Runs `write`. Returns after the commit, with the number of deleted traces or whether a lease was valid.
     pub(super) async fn write(&self, write: Write) -> Result<u64, StorageError> {
         let size = write.size();
         self.queue.write(Job { write, size }).await?
@@ -154,7 +166,7 @@ impl Thread {
         }
     }
 
-    /// Applies all jobs in one transaction. Returns the number of deleted traces of each.
+    /// Applies all jobs in one transaction. Returns the result of each.
     fn transact(&mut self, connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<Vec<u64>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let data_version = transaction.pragma_query_value(None, "data_version", |row| row.get(0))?;
@@ -188,6 +200,30 @@ impl Thread {
                 headers.iter().try_for_each(|header| self.store_header(transaction, header))?;
                 Ok(0)
             }
+            Write::Begin(host, headers) => {
+                for row in headers {
+                    leases::hold(transaction, *host, row.header.trace_id)?;
+                    if !self.has(
+                        transaction,
+                        "SELECT 1 FROM trace WHERE trace_id = ?1 AND start_time IS NOT NULL",
+                        row,
+                    )? {
+                        self.store_header(transaction, row)?;
+                    }
+                }
+                Ok(0)
+            }
+            Write::Leave(host, headers) => {
+                for row in headers {
+                    let is_last = leases::leave(transaction, *host, row.header.trace_id)?;
+                    let ended = "SELECT 1 FROM trace WHERE trace_id = ?1 AND end_time IS NOT NULL";
+                    if is_last && row.header.end_time.is_some() && !self.has(transaction, ended, row)? {
+                        self.store_header(transaction, row)?;
+                    }
+                }
+                Ok(0)
+            }
+            Write::RenewLease(host, duration) => Ok(leases::renew(transaction, *host, *duration)?.into()),
             Write::DeleteTraces(trace_ids) => {
                 let mut deleted = 0;
                 for trace_id in trace_ids {
@@ -219,6 +255,10 @@ impl Thread {
             add_tag.execute(params![sequence, name, value])?;
         }
         Ok(())
+    }
+
+    fn has(&self, transaction: &Transaction<'_>, sql: &str, row: &HeaderRow) -> rusqlite::Result<bool> {
+        transaction.prepare_cached(sql)?.exists([row.header.trace_id.0.as_bytes()])
     }
 
     fn store_events(&mut self, transaction: &Transaction<'_>, events: &[EventRow]) -> rusqlite::Result<()> {

@@ -10,6 +10,7 @@ mod deletion;
 mod empty;
 mod fidelity;
 mod generated;
+mod leases;
 mod order;
 mod paging;
 mod pairs;
@@ -39,6 +40,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         streaming::CASES,
         counting::CASES,
         deletion::CASES,
+        leases::CASES,
         arguments::CASES,
         generated::CASES,
         closing::CASES,

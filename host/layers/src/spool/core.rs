@@ -187,6 +187,14 @@ impl<B: StorageBackend> Core<B> {
         }
     }
 
+    /// Runs a call if the backend has all acknowledged writes now. Fails with [`StorageError::Pending`] otherwise.
+    pub(super) async fn pass<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+        match self.is_through() {
+            true => self.attempt(operation).await.unwrap_or_else(|| Err(self.pending())),
+            false => Err(self.pending()),
+        }
+    }
+
     /// Runs a call once the backend has all acknowledged writes.
     pub(super) async fn ask<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
         self.ready().await?;

@@ -50,14 +50,16 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
 use reflow_tracing_storage::layer::{
-    Delete, DropOldestPartition, FlowVersions, GetEvents, GetHeaders, GetTrace, HeaderlessTraces, QueryPage,
-    QueryTraces, Stats, StoreEvents, StoreTraces, StreamEvents, StreamTraces,
+    AbandonedTraces, BeginTraces, Delete, DropOldestPartition, FlowVersions, GetEvents, GetHeaders, GetTrace,
+    HeaderlessTraces, LeaveTraces, QueryPage, QueryTraces, RenewLease, Stats, StoreEvents, StoreTraces, StreamEvents,
+    StreamTraces,
 };
 use reflow_tracing_storage::task::{Supervised, TaskHealth};
 use reflow_tracing_storage::{
     Deletion, PageRequest, SpoolMetrics, StorageBackend, StorageBackendExt, StorageError, StorageExtras,
     StorageMetrics, StorageStats, TracePart, async_trait,
 };
+use uuid::Uuid;
 
 use self::core::Core;
 pub use config::SpoolConfig;
@@ -306,5 +308,24 @@ impl<B: StorageBackend + 'static> StorageExtras for Spool<B> {
             self.core.recent().clear();
         }
         Ok(dropped)
+    }
+
+    /// While writes wait in the spool, the backend can't be told. The lease expires if that lasts.
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        self.core.pass(RenewLease(host, duration)).await
+    }
+
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.core.pass(BeginTraces(host, headers.clone())).await?;
+        self.core.remember(&headers);
+        Ok(())
+    }
+
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.core.pass(LeaveTraces(host, headers)).await
+    }
+
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        self.core.pass(AbandonedTraces(limit)).await
     }
 }

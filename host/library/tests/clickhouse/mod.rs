@@ -6,6 +6,7 @@ mod faults;
 mod metrics;
 pub mod proxy;
 mod queries;
+mod reading;
 #[cfg(feature = "maintenance")]
 mod retention;
 mod schema;

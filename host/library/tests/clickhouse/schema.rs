@@ -40,7 +40,7 @@ async fn a_newer_schema_version_is_rejected_with_both_versions() {
     storage.close().await.unwrap();
     query(&server, &config, "INSERT INTO {}.schema_version (version, retention_days) VALUES (99, 0)");
     let message = refusal(config.clone()).await;
-    for part in ["version 99", "knows 2", "newer", &config.database] {
+    for part in ["version 99", "knows 3", "newer", &config.database] {
         assert!(message.contains(part), "no `{part}` in: {message}");
     }
 }
@@ -50,14 +50,17 @@ async fn each_missing_migration_runs_and_is_recorded_once() {
     let (server, config, storage) = storage().await;
     let stored = trace(Utc::now());
     storage.store_trace(stored.clone()).await.unwrap();
-    assert_eq!(query(&server, &config, "SELECT version FROM {}.schema_version ORDER BY at FORMAT TSV"), "1\n2");
+    assert_eq!(query(&server, &config, "SELECT version FROM {}.schema_version ORDER BY at FORMAT TSV"), "1\n2\n3");
     // As if what is there had come before the first version.
     query(&server, &config, "TRUNCATE TABLE {}.schema_version");
     query(&server, &config, "INSERT INTO {}.schema_version (version, retention_days) VALUES (0, 0)");
     for _ in 0..2 {
         let storage = ClickHouseStorage::with_config(config.clone()).await.unwrap();
         assert_eq!(storage.get_trace(stored.trace_id).await.unwrap().as_ref(), Some(&stored));
-        assert_eq!(query(&server, &config, "SELECT version FROM {}.schema_version ORDER BY at FORMAT TSV"), "0\n1\n2");
+        assert_eq!(
+            query(&server, &config, "SELECT version FROM {}.schema_version ORDER BY at FORMAT TSV"),
+            "0\n1\n2\n3"
+        );
     }
 }
 
@@ -182,21 +185,26 @@ async fn invalid_settings_are_rejected_by_name() {
     }
 }
 
-#[tokio::test]
-async fn tables_of_version_1_are_migrated_when_they_are_opened() {
-    let server = ClickHouse::shared();
-    let config = config(&server);
+/// The tables that the first version of this program created, with an event in them.
+pub(super) fn create_version_1(server: &ClickHouse, config: &ClickHouseConfig) {
     let tables = include_str!("../golden/clickhouse.v1.sql").replace("`tracing`", &format!("`{}`", config.database));
     for statement in tables.split(";\n").filter(|statement| !statement.trim().is_empty()) {
         server.query(statement);
     }
     query(
-        &server,
-        &config,
+        server,
+        config,
         "INSERT INTO {}.events (trace_id, timestamp, event_id, event_type, actor_id, queue_depth, root_event_id) VALUES \
          ('00000000-0000-0000-0000-000000000001', 7, '00000000-0000-0000-0000-000000000003', 'ActorStarted', 'a', 4, \
          '00000000-0000-0000-0000-000000000003')",
     );
+}
+
+#[tokio::test]
+async fn tables_of_version_1_are_migrated_when_they_are_opened() {
+    let server = ClickHouse::shared();
+    let config = config(&server);
+    create_version_1(&server, &config);
     let storage = ClickHouseStorage::with_config(config.clone()).await.unwrap();
     let trace_id = "00000000-0000-0000-0000-000000000001".parse().unwrap();
     let events = storage.get_events(trace_id).await.unwrap();

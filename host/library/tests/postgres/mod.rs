@@ -6,6 +6,7 @@ mod faults;
 mod partitions;
 mod pool;
 mod queries;
+mod reading;
 mod replica;
 mod schema;
 mod tls;

@@ -116,7 +116,7 @@ async fn invalid_settings_are_rejected_by_name() {
 }
 
 /// The tables that the first version of this program created, with a trace in them.
-fn create_version_1(server: &Postgres, config: &PostgresConfig) {
+pub(super) fn create_version_1(server: &Postgres, config: &PostgresConfig) {
     let tables = include_str!("../golden/postgres.v1.sql");
     server.query(&tables.replace("\"tracing\"", &quoted(&config.schema_name)));
     query(

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What to keep. Every bound that is set applies; the oldest traces are deleted first. The age of a trace counts from its start.
+/// What to keep. Every bound that is set applies; the oldest traces are deleted first. The age of a trace counts
+/// from its start, or from when a host received it if its own times can't be right
+/// ([`FlowTrace::received_at`](reflow_tracing_model::FlowTrace::received_at)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionPolicy {
     /// The maximum age.

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -49,6 +50,42 @@ async fn expired_traces_are_deleted_as_the_dry_run_reported() {
     let young: Vec<_> = traces[..99].iter().map(|trace| trace.trace_id).collect();
     assert_eq!(kept(&storage).await, young);
     assert_eq!(retain(&storage, &policy, false).await.unwrap(), RetentionReport::default());
+}
+
+/// A trace whose own time can't be right, received so many hours ago.
+fn received(year: i32, hours: i64) -> FlowTrace {
+    let start_time = chrono::DateTime::parse_from_rfc3339(&format!("{year}-01-01T00:00:00Z")).unwrap().to_utc();
+    let mut trace = aged(hours);
+    let received_at = trace.start_time.to_rfc3339();
+    trace.metadata.tags.insert(reflow_tracing_model::RECEIVED_TAG.into(), received_at);
+    trace.events[0].timestamp = start_time;
+    FlowTrace { start_time, end_time: Some(start_time), ..trace }
+}
+
+#[tokio::test]
+async fn a_trace_whose_time_can_not_be_right_is_as_old_as_its_arrival() {
+    let [young, old] = [1, 200];
+    let traces = [
+        received(1970, young),
+        received(2200, young),
+        aged(50),
+        received(1970, old),
+        received(2200, old),
+        aged(300),
+        FlowTrace { status: ExecutionStatus::Running, end_time: None, ..received(2200, old) },
+    ];
+    let ids = |which: &[usize]| which.iter().map(|index| traces[*index].trace_id).collect::<HashSet<_>>();
+    let left = async |storage: &MemoryStorage| kept(storage).await.into_iter().collect::<HashSet<_>>();
+
+    let storage = filled(&traces).await;
+    let by_age = RetentionPolicy { max_age: Some(Duration::from_secs(100 * HOUR)), ..RetentionPolicy::default() };
+    assert_eq!(retain_as_planned(&storage, &by_age).await.by_age, 4);
+    assert_eq!(left(&storage).await, ids(&[0, 1, 2]));
+
+    let storage = filled(&traces).await;
+    let by_count = RetentionPolicy { max_traces: Some(2), ..RetentionPolicy::default() };
+    assert_eq!(retain_as_planned(&storage, &by_count).await.by_count, 5);
+    assert_eq!(left(&storage).await, ids(&[0, 1]));
 }
 
 #[tokio::test]

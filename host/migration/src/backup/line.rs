@@ -4,7 +4,7 @@
 //! also covers the line number, so it detects missing, repeated and moved lines as well as changed ones.
 
 use chrono::{DateTime, Utc};
-use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId};
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, from_json};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -94,7 +94,7 @@ pub(super) fn read(line: &[u8], number: u64) -> Result<OwnedRecord, String> {
     let mut json = Vec::with_capacity(record.len() + 1);
     json.extend_from_slice(record);
     json.push(b'}');
-    serde_json::from_slice(&json).map_err(|error| format!("it is not a valid record: {error}"))
+    from_json(&json).map_err(|error| format!("it is not a valid record: {error}"))
 }
 
 /// The version in a first line, even if the rest of the line is not valid.

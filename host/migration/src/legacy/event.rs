@@ -5,7 +5,7 @@ use std::io::Read;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use reflow_tracing_model::{EventId, More, TraceEvent};
+use reflow_tracing_model::{EventId, More, TraceEvent, from_json};
 use rusqlite::Row;
 use rusqlite::types::FromSql;
 use serde::de::DeserializeOwned;
@@ -42,8 +42,8 @@ fn from_columns(row: &Row<'_>) -> Result<TraceEvent, String> {
         timestamp: seconds(row, 2, "timestamp")?.ok_or("timestamp is missing")?,
         event_type: json(row, 3, "event_type")?,
         actor_id: text(row, 4, "actor_id")?,
-        data: json(row, 5, "data")?,
-        causality: json(row, 6, "causality")?,
+        data: compressed_json(row, 5, "data")?,
+        causality: compressed_json(row, 6, "causality")?,
         more: More::EMPTY,
     })
 }
@@ -71,7 +71,7 @@ pub(super) fn seconds(row: &Row<'_>, column: usize, name: &str) -> Result<Option
 }
 
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize, name: &str) -> Result<T, String> {
-    serde_json::from_slice(bytes(row, column, name)?).map_err(|error| format!("{name}: {error}"))
+    from_json(bytes(row, column, name)?).map_err(|error| format!("{name}: {error}"))
 }
 
 /// JSON that may be compressed: the content tells, not the column `compressed`.
@@ -91,7 +91,7 @@ pub(super) fn compressed_json<T: DeserializeOwned>(row: &Row<'_>, column: usize,
     if json.len() as u64 > MAX_BYTES {
         return Err(format!("{name} is longer than {MAX_BYTES} bytes after decompression"));
     }
-    serde_json::from_slice(&json).map_err(|error| format!("{name}: {error}"))
+    from_json(&json).map_err(|error| format!("{name}: {error}"))
 }
 
 fn bytes<'a>(row: &'a Row<'_>, column: usize, name: &str) -> Result<&'a [u8], String> {

@@ -26,7 +26,7 @@ pub(super) enum Events {
 }
 
 impl Layout {
-    /// `None` if no older server created the tables.
+    /// `None` if no server of Reflow's created the tables.
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Option<Self>> {
         let application_id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let (traces, events) = (columns(connection, "traces")?, columns(connection, "trace_events")?);

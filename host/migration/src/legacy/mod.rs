@@ -1,4 +1,4 @@
-//! Reads the SQLite files of older Reflow tracing servers, as read-only stores.
+//! Reads the SQLite files of Reflow's own tracing servers, older and newer, as read-only stores.
 //!
 //! Their columns tell two layouts ([`layout`]) apart:
 //! - *whole traces*: `traces.data` is a trace as JSON, compressed with zstd if it is long;
@@ -19,17 +19,18 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, TracePage, TraceQuery};
+use reflow_tracing_sqlite::SqliteConfig;
 use reflow_tracing_sqlite::connection::describe;
 use reflow_tracing_sqlite::pool::blocking;
+use reflow_tracing_sqlite::read_only::{self, Reader};
 use reflow_tracing_storage::{Detail, PageRequest, StorageBackend, StorageError, StorageExtras, TracePart};
-use rusqlite::ffi::SQLITE_READONLY_ROLLBACK;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use crate::read_ahead::read_in_thread;
 use layout::Layout;
 use walk::Walk;
 
-/// A SQLite file of an older Reflow tracing server: a read-only source for migrations.
+/// A SQLite file of Reflow's own tracing server: a read-only source for migrations.
 ///
 /// Where the file has times in whole seconds, nanoseconds preserve the order in which the events of a trace were recorded: the
 /// n-th event of a second gets n nanoseconds.
@@ -40,15 +41,15 @@ pub struct LegacySqlite {
 }
 
 impl LegacySqlite {
-    /// Opens the file if an older server wrote it; `None` if it is something else or missing.
+    /// Opens the file if such a server wrote it; `None` if it is something else or missing.
     pub async fn detect(path: impl AsRef<Path>) -> Result<Option<Self>, StorageError> {
         let path = path.as_ref().to_owned();
         if !path.is_file() {
             return Ok(None);
         }
         blocking(move || {
-            let connection = connect(&path)?;
-            let layout = Layout::of(&connection).map_err(|error| describe(&path, &error))?;
+            let reader = connect(&path)?;
+            let layout = Layout::of(&reader.connection).map_err(|error| describe(&path, &error))?;
             Ok(layout.map(|layout| Self { path, layout }))
         })
         .await
@@ -56,17 +57,17 @@ impl LegacySqlite {
 
     /// Opens the file.
     ///
-    /// Fails with [`StorageError::Configuration`] if it is missing or no older server wrote it.
+    /// Fails with [`StorageError::Configuration`] if it is missing or no such server wrote it.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
         let file = path.as_ref().display();
         Self::detect(path.as_ref()).await?.ok_or_else(|| {
-            StorageError::Configuration(format!("{file} is not a SQLite file of an older Reflow tracing server"))
+            StorageError::Configuration(format!("{file} is not a SQLite file of Reflow's own tracing server"))
         })
     }
 
     fn read_only<T>(&self) -> Result<T, StorageError> {
         Err(StorageError::Unsupported(format!(
-            "{} was written by an older Reflow tracing server: it is read only. Copy it into another store with \
+            "{} was written by Reflow's own tracing server: it is read only. Copy it into another store with \
              `reflow-tracing migrate`",
             self.path.display()
         )))
@@ -77,7 +78,13 @@ impl LegacySqlite {
         work: impl FnOnce(&Connection, &Layout) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
         let Self { path, layout } = self.clone();
-        blocking(move || work(&connect(&path)?, &layout).map_err(|error| describe(&path, &error))).await
+        blocking(move || {
+            let reader = connect(&path)?;
+            let result = work(&reader.connection, &layout);
+            reader.check()?;
+            result.map_err(|error| describe(&path, &error))
+        })
+        .await
     }
 
     /// The items that `work` emits in a separate thread. Its `emit` returns false when the receiver is gone.
@@ -88,8 +95,11 @@ impl LegacySqlite {
         let Self { path, layout } = self.clone();
         read_in_thread(16, move |sender| {
             let emit = &mut |item| sender.blocking_send(Ok(item)).is_ok();
-            let worked = connect(&path)
-                .and_then(|connection| work(&connection, &layout, emit).map_err(|error| describe(&path, &error)));
+            let worked = connect(&path).and_then(|reader| {
+                let result = work(&reader.connection, &layout, emit);
+                reader.check()?;
+                result.map_err(|error| describe(&path, &error))
+            });
             if let Err(error) = worked {
                 let _ = sender.blocking_send(Err(error));
             }
@@ -97,24 +107,11 @@ impl LegacySqlite {
     }
 }
 
-/// Opens a read-only connection.
-///
-/// If a program was killed during a transaction, SQLite first rolls it back, which needs write access.
-fn connect(path: &Path) -> Result<Connection, StorageError> {
-    let opened = |access| {
-        let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
-        connection.pragma_update(None, "query_only", true)?;
-        // The first statement that reads the file.
-        connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
-        Ok(connection)
-    };
-    opened(OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .or_else(|error: rusqlite::Error| match error.sqlite_extended_error_code() {
-            Some(SQLITE_READONLY_ROLLBACK) => opened(OpenFlags::SQLITE_OPEN_READ_WRITE),
-            _ => Err(error),
-        })
-        .map_err(|error| describe(path, &error))
+fn connect(path: &Path) -> Result<Reader, StorageError> {
+    let database_path = path.to_str().ok_or_else(|| {
+        StorageError::Configuration(format!("the path {} is not Unicode; SQLite needs one that is", path.display()))
+    })?;
+    read_only::open(&SqliteConfig { database_path: database_path.into(), ..SqliteConfig::default() })
 }
 
 #[async_trait]

@@ -9,6 +9,8 @@ use rusqlite::{Connection, params, params_from_iter};
 use super::*;
 use crate::{Progress, StorageMigrator};
 
+mod newer;
+
 /// The tables of the first server.
 const COLUMNS: &str = "
     CREATE TABLE IF NOT EXISTS traces (

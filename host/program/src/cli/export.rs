@@ -23,7 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let storage = args.source.open_existing().await?;
+    let storage = args.source.open().await?;
     let options = CopyOptions { on_progress: Some(on_progress()), ..CopyOptions::default() };
     let filter = args.filter.query();
     let to_stdout = args.file == Path::new("-");

@@ -18,7 +18,7 @@ use reflow_tracing::storage::{MemoryStorage, StorageBackend};
 ///
 /// A store is sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, clickhouse://USER:PASSWORD@HOST:PORT/DATABASE,
 /// plugin:NAME or memory:. All its other settings come from the configuration; `sqlite:`, `postgresql:` and `clickhouse:`
-/// alone are the configured stores. A SQLite file of an older Reflow tracing server can be the source.
+/// alone are the configured stores. A SQLite file of Reflow's own tracing server can be the source.
 ///
 /// Traces that are already in the target stay, and nothing is stored twice: an interrupted migration can be repeated or
 /// resumed. Transient errors are retried, as `retries` in [storage] says.

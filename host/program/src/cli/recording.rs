@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use reflow_tracing_model::from_json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -29,7 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Vec<Frame>>, String> {
         let line = index + 1;
         let Line { connection, frame } = serde_json::from_str(text)
             .map_err(|error| format!(r#"line {line} is not {{"connection": "..", "frame": ..}}: {error}"#))?;
-        serde_json::from_str::<TracingRequest>(frame.get())
+        from_json::<TracingRequest>(frame.get().as_bytes())
             .map_err(|error| format!("the frame on line {line} is not a request: {error}"))?;
         let place = *places.entry(connection).or_insert_with(|| {
             connections.push(Vec::new());

@@ -3,7 +3,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use super::output;
-use super::store::{Store, open_source};
+use super::store::{Store, open_existing};
 use crate::config::{RetentionConfig, parse_duration};
 use reflow_tracing::maintenance::retention;
 
@@ -47,7 +47,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     config.check_retention()?;
-    let storage = open_source(&config, &url).await?;
+    let storage = open_existing(&config, &url).await?;
     retention::check(&*storage, &policy).await?;
     let report = retention::retain(&*storage, &policy, args.dry_run).await?;
     storage.close().await?;

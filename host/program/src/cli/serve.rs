@@ -5,7 +5,7 @@ use super::config_file::ConfigFile;
 use super::output;
 use crate::config::open_host_storage;
 use crate::config::plugin_file;
-use crate::server::{self, Access, Maintenance};
+use crate::server::{self, Listeners, Settings};
 
 /// Receive traces over Reflow's WebSocket protocol and store them, until SIGINT or SIGTERM
 #[derive(clap::Args)]
@@ -15,11 +15,15 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let config = args.config.load()?;
+    let config = args.config.load_for_host()?;
     let address = config.server.address();
-    let listener = TcpListener::bind(&address).await.with_context(|| {
+    let main = TcpListener::bind(&address).await.with_context(|| {
         format!("can't listen on {address}; set another `host` or `port` in `[server]` of the configuration")
     })?;
+    let operations = match config.metrics.port.filter(|_| config.metrics.enabled) {
+        Some(port) => Some(operations_listener(&config.server.address_with(port)).await?),
+        None => None,
+    };
     let storage = open_host_storage(&config).await?;
     tracing::info!(backend = storage.name, "opened the store");
     if let Some(plugin) = &storage.plugin
@@ -29,12 +33,24 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     }
 
     let shutdown = Signals::install()?;
-    let url = format!("ws://{}", listener.local_addr().context("the listener has no address")?);
+    let url = format!("ws://{}", main.local_addr().context("the listener has no address")?);
     output::print(|out| writeln!(out, "listening on {url}"))?;
-    let (access, maintenance) = (Access::new(&config.server), Maintenance::new(&config.storage));
-    server::serve(listener, storage, access, maintenance, shutdown.received()).await?;
+    let listeners = Listeners { main, operations };
+    server::serve(listeners, storage, Settings::new(&config), shutdown.received()).await?;
     tracing::info!("shut down: every event is stored, the store is closed");
     Ok(())
+}
+
+/// The listener for metrics and health only.
+async fn operations_listener(address: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "can't listen on {address} for metrics; set another `port` in `[metrics]` of the configuration, or none"
+        )
+    })?;
+    let address = listener.local_addr().context("the listener for metrics has no address")?;
+    tracing::info!("metrics and health are also on http://{address}");
+    Ok(listener)
 }
 
 /// The signals that ask the process to end.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::store::{Store, open_source};
+use super::store::Store;
 use crate::client::{HostStore, HostUrl};
 use reflow_tracing::storage::StorageBackend;
 
@@ -20,17 +20,6 @@ impl Source {
         match &self.server {
             Some(url) => Ok(Arc::new(HostStore::open(url.clone()).await?)),
             None => self.store.open().await,
-        }
-    }
-
-    /// The same. Fails, and creates nothing, when the configured store does not exist.
-    pub(super) async fn open_existing(self) -> anyhow::Result<Arc<dyn StorageBackend>> {
-        match self.server {
-            Some(url) => Ok(Arc::new(HostStore::open(url).await?)),
-            None => {
-                let (url, config) = self.store.describe()?;
-                open_source(&config, &url).await
-            }
         }
     }
 }

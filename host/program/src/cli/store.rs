@@ -1,13 +1,12 @@
 //! The store of a subcommand.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
 
 use super::config_file::ConfigFile;
 use crate::client::HostUrl;
-use crate::config::{Backend, BuiltIn, Config, StorageUrl, open_storage};
+use crate::config::{Config, StorageUrl, open_storage, open_storage_to_read};
 use reflow_tracing::migration::LegacySqlite;
 use reflow_tracing::storage::StorageBackend;
 
@@ -24,18 +23,14 @@ pub(super) struct Store {
 impl Store {
     /// Opens it for reading, while a host may use it.
     pub(super) async fn open(&self) -> anyhow::Result<Arc<dyn StorageBackend>> {
-        let config = self.config.load()?;
-        match &self.store {
-            Some(url) => open_source(&config, url).await,
-            None if config.storage.backend == Backend::BuiltIn(BuiltIn::Memory) => Err(memory(&config)),
-            None => Ok(open_storage(&config).await?),
-        }
+        let (url, config) = self.describe()?;
+        open_source(&config, &url).await
     }
 
     /// Its URL, and the configuration with its settings.
-    pub(super) fn describe(self) -> anyhow::Result<(StorageUrl, Config)> {
+    pub(super) fn describe(&self) -> anyhow::Result<(StorageUrl, Config)> {
         let config = self.config.load()?;
-        let url = self.store.map_or_else(|| StorageUrl::configured(&config), |url| url.complete(&config));
+        let url = self.store.clone().map_or_else(|| StorageUrl::configured(&config), |url| url.complete(&config));
         Ok((url, config))
     }
 }
@@ -49,21 +44,27 @@ fn memory(config: &Config) -> anyhow::Error {
     )
 }
 
-/// Opens a store for reading. Fails, and creates nothing, when it does not exist.
+/// Opens a store for reading: nothing is created or written. Fails when the store does not exist.
 pub(super) async fn open_source(config: &Config, url: &StorageUrl) -> anyhow::Result<Arc<dyn StorageBackend>> {
     let url = url.clone().complete(config);
     match &url {
         StorageUrl::Memory => return Err(memory(config)),
-        StorageUrl::Sqlite(Some(path)) if !Path::new(path).is_file() => bail!("the SQLite file {path} does not exist"),
         StorageUrl::Sqlite(Some(path)) => {
             if let Some(legacy) = LegacySqlite::detect(path).await? {
-                tracing::info!("{path} was written by an older Reflow tracing server; reading its format");
+                tracing::info!("{path} was written by Reflow's own tracing server; reading its format");
                 return Ok(Arc::new(legacy));
             }
         }
         _ => {}
     }
-    Ok(open_storage(&url.choose(config.clone())).await?)
+    Ok(open_storage_to_read(url.choose(config.clone())).await?)
+}
+
+/// Opens a store to delete from it. Fails, and creates nothing, when it does not exist.
+pub(super) async fn open_existing(config: &Config, url: &StorageUrl) -> anyhow::Result<Arc<dyn StorageBackend>> {
+    // Reading fails when nothing is there.
+    open_source(config, url).await?.close().await?;
+    open_target(config, url).await
 }
 
 /// Opens a store for writing.
@@ -74,7 +75,7 @@ pub(super) async fn open_target(config: &Config, url: &StorageUrl) -> anyhow::Re
             tracing::warn!("`memory:` is discarded when this command ends: nothing is kept");
         }
         StorageUrl::Sqlite(Some(path)) if LegacySqlite::detect(path).await?.is_some() => {
-            bail!("{path} was written by an older Reflow tracing server and can only be read; write into another file")
+            bail!("{path} was written by Reflow's own tracing server and can only be read; write into another file")
         }
         _ => {}
     }

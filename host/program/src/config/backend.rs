@@ -37,9 +37,11 @@ impl BuiltIn {
         }
     }
 
-    /// The backend with this name; `None` when it is not a built-in one.
+    /// The backend with this name, in any case; `None` when it is not a built-in one. Reflow has two more names for `postgres`.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|backend| backend.name() == name)
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        let named = Self::ALL.into_iter().find(|backend| is(backend.name()));
+        named.or_else(|| ["postgresql", "timescale"].into_iter().any(is).then_some(Self::Postgres))
     }
 
     /// Whether it runs in the process of its caller, and so can't be unavailable.
@@ -111,6 +113,8 @@ mod tests {
             assert_eq!(Backend::from(backend.name()), Backend::BuiltIn(backend));
         }
         assert_eq!(Backend::from("ledger"), Backend::Plugin("ledger".into()));
-        assert_eq!(Backend::from("Sqlite"), Backend::Plugin("Sqlite".into()));
+        assert_eq!(Backend::from("SQLite"), Backend::BuiltIn(BuiltIn::Sqlite));
+        assert_eq!(Backend::from("postgresql"), Backend::BuiltIn(BuiltIn::Postgres));
+        assert_eq!(Backend::from("timescale"), Backend::BuiltIn(BuiltIn::Postgres));
     }
 }

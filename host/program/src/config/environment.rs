@@ -3,9 +3,26 @@
 use std::ffi::OsString;
 
 use super::error::ConfigError;
+use super::reflow_names::warning_for_backend;
 use super::settings::Config;
+use super::source::{CONFIG, CONFIG_FILE};
 
 const PREFIX: &str = "REFLOW_TRACING_";
+
+/// The variables of Reflow's client, which may run in the same environment.
+const OF_THE_CLIENT: &[&str] = &[
+    "REFLOW_TRACING_ENABLED",
+    "REFLOW_TRACING_SERVER_URL",
+    "REFLOW_TRACING_BATCH_SIZE",
+    "REFLOW_TRACING_BATCH_TIMEOUT",
+    "REFLOW_TRACING_BATCH_TIMEOUT_MS",
+    "REFLOW_TRACING_COMPRESSION",
+    "REFLOW_TRACING_ENABLE_COMPRESSION",
+    "REFLOW_TRACING_MAX_RETRIES",
+    "REFLOW_TRACING_INITIAL_DELAY_MS",
+    "REFLOW_TRACING_MAX_DELAY_MS",
+    "REFLOW_TRACING_BACKOFF_MULTIPLIER",
+];
 
 /// Puts a value into the configuration. The error describes the valid values.
 type Set = fn(&mut Config, &str) -> Result<(), &'static str>;
@@ -35,20 +52,50 @@ fn port(value: &str) -> Result<u16, &'static str> {
     value.parse().map_err(|_| "a port from 0 to 65535")
 }
 
-/// Overrides the settings that the variables name. Ignores the variables of other programs.
+/// Whether Kubernetes sets a variable in every pod, for a Service whose name begins with `reflow-tracing`: `.._SERVICE_HOST`,
+/// `.._SERVICE_PORT[_NAME]`, `.._PORT` with a URL, `.._PORT_8080_TCP[_PROTO|_PORT|_ADDR]`.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let name = &name[PREFIX.len() - 1..];
+    let is_port = |rest: &str| {
+        let mut parts = rest.split('_');
+        let number = parts.next().is_some_and(|number| number.parse::<u16>().is_ok());
+        let protocol = parts.next().is_some_and(|protocol| matches!(protocol, "TCP" | "UDP" | "SCTP"));
+        number
+            && protocol
+            && parts.next().is_none_or(|last| matches!(last, "PROTO" | "PORT" | "ADDR"))
+            && parts.next().is_none()
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.split("_PORT_").skip(1).any(is_port)
+        || (name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|url| value.starts_with(url)))
+}
+
+/// Overrides the settings that the variables name. Ignores the variables of other programs. Returns warnings.
 pub(super) fn apply(
     config: &mut Config,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<(), ConfigError> {
+) -> Result<Vec<String>, ConfigError> {
+    let mut warnings = Vec::new();
     for (name, value) in variables {
         let name = name.to_string_lossy();
-        if !name.starts_with(PREFIX) {
+        if !name.starts_with(PREFIX) || name == CONFIG || name == CONFIG_FILE {
+            continue;
+        }
+        if OF_THE_CLIENT.contains(&&*name) || is_service_link(&name, &value.to_string_lossy()) {
+            tracing::debug!(
+                "ignoring the environment variable {name}: it is the client's, or a service link of Kubernetes"
+            );
             continue;
         }
         let Some((known, set)) = VARIABLES.iter().find(|(known, _)| *known == name) else {
-            let known = VARIABLES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            let known = VARIABLES.iter().map(|(name, _)| *name).chain([CONFIG, CONFIG_FILE]).collect();
             return Err(ConfigError::UnknownVariable { name: name.into_owned(), known });
         };
+        if *known == "REFLOW_TRACING_STORAGE_BACKEND" {
+            warnings.extend(warning_for_backend(&value.to_string_lossy()));
+        }
         // Every variable refuses an empty value.
         set(config, value.to_str().unwrap_or_default()).map_err(|expected| ConfigError::InvalidVariable {
             name: known,
@@ -56,7 +103,7 @@ pub(super) fn apply(
             expected,
         })?;
     }
-    Ok(())
+    Ok(warnings)
 }
 
 #[cfg(test)]
@@ -106,6 +153,33 @@ mod tests {
     #[test]
     fn an_unknown_variable_is_refused_with_the_known_ones() {
         let message = apply_to_default(&[("REFLOW_TRACING_PROT", "1")]).unwrap_err().to_string();
-        assert!(message.contains("REFLOW_TRACING_PROT") && message.contains("REFLOW_TRACING_PORT"), "{message}");
+        assert!(message.contains("REFLOW_TRACING_PROT") && message.contains("REFLOW_TRACING_HOST"), "{message}");
+        assert!(message.contains("did you mean `REFLOW_TRACING_PORT`?"), "{message}");
+    }
+
+    #[test]
+    fn what_kubernetes_and_the_client_set_is_ignored() {
+        let config = apply_to_default(&[
+            ("REFLOW_TRACING_SERVICE_HOST", "10.0.0.1"),
+            ("REFLOW_TRACING_SERVICE_PORT", "8080"),
+            ("REFLOW_TRACING_SERVICE_PORT_WEBSOCKET", "8080"),
+            ("REFLOW_TRACING_PORT", "tcp://10.0.0.1:8080"),
+            ("REFLOW_TRACING_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+            ("REFLOW_TRACING_PORT_8080_TCP_PROTO", "tcp"),
+            ("REFLOW_TRACING_PORT_8080_TCP_PORT", "8080"),
+            ("REFLOW_TRACING_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            // A Service with a longer name.
+            ("REFLOW_TRACING_METRICS_PORT", "tcp://10.0.0.2:9090"),
+            ("REFLOW_TRACING_METRICS_PORT_9090_TCP_ADDR", "10.0.0.2"),
+            ("REFLOW_TRACING_METRICS_SERVICE_HOST", "10.0.0.2"),
+            ("REFLOW_TRACING_ENABLED", "true"),
+            ("REFLOW_TRACING_SERVER_URL", "ws://127.0.0.1:8080"),
+            ("REFLOW_TRACING_BATCH_SIZE", "50"),
+        ]);
+        assert_eq!(config.unwrap(), Config::default());
+        for name in ["REFLOW_TRACING_PORT_8080", "REFLOW_TRACING_PORT_X_TCP", "REFLOW_TRACING_METRICS_PORT"] {
+            let error = apply_to_default(&[(name, "1")]).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
     }
 }

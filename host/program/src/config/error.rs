@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use reflow_tracing::storage::StorageError;
 
 use super::backend::BuiltIn;
+use super::source::Source;
+use super::suggestion;
 
 /// Why the configuration can't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -14,14 +16,17 @@ pub enum ConfigError {
     #[error("can't read the configuration file `{}`: {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
     /// The file is not a valid configuration.
-    #[error("{}: {}", path.display(), error.to_string().trim_end())]
-    Invalid { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("{origin}: {}{}", error.to_string().trim_end(), suggestion::for_error(error.message()))]
+    Invalid { origin: Source, error: Box<toml::de::Error> },
+    /// The variable with the configuration is not JSON.
+    #[error("{origin}: {problem}")]
+    NotJson { origin: Source, problem: String },
     /// The value of a variable is invalid.
     #[error("the environment variable {name} is {value:?}; expected {expected}")]
     InvalidVariable { name: &'static str, value: String, expected: &'static str },
     /// A variable has the program's prefix, but not a known name.
-    #[error("the environment variable {name} is unknown; the known ones are {known}")]
-    UnknownVariable { name: String, known: String },
+    #[error("the environment variable {name} is unknown; the known ones are {}{}", known.join(", "), suggestion::question(name, known.iter().copied()))]
+    UnknownVariable { name: String, known: Vec<&'static str> },
 }
 
 /// Why the configured store can't be opened.
@@ -30,10 +35,11 @@ pub enum OpenError {
     /// The backend is not built in, and there is no plugin with its name.
     #[error(
         "unknown backend `{name}`: it is not a built-in one ({}), and there is no plugin file `{}`{}. \
-         Put the plugin there, set its file with `file` in `[plugins.{name}]`, or choose another `backend` in `[storage]`",
+         Put the plugin there, set its file with `file` in `[plugins.{name}]`, or choose another `backend` in `[storage]`{}",
         BuiltIn::names().join(", "),
         file.display(),
         describe(folder, found),
+        suggestion::question(name, names(found)),
     )]
     NoSuchBackend { name: String, file: PathBuf, folder: PathBuf, found: Vec<String> },
     /// The name is not valid for a backend.
@@ -52,4 +58,9 @@ fn describe(folder: &Path, found: &[String]) -> String {
         [] => format!(" (`{}` holds no .wasm file)", folder.display()),
         found => format!(" (`{}` holds {})", folder.display(), found.join(", ")),
     }
+}
+
+/// The backends: those that are built in, and the plugins that were found.
+fn names(found: &[String]) -> impl Iterator<Item = &str> {
+    BuiltIn::names().into_iter().chain(found.iter().map(|file| file.trim_end_matches(".wasm")))
 }

@@ -40,10 +40,22 @@ pub async fn open_storage(config: &Config) -> Result<Arc<dyn StorageBackend>, Op
     Ok(layers::limited_and_retried(open_backend(config).await?.backend, &config.storage))
 }
 
+/// Opens the store that `config` names for reading only, for a subcommand: nothing is created or written. A plugin opens
+/// what it was granted as always.
+pub async fn open_storage_to_read(mut config: Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
+    let storage = &mut config.storage;
+    for read_only in [&mut storage.sqlite.read_only, &mut storage.postgres.read_only, &mut storage.clickhouse.read_only]
+    {
+        *read_only = true;
+    }
+    open_storage(&config).await
+}
+
 /// Opens the store that `config` names, for the host: with the time limit, and with the spool if there is one, else the
 /// retries. With a spool, a built-in backend may be unavailable.
 pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError> {
     config.check_retention()?;
+    config.storage.check_writable()?;
     let opened = match open_backend(config).await {
         Err(OpenError::Backend { name, error })
             if error.is_retryable()
@@ -64,6 +76,26 @@ pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError
         // A transient error says nothing about the policy.
         Err(error) if !error.is_retryable() => Err(OpenError::Backend { name: opened.name, error }),
         _ => Ok(opened),
+    }
+}
+
+impl StorageConfig {
+    /// Refuses a store that can't be written.
+    fn check_writable(&self) -> Result<(), OpenError> {
+        let read_only = match &self.backend {
+            Backend::BuiltIn(BuiltIn::Sqlite) => self.sqlite.read_only,
+            Backend::BuiltIn(BuiltIn::Postgres) => self.postgres.read_only,
+            Backend::BuiltIn(BuiltIn::ClickHouse) => self.clickhouse.read_only,
+            Backend::BuiltIn(BuiltIn::Memory) | Backend::Plugin(_) => false,
+        };
+        if read_only {
+            return Err(OpenError::Unsuitable(format!(
+                "the host stores traces, so `read_only` in `[storage.{}]` must be false; `reflow-tracing query`, `get` and \
+                 `export` read a store that can't be written",
+                self.backend
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use serde::Deserialize;
 use url::Url;
+
+use super::duration;
 
 /// The table `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,18 +20,38 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<AllowedOrigin>,
     /// The names that browsers may use for the host, in addition to its own.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// The most WebSocket connections at the same time; `None` for no limit.
+    pub max_connections: Option<NonZeroUsize>,
+    /// How long a host that is asked to stop still accepts connections, while `/ready` says that it stops.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub shutdown_delay: Duration,
+    /// A setting of Reflow's, without effect.
+    pub websocket_buffer_size: Option<usize>,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { host: "127.0.0.1".into(), port: 8080, allowed_origins: Vec::new(), allowed_hosts: Vec::new() }
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8080,
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            max_connections: None,
+            shutdown_delay: Duration::ZERO,
+            websocket_buffer_size: None,
+        }
     }
 }
 
 impl ServerConfig {
     /// `HOST:PORT`, an IPv6 address in brackets.
     pub fn address(&self) -> String {
-        let Self { host, port, .. } = self;
+        self.address_with(self.port)
+    }
+
+    /// The same with another port.
+    pub fn address_with(&self, port: u16) -> String {
+        let host = &self.host;
         if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }

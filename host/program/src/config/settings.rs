@@ -9,8 +9,10 @@ use serde::Deserialize;
 
 use super::backend::{Backend, BuiltIn};
 use super::duration;
+use super::metrics::MetricsConfig;
 use super::plugins::PluginsConfig;
 use super::server::ServerConfig;
+use super::without_effect::{CompressionConfig, OtlpConfig};
 
 /// The whole configuration. The default equals an empty file.
 ///
@@ -24,6 +26,12 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Custom backends.
     pub plugins: PluginsConfig,
+    /// Where metrics are served.
+    pub metrics: MetricsConfig,
+    /// A table of Reflow's, without effect.
+    pub compression: Option<CompressionConfig>,
+    /// A table of Reflow's, without effect.
+    pub otlp: Option<OtlpConfig>,
 }
 
 /// The table `[storage]`.

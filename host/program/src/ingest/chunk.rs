@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
-use reflow_tracing::{ExecutionStatus, FlowId, TraceEvent, TraceEventType, TraceId};
+use reflow_tracing::storage::StorageError;
+use reflow_tracing::{TraceEvent, TraceEventType, TraceId};
 use reflow_tracing_storage::write_queue::{Entry, Size};
 
 use super::CommitError;
@@ -45,62 +46,28 @@ impl Received {
     }
 }
 
-/// The trace that an event belongs to.
-#[derive(Clone)]
-pub(super) enum Target {
-    /// One that its sender started here.
-    Open(Arc<OpenTrace>),
-    /// One that was in the store before.
-    Stored(Arc<StoredTrace>),
-}
-
-/// A trace in the store, with the fields that the live stream needs.
-#[derive(Debug)]
-pub(super) struct StoredTrace {
-    pub trace_id: TraceId,
-    pub flow_id: FlowId,
-    pub status: ExecutionStatus,
-}
-
-impl Target {
-    pub(super) fn trace_id(&self) -> TraceId {
-        match self {
-            Self::Open(trace) => trace.trace_id,
-            Self::Stored(trace) => trace.trace_id,
-        }
-    }
-
-    /// The flow, as far as it is known, and how the trace stands.
-    pub(super) fn state(&self) -> (Option<FlowId>, ExecutionStatus) {
-        match self {
-            Self::Open(trace) => trace.state(),
-            Self::Stored(trace) => (Some(trace.flow_id.clone()), trace.status.clone()),
-        }
-    }
-}
-
 /// What has to be known of an event once it is stored.
 pub(super) struct Origin {
-    pub target: Target,
+    pub trace: Arc<OpenTrace>,
     pub original: Original,
-    timestamp: DateTime<Utc>,
+    pub timestamp: DateTime<Utc>,
     /// Why it says that an actor failed.
     failure: Option<String>,
 }
 
 impl Origin {
-    /// Notes in the event's trace what became of it.
-    pub(super) fn note(&self, outcome: &Result<(), CommitError>) {
-        let Target::Open(trace) = &self.target else { return };
+    /// Notes in the event's trace what became of it. Returns whether the header of the trace has to change.
+    pub(super) fn note(&self, outcome: Result<(), &StorageError>) -> bool {
         match outcome {
-            Ok(()) => trace.stored(self.timestamp, self.failure.as_ref()),
+            Ok(()) => self.trace.event_stored(self.timestamp, self.failure.as_ref()),
             // It happened, whether the store has it or not.
-            Err(error) if !matches!(**error, reflow_tracing::storage::StorageError::InvalidArgument(_)) => {
+            Err(error) if !matches!(error, StorageError::InvalidArgument(_)) => {
                 if let Some(failure) = &self.failure {
-                    trace.failed(failure);
+                    self.trace.failed(failure);
                 }
+                false
             }
-            Err(_) => {}
+            Err(_) => false,
         }
     }
 }
@@ -123,8 +90,8 @@ impl Chunk {
         Self { events, origins, ..Self::default() }
     }
 
-    pub(super) fn push(&mut self, target: Target, Received { event, original, .. }: Received) {
-        let trace_id = target.trace_id();
+    pub(super) fn push(&mut self, trace: Arc<OpenTrace>, Received { event, original, .. }: Received) {
+        let trace_id = trace.trace_id;
         let failed = event.event_type == TraceEventType::ActorFailed;
         let failure =
             failed.then(|| event.data.error.clone().unwrap_or_else(|| format!("actor {} failed", event.actor_id)));
@@ -132,7 +99,7 @@ impl Chunk {
         if self.traces.last() != Some(&trace_id) {
             self.traces.push(trace_id);
         }
-        self.origins.push(Origin { target, original, timestamp: event.timestamp, failure });
+        self.origins.push(Origin { trace, original, timestamp: event.timestamp, failure });
         self.events.push((trace_id, event));
     }
 }

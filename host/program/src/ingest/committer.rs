@@ -6,12 +6,16 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 use reflow_tracing_storage::task::{Supervised, TaskHealth, contain};
 use reflow_tracing_storage::write_queue::{Batch, Batches, Lane, Limits, Size, Split, WriteQueue};
 
 use super::chunk::{Chunk, Origin, Outcomes};
+use super::clocks::{Clocks, is_plausible};
+use super::headers::Headers;
 use super::live::{Live, LiveEvent};
+use super::open_trace::OpenTrace;
 
 /// The most batches in flight, whatever a store says that it can do.
 const WORKERS: usize = 8;
@@ -37,10 +41,10 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts to store what is submitted in `storage`, and to publish to `live` what is stored.
-    pub fn start(storage: Arc<dyn StorageBackend>, live: Live) -> Self {
+    /// Starts to store what is submitted in the store of `headers`, and to publish to `live` what is stored.
+    pub(super) fn start(headers: Headers, live: Live, clocks: Clocks) -> Self {
         let (queue, batches) = WriteQueue::new(LIMITS);
-        let store = Store { storage, live };
+        let store = Store { storage: headers.storage.clone(), headers, live, clocks };
         let tasks = (0..WORKERS).map(|_| {
             let (store, batches) = (store.clone(), batches.clone());
             Supervised::start("storing events", move || store.clone().work(batches.clone())).detached()
@@ -62,7 +66,9 @@ impl Committer {
 #[derive(Clone)]
 struct Store {
     storage: Arc<dyn StorageBackend>,
+    headers: Headers,
     live: Live,
+    clocks: Clocks,
 }
 
 impl Store {
@@ -89,16 +95,18 @@ impl Store {
             origins.append(&mut chunk.origins);
             events.append(&mut chunk.events);
         }
+        self.begin_implausible(&origins).await;
         let mut copies = if self.live.is_watched() { events.clone() } else { Vec::new() }.into_iter();
 
         let mut split = Split::new(origins.len());
         let mut whole = Some(events);
         while let Some(part) = split.next() {
-            let again = || origins[part].iter().map(|origin| (origin.target.trace_id(), origin.original.event()));
+            let again = || origins[part].iter().map(|origin| (origin.trace.trace_id, origin.original.event()));
             let events = whole.take().unwrap_or_else(|| again().collect());
             split.outcome(super::guard(self.storage.store_events(events)).await);
         }
 
+        let not_begun = self.note(&origins, &split).await;
         let is_watched = self.live.is_watched();
         let mut outcomes = Vec::new();
         let mut lost: Option<(usize, &StorageError)> = None;
@@ -106,7 +114,11 @@ impl Store {
         let mut shared: Option<(*const StorageError, CommitError)> = None;
         for (origin, outcome) in origins.iter().zip(split.outcomes()) {
             let copy = copies.next();
-            let outcome = outcome.as_ref().copied().map_err(|error| {
+            let outcome = match (outcome, &not_begun) {
+                (Ok(()), Some(error)) if !origin.trace.is_begun() => Err(error),
+                (outcome, _) => outcome.as_ref().copied(),
+            };
+            let outcome = outcome.map_err(|error| {
                 lost = Some((lost.map_or(0, |(events, _)| events) + 1, error));
                 match &shared {
                     Some((same, error_of_all)) if std::ptr::eq(*same, error) => error_of_all.clone(),
@@ -117,7 +129,6 @@ impl Store {
                     }
                 }
             });
-            origin.note(&outcome);
             if is_watched && outcome.is_ok() {
                 let event = copy.map_or_else(|| origin.original.event(), |(_, event)| event);
                 self.live.publish(live_event(origin, event));
@@ -135,9 +146,46 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Gives headers to new traces whose times can't be right before their events are stored: a store that places events by the
+    /// time of their trace then goes by the time when it was received.
+    async fn begin_implausible(&self, origins: &[Origin]) {
+        let now = Utc::now();
+        let is_implausible = |origin: &&Origin| !is_plausible(origin.timestamp, now) && !origin.trace.is_begun();
+        let new: Vec<_> = origins.iter().filter(is_implausible).map(|origin| origin.trace.clone()).collect();
+        if !new.is_empty()
+            && let Err(error) = self.headers.settle(new).await
+        {
+            tracing::debug!("traces were not begun before their events: {error}");
+        }
+    }
+
+    /// Brings the headers in line with the events that were stored. Returns why some traces still have no header: their events
+    /// are stored, but not found by queries.
+    async fn note(&self, origins: &[Origin], split: &Split) -> Option<StorageError> {
+        let now = Utc::now();
+        let mut unsettled: Vec<Arc<OpenTrace>> = Vec::new();
+        for (origin, outcome) in origins.iter().zip(split.outcomes()) {
+            if outcome.is_ok() {
+                self.clocks.note(origin.timestamp, now);
+            }
+            let is_settled = !origin.note(outcome.as_ref().copied());
+            if !is_settled && unsettled.last().is_none_or(|last| !Arc::ptr_eq(last, &origin.trace)) {
+                unsettled.push(origin.trace.clone());
+            }
+        }
+        if unsettled.is_empty() {
+            return None;
+        }
+        let error = self.headers.settle(unsettled).await.err()?;
+        tracing::warn!("the headers of traces were not brought in line with their events: {error}");
+        Some(error)
+    }
+}
+
 fn live_event(origin: &Origin, event: reflow_tracing::TraceEvent) -> LiveEvent {
-    let (flow_id, status) = origin.target.state();
-    LiveEvent { trace_id: origin.target.trace_id(), flow_id, status, event }
+    let (flow_id, status) = origin.trace.state();
+    LiveEvent { trace_id: origin.trace.trace_id, flow_id, status, event }
 }
 
 #[cfg(test)]

@@ -14,17 +14,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use reflow_tracing_storage::write_queue::{Lane, Ticket};
 
-use super::chunk::{Chunk, Outcomes, Received, Target};
-use super::interrupted::known_header;
+use super::chunk::{Chunk, Outcomes, Received};
 use super::live::LiveEvent;
 use super::open_trace::OpenTrace;
 use super::trace_ids::TraceIds;
-use super::{CommitError, INTERRUPTED_TAG, Ingest, UNKNOWN_FLOW};
+use super::{CommitError, HOST_STOPPED, Ingest};
 use reflow_tracing::storage::StorageError;
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceMetadata};
 
@@ -39,11 +37,11 @@ pub struct Session {
     ingest: Ingest,
     id: Uuid,
     peer: Option<SocketAddr>,
+    /// The traces that were started here, or are sent here under ids of the client.
     open: HashMap<TraceId, Arc<OpenTrace>>,
+    /// The trace of events that name no other.
     current: Option<Arc<OpenTrace>>,
     protocol: Protocol,
-    /// The traces that are sent under ids of the client.
-    joined: HashMap<TraceId, Arc<OpenTrace>>,
     last_id: Option<TraceId>,
     trace_ids: TraceIds,
     lane: Lane<Chunk>,
@@ -63,7 +61,6 @@ impl Session {
             open: HashMap::new(),
             current: None,
             protocol: Protocol::Unknown,
-            joined: HashMap::new(),
             last_id: None,
             trace_ids: TraceIds::default(),
             lane,
@@ -83,7 +80,8 @@ impl Session {
         if self.protocol != Protocol::Newer {
             let named = received.iter().map(|received| received.trace_id);
             let unknown = named.clone().filter(|trace_id| !self.open.contains_key(trace_id));
-            self.trace_ids.learn(unknown, self.ingest.storage(), &self.ingest.started).await.map_err(Arc::new)?;
+            let Ingest { storage, started, open, .. } = &self.ingest;
+            self.trace_ids.learn(unknown, &**storage, started, open).await.map_err(Arc::new)?;
             let comes_again = |id| {
                 let comes_again = self.last_id.replace(id) == Some(id);
                 comes_again && !self.open.contains_key(&id) && self.trace_ids.stored(id).is_none()
@@ -95,15 +93,15 @@ impl Session {
         let mut chunk = Chunk::with_capacity(received.len());
         for received in received {
             let trace_id = received.trace_id;
-            let target = match self.open.get(&trace_id) {
-                None if self.protocol == Protocol::Newer => Target::Open(self.join(trace_id)),
-                Some(open) => Target::Open(open.clone()),
+            let trace = match self.open.get(&trace_id) {
+                Some(open) => open.clone(),
+                None if self.protocol == Protocol::Newer => self.join(trace_id),
                 None => match self.trace_ids.stored(trace_id) {
-                    Some(stored) => Target::Stored(stored),
-                    None => Target::Open(self.current()),
+                    Some(stored) => stored,
+                    None => self.current(),
                 },
             };
-            chunk.push(target, received);
+            chunk.push(trace, received);
         }
         Ok(chunk)
     }
@@ -140,18 +138,9 @@ impl Session {
             self.current = None;
         }
         let trace = self.current();
-        let now = Utc::now();
-        let start_time = trace.earliest().map_or(now, |earliest| earliest.min(now));
-        let header = self.header(trace.trace_id, flow_id, version, start_time);
-        let result = self.ingest.storage().store_trace(header.clone()).await;
-        // A header that could not be stored now may well be when the trace ends; one that is refused never will.
-        if !matches!(result, Err(StorageError::InvalidArgument(_))) {
-            trace.set_header(header, result.is_ok());
-        }
-        if result.is_ok() {
-            self.ingest.started.add(trace.trace_id);
-        }
-        result.map(|()| trace.trace_id)
+        self.ingest.headers.start(&trace, trace.running(flow_id, version)).await?;
+        self.ingest.started.add(trace.trace_id);
+        Ok(trace.trace_id)
     }
 
     /// Starts a trace under the client's id. A trace that was started before goes on as it is.
@@ -165,29 +154,7 @@ impl Session {
     ) -> Result<(), StorageError> {
         self.protocol = Protocol::Newer;
         let trace = self.join(trace_id);
-        let header = match known_header(self.ingest.storage(), &trace).await? {
-            Some(header) if header.flow_id.as_str() != UNKNOWN_FLOW => {
-                let was_interrupted = header.metadata.tags.contains_key(INTERRUPTED_TAG);
-                if !was_interrupted {
-                    trace.set_header(header, true);
-                    return Ok(());
-                }
-                // Its client came back.
-                let mut header = FlowTrace { status: ExecutionStatus::Running, end_time: None, ..header };
-                header.metadata.tags.remove(INTERRUPTED_TAG);
-                header
-            }
-            _ => {
-                let now = Utc::now();
-                let start_time = trace.earliest().map_or(now, |earliest| earliest.min(now));
-                self.header(trace_id, flow_id, version, start_time)
-            }
-        };
-        let result = self.ingest.storage().store_trace(header.clone()).await;
-        if !matches!(result, Err(StorageError::InvalidArgument(_))) {
-            trace.set_header(header, result.is_ok());
-        }
-        result
+        self.ingest.headers.start(&trace, trace.running(flow_id, version)).await
     }
 
     /// Ends a trace under the client's id with the status that the client says. To be called when every event recorded so far
@@ -201,22 +168,28 @@ impl Session {
         }
         self.protocol = Protocol::Newer;
         let trace = self.join(trace_id);
-        let header = known_header(self.ingest.storage(), &trace).await?.unwrap_or_else(|| {
-            let start_time = trace.earliest().unwrap_or_else(Utc::now);
-            self.header(trace_id, FlowId::new(UNKNOWN_FLOW), FlowVersion::default(), start_time)
-        });
-        let mut header = trace.end(header, status);
-        header.metadata.tags.remove(INTERRUPTED_TAG);
-        self.ingest.storage().store_trace(header.clone()).await?;
-        trace.set_header(header, true);
-        self.joined.remove(&trace_id);
-        self.ingest.client_traces.leave(trace_id);
+        self.ingest.headers.end(&trace, status).await?;
+        self.open.remove(&trace_id);
+        self.leave(&trace).await;
         Ok(())
     }
 
     fn join(&mut self, trace_id: TraceId) -> Arc<OpenTrace> {
-        let join = || self.ingest.client_traces.join(trace_id);
-        Arc::clone(self.joined.entry(trace_id).or_insert_with(join))
+        let Self { ingest, id, peer, open, .. } = self;
+        let join = || ingest.open.join(trace_id, true, || sender(*id, *peer));
+        Arc::clone(open.entry(trace_id).or_insert_with(join))
+    }
+
+    /// Notes that no more of a trace comes from here.
+    async fn leave(&self, trace: &OpenTrace) {
+        if self.ingest.open.leave(trace.trace_id)
+            && self.ingest.headers.has_leases()
+            && let Some(header) = trace.header()
+            && let Err(error) = self.ingest.headers.leave(self.ingest.headers.host, vec![header]).await
+        {
+            // It ends with the lease.
+            tracing::debug!(trace_id = %trace.trace_id, "the trace is still held: {error}");
+        }
     }
 
     /// Stores a trace that its sender completed.
@@ -230,78 +203,88 @@ impl Session {
             let flow_id = Some(header.flow_id.clone());
             live.publish(LiveEvent { trace_id: header.trace_id, flow_id, status: header.status.clone(), event });
         }
-        if let Some(open) = self.open.get(&header.trace_id) {
+        if let Some(open) = self.ingest.open.get(header.trace_id) {
             open.set_header(header, true);
         }
         Ok(())
     }
 
-    /// Ends every trace that was started here. To be called when every event recorded so far is stored.
+    /// Ends every trace that was started here without an id, as its events say. To be called when every event recorded so far is
+    /// stored.
     pub async fn finish(self) {
-        let unknown = |trace_id| {
-            let session = &self;
-            move |start_time| session.header(trace_id, FlowId::new(UNKNOWN_FLOW), FlowVersion::default(), start_time)
-        };
-        let ended: Vec<_> = self.open.values().filter_map(|trace| trace.ended(unknown(trace.trace_id))).collect();
-        // Events of others may have come after the end of a trace.
-        let extended = self.joined.values().filter_map(|trace| trace.extended());
-        let ended: Vec<_> = ended.into_iter().chain(extended).collect();
-        for headers in ended.chunks(ENDED_AT_ONCE) {
-            self.store_ended(headers).await;
-        }
-        self.joined.into_keys().for_each(|trace_id| self.ingest.client_traces.leave(trace_id));
+        self.end(OpenTrace::ended).await;
     }
 
-    async fn store_ended(&self, headers: &[FlowTrace]) {
+    /// The same for a host that stops before the sender ended its traces: they are interrupted.
+    pub async fn interrupt(self) {
+        self.end(|trace| trace.interrupted(HOST_STOPPED)).await;
+    }
+
+    async fn end(self, ended: impl Fn(&OpenTrace) -> FlowTrace) {
+        let (shared, own): (Vec<_>, Vec<_>) = self.open.values().partition(|trace| trace.is_shared);
+        let begun: Vec<_> = own.iter().copied().filter(|trace| !trace.is_empty()).collect();
+        for traces in begun.chunks(ENDED_AT_ONCE) {
+            self.store_ended(traces, traces.iter().map(|trace| ended(trace)).collect()).await;
+        }
+        for trace in own {
+            self.ingest.open.leave(trace.trace_id);
+        }
+        for trace in shared {
+            self.leave(trace).await;
+        }
+    }
+
+    async fn store_ended(&self, traces: &[&Arc<OpenTrace>], headers: Vec<FlowTrace>) {
+        // In case that it fails: then it is tried again when the trace counts as interrupted.
+        let known = |is_stored| {
+            traces.iter().zip(&headers).for_each(|(trace, header)| trace.set_header(header.clone(), is_stored));
+        };
+        known(false);
         let not_stored = |headers: &[FlowTrace], error: StorageError| {
             for FlowTrace { trace_id, .. } in headers {
                 tracing::error!(%trace_id, session = %self.id, "the end of a trace was not stored: {error}");
             }
         };
+        let (store, host) = (&self.ingest.headers, self.ingest.headers.host);
         let mut pauses = END_RETRIES.into_iter();
-        while let Err(error) = self.ingest.storage().store_traces(headers.to_vec()).await {
+        while let Err(error) = store.leave(host, headers.clone()).await {
             if !error.is_retryable() {
                 // Which of them it refuses is not known; the others are to have their end.
-                for header in headers {
-                    if let Err(error) = self.ingest.storage().store_trace(header.clone()).await {
+                for (trace, header) in traces.iter().zip(&headers) {
+                    if let Err(error) = store.leave(host, vec![header.clone()]).await {
                         not_stored(std::slice::from_ref(header), error);
                     }
+                    trace.set_header(header.clone(), true);
                 }
                 return;
             }
             match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return not_stored(headers, error),
+                None => return not_stored(&headers, error),
             }
         }
+        known(true);
     }
 
     /// The trace that events belong to which name no other.
     fn current(&mut self) -> Arc<OpenTrace> {
-        let open = &mut self.open;
-        self.current
+        let Self { ingest, id, peer, open, current, .. } = self;
+        current
             .get_or_insert_with(|| {
-                let trace = Arc::new(OpenTrace::new(TraceId::new()));
+                let trace = ingest.open.join(TraceId::new(), false, || sender(*id, *peer));
                 open.insert(trace.trace_id, trace.clone());
                 trace
             })
             .clone()
     }
+}
 
-    fn header(&self, trace_id: TraceId, flow_id: FlowId, version: FlowVersion, start_time: DateTime<Utc>) -> FlowTrace {
-        FlowTrace {
-            trace_id,
-            flow_id,
-            version,
-            start_time,
-            status: ExecutionStatus::Running,
-            metadata: TraceMetadata {
-                session_id: Some(self.id.to_string()),
-                hostname: self.peer.map(|peer| peer.ip().to_string()).unwrap_or_default(),
-                ..TraceMetadata::default()
-            },
-            ..FlowTrace::default()
-        }
+/// What the headers of traces say of their sender.
+fn sender(session: Uuid, peer: Option<SocketAddr>) -> TraceMetadata {
+    TraceMetadata {
+        session_id: Some(session.to_string()),
+        hostname: peer.map(|peer| peer.ip().to_string()).unwrap_or_default(),
+        ..TraceMetadata::default()
     }
 }
 
@@ -326,13 +309,16 @@ fn is_of_newer_protocol(event: &TraceEvent) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
     use std::sync::atomic::Ordering;
 
+    use chrono::{DateTime, TimeDelta, Utc};
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::ingest::client_traces::GRACE;
     use crate::ingest::gated::Gated;
+    use crate::ingest::open_traces::GRACE;
+    use crate::ingest::{INTERRUPTED_TAG, UNKNOWN_FLOW};
     use reflow_tracing::storage::{MemoryStorage, StorageBackend};
     use reflow_tracing::{PerformanceMetrics, TraceEventData, TraceEventType, TraceQuery};
 
@@ -342,8 +328,10 @@ mod tests {
         (storage, Session::new(ingest, Some(([192, 0, 2, 7], 5).into())))
     }
 
+    static AN_HOUR_AGO: LazyLock<DateTime<Utc>> = LazyLock::new(|| Utc::now() - TimeDelta::hours(1));
+
     fn event(seconds: i64) -> TraceEvent {
-        let timestamp = DateTime::from_timestamp(seconds, 0).unwrap();
+        let timestamp = *AN_HOUR_AGO + TimeDelta::seconds(seconds);
         let data = TraceEventData { performance_metrics: PerformanceMetrics::ZERO, ..Default::default() };
         TraceEvent { timestamp, actor_id: "a".into(), data, ..Default::default() }
     }

@@ -14,7 +14,8 @@ use reflow_tracing::TraceId;
 use reflow_tracing::storage::{FlowTrace, StorageBackend, StorageError};
 use tokio::time::Instant;
 
-use super::chunk::StoredTrace;
+use super::open_trace::OpenTrace;
+use super::open_traces::OpenTraces;
 
 /// The unknown ids after which a connection is taken to make them up.
 const TRIED: usize = 32;
@@ -47,7 +48,7 @@ impl StartedHere {
 /// What is known of the ids that a connection names and did not start.
 pub(super) struct TraceIds {
     /// As of when; `None` when the store knew nothing.
-    asked: LruCache<TraceId, (Instant, Option<Arc<StoredTrace>>)>,
+    asked: LruCache<TraceId, (Instant, Option<Arc<OpenTrace>>)>,
     /// Ids in a row that the store did not know.
     unknown: usize,
     last: Option<TraceId>,
@@ -67,6 +68,7 @@ impl TraceIds {
         ids: impl Iterator<Item = TraceId>,
         storage: &dyn StorageBackend,
         started: &StartedHere,
+        open: &OpenTraces,
     ) -> Result<(), StorageError> {
         let (mut seen, mut certain, mut possible) = (HashSet::new(), Vec::new(), Vec::new());
         let now = Instant::now();
@@ -88,23 +90,28 @@ impl TraceIds {
         certain.sort_unstable();
         certain.dedup();
         possible.retain(|trace_id| certain.binary_search(trace_id).is_err());
-        self.ask(certain, storage).await?;
+        self.ask(certain, storage, open).await?;
         while self.unknown < TRIED && !possible.is_empty() {
             let rest = possible.split_off(possible.len().min(TRIED));
-            self.ask(std::mem::replace(&mut possible, rest), storage).await?;
+            self.ask(std::mem::replace(&mut possible, rest), storage, open).await?;
         }
         Ok(())
     }
 
     /// The trace with the id, if the store was found to have it.
-    pub(super) fn stored(&mut self, trace_id: TraceId) -> Option<Arc<StoredTrace>> {
+    pub(super) fn stored(&mut self, trace_id: TraceId) -> Option<Arc<OpenTrace>> {
         if self.asked.is_empty() {
             return None;
         }
         self.asked.get(&trace_id)?.1.clone()
     }
 
-    async fn ask(&mut self, trace_ids: Vec<TraceId>, storage: &dyn StorageBackend) -> Result<(), StorageError> {
+    async fn ask(
+        &mut self,
+        trace_ids: Vec<TraceId>,
+        storage: &dyn StorageBackend,
+        open: &OpenTraces,
+    ) -> Result<(), StorageError> {
         if trace_ids.is_empty() {
             return Ok(());
         }
@@ -112,7 +119,9 @@ impl TraceIds {
         let now = Instant::now();
         for (trace_id, header) in trace_ids.into_iter().zip(headers) {
             let found = match header {
-                Answer::Found(FlowTrace { flow_id, status, .. }) => Some(StoredTrace { trace_id, flow_id, status }),
+                Answer::Found(header) => {
+                    Some(open.get(trace_id).unwrap_or_else(|| Arc::new(OpenTrace::stored(header))))
+                }
                 Answer::Unknown => None,
                 // It is asked again.
                 Answer::Pending => {
@@ -121,7 +130,7 @@ impl TraceIds {
                 }
             };
             self.unknown = if found.is_some() { 0 } else { self.unknown + 1 };
-            self.asked.insert(trace_id, (now, found.map(Arc::new)));
+            self.asked.insert(trace_id, (now, found));
         }
         Ok(())
     }
@@ -166,7 +175,7 @@ mod tests {
     use reflow_tracing::storage::layers::spool::{Spool, SpoolConfig};
 
     async fn is_stored(ids: &mut TraceIds, trace_id: TraceId, storage: &Gated, started: &StartedHere) -> bool {
-        ids.learn([trace_id].into_iter(), storage, started).await.unwrap();
+        ids.learn([trace_id].into_iter(), storage, started, &OpenTraces::default()).await.unwrap();
         ids.stored(trace_id).is_some()
     }
 
@@ -185,7 +194,7 @@ mod tests {
         }
         assert_eq!(storage.lookups.load(Ordering::Relaxed), TRIED);
         let (mut ids, asked) = (TraceIds::default(), storage.lookups.load(Ordering::Relaxed));
-        ids.learn((0..1_000).map(|_| TraceId::new()), &*storage, &started).await.unwrap();
+        ids.learn((0..1_000).map(|_| TraceId::new()), &*storage, &started, &OpenTraces::default()).await.unwrap();
         assert_eq!(storage.lookups.load(Ordering::Relaxed), asked + 1, "what comes together is asked together");
     }
 
@@ -206,11 +215,11 @@ mod tests {
     async fn ids_that_cannot_be_made_up_are_looked_up_whatever_a_connection_does_otherwise() {
         let storage = Gated::new(Semaphore::MAX_PERMITS);
         let (mut ids, started) = (TraceIds::default(), StartedHere::default());
-        ids.learn((0..1_000).map(|_| TraceId::new()), &*storage, &started).await.unwrap();
+        ids.learn((0..1_000).map(|_| TraceId::new()), &*storage, &started, &OpenTraces::default()).await.unwrap();
         let here = stored_trace(&storage).await;
         started.add(here);
         assert!(is_stored(&mut ids, here, &storage, &started).await);
-        ids.learn((0..1_000).map(|_| TraceId::new()), &*storage, &started).await.unwrap();
+        ids.learn((0..1_000).map(|_| TraceId::new()), &*storage, &started, &OpenTraces::default()).await.unwrap();
         let elsewhere = stored_trace(&storage).await;
         is_stored(&mut ids, elsewhere, &storage, &started).await;
         assert!(is_stored(&mut ids, elsewhere, &storage, &started).await, "it comes again");
@@ -238,7 +247,7 @@ mod tests {
         storage.store_trace(header.clone()).await.unwrap();
         let mut ids = TraceIds::default();
         let asked = [TraceId::new(), header.trace_id, TraceId::new()];
-        ids.learn(asked.into_iter(), &storage, &StartedHere::default()).await.unwrap();
+        ids.learn(asked.into_iter(), &storage, &StartedHere::default(), &OpenTraces::default()).await.unwrap();
         assert_eq!(asked.map(|trace_id| ids.stored(trace_id).is_some()), [false, true, false]);
     }
 }

@@ -5,6 +5,7 @@ mod listener;
 mod maintenance;
 mod operations;
 pub mod reflow;
+mod settings;
 mod shutdown;
 mod traffic;
 
@@ -14,19 +15,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::middleware;
 use axum::serve::ListenerExt;
+use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::config::OpenStorage;
 use crate::ingest::Ingest;
-pub use access::Access;
 use listener::SendTimeoutListener;
-pub use maintenance::Maintenance;
+use operations::Operations;
 use reflow_tracing::maintenance::health::HealthMonitor;
 use reflow_tracing::maintenance::retention::RetentionTask;
 use reflow_tracing::storage::StorageError;
+pub use settings::Settings;
 use shutdown::Stopped;
 use traffic::Traffic;
 
@@ -50,16 +52,25 @@ pub enum ServeError {
     Close(#[source] StorageError),
 }
 
-/// Serves `listener` from `storage` until `shutdown` completes. `access` decides which requests are allowed. Then it accepts no
-/// more connections, stores what the open ones sent, ends their traces, closes them, and closes `storage`.
+/// Where a host listens.
+pub struct Listeners {
+    /// For Reflow's clients and everything else.
+    pub main: TcpListener,
+    /// Another one, for metrics and health only.
+    pub operations: Option<TcpListener>,
+}
+
+/// Serves `listeners` from `storage` until `shutdown` completes. Then it accepts no more connections, stores what the open ones
+/// sent, ends their traces, closes them, and closes `storage`.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     storage: OpenStorage,
-    access: Access,
-    maintenance: Maintenance,
+    settings: Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let Settings { access, maintenance, max_connections, metrics, shutdown_delay } = settings;
     let (stop, stopped) = watch::channel(false);
+    let (stops, stops_soon) = watch::channel(false);
     // Nothing is ever sent: the channel closes when the last connection drops its sender.
     let (alive, mut all_ended) = mpsc::channel::<Infallible>(1);
     let backend = Arc::clone(&storage.backend);
@@ -68,13 +79,21 @@ pub async fn serve(
         maintenance.retention.map(|(policy, interval)| RetentionTask::start(Arc::clone(&backend), policy, interval));
     let tasks = ingest.tasks().iter().cloned().chain(retention.as_ref().map(RetentionTask::health)).collect();
     let health = HealthMonitor::with_tasks(Arc::clone(&backend), tasks, maintenance.health);
-    let traffic = Traffic::default();
-    let app = operations::router(storage, health, traffic.clone())
-        .merge(reflow::router(ingest.clone(), traffic, Stopped::new(stopped.clone()), alive))
-        .layer(middleware::from_fn_with_state(Arc::new(access), access::enforce));
+    let traffic = Traffic::new(ingest.clocks().clone());
+    let operations = Operations::new(storage, health, traffic.clone(), metrics, stops_soon);
+    let access = Arc::new(access);
+    let guarded = |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(&access), access::enforce));
+    let reflow = reflow::router(ingest.clone(), traffic, max_connections, Stopped::new(stopped.clone()), alive);
+    let app = guarded(operations.main().merge(reflow));
 
+    // Until the end, so that it can be seen how the host stops.
+    let mut until_the_end = JoinSet::new();
+    if let Some(listener) = listeners.operations {
+        let app = guarded(operations.alone());
+        until_the_end.spawn(axum::serve(SendTimeoutListener::new(listener, SEND_TIMEOUT), app).into_future());
+    }
     // Answers are small and the peer waits for each, so they must not wait to fill a packet.
-    let listener = SendTimeoutListener::new(listener, SEND_TIMEOUT).tap_io(|stream| {
+    let listener = SendTimeoutListener::new(listeners.main, SEND_TIMEOUT).tap_io(|stream| {
         if let Err(error) = stream.get_ref().set_nodelay(true) {
             tracing::debug!("can't set TCP_NODELAY: {error}");
         }
@@ -82,6 +101,8 @@ pub async fn serve(
     let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
             shutdown.await;
+            stops.send_replace(true);
+            tokio::time::sleep(shutdown_delay).await;
             stop.send_replace(true);
         })
         .into_future();

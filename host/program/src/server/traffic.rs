@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -10,7 +11,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use serde_json::json;
 
+use crate::ingest::Clocks;
 use reflow_tracing::storage::StorageError;
 
 /// The upper bounds of the histogram of acknowledgements, in seconds.
@@ -23,12 +26,20 @@ pub(super) struct Traffic(Arc<Counts>);
 struct Counts {
     open_connections: Gauge,
     connections: Counter,
+    turned_away: Counter,
     received_bytes: Counter,
+    decompressed_bytes: Counter,
+    /// Of all kinds, for the older family of messages.
+    received_messages: AtomicU64,
+    sent_messages: Counter,
+    /// For all reasons, for the older family of messages.
+    refused_messages: AtomicU64,
     messages: Family<Kind, Counter>,
     refused: Family<RefusedFor, Counter>,
     subscriptions: Gauge,
     dropped_subscriptions: Counter,
     acknowledgements: Histogram,
+    clocks: Clocks,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -76,28 +87,39 @@ impl EncodeLabelValue for Reason {
     }
 }
 
-impl Default for Traffic {
-    fn default() -> Self {
+impl Traffic {
+    /// Counts of nothing, beside those of the clocks of senders.
+    pub(super) fn new(clocks: Clocks) -> Self {
         Self(Arc::new(Counts {
             open_connections: Gauge::default(),
             connections: Counter::default(),
+            turned_away: Counter::default(),
             received_bytes: Counter::default(),
+            decompressed_bytes: Counter::default(),
+            received_messages: AtomicU64::default(),
+            sent_messages: Counter::default(),
+            refused_messages: AtomicU64::default(),
             messages: Family::default(),
             refused: Family::default(),
             subscriptions: Gauge::default(),
             dropped_subscriptions: Counter::default(),
             acknowledgements: Histogram::new(BOUNDS),
+            clocks,
         }))
     }
-}
 
-impl Traffic {
     /// Makes the counts part of what `/metrics` shows.
     pub(super) fn register(&self, registry: &mut Registry) {
         let Counts { open_connections, connections, received_bytes, messages, refused, .. } = &*self.0;
         registry.register("open_connections", "Open WebSocket connections", open_connections.clone());
         registry.register("connections", "WebSocket connections since the start", connections.clone());
         registry.register_with_unit("received", "Bytes of received messages", Unit::Bytes, received_bytes.clone());
+        let Counts { turned_away, decompressed_bytes, sent_messages, .. } = &*self.0;
+        let help = "Bytes that compressed messages were decompressed to";
+        registry.register_with_unit("decompressed", help, Unit::Bytes, decompressed_bytes.clone());
+        let help = "WebSocket connections that were refused because there were too many";
+        registry.register("refused_connections", help, turned_away.clone());
+        registry.register("sent_messages", "Answers and notifications that were sent", sent_messages.clone());
         registry.register("messages", "Received messages by kind", messages.clone());
         registry.register("refused_messages", "Messages that were not carried out, by reason", refused.clone());
         let Counts { subscriptions, dropped_subscriptions, acknowledgements, .. } = &*self.0;
@@ -106,6 +128,21 @@ impl Traffic {
         registry.register("dropped_subscriptions", dropped, dropped_subscriptions.clone());
         let latency = "Time from the arrival of events to their acknowledgement";
         registry.register_with_unit("acknowledgement", latency, Unit::Seconds, acknowledgements.clone());
+        let implausible: Counter = Counter::default();
+        implausible.inc_by(self.0.clocks.implausible());
+        registry.register(
+            "implausible_times",
+            "Events whose time was more than a day from the host's clock",
+            implausible,
+        );
+    }
+
+    /// A client was refused because there are too many. Logged at the first of each thousand.
+    pub(super) fn turned_away(&self, peer: SocketAddr) {
+        if self.0.turned_away.inc().is_multiple_of(1000) {
+            let open = self.0.open_connections.get();
+            tracing::warn!(%peer, open, "refused a connection: there are as many as `max_connections` in `[server]` allows");
+        }
     }
 
     /// A client has connected.
@@ -127,14 +164,44 @@ pub(super) struct ConnectionTraffic {
 
 impl ConnectionTraffic {
     /// Messages of a kind were received.
-    pub(super) fn received(&self, kind: &'static str, messages: u64, bytes: usize) {
+    pub(super) fn received(&self, kind: &'static str, messages: u64) {
         self.counts.messages.get_or_create(&Kind { kind }).inc_by(messages);
+        self.counts.received_messages.fetch_add(messages, Relaxed);
+    }
+
+    /// A message of this length was received.
+    pub(super) fn received_bytes(&self, bytes: usize) {
         self.counts.received_bytes.inc_by(bytes as u64);
+    }
+
+    /// A message was decompressed to this length.
+    pub(super) fn decompressed_bytes(&self, bytes: usize) {
+        self.counts.decompressed_bytes.inc_by(bytes as u64);
+    }
+
+    /// Answers or notifications were sent.
+    pub(super) fn sent(&self, messages: u64) {
+        self.counts.sent_messages.inc_by(messages);
+    }
+
+    /// The counts that Reflow's own server answers a `GetMetrics` with.
+    pub(super) fn for_the_older_family(&self) -> serde_json::Value {
+        let count = |kind| self.counts.messages.get(&Kind { kind }).map_or(0, |count| count.get());
+        json!({
+            "connections_active": self.counts.open_connections.get(),
+            "connections_total": self.counts.connections.get(),
+            "messages_received": self.counts.received_messages.load(Relaxed),
+            "messages_sent": self.counts.sent_messages.get(),
+            "errors_total": self.counts.refused_messages.load(Relaxed),
+            "traces_stored": count("StartTrace") + count("StoreTrace"),
+            "traces_queried": count("GetTrace") + count("QueryTraces"),
+        })
     }
 
     /// A message was refused.
     pub(super) fn refused(&mut self, reason: Reason, problem: &str) {
         self.counts.refused.get_or_create(&RefusedFor { reason }).inc();
+        self.counts.refused_messages.fetch_add(1, Relaxed);
         let refused = &mut self.refused[reason as usize];
         *refused += 1;
         if *refused == 1 {

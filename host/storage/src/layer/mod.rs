@@ -33,11 +33,13 @@ mod call;
 mod operation;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
+use uuid::Uuid;
 
 use super::{
     Deletion, PageRequest, StorageBackend, StorageError, StorageExtras, StorageMetrics, StorageStats, TracePart,
@@ -170,6 +172,22 @@ impl<L: Layer> StorageExtras for L {
 
     async fn drop_oldest_partition(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
         self.call(DropOldestPartition(ended_by)).await
+    }
+
+    async fn renew_lease(&self, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
+        self.call(RenewLease(host, duration)).await
+    }
+
+    async fn begin_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.call(BeginTraces(host, headers)).await
+    }
+
+    async fn leave_traces(&self, host: Uuid, headers: Vec<FlowTrace>) -> Result<(), StorageError> {
+        self.call(LeaveTraces(host, headers)).await
+    }
+
+    async fn abandoned_traces(&self, limit: usize) -> Result<Vec<(Uuid, TraceId)>, StorageError> {
+        self.call(AbandonedTraces(limit)).await
     }
 }
 

@@ -1,8 +1,11 @@
 //! Calls of the contract as values, which a [`Layer`](super::Layer) can inspect, clone and run.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use reflow_tracing_model::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracePage, TraceQuery};
+use uuid::Uuid;
 
 use super::call::Call;
 use crate::{
@@ -91,11 +94,15 @@ operations! {
     QueryPage(0: PageRequest) -> TracePage = query_page, repeatable true;
     FlowVersions(0: FlowId) -> Vec<FlowVersion> = flow_versions, repeatable true;
     HeaderlessTraces(0: Option<TraceId>, 1: usize) -> Vec<TraceId> = headerless_traces, repeatable true;
+    BeginTraces(0: Uuid, 1: Vec<FlowTrace>) -> () = begin_traces, repeatable true, stores |this| (this.1.len(), 0);
+    LeaveTraces(0: Uuid, 1: Vec<FlowTrace>) -> () = leave_traces, repeatable true, stores |this| (this.1.len(), 0);
+    AbandonedTraces(0: usize) -> Vec<(Uuid, TraceId)> = abandoned_traces, repeatable true;
     Delete(0: Deletion) -> u64 = delete, repeatable false, bulk |this| matches!(this.0, Deletion::StartedBefore(_));
     DropOldestPartition(0: DateTime<Utc>) -> Option<u64> = drop_oldest_partition, repeatable false, bulk |_this| true;
     Stats() -> StorageStats = stats, repeatable true;
     GetMetrics() -> StorageMetrics = get_metrics, repeatable false;
     HealthCheck() -> () = health_check, repeatable false;
+    RenewLease(0: Uuid, 1: Duration) -> bool = renew_lease, repeatable false;
     Flush() -> () = flush, repeatable true, bulk |_this| true;
     Close() -> () = close, repeatable false, bulk |_this| true;
 }

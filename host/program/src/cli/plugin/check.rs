@@ -5,7 +5,7 @@ use anyhow::ensure;
 
 use super::report::{example_grants, name_of, summary, without_problems, write_problems};
 use crate::cli::output;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use reflow_tracing::plugin::{Inspection, inspect};
 
 /// Check a plugin file against the contract: its imports, the grants it needs, and every problem with its fix
@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let configured = args.config.as_deref().map(|file| Config::load(Some(file))).transpose()?;
     output::print(|out| write(out, &inspection))?;
     without_problems(&inspection)?;
-    if let Some(config) = configured {
+    if let Some(Loaded { config, .. }) = configured {
         let name = configured_name(&config, &args.file);
         let missing = match config.plugins.named.get(&name) {
             Some(plugin) => inspection.missing_grants(&plugin.grants),

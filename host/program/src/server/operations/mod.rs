@@ -3,9 +3,13 @@
 //! | path | answer |
 //! |---|---|
 //! | `/health` | JSON: 200 when the store accepts writes and every background task runs, or when writes are spooled; 503 with the reason otherwise; with the time of the last change and warnings |
-//! | `/metrics` | metrics in the OpenMetrics text format, for Prometheus |
+//! | `/ready` | the same, and 503 once the host stops |
+//! | `/live` | JSON: 200 when every background task runs, whatever the store does; 503 with the reason otherwise |
+//! | `/metrics`, or as configured | metrics in the OpenMetrics text format, for Prometheus |
 //! | `/api/v1/plugins` | the active plugins and their metrics, as a JSON array |
 
+mod health;
+mod host;
 mod metrics;
 
 use std::sync::Arc;
@@ -15,54 +19,56 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::json;
+use tokio::sync::watch;
 
 use super::traffic::Traffic;
 use crate::config::OpenStorage;
+use host::Host;
 use reflow_tracing::maintenance::health::HealthMonitor;
-use reflow_tracing::storage::StorageBackendExt;
 
-#[derive(Clone)]
-struct Host {
-    storage: OpenStorage,
-    health: Arc<HealthMonitor>,
-    traffic: Traffic,
+/// The routes.
+pub(super) struct Operations {
+    host: Host,
+    metrics: Option<String>,
 }
 
-pub(super) fn router(storage: OpenStorage, monitor: HealthMonitor, traffic: Traffic) -> Router {
-    Router::new()
-        .route("/health", get(health))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/plugins", get(plugins))
-        .with_state(Host { storage, health: Arc::new(monitor), traffic })
-}
+impl Operations {
+    /// Of this host. `metrics` is the path of the metrics, if they are served.
+    pub(super) fn new(
+        storage: OpenStorage,
+        health: HealthMonitor,
+        traffic: Traffic,
+        metrics: Option<String>,
+        stops: watch::Receiver<bool>,
+    ) -> Self {
+        Self { host: Host { storage, health: Arc::new(health), traffic, stops }, metrics }
+    }
 
-async fn health(State(Host { storage, health, .. }): State<Host>) -> Response {
-    let (backend, monitor) = (&storage.name, health);
-    let health = monitor.check().await;
-    let mut warnings = storage.backend.warnings();
-    warnings.extend(monitor.warnings());
-    match health.error {
-        None => Json(json!({ "status": "ok", "backend": backend, "since": health.since, "warnings": warnings }))
-            .into_response(),
-        Some(error) if !health.refuses && is_spooling(&storage).await => {
-            Json(json!({ "status": "spooling", "backend": backend, "since": health.since, "error": error }))
-                .into_response()
-        }
-        Some(error) => {
-            let body = json!({ "status": "unavailable", "backend": backend, "since": health.since, "error": error });
-            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+    /// Those beside Reflow's protocol.
+    pub(super) fn main(&self) -> Router {
+        self.probes().route("/api/v1/plugins", get(plugins)).with_state(self.host.clone())
+    }
+
+    /// Those of a listener of their own.
+    pub(super) fn alone(&self) -> Router {
+        let paths = self.metrics.iter().map(String::as_str).chain(["/health", "/ready", "/live"]).collect::<Vec<_>>();
+        let not_found = format!("This port serves only {}.\n", paths.join(", "));
+        self.probes().fallback(async move || (StatusCode::NOT_FOUND, not_found)).with_state(self.host.clone())
+    }
+
+    fn probes(&self) -> Router<Host> {
+        let probes = Router::new()
+            .route("/health", get(health::health))
+            .route("/ready", get(health::ready))
+            .route("/live", get(health::live));
+        match &self.metrics {
+            Some(path) => probes.route(path, get(metrics)),
+            None => probes,
         }
     }
 }
 
-/// Whether writes are accepted although the backend is unavailable. Then the host must stay in service.
-async fn is_spooling(storage: &OpenStorage) -> bool {
-    let metrics = storage.backend.get_metrics().await;
-    metrics.ok().and_then(|metrics| metrics.spool).is_some_and(|spool| !spool.is_full())
-}
-
-async fn metrics(State(Host { storage, health, traffic }): State<Host>) -> Response {
+async fn metrics(State(Host { storage, health, traffic, .. }): State<Host>) -> Response {
     let figures = match storage.backend.get_metrics().await {
         Ok(figures) => figures,
         Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

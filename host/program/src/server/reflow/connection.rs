@@ -14,25 +14,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures::future::BoxFuture;
-use futures::{FutureExt, SinkExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use reflow_tracing::TraceEvent;
 use reflow_tracing::storage::StorageError;
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::super::shutdown::Stopped;
 use super::super::traffic::{ConnectionTraffic, Reason};
+use super::answer::Answer;
 use super::message::{ErrorCode, TracingRequest, TracingResponse};
+use super::socket::{MAX_MESSAGE_BYTES, Socket};
 use super::{frame, request};
 use crate::ingest::{
     CommitError, Ingest, Lagged, LiveEvent, Original, Outcomes, Received, Session, Submitted, Subscription,
 };
-
-/// The longest message that is accepted, in bytes. Reflow's messages contain snapshots of messages and states, with four
-/// bytes of JSON per byte; one event must not use the memory of thousands.
-pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The events of a connection that may wait for their commit: the next batch while one is being stored. Its sender waits
 /// beyond them.
@@ -59,7 +59,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends or the server stops.
 pub(super) async fn serve(
-    socket: WebSocket,
+    socket: Socket,
     ingest: Ingest,
     traffic: ConnectionTraffic,
     peer: SocketAddr,
@@ -97,10 +97,10 @@ enum End {
     Stopped,
 }
 
-impl From<axum::Error> for End {
-    fn from(error: axum::Error) -> Self {
-        match error.into_inner().downcast_ref() {
-            Some(tungstenite::Error::Capacity(_)) => Self::TooLong,
+impl From<tungstenite::Error> for End {
+    fn from(error: tungstenite::Error) -> Self {
+        match error {
+            tungstenite::Error::Capacity(_) => Self::TooLong,
             _ => Self::Lost,
         }
     }
@@ -151,7 +151,7 @@ struct Admission {
 }
 
 struct Connection {
-    socket: WebSocket,
+    socket: Socket,
     ingest: Ingest,
     session: Session,
     traffic: ConnectionTraffic,
@@ -180,7 +180,7 @@ impl Connection {
                 }
                 notification = notification(&mut self.subscription) => self.notify(notification).await,
                 _ = ping.tick() => self.send(Message::Ping(Bytes::new())).await,
-                message = self.socket.recv(), if has_room => self.receive(message).await,
+                message = self.socket.next(), if has_room => self.receive(message).await,
             };
             if let Err(end) = turn {
                 return end;
@@ -199,7 +199,10 @@ impl Connection {
         for mut in_flight in self.in_flight {
             last_answers.push((in_flight.load, in_flight.outcomes().await));
         }
-        self.session.finish().await;
+        match end {
+            End::Stopped => self.session.interrupt().await,
+            End::Closed | End::Lost | End::TooLong => self.session.finish().await,
+        }
 
         let mut socket = self.socket;
         let goodbye = async {
@@ -207,8 +210,8 @@ impl Connection {
                 End::Lost => return,
                 // The answer to the peer's close is sent by the library, when it is asked for what follows.
                 End::Closed => (None, ""),
-                End::TooLong => (Some(close_code::SIZE), "a message may have at most 16 MiB"),
-                End::Stopped => (Some(close_code::AWAY), "the server stops"),
+                End::TooLong => (Some(CloseCode::Size), "a message may have at most 16 MiB"),
+                End::Stopped => (Some(CloseCode::Away), "the server stops"),
             };
             if let Some(code) = code {
                 for (load, outcomes) in last_answers {
@@ -223,13 +226,13 @@ impl Connection {
                     return;
                 }
             }
-            while let Some(Ok(_)) = socket.recv().await {}
+            while let Some(Ok(_)) = socket.next().await {}
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 
     /// Takes a message, and the events that have arrived behind it.
-    async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    async fn receive(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<(), End> {
         let (mut events, mut bytes) = (Vec::new(), 0);
         let mut next = Some(message);
         while let Some(message) = next.take() {
@@ -240,8 +243,18 @@ impl Connection {
                     return Err(lost.map_or(End::Lost, |error| End::from(error.expect_err("messages are taken above"))));
                 }
             };
-            let message = match message {
-                Message::Text(_) | Message::Binary(_) => message.into_data(),
+            let (message, request) = match message {
+                Message::Text(text) => {
+                    self.traffic.received_bytes(text.len());
+                    let request = frame::decode(text.as_bytes());
+                    (text.into(), request)
+                }
+                Message::Binary(message) => {
+                    self.traffic.received_bytes(message.len());
+                    let (decompressed, request) = frame::decode_binary(&message).await;
+                    decompressed.iter().for_each(|json| self.traffic.decompressed_bytes(json.len()));
+                    (decompressed.unwrap_or(message), request)
+                }
                 other => {
                     self.submit(events, bytes).await;
                     return match other {
@@ -252,18 +265,18 @@ impl Connection {
                     };
                 }
             };
-            match frame::decode(&message) {
+            match request {
                 Ok(TracingRequest::RecordEvent { trace_id, event }) => {
                     bytes += message.len();
                     events.push(Received { trace_id, event, original: Original { message, parse: parse_event } });
                     if events.len() < CHUNK && bytes < CHUNK_BYTES {
-                        next = self.socket.recv().now_or_never();
+                        next = self.socket.next().now_or_never();
                     }
                 }
                 other => {
                     self.submit(events, bytes).await;
                     let kind = other.as_ref().map_or("unknown", TracingRequest::name);
-                    self.traffic.received(kind, 1, message.len());
+                    self.traffic.received(kind, 1);
                     return self.answer(other).await;
                 }
             }
@@ -281,7 +294,7 @@ impl Connection {
         let arrived = Instant::now();
         self.load.events += load.events;
         self.load.bytes += load.bytes;
-        self.traffic.received("RecordEvent", load.events as u64, load.bytes);
+        self.traffic.received("RecordEvent", load.events as u64);
         let progress = match self.session.chunk(events).await {
             Ok(chunk) => match self.session.try_submit(chunk) {
                 Ok(submitted) => Progress::Submitted(submitted),
@@ -315,10 +328,14 @@ impl Connection {
             Err(problem) => {
                 self.traffic.refused(Reason::NotARequest, &problem);
                 let code = ErrorCode::InvalidRequest;
-                frame::encode(&TracingResponse::Error { message: problem, code, request_id: None })
+                Answer::of(&TracingResponse::Error { message: problem, code, request_id: None })
             }
         };
-        self.send(answer).await
+        self.traffic.sent(1);
+        for frame in answer.into_frames() {
+            self.feed(frame).await?;
+        }
+        self.flush().await
     }
 
     async fn send(&mut self, message: Message) -> Result<(), End> {
@@ -360,6 +377,7 @@ impl Connection {
                     }
                 }
                 traffic.acknowledged(first.arrived.elapsed());
+                traffic.sent(first.load.events as u64);
                 for answer in answers(first.load, outcomes) {
                     socket.feed(answer).await?;
                 }
@@ -394,7 +412,10 @@ impl Connection {
                     }
                 }
             };
-            self.feed(frame::encode(&message)).await?;
+            for frame in Answer::of(&message).into_frames() {
+                self.feed(frame).await?;
+            }
+            self.traffic.sent(1);
             sent += 1;
             next = if sent < NOTIFICATIONS_AT_ONCE {
                 self::notification(&mut self.subscription).now_or_never()
@@ -434,7 +455,7 @@ fn answers(load: Load, outcomes: Outcomes) -> impl Iterator<Item = Message> {
         Outcomes::Stored => (load.events, Vec::new()),
         Outcomes::Each(outcomes) => (0, outcomes),
     };
-    let each = each.into_iter().map(|outcome| frame::encode(&TracingResponse::from(outcome)));
+    let each = each.into_iter().flat_map(|outcome| Answer::of(&TracingResponse::from(outcome)).into_frames());
     std::iter::repeat_with(frame::stored).take(stored).chain(each)
 }
 

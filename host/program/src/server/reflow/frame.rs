@@ -1,28 +1,56 @@
-//! From the bytes of a message to a request, and from an answer to a message.
+//! From the bytes of a message to a request, and the answer to most of them.
 
-use axum::extract::ws::{Message, Utf8Bytes};
-use serde::Serialize;
+use axum::body::Bytes;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use reflow_tracing_model::{TraceEvent, from_json_with_event};
+
+use super::compression;
 use super::message::TracingRequest;
 
-/// The first bytes of compressed data.
-const COMPRESSIONS: &[(&str, &[u8])] =
-    &[("zstd", &[0x28, 0xb5, 0x2f, 0xfd]), ("gzip", &[0x1f, 0x8b]), ("lz4", &[0x04, 0x22, 0x4d, 0x18])];
+/// A compressed message of this length or more is decompressed on another thread, so that it does not hold up other connections.
+const LARGE: usize = 4 * 1024;
 
-/// Parses the request in a message, text or binary. The error says why it is not one.
+/// Parses the request in a message, which is JSON. The error says why it is not one.
 pub(super) fn decode(message: &[u8]) -> Result<TracingRequest, String> {
-    serde_json::from_slice(message).map_err(|error| {
-        match COMPRESSIONS.iter().find(|(_, magic)| message.starts_with(magic)) {
-            Some((name, _)) => format!("messages compressed with {name} are not supported: send JSON as text"),
-            None => format!("the message is not a request: {error}"),
-        }
-    })
+    from_json_with_event(message, event_of).map_err(|error| format!("the message is not a request: {error}"))
 }
 
-/// The text message that holds `answer`.
-pub(super) fn encode(answer: &impl Serialize) -> Message {
-    let json = serde_json::to_string(answer).expect("answers are plain data whose maps have text keys");
-    Message::Text(json.into())
+fn event_of(request: &TracingRequest) -> Option<&TraceEvent> {
+    match request {
+        TracingRequest::RecordEvent { event, .. } => Some(event),
+        _ => None,
+    }
+}
+
+/// Parses the request in a binary message, which may be compressed. Returns the JSON too, if the message was not it.
+pub(super) async fn decode_binary(message: &Bytes) -> (Option<Bytes>, Result<TracingRequest, String>) {
+    let mut not_json = String::new();
+    if !compression::has_magic_number(message) {
+        match decode(message) {
+            Ok(request) => return (None, Ok(request)),
+            Err(problem) => not_json = problem,
+        }
+    }
+    let decompressed = if message.len() < LARGE {
+        compression::decompress(message)
+    } else {
+        let message = message.clone();
+        let decompressed = tokio::task::spawn_blocking(move || compression::decompress(&message)).await;
+        decompressed.unwrap_or_else(|error| Err(format!("the message can't be decompressed: {error}")))
+    };
+    match decompressed {
+        Ok(json) => {
+            let json = Bytes::from(json);
+            let request = decode(&json);
+            // Noise can happen to be compressed data.
+            let is_noise = request.is_err() && !compression::has_magic_number(message);
+            let request = request.map_err(|problem| if is_noise { not_json } else { problem });
+            (Some(json), request)
+        }
+        Err(problem) if not_json.is_empty() => (None, Err(problem)),
+        Err(problem) => (None, Err(format!("{not_json}; {problem}"))),
+    }
 }
 
 /// The text message that says that an event is stored: `TracingResponse::DONE`, encoded.
@@ -34,12 +62,15 @@ const STORED: &str = r#"{"EventRecorded":{"success":true,"error":null}}"#;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::server::reflow::message::TracingResponse;
+    use crate::server::reflow::socket::MAX_MESSAGE_BYTES;
 
     #[test]
     fn the_answer_to_a_stored_event_is_what_it_would_be_encoded() {
-        assert_eq!(stored(), encode(&TracingResponse::DONE));
+        assert_eq!(STORED, serde_json::to_string(&TracingResponse::DONE).unwrap());
     }
 
     #[track_caller]
@@ -57,8 +88,79 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_message_is_refused_with_the_remedy() {
-        assert_refused(b"\x28\xb5\x2f\xfd\x00", "zstd");
-        assert_refused(b"\x1f\x8b\x08", "gzip");
+    fn a_number_that_would_be_changed_is_refused_with_its_path() {
+        let event = reflow_tracing::TraceEvent::default();
+        let request = TracingRequest::RecordEvent { trace_id: Default::default(), event };
+        let request = serde_json::to_string(&request).unwrap();
+        let with = |attributes| request.replace("\"custom_attributes\":{}", attributes);
+        decode(with(r#""custom_attributes":{"size":0.1}"#).as_bytes()).unwrap();
+        for number in ["100000000000000000000000000001", "1e-400", "1e400", "18446744073709551616"] {
+            let message = with(&format!(r#""custom_attributes":{{"size":{number}}}"#));
+            assert_refused(message.as_bytes(), "RecordEvent.event.data.custom_attributes.size`");
+        }
+        let message = request.replace("\"queue_depth\":null", "\"queue_depth\":18446744073709551616");
+        assert_refused(message.as_bytes(), "RecordEvent.event.data.performance_metrics.queue_depth`");
+        assert_refused(br#"{"QueryTraces":{"request_id":18446744073709551616}}"#, "QueryTraces.request_id`");
+    }
+
+    /// A request, and what each compression makes of it.
+    fn compressed(json: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(json).unwrap();
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        lz4.write_all(json).unwrap();
+        let mut brotli = Vec::new();
+        brotli::BrotliCompress(&mut &json[..], &mut brotli, &brotli::enc::BrotliEncoderParams::default()).unwrap();
+        vec![
+            ("zstd", zstd::encode_all(json, 3).unwrap()),
+            ("gzip", gzip.finish().unwrap()),
+            ("lz4", lz4.finish().unwrap()),
+            ("block of lz4", lz4_flex::block::compress_prepend_size(json)),
+            ("brotli", brotli),
+        ]
+    }
+
+    #[tokio::test]
+    async fn a_compressed_request_is_that_request() {
+        // Whatever the length is: it is the first byte of a block.
+        for length in (1..300).chain([70_000]) {
+            let json = format!(r#"{{"GetFlowVersions":{{"flow_id":"{}"}}}}"#, "x".repeat(length));
+            for (name, message) in compressed(json.as_bytes()) {
+                let (expanded, request) = decode_binary(&message.into()).await;
+                assert_eq!(request.unwrap(), decode(json.as_bytes()).unwrap(), "{name}");
+                assert_eq!(expanded.unwrap(), json, "{name}");
+            }
+            let (expanded, request) = decode_binary(&json.clone().into()).await;
+            assert_eq!((expanded, request.is_ok()), (None, true));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_expands_to_more_than_the_limit_is_refused() {
+        let zeros = vec![b' '; 2 * MAX_MESSAGE_BYTES];
+        for (name, message) in compressed(&zeros) {
+            let (expanded, request) = decode_binary(&message.into()).await;
+            let error = request.unwrap_err();
+            assert_eq!(expanded, None, "{name}");
+            if name == "block of lz4" {
+                assert!(error.contains("lz4"), "{error}");
+            } else {
+                assert!(error.contains(name) && error.contains("more than 16 MiB"), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_message_is_refused_with_the_reason() {
+        for (name, mut message) in compressed(&br#"{"GetFlowVersions":{"flow_id":"f"}}"#.repeat(50)) {
+            message.truncate(message.len() / 2);
+            let error = decode_binary(&message.into()).await.1.unwrap_err();
+            let part = if name.starts_with("block") || name == "brotli" { "not a request" } else { name };
+            assert!(error.contains(part), "{name}: {error}");
+        }
+        let error = decode_binary(&Bytes::from_static(b"hello")).await.1.unwrap_err();
+        assert!(error.contains("expected value") && error.contains("zstd, gzip, lz4 or brotli"), "{error}");
+        // The window of a brotli that no standard allows: 1 GiB.
+        assert!(decode_binary(&Bytes::from_static(b"\x11\x1e\x00\x03")).await.1.is_err());
     }
 }

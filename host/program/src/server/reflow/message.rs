@@ -188,7 +188,9 @@ pub enum TraceResponse {
     },
     /// What the store holds.
     Metrics {
-        /// `traces`, `events`, `bytes`, `oldest`, `newest`; `null` where unknown.
+        /// `traces`, `events`, `bytes`, `oldest`, `newest` of the store, `null` where unknown; and `connections_active`,
+        /// `connections_total`, `messages_received`, `messages_sent`, `errors_total`, `traces_stored`, `traces_queried` since the
+        /// start, as in Reflow's own server.
         data: serde_json::Value,
     },
 }

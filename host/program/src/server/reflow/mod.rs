@@ -1,60 +1,80 @@
 //! Reflow's WebSocket protocol, on every path without another route.
 
+mod answer;
+mod compression;
 mod connection;
 mod frame;
 mod message;
 mod request;
+mod socket;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
-use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::shutdown::Stopped;
 use super::traffic::Traffic;
 use crate::ingest::Ingest;
-use connection::MAX_MESSAGE_BYTES;
 pub use message::{ErrorCode, TraceResponse, TracingRequest, TracingResponse};
 
 const NOT_A_WEBSOCKET: &str =
     "This is a Reflow tracing server. It speaks WebSocket: connect to it with a ws:// URL, on any path.\n";
 
+const TOO_MANY_CONNECTIONS: &str = "The host has as many connections as `max_connections` in `[server]` of its configuration allows. Try again later.\n";
+
 #[derive(Clone)]
 struct Shared {
     ingest: Ingest,
     traffic: Traffic,
+    /// A permit for each connection.
+    connections: Arc<Semaphore>,
     stopped: Stopped,
     alive: mpsc::Sender<Infallible>,
 }
 
 /// Upgrades every request to a connection, which holds `alive` until its traces have ended.
-pub(super) fn router(ingest: Ingest, traffic: Traffic, stopped: Stopped, alive: mpsc::Sender<Infallible>) -> Router {
-    Router::new().fallback(upgrade).with_state(Shared { ingest, traffic, stopped, alive })
+pub(super) fn router(
+    ingest: Ingest,
+    traffic: Traffic,
+    max_connections: Option<NonZeroUsize>,
+    stopped: Stopped,
+    alive: mpsc::Sender<Infallible>,
+) -> Router {
+    let permits = max_connections.map_or(Semaphore::MAX_PERMITS, |max| max.get().min(Semaphore::MAX_PERMITS));
+    let connections = Arc::new(Semaphore::new(permits));
+    Router::new().fallback(upgrade).with_state(Shared { ingest, traffic, connections, stopped, alive })
 }
 
 async fn upgrade(
-    State(Shared { ingest, traffic, stopped, alive }): State<Shared>,
+    State(Shared { ingest, traffic, connections, stopped, alive }): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
 ) -> Response {
-    match upgrade {
-        Ok(upgrade) => upgrade
-            .max_message_size(MAX_MESSAGE_BYTES)
-            .max_frame_size(MAX_MESSAGE_BYTES)
-            .on_upgrade(move |socket| async move {
-                connection::serve(socket, ingest, traffic.connection(peer), peer, stopped).await;
-                drop(alive);
-            })
-            .into_response(),
+    match socket::upgrade(request) {
+        Ok((response, socket)) => {
+            let Ok(permit) = connections.try_acquire_owned() else {
+                traffic.turned_away(peer);
+                return (StatusCode::SERVICE_UNAVAILABLE, TOO_MANY_CONNECTIONS).into_response();
+            };
+            tokio::spawn(async move {
+                match socket.await {
+                    Ok(socket) => connection::serve(socket, ingest, traffic.connection(peer), peer, stopped).await,
+                    Err(error) => tracing::debug!(%peer, "the peer is gone before the WebSocket is open: {error}"),
+                }
+                drop((permit, alive));
+            });
+            response
+        }
         Err(_) => {
             let headers = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
             (StatusCode::UPGRADE_REQUIRED, headers, NOT_A_WEBSOCKET).into_response()

@@ -1,14 +1,13 @@
 //! Answers every request except events.
 
-use axum::extract::ws::Message;
 use serde_json::json;
 
 use super::super::traffic::{ConnectionTraffic, Reason};
-use super::frame::encode;
+use super::answer::Answer;
 use super::message::{RequestId, TraceResponse, TracingRequest, TracingResponse};
+use super::traces;
 use crate::ingest::{Ingest, Session, Subscription};
-use reflow_tracing::TraceQuery;
-use reflow_tracing::storage::{FlowTrace, StorageBackendExt, StorageError};
+use reflow_tracing::storage::{FlowTrace, StorageError};
 
 /// Answers a request. Every event before it must be stored.
 pub(super) async fn answer(
@@ -17,7 +16,7 @@ pub(super) async fn answer(
     session: &mut Session,
     subscription: &mut Option<Subscription>,
     traffic: &mut ConnectionTraffic,
-) -> Message {
+) -> Answer {
     let storage = ingest.storage();
     let answered = match request {
         TracingRequest::StartTrace { trace_id: None, flow_id, version } => {
@@ -33,20 +32,14 @@ pub(super) async fn answer(
         TracingRequest::RecordEvent { trace_id, event } => {
             Ok(TracingResponse::from(session.record(trace_id, event).await))
         }
-        TracingRequest::GetTrace { request_id, trace_id } => match storage.get_trace(trace_id).await {
-            Ok(trace) => Ok(TracingResponse::TraceData { request_id, trace }),
-            Err(error) => {
-                traffic.refused(Reason::from(&error), &error.to_string());
-                Ok(failed(error, request_id))
-            }
-        },
-        TracingRequest::QueryTraces { request_id, query } => match query_traces(ingest, query).await {
-            Ok((traces, total_count)) => Ok(TracingResponse::QueryResults { request_id, traces, total_count }),
-            Err(error) => {
-                traffic.refused(Reason::from(&error), &error.to_string());
-                Ok(failed(error, request_id))
-            }
-        },
+        TracingRequest::GetTrace { request_id, trace_id } => {
+            let answer = traces::trace_data(storage, trace_id, request_id.as_ref()).await;
+            return answer.unwrap_or_else(|error| failed(error, request_id, traffic));
+        }
+        TracingRequest::QueryTraces { request_id, query } => {
+            let answer = traces::query_results(storage, query, request_id.as_ref()).await;
+            return answer.unwrap_or_else(|error| failed(error, request_id, traffic));
+        }
         TracingRequest::GetFlowVersions { flow_id } => {
             storage.flow_versions(flow_id).await.map(|versions| TracingResponse::FlowVersions { versions })
         }
@@ -59,28 +52,27 @@ pub(super) async fn answer(
             *subscription = None;
             Ok(TracingResponse::DONE)
         }
-        TracingRequest::StoreTrace { trace } => return encode(&older(store_trace(session, trace).await, traffic)),
-        TracingRequest::GetMetrics => return encode(&older(metrics(ingest).await, traffic)),
+        TracingRequest::StoreTrace { trace } => {
+            return Answer::encode(&older(store_trace(session, trace).await, traffic));
+        }
+        TracingRequest::GetMetrics => {
+            let metrics = metrics(ingest, traffic).await;
+            return Answer::encode(&older(metrics, traffic));
+        }
     };
-    encode(&answered.unwrap_or_else(|error| {
-        traffic.refused(Reason::from(&error), &error.to_string());
-        TracingResponse::from(error)
-    }))
-}
-
-/// The answer to a request that failed.
-fn failed(error: StorageError, of: Option<RequestId>) -> TracingResponse {
-    match TracingResponse::from(error) {
-        TracingResponse::Error { message, code, .. } => TracingResponse::Error { message, code, request_id: of },
-        other => other,
+    match answered {
+        Ok(answer) => Answer::of(&answer),
+        Err(error) => failed(error, None, traffic),
     }
 }
 
-async fn query_traces(ingest: &Ingest, query: TraceQuery) -> Result<(Vec<FlowTrace>, u64), StorageError> {
-    let all = TraceQuery { limit: None, offset: None, page_token: None, ..query.clone() };
-    let traces = ingest.storage().query_traces(query).await?;
-    let total_count = ingest.storage().count_traces(all).await?;
-    Ok((traces, total_count))
+/// The answer to a request that failed.
+fn failed(error: StorageError, request_id: Option<RequestId>, traffic: &mut ConnectionTraffic) -> Answer {
+    traffic.refused(Reason::from(&error), &error.to_string());
+    Answer::of(&match TracingResponse::from(error) {
+        TracingResponse::Error { message, code, .. } => TracingResponse::Error { message, code, request_id },
+        other => other,
+    })
 }
 
 async fn store_trace(session: &mut Session, trace: FlowTrace) -> Result<TraceResponse, StorageError> {
@@ -89,15 +81,15 @@ async fn store_trace(session: &mut Session, trace: FlowTrace) -> Result<TraceRes
     Ok(TraceResponse::TraceStored { trace_id })
 }
 
-async fn metrics(ingest: &Ingest) -> Result<TraceResponse, StorageError> {
+/// What Reflow's own server counts, under its names, and what the store holds.
+async fn metrics(ingest: &Ingest, traffic: &ConnectionTraffic) -> Result<TraceResponse, StorageError> {
     let stats = ingest.storage().stats().await?;
-    let data = json!({
-        "traces": stats.traces,
-        "events": stats.events,
-        "bytes": stats.bytes,
-        "oldest": stats.oldest,
-        "newest": stats.newest,
-    });
+    let mut data = traffic.for_the_older_family();
+    data["traces"] = stats.traces.into();
+    data["events"] = stats.events.into();
+    data["bytes"] = stats.bytes.into();
+    data["oldest"] = json!(stats.oldest);
+    data["newest"] = json!(stats.newest);
     Ok(TraceResponse::Metrics { data })
 }
 

@@ -1,5 +1,6 @@
 //! The server in this process, over a store that can be made to wait, and real WebSocket clients.
 
+mod large_answers;
 mod lifecycle;
 mod newer_protocol;
 mod protocol;
@@ -17,12 +18,12 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::connection::MAX_MESSAGE_BYTES;
+use super::socket::MAX_MESSAGE_BYTES;
 use super::{TracingRequest, TracingResponse};
-use crate::config::OpenStorage;
+use crate::config::{Config, OpenStorage};
 use crate::ingest::SubscriptionFilters;
 use crate::ingest::gated::Gated;
-use crate::server::{Access, Maintenance, ServeError, serve};
+use crate::server::{Listeners, ServeError, Settings, serve};
 use reflow_tracing::storage::StorageBackend;
 use reflow_tracing::{
     ExecutionStatus, FlowId, FlowTrace, FlowVersion, PerformanceMetrics, TraceEvent, TraceEventData, TraceEventType,
@@ -42,6 +43,10 @@ impl Server {
     }
 
     async fn start_gated(permits: usize) -> Self {
+        Self::start_with(permits, Settings::new(&Config::default())).await
+    }
+
+    async fn start_with(permits: usize, settings: Settings) -> Self {
         let storage = Gated::new(permits);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/any/path", listener.local_addr().unwrap());
@@ -50,7 +55,8 @@ impl Server {
             let _ = stopped.await;
         };
         let opened = OpenStorage::new("gated", storage.clone());
-        let ended = tokio::spawn(serve(listener, opened, Access::default(), Maintenance::default(), shutdown));
+        let listeners = Listeners { main: listener, operations: None };
+        let ended = tokio::spawn(serve(listeners, opened, settings, shutdown));
         Self { url, storage, stop: Some(stop), ended }
     }
 
@@ -83,7 +89,7 @@ impl Client {
     }
 
     async fn receive_json(&mut self) -> Value {
-        let message = tokio::time::timeout(Duration::from_secs(5), self.0.next()).await.expect("no answer in time");
+        let message = tokio::time::timeout(Duration::from_secs(30), self.0.next()).await.expect("no answer in time");
         serde_json::from_str(message.unwrap().unwrap().to_text().unwrap()).unwrap()
     }
 

@@ -54,7 +54,7 @@ async fn a_bad_message_is_answered_and_the_connection_goes_on() {
     for (message, part) in [
         (Message::text("not json"), "expected"),
         (Message::text(r#"{"Foo":1}"#), "unknown variant `Foo`"),
-        (Message::binary(b"\x28\xb5\x2f\xfd\x00".as_slice()), "zstd"),
+        (Message::binary(b"\x28\xb5\x2f\xfd\x00".as_slice()), "can't be decompressed as zstd"),
     ] {
         client.0.send(message).await.unwrap();
         let answer = client.receive_json().await;
@@ -142,8 +142,24 @@ async fn the_older_family_stores_traces_and_asks_for_metrics() {
     let trace = FlowTrace { events, ..FlowTrace::new(FlowId::new("f"), FlowVersion::default()) };
     client.send(&TracingRequest::StoreTrace { trace: trace.clone() }).await;
     assert_eq!(client.receive_json().await, json!({"TraceStored": {"trace_id": trace.trace_id}}));
+    client.ask(&TracingRequest::GetTrace { request_id: None, trace_id: trace.trace_id }).await;
+    client.send_text("not a request").await;
+    client.receive_json().await;
     client.send(&TracingRequest::GetMetrics).await;
-    assert_eq!(client.receive_json().await["Metrics"]["data"]["traces"], 1);
+    let metrics = client.receive_json().await["Metrics"]["data"].take();
+    for (name, value) in [
+        ("traces", 1),
+        ("events", 2),
+        ("connections_active", 1),
+        ("connections_total", 1),
+        ("messages_received", 4),
+        ("messages_sent", 3),
+        ("errors_total", 1),
+        ("traces_stored", 1),
+        ("traces_queried", 1),
+    ] {
+        assert_eq!(metrics[name], value, "{name} in {metrics}");
+    }
     assert_eq!(server.storage.get_trace(trace.trace_id).await.unwrap(), Some(trace));
 }
 

@@ -1,0 +1,7 @@
+SELECT host, trace_id
+FROM held
+WHERE NOT EXISTS (
+    SELECT 1 FROM held AS any_holder JOIN lease ON lease.host = any_holder.host
+    WHERE any_holder.trace_id = held.trace_id AND lease.expires_at > ?1
+)
+LIMIT ?2

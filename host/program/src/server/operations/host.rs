@@ -1,0 +1,17 @@
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config::OpenStorage;
+use crate::server::traffic::Traffic;
+use reflow_tracing::maintenance::health::HealthMonitor;
+
+/// What the routes answer about.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) storage: OpenStorage,
+    pub(super) health: Arc<HealthMonitor>,
+    pub(super) traffic: Traffic,
+    /// Whether the host stops.
+    pub(super) stops: watch::Receiver<bool>,
+}
