@@ -1,5 +1,6 @@
 //! All end-to-end tests.
 
+mod asking_a_host;
 mod author;
 mod capabilities;
 #[cfg(unix)]
@@ -41,6 +42,9 @@ mod shared_traces;
 mod spool;
 mod sql;
 mod sqlite_crash;
+#[cfg(unix)]
+mod tail;
+mod terminal;
 #[cfg(unix)]
 mod tls;
 mod two_hosts;

@@ -11,8 +11,8 @@ use axum::serve::Listener;
 use reflow_tracing::plugin::{Grants, HttpGrant, PluginBackend, PluginConfig, RedisGrant};
 use reflow_tracing::storage::{StorageBackend, StorageError};
 use reflow_tracing::{FlowId, FlowTrace, FlowVersion};
-use reflow_tracing_tests::plugin;
 use reflow_tracing_tests::servers::{Authority, Certificate, RedisServer};
+use reflow_tracing_tests::{Backend, Host, Setting, plugin};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -115,8 +115,8 @@ impl Listener for TlsListener {
     }
 }
 
-/// Starts a server that says hello. Returns its port. It stops with the test.
-async fn https(certificate: &Certificate) -> u16 {
+/// A listener with this certificate, and its port.
+async fn tls_listener(certificate: &Certificate) -> (TlsListener, u16) {
     let chain = CertificateDer::pem_file_iter(&certificate.certificate).expect("a file");
     let chain = chain.collect::<Result<_, _>>().expect("certificates");
     let key = PrivateKeyDer::from_pem_file(&certificate.key).expect("a key");
@@ -126,7 +126,12 @@ async fn https(certificate: &Certificate) -> u16 {
         .expect("they belong together");
     let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = tcp.local_addr().expect("it is bound").port();
-    let listener = TlsListener { tcp, tls: TlsAcceptor::from(Arc::new(config)) };
+    (TlsListener { tcp, tls: TlsAcceptor::from(Arc::new(config)) }, port)
+}
+
+/// Starts a server that says hello. Returns its port. It stops with the test.
+async fn https(certificate: &Certificate) -> u16 {
+    let (listener, port) = tls_listener(certificate).await;
     let router = Router::new().route("/", get(async || "hello")).route("/large", get(async || "x".repeat(300_000)));
     tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
     port
@@ -164,4 +169,35 @@ async fn a_certificate_for_another_name_is_refused() {
     let address = format!("localhost:{port}");
     let refused = probe.ask("http", &[("authority", &address), ("scheme", "https")]).await;
     assert!(refused.contains("TlsProtocolError"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_behind_a_proxy_with_tls_is_asked_over_wss() {
+    let authority = Authority::new();
+    let (mut listener, port) = tls_listener(&authority.issue("DNS:localhost")).await;
+    let setting = Setting::new(Backend::Sqlite);
+    let host = Host::start(&setting);
+    let address = host.url.strip_prefix("ws://").expect("it is a WebSocket's").to_owned();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await;
+            let mut host = TcpStream::connect(&address).await.expect("the host listens");
+            // It ends with the connection.
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut host).await });
+        }
+    });
+    let ask = |url: String, ca: &Path| {
+        let mut command = setting.command(&["query", "--server", &url]);
+        command.env("SSL_CERT_FILE", ca).env_remove("SSL_CERT_DIR").output().expect("the program starts")
+    };
+    let answer = ask(format!("wss://localhost:{port}"), &authority.certificate());
+    assert!(answer.status.success(), "{answer:?}");
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "0 traces\n");
+    let other = Authority::new();
+    for (url, ca) in [(format!("wss://localhost:{port}"), &other), (format!("wss://127.0.0.1:{port}"), &authority)] {
+        let refused = ask(url, &ca.certificate());
+        let message = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && message.contains("invalid peer certificate"), "{message}");
+        assert!(message.contains("SSL_CERT_FILE"), "{message}");
+    }
 }

@@ -37,6 +37,14 @@ impl Connection {
         self.ask(&TracingRequest::StartTrace { flow_id, version }).await
     }
 
+    /// Starts a trace of this flow with an event of an actor of the same name.
+    pub async fn start_and_record(&mut self, name: &str) -> TraceId {
+        let trace_id = self.start_trace(name).await;
+        let answer = self.record(&trace_id, name, Value::Null).await;
+        assert!(is_stored(&answer), "{answer}");
+        trace_id
+    }
+
     /// The answer to an event of this actor, with this attribute.
     pub async fn record(&mut self, trace_id: &TraceId, actor: &str, attribute: Value) -> Value {
         let mut event = TraceEvent::actor_created(actor.to_owned());

@@ -1,9 +1,10 @@
 //! The program `reflow-tracing`: the host process and its command line.
 //!
 //! [`cli`] parses the arguments and [`config`] loads the configuration. The subcommand `serve` starts the [`server`], whose
-//! connections pass what they receive to [`ingest`].
+//! connections pass what they receive to [`ingest`]. Other subcommands are a [`client`] of a running host.
 
 mod cli;
+mod client;
 mod config;
 mod ingest;
 mod server;

@@ -3,18 +3,19 @@ use std::path::{Path, PathBuf};
 
 use super::copying::judge;
 use super::filter::Filter;
-use super::output::print;
+use super::output::{self, print};
+use super::printable::{Place, Printable};
 use super::progress::{on_progress, summary};
-use super::store::{Store, open_source};
+use super::source::Source;
 use reflow_tracing::migration::{Backup, CopyOptions};
 
-/// Export the traces of a store to a file, for import into another store
+/// Export the traces of a store or of a running host to a file, for import into another store
 ///
 /// The file is compressed when its name ends in .zst. It appears only when it is complete.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    store: Store,
+    source: Source,
     /// The file; - for stdout
     file: PathBuf,
     #[command(flatten)]
@@ -22,13 +23,17 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let (url, config) = args.store.describe()?;
-    let storage = open_source(&config, &url).await?;
+    let storage = args.source.open().await?;
     let options = CopyOptions { on_progress: Some(on_progress()), ..CopyOptions::default() };
     let filter = args.filter.query();
     let to_stdout = args.file == Path::new("-");
     let outcome = if to_stdout {
-        storage.export_to_writer(std::io::stdout(), "stdout", filter, &options).await
+        let stdout = std::io::stdout();
+        if output::is_terminal() {
+            storage.export_to_writer(Printable::new(stdout, Place::Json), "stdout", filter, &options).await
+        } else {
+            storage.export_to_writer(stdout, "stdout", filter, &options).await
+        }
     } else {
         storage.export_to_file_with(&args.file, filter, &options).await
     };
@@ -40,7 +45,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let summary = summary(&report, "exported");
     if to_stdout {
         // stdout holds the export.
-        let _ = std::io::stderr().write_all(summary.as_bytes());
+        let _ = output::stderr().write_all(summary.as_bytes());
     } else {
         print(|out| out.write_all(summary.as_bytes()))?;
     }

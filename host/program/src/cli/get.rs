@@ -1,7 +1,7 @@
 use anyhow::bail;
 
-use super::output::{Format, print, write_json_line};
-use super::store::Store;
+use super::output::{Format, write_json_line};
+use super::source::Source;
 use super::table;
 use reflow_tracing::TraceId;
 
@@ -9,7 +9,7 @@ use reflow_tracing::TraceId;
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    store: Store,
+    source: Source,
     /// The id of the trace
     trace_id: TraceId,
     /// The output format
@@ -19,7 +19,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let trace_id = args.trace_id;
-    let storage = args.store.open().await?;
+    let storage = args.source.open().await?;
     let Some(trace) = storage.get_trace(trace_id).await? else {
         let events = storage.get_events(trace_id).await?.len();
         storage.close().await?;
@@ -32,7 +32,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     storage.close().await?;
-    print(|out| match args.format {
+    args.format.print(|out| match args.format {
         Format::Table => writeln!(out, "{}", table::of_trace(&trace).trim_end()),
         Format::Json | Format::Ndjson => write_json_line(out, &trace),
     })?;

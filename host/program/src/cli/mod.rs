@@ -6,11 +6,13 @@ mod doctor;
 mod export;
 mod filter;
 mod get;
+mod host;
 mod import;
 mod machine;
 mod migrate;
 mod output;
 mod plugin;
+mod printable;
 mod progress;
 mod query;
 mod recording;
@@ -18,8 +20,10 @@ mod replay;
 mod retain;
 mod schema;
 mod serve;
+mod source;
 mod store;
 mod table;
+mod tail;
 mod time;
 
 use std::io::{IsTerminal, Write};
@@ -27,6 +31,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use printable::{Place, Printable};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter};
 
@@ -44,6 +49,7 @@ enum Command {
     Serve(serve::Args),
     Query(query::Args),
     Get(get::Args),
+    Tail(tail::Args),
     Replay(replay::Args),
     Retain(retain::Args),
     Migrate(migrate::Args),
@@ -62,7 +68,8 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        // Its own colours are all that the lines have: it escapes those in the text.
+        .with_writer(|| Printable::new(std::io::stderr(), Place::ColouredLines))
         // Lines that can't be written are lost. Reporting that on stderr would panic in the caller.
         .log_internal_errors(false)
         .init();
@@ -73,7 +80,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // The reader may be gone; ignore the error.
-            let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
+            let _ = writeln!(output::stderr(), "error: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
@@ -115,6 +122,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Serve(args) => serve::run(args).await,
             Command::Query(args) => query::run(args).await,
             Command::Get(args) => get::run(args).await,
+            Command::Tail(args) => tail::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Retain(args) => retain::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,

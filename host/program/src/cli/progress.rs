@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output;
+use super::printable::printable;
 use reflow_tracing::migration::{Digest, MigrationReport, OnProgress, Progress};
 
 /// The time between two lines.
@@ -53,10 +55,13 @@ impl State {
                 }
                 self.show(digest);
             }
-            Progress::Unreadable(what) => match &self.view {
-                View::Bar(bar) => bar.suspend(|| line(&format!("skipped: {what}"))),
-                View::Lines { .. } => line(&format!("skipped: {what}")),
-            },
+            Progress::Unreadable(what) => {
+                let skipped = format!("skipped: {}", printable(what));
+                match &self.view {
+                    View::Bar(bar) => bar.suspend(|| line(&skipped)),
+                    View::Lines { .. } => line(&skipped),
+                }
+            }
             _ => {}
         }
     }
@@ -98,7 +103,7 @@ impl State {
 
 fn line(text: &str) {
     // The reader may be gone; ignore the error.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(output::stderr(), "{text}");
 }
 
 /// The result, one figure per line.

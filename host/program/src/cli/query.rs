@@ -3,19 +3,19 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::filter::Filter;
-use super::output::{Format, print, write_json_line};
-use super::store::Store;
+use super::output::{self, Format, write_json_line};
+use super::source::Source;
 use super::table;
 use crate::config::parse_duration;
 use reflow_tracing::{ExecutionId, ExecutionStatus, SortOrder, TraceEventKind, TraceQuery};
 
-/// Find traces in a store
+/// Find traces in a store or in a running host
 ///
 /// All conditions must hold. Times are RFC 3339, or how long ago: 30m, 2h, 7d.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    store: Store,
+    source: Source,
     #[command(flatten)]
     filter: Filter,
     /// Only the trace of this execution
@@ -79,7 +79,7 @@ impl Args {
     }
 }
 
-fn parse_status(text: &str) -> Result<ExecutionStatus, String> {
+pub(super) fn parse_status(text: &str) -> Result<ExecutionStatus, String> {
     let (name, error) = text.split_once(':').unwrap_or((text, ""));
     match name.to_ascii_lowercase().as_str() {
         "failed" => Ok(ExecutionStatus::Failed { error: error.to_owned() }),
@@ -97,7 +97,7 @@ fn parse_tag(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let storage = args.store.open().await?;
+    let storage = args.source.open().await?;
     let page = storage.query_page(args.query().into()).await?;
     storage.close().await?;
 
@@ -106,7 +106,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         let without_offset = if args.offset.is_some() { " instead of --offset" } else { "" };
         format!("more traces match: add --page-token {token}{without_offset} for the next page")
     });
-    print(|out| match args.format {
+    args.format.print(|out| match args.format {
         Format::Table => {
             let what = if count == 1 { "trace" } else { "traces" };
             if count > 0 {
@@ -125,7 +125,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     if let (Some(next), Format::Json | Format::Ndjson) = (next, args.format) {
         // stdout holds JSON only.
-        let _ = writeln!(std::io::stderr(), "{next}");
+        let _ = writeln!(output::stderr(), "{next}");
     }
     Ok(())
 }

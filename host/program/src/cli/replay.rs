@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use futures::{SinkExt, StreamExt, future};
 use tokio::sync::Semaphore;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::Message;
 
-use super::config_file::ConfigFile;
+use super::host::HostArgs;
 use super::output;
+use super::printable::printable;
 use super::recording::{self, Frame};
+use crate::client::{Connection, HostUrl};
 use crate::server::reflow::{TraceResponse, TracingResponse};
 use reflow_tracing::TraceId;
 
@@ -26,12 +28,9 @@ const SHOWN_FAILURES: usize = 10;
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigFile,
+    host: HostArgs,
     /// The recording; - for stdin
     file: PathBuf,
-    /// The URL of the host [default: the configured host]
-    #[arg(long, value_name = "ws://HOST:PORT")]
-    url: Option<String>,
 }
 
 /// The outcome of some frames.
@@ -46,18 +45,7 @@ struct Outcome {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let connections = read(&args.file)?;
-    let url = match args.url {
-        Some(url) => url,
-        None => match args.config.load()?.server {
-            server if server.port == 0 => bail!(
-                "the configuration has port 0, so the host's port is unknown; give the URL of the host with --url"
-            ),
-            server => format!("ws://{}", server.address()),
-        },
-    };
-    if !url.starts_with("ws://") {
-        bail!("{url:?} is not a valid host URL: expected ws://HOST:PORT, for example ws://127.0.0.1:8080");
-    }
+    let url = args.host.url()?;
 
     let replayed = future::join_all(connections.iter().map(|frames| replay(&url, frames))).await;
     let mut total = Outcome::default();
@@ -89,15 +77,14 @@ fn read(file: &Path) -> anyhow::Result<Vec<Vec<Frame>>> {
 }
 
 /// Sends the frames of one connection. Returns also the outcome up to an error.
-async fn replay(url: &str, frames: &[Frame]) -> (Outcome, anyhow::Result<()>) {
+async fn replay(url: &HostUrl, frames: &[Frame]) -> (Outcome, anyhow::Result<()>) {
     let mut outcome = Outcome::default();
     let result = exchange(url, frames, &mut outcome).await;
     (outcome, result)
 }
 
-async fn exchange(url: &str, frames: &[Frame], outcome: &mut Outcome) -> anyhow::Result<()> {
-    let (socket, _) = tokio_tungstenite::connect_async(url).await.map_err(|error| connect_error(url, error))?;
-    let (mut sink, mut stream) = socket.split();
+async fn exchange(url: &HostUrl, frames: &[Frame], outcome: &mut Outcome) -> anyhow::Result<()> {
+    let (mut sink, mut stream) = Connection::open(url).await?.into_socket().split();
     let window = Semaphore::new(WINDOW);
     let lost = || format!("lost the connection to {url}");
 
@@ -139,14 +126,6 @@ async fn exchange(url: &str, frames: &[Frame], outcome: &mut Outcome) -> anyhow:
         message.with_context(lost)?;
     }
     Ok(())
-}
-
-fn connect_error(url: &str, error: tungstenite::Error) -> anyhow::Error {
-    let hint = match &error {
-        tungstenite::Error::Io(_) => "; is the host running? Start it with `reflow-tracing serve`",
-        _ => "",
-    };
-    anyhow::Error::new(error).context(format!("can't connect to {url}{hint}"))
 }
 
 /// The server's answer to a frame.
@@ -208,7 +187,7 @@ impl Outcome {
         writeln!(out, "failed        {}", self.failed)?;
         self.failures.sort();
         for (line, error) in self.failures.iter().take(SHOWN_FAILURES) {
-            writeln!(out, "  line {line}: {error}")?;
+            writeln!(out, "  line {line}: {}", printable(error))?;
         }
         if self.failed > SHOWN_FAILURES {
             writeln!(out, "  and {} more", self.failed - SHOWN_FAILURES)?;

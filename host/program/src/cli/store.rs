@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use super::config_file::ConfigFile;
+use crate::client::HostUrl;
 use crate::config::{Config, StorageUrl, open_storage, open_storage_to_read};
 use reflow_tracing::migration::LegacySqlite;
 use reflow_tracing::storage::StorageBackend;
@@ -34,14 +35,20 @@ impl Store {
     }
 }
 
-const MEMORY: &str = "the backend `memory` keeps its traces in the memory of the host process only. To read traces from the command line, \
-                      configure another backend, for example `sqlite`";
+/// The store of the backend `memory` can't be opened.
+fn memory(config: &Config) -> anyhow::Error {
+    let url = HostUrl::configured(&config.server).map_or_else(|_| "ws://HOST:PORT".into(), |url| url.to_string());
+    anyhow!(
+        "the backend `memory` keeps its traces in the memory of the host process only. To read them, ask the running host: \
+         `query`, `get` and `export` take `--server {url}`"
+    )
+}
 
 /// Opens a store for reading: nothing is created or written. Fails when the store does not exist.
 pub(super) async fn open_source(config: &Config, url: &StorageUrl) -> anyhow::Result<Arc<dyn StorageBackend>> {
     let url = url.clone().complete(config);
     match &url {
-        StorageUrl::Memory => bail!(MEMORY),
+        StorageUrl::Memory => return Err(memory(config)),
         StorageUrl::Sqlite(Some(path)) => {
             if let Some(legacy) = LegacySqlite::detect(path).await? {
                 tracing::info!("{path} was written by Reflow's own tracing server; reading its format");

@@ -1,10 +1,9 @@
 //! Traces and events as tables, for people.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{Table, presets};
 
+use super::printable::printable;
 use super::time::display_nanos;
 use reflow_tracing::{ExecutionStatus, FlowTrace, TraceEvent, TraceEventType};
 
@@ -82,8 +81,8 @@ fn of_events(events: &[TraceEvent], start: DateTime<Utc>) -> String {
     table.trim_fmt()
 }
 
-/// The details of the event's type.
-fn detail(event: &TraceEvent) -> String {
+/// What is in the event besides its type, its actor and its port.
+pub(super) fn detail(event: &TraceEvent) -> String {
     let mut parts = Vec::new();
     if let TraceEventType::DataFlow { to_actor, to_port } = &event.event_type {
         parts.push(format!("to {to_actor}.{to_port}"));
@@ -106,17 +105,8 @@ pub(super) fn new_table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-fn display_time(time: DateTime<Utc>) -> String {
+pub(super) fn display_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-/// Replaces control characters, which could control the terminal or break the table.
-fn printable(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) {
-        Cow::Owned(text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())
-    } else {
-        Cow::Borrowed(text)
-    }
 }
 
 #[cfg(test)]
@@ -160,7 +150,7 @@ mod tests {
     #[test]
     fn a_trace_shows_its_events_and_cannot_control_the_terminal() {
         let text = of_trace(&trace());
-        for part in ["Failed: disk\u{fffd}full", "5.000 ms", "DataFlow", "Out", "to b.In; Order, 7 bytes"] {
+        for part in ["Failed: disk\\nfull", "a\\u{1b}[31m", "5.000 ms", "DataFlow", "Out", "to b.In; Order, 7 bytes"] {
             assert!(text.contains(part), "{part:?} is missing in: {text}");
         }
         assert!(!text.contains('\x1b'), "{text:?}");

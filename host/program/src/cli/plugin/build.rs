@@ -1,4 +1,4 @@
-use std::io::{self, BufRead, BufReader};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     has_target(&args.dir, &args.target)?;
     let built = cargo_build(&args.dir, &args.target)?;
     let inspection = inspect(&built.file)?;
-    write_problems(&mut io::stderr(), &inspection)?;
+    write_problems(&mut output::stderr(), &inspection)?;
     without_problems(&inspection)?;
     let wanted = args.output.clone().unwrap_or_else(|| folder.join(format!("{}.wasm", built.name)));
     install::install(&built.file, &wanted)?;

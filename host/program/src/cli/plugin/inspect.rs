@@ -29,15 +29,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let inspection = inspect(&args.file)?;
     // The world of a file with problems may have no text form.
     let wit = if inspection.problems.is_empty() { Some(world_of(&args.file)?) } else { None };
-    output::print(|out| match args.format {
-        Format::Text => write(out, &inspection, wit.as_deref()),
-        Format::Json => {
+    match args.format {
+        Format::Text => output::print(|out| write(out, &inspection, wit.as_deref()))?,
+        Format::Json => output::print_json(|out| {
             let mut all = serde_json::to_value(&inspection)?;
             all["wit"] = wit.into();
             serde_json::to_writer_pretty(&mut *out, &all)?;
             writeln!(out)
-        }
-    })?;
+        })?,
+    }
     Ok(())
 }
 

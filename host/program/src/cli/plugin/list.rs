@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use super::report::{name_of, size};
 use crate::cli::config_file::ConfigFile;
+use crate::cli::printable::printable;
 use crate::cli::{output, table};
 use crate::config::Config;
 use reflow_tracing::plugin::{PluginErrors, PluginReport, inspect};
@@ -87,7 +88,7 @@ fn figures(plugins: &[PluginReport]) -> String {
     for plugin in plugins {
         let PluginErrors { trapped, timed_out, busy, refused, paused } = plugin.errors;
         table.add_row([
-            plugin.name.clone(),
+            printable(&plugin.name).into_owned(),
             plugin.all.calls.to_string(),
             (trapped + timed_out + busy + refused + paused).to_string(),
             trapped.to_string(),
@@ -98,7 +99,7 @@ fn figures(plugins: &[PluginReport]) -> String {
             format!("{:.3} ms", plugin.all.p50 * 1e3),
             format!("{:.3} ms", plugin.all.p99 * 1e3),
             if plugin.compiled_code_from_cache { "cached" } else { "compiled" }.into(),
-            plugin.health.clone(),
+            printable(&plugin.health).into_owned(),
         ]);
     }
     table.trim_fmt()
@@ -164,7 +165,8 @@ fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
         }
     }
     let [name, file, size, sha256, contract, capabilities] = row;
-    [name, file, size, sha256, contract, capabilities, if states.is_empty() { "ok".into() } else { states.join("; ") }]
+    let state = if states.is_empty() { "ok".into() } else { states.join("; ") };
+    [name, file, size, sha256, contract, capabilities, state].map(|cell| printable(&cell).into_owned())
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::shutdown::Stopped;
 use super::traffic::Traffic;
 use crate::ingest::Ingest;
-pub use message::{TraceResponse, TracingRequest, TracingResponse};
+pub use message::{ErrorCode, TraceResponse, TracingRequest, TracingResponse};
 
 const NOT_A_WEBSOCKET: &str =
     "This is a Reflow tracing server. It speaks WebSocket: connect to it with a ws:// URL, on any path.\n";

@@ -46,7 +46,7 @@ fn parse_config(text: &str) -> Result<JsonObject, String> {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let inspection = inspect(&args.file)?;
-    write_problems(&mut std::io::stderr(), &inspection)?;
+    write_problems(&mut output::stderr(), &inspection)?;
     without_problems(&inspection)?;
     let mut grants = args.grants;
     if grants.is_empty() && inspection.needs_grants().any(|capability| capability == "sql") {
