@@ -16,6 +16,9 @@ const IDLE: TimeDelta = TimeDelta::hours(1);
 /// A trace that starts later than this from now has a start that can't be right.
 const FUTURE: TimeDelta = TimeDelta::days(1);
 
+/// Traces with the time when they were received; the earliest is the greatest.
+type Received = BinaryHeap<Reverse<(DateTime<Utc>, TraceId)>>;
+
 /// Reads the traces of a store once, oldest first, and skips those that are being written. A trace whose own times can't be right
 /// is as old as the time when a host received it ([`FlowTrace::received_at`]).
 ///
@@ -28,8 +31,8 @@ pub(super) struct Walk<'a> {
     /// The position to continue from; `None` at the start.
     page_token: Option<String>,
     is_read_to_the_end: bool,
-    /// Traces with the time when they were received, the earliest first. `None` until those that start in the future are known.
-    received: Option<BinaryHeap<Reverse<(DateTime<Utc>, TraceId)>>>,
+    /// Those of the traces read whose own times can't be right. `None` until those that start in the future are known.
+    received: Option<Received>,
     passed_over: HashSet<TraceId>,
 }
 
@@ -59,7 +62,7 @@ impl<'a> Walk<'a> {
 
     async fn next_of(
         &mut self,
-        received: &mut BinaryHeap<Reverse<(DateTime<Utc>, TraceId)>>,
+        received: &mut Received,
         before: Option<DateTime<Utc>>,
     ) -> Result<Option<FlowTrace>, StorageError> {
         loop {
@@ -100,7 +103,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The traces that start in the future, but were received at a time that is known.
-    async fn future(&self) -> Result<BinaryHeap<Reverse<(DateTime<Utc>, TraceId)>>, StorageError> {
+    async fn future(&self) -> Result<Received, StorageError> {
         let mut received = BinaryHeap::new();
         let mut page_token = None;
         loop {

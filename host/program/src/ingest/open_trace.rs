@@ -218,12 +218,15 @@ impl OpenTrace {
         self.end(self.provisional(), status)
     }
 
-    /// The header with an end: the one that it has, or cancelled, because nobody sends the trace any more.
+    /// The header with an end: the one that it has, or cancelled, because nobody sends the trace any more. If an actor failed and
+    /// only this connection could say how the trace ends, it is failed.
     pub(super) fn interrupted(&self, reason: &str) -> FlowTrace {
         if let Some(header) = self.header().filter(|header| header.end_time.is_some()) {
             return header;
         }
-        let mut header = self.end(self.provisional(), ExecutionStatus::Cancelled);
+        let failure = self.progress().failure.clone().filter(|_| !self.is_shared);
+        let status = failure.map_or(ExecutionStatus::Cancelled, |error| ExecutionStatus::Failed { error });
+        let mut header = self.end(self.provisional(), status);
         header.metadata.tags.insert(INTERRUPTED_TAG.into(), reason.into());
         header
     }
