@@ -113,9 +113,9 @@ fn the_guide_leads_from_nothing_to_a_running_plugin() {
     let formatted = shell(&setting, "cargo fmt --manifest-path ledger/Cargo.toml --check");
     assert!(formatted.status.success(), "{}", said(&formatted));
 
-    // `plugin check` compares the configuration with what the plugin needs.
+    // `plugin check` compares the configuration with what the plugin may use.
     let check = ["plugin", "check", "plugins/ledger.wasm", "--config", "reflow_tracing.toml"];
-    assert!(setting.stdout(&check).contains("grants `ledger` what it needs"));
+    assert!(setting.stdout(&check).contains("grants `ledger` all that it may use"));
     setting.write("[plugins.ledger]\n");
     assert!(setting.failure(&check).contains("sql = { default = \"sqlite:ledger.db\" }"));
 
@@ -192,7 +192,7 @@ fn the_list_shows_files_without_a_table_and_tables_without_a_file() {
         |name: &str| list.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {list}"));
     for (name, part) in [
         ("relational", "the configured backend"),
-        ("relational", "`sql` is not granted"),
+        ("relational", "nothing that it may use is granted"),
         ("hostile", "no table [plugins.hostile]"),
         ("elsewhere", "gone.wasm"),
         ("elsewhere", "no such file"),

@@ -78,7 +78,7 @@ async fn a_core_module_with_an_embedded_world_is_made_a_component() {
     assert_eq!(&fs::read(&file).expect("it is built")[..8], b"\0asm\x01\0\0\0", "it is a core module");
     let inspection = inspect(&file).expect("it is read");
     assert_eq!((inspection.kind, inspection.problems.len()), (Kind::CoreModule, 0));
-    assert_eq!(inspection.needs_grants().collect::<Vec<_>>(), ["sql"]);
+    assert_eq!(inspection.may_use().collect::<Vec<_>>(), ["sql"]);
     let component = PluginComponent::load("core-module", &file, &PluginConfig::default()).await.expect("it loads");
     keeps_the_contract(component, "batches").await;
 }

@@ -150,14 +150,16 @@ impl Number {
             None if self.is_integer && (text.parse::<u64>().is_ok() || text.parse::<i64>().is_ok()) => return None,
             None => false,
         };
+        // A number in the middle of two shortest texts is printed as either, and means the same.
         let (printed, nearest) = if is_single {
             let number: f32 = text.parse().ok()?;
-            (format!("{number:e}"), format!("{number:?}"))
+            ([format!("{number:e}"), serde_json::to_string(&number).ok()?], format!("{number:?}"))
         } else {
             let number: f64 = text.parse().ok()?;
-            (format!("{number:e}"), format!("{number:?}"))
+            ([format!("{number:e}"), serde_json::to_string(&number).ok()?], format!("{number:?}"))
         };
-        (Decimal::new(text) != Decimal::new(&printed)).then_some(nearest)
+        let sent = Decimal::new(text);
+        (!printed.iter().any(|printed| sent == Decimal::new(printed))).then_some(nearest)
     }
 
     /// Whether the number is the value of a floating-point field of the model, and if so, whether that has 32 bits.

@@ -34,6 +34,7 @@ async fn a_trap_in_any_export_fails_only_its_own_call() {
         let error = call(&hostile, export).await.expect_err("it traps");
         let text = error.to_string();
         assert!(text.contains("`hostile`") && text.contains("stopped itself"), "{export}: {text}");
+        assert!(text.contains(&format!("in {export}, on request")), "{export}: {text}");
         for other in EXPORTS.into_iter().filter(|&other| other != export) {
             call(&hostile, other).await.unwrap_or_else(|error| panic!("{other} after a trap in {export}: {error}"));
         }

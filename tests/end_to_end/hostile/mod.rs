@@ -77,6 +77,11 @@ async fn a_trap_fails_only_its_own_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trap_is_explained_by_what_the_plugin_printed() {
+    costs_its_own_call_only("trap", "on request").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_is_stopped_at_the_time_limit() {
     costs_its_own_call_only("spin", "longer than 2000 ms").await;
 }

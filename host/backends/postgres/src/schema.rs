@@ -162,7 +162,7 @@ pub(super) async fn prepare(server: &Server, config: &PostgresConfig) -> Result<
         migrate(&mut connection, config).await.map_err(|error| match server.describe(error) {
             StorageError::Configuration(problem) => StorageError::Configuration(format!(
                 "the tables in the schema {schema} are of an older version and this program's role can't change them \
-                 ({problem}); let their owner run this, then start again:\n\
+                 ({problem}); let their owner run this, grant the role new tables as it has the others, then start again:\n\
                  BEGIN;\nSET LOCAL search_path TO {};\n{}COMMIT;",
                 quoted(schema),
                 missing.statements()

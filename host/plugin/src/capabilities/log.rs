@@ -47,7 +47,8 @@ impl PluginLog {
         self.write(Level::Warn, message);
     }
 
-    pub(super) fn write(&self, level: Level, message: &str) {
+    /// Writes a message of the plugin.
+    pub(crate) fn write(&self, level: Level, message: &str) {
         // Messages below the host's level don't count towards the rate limit.
         if !enabled(level) {
             return;

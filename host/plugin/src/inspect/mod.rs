@@ -33,7 +33,7 @@ pub struct InspectError {
 /// Languages and tools by role, with their versions.
 type Producers = BTreeMap<String, BTreeMap<String, String>>;
 
-/// What a plugin's file is and what it needs.
+/// What a plugin's file is and what it may use.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     /// The file.
@@ -62,18 +62,19 @@ pub struct Inspection {
 const ALWAYS_GRANTED: &[&str] = &["config", "log", "metrics"];
 
 impl Inspection {
-    /// The imported capabilities that need a grant.
-    pub fn needs_grants(&self) -> impl Iterator<Item = &str> {
+    /// The imported capabilities that need a grant. The plugin may use them; toolchains of some languages import everything that a
+    /// world offers, whether it is used or not.
+    pub fn may_use(&self) -> impl Iterator<Item = &str> {
         self.capabilities.iter().map(String::as_str).filter(|capability| !ALWAYS_GRANTED.contains(capability))
     }
 
-    /// The capabilities of [`needs_grants`](Self::needs_grants) for which `grants` has no grant.
-    pub fn missing_grants(&self, grants: &Grants) -> Vec<&str> {
-        self.needs_grants().filter(|capability| !grants.has(capability)).collect()
+    /// Those of [`may_use`](Self::may_use) for which `grants` has no grant. A call of one fails with an error that names it.
+    pub fn not_granted(&self, grants: &Grants) -> Vec<&str> {
+        self.may_use().filter(|capability| !grants.has(capability)).collect()
     }
 }
 
-/// Inspects the plugin in `file`: what it is, what it needs, and whether it can run on this host.
+/// Inspects the plugin in `file`: what it is, what it may use, and whether it can run on this host.
 ///
 /// Fails when the file is neither a component nor a core module with an embedded world.
 pub fn inspect(file: &Path) -> Result<Inspection, InspectError> {

@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::cpu::CpuTime;
+use super::output::Output;
 use crate::capabilities::granted::Granted;
 use crate::capabilities::state::HostState;
 use crate::contract::bindings::{Plugin, PluginPre};
@@ -20,8 +21,10 @@ const MAX_RANDOM_BYTES: u64 = 1024 * 1024;
 /// The host's state of an instance.
 pub(crate) struct InstanceState {
     pub(crate) host: HostState,
-    /// Grants nothing: no files, no sockets, no environment, no arguments.
+    /// Grants nothing but output: no files, no sockets, no environment, no arguments.
     wasi: WasiCtx,
+    /// What it prints.
+    pub(super) output: Arc<Output>,
     /// The processor time of the current call.
     cpu: Arc<CpuTime>,
     /// Bytes of all its linear memories.
@@ -69,19 +72,40 @@ impl Instance {
     }
 }
 
+/// Errors of the engine about what a component must not do, and what its author does about it.
+const EXPLAINED: &[(&str, &str)] = &[
+    (
+        "borrow handles still remain at the end of the call",
+        "it kept a resource that was lent to it for the call: drop every borrowed handle (an event batch, for example) before the \
+         function returns; in a language with a garbage collector, release it explicitly",
+    ),
+    (
+        "cannot leave component instance",
+        "it called the host where that is not allowed: while it is instantiated, or in the function that frees a result. Make such calls in \
+         `open` or later",
+    ),
+    (
+        "cannot enter component instance",
+        "it was called while an earlier call into it had not ended, because that one trapped: its state is not defined any more",
+    ),
+    ("unknown handle index", "it used a handle that it had dropped or never had"),
+];
+
 /// Explains a trap by the limit that the call exceeded, if it was one that the engine does not name.
 pub(crate) fn explain(error: &wasmtime::Error, plugin: &str, limits: &Limits) -> Option<String> {
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         let most = limits.handles;
         return Some(format!("it already holds {most} handles, the maximum of plugins.{plugin}.limits.handles"));
     }
-    // The engine has no error type for this.
-    error.root_cause().to_string().contains("fuel allocated for hostcalls").then(|| {
-        format!(
+    // The engine has no error types for these.
+    let cause = error.root_cause().to_string();
+    if cause.contains("fuel allocated for hostcalls") {
+        return Some(format!(
             "it passed more than {} MiB in one call, the maximum of plugins.{plugin}.limits.result_mb",
             limits.result_mb
-        )
-    })
+        ));
+    }
+    EXPLAINED.iter().find(|(part, _)| cause.contains(part)).map(|(_, explanation)| (*explanation).to_owned())
 }
 
 impl InstanceState {
@@ -91,10 +115,14 @@ impl InstanceState {
         granted: Arc<Granted>,
         all_memory: Arc<AtomicUsize>,
     ) -> Self {
+        let output = Output::new(Arc::clone(&granted));
+        let mut wasi = WasiCtx::builder();
+        wasi.max_random_size(MAX_RANDOM_BYTES).stdout(output.stdout()).stderr(output.stderr());
         Self {
             cpu: Arc::new(CpuTime::new(Arc::clone(&plugin), limits.cpu())),
             host: HostState::new(plugin, limits, granted),
-            wasi: WasiCtx::builder().max_random_size(MAX_RANDOM_BYTES).build(),
+            wasi: wasi.build(),
+            output,
             memory: 0,
             all_memory,
         }

@@ -8,6 +8,7 @@ pub(crate) mod engine;
 mod failure;
 mod fair_scheduler;
 pub(crate) mod instance;
+mod output;
 pub(crate) mod pool;
 pub(crate) mod supervisor;
 

@@ -25,6 +25,7 @@ use crate::contract::convert;
 use crate::contract::function::Function;
 use crate::policy::Limits;
 use crate::runtime::instance::{self, Instance, InstanceState};
+use crate::runtime::output::Output;
 
 /// The result of a call into a plugin: a trap, the plugin's own error, or an answer.
 pub(crate) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
@@ -92,9 +93,13 @@ impl Pool {
                 Some(instance) => instance,
                 None => self.open().await?,
             };
+            let output = Arc::clone(&instance.store.data().output);
+            output.forget();
             let (cpu, backend) = (instance.cpu(), instance.exports.reflow_storage_backend());
-            let answer =
-                cpu.measure(run(&mut instance.store, backend)).await.map_err(|error| self.trapped(function, &error))?;
+            let answer = cpu
+                .measure(run(&mut instance.store, backend))
+                .await
+                .map_err(|error| self.trapped(function, &error, &output))?;
             // The call completed, so the instance is reusable even if the answer is an error.
             self.put_back(instance);
             answer.map_err(|error| self.refused(function, error))
@@ -120,25 +125,27 @@ impl Pool {
             Arc::clone(&self.granted),
             Arc::clone(&self.metrics.memory_bytes),
         );
-        let mut instance =
-            Instance::new(&self.component, state).await.map_err(|error| self.trapped(Function::Open, &error))?;
+        let output = Arc::clone(&state.output);
+        let mut instance = Instance::new(&self.component, state)
+            .await
+            .map_err(|error| self.trapped(Function::Open, &error, &output))?;
         let created = Instant::now();
         self.metrics.instance_created(created - begun);
         let (cpu, backend) = (instance.cpu(), instance.exports.reflow_storage_backend());
         let info = cpu
             .measure(backend.call_open(&mut instance.store, &self.config))
             .await
-            .map_err(|error| self.trapped(Function::Open, &error))?
+            .map_err(|error| self.trapped(Function::Open, &error, &output))?
             .map_err(|error| self.refused(Function::Open, error))?;
         self.metrics.instance_opened(created.elapsed());
         tracing::debug!(plugin = &*self.plugin, name = info.name, version = info.version, "opened an instance");
         Ok(instance)
     }
 
-    /// The failure for a trap.
-    fn trapped(&self, function: Function, error: &wasmtime::Error) -> Failure {
+    /// The failure for a trap of an instance that printed `output`.
+    fn trapped(&self, function: Function, error: &wasmtime::Error, output: &Output) -> Failure {
         let explained = instance::explain(error, &self.plugin, &self.limits);
-        let reason = match error.downcast_ref::<Trap>() {
+        let mut reason = match error.downcast_ref::<Trap>() {
             _ if explained.is_some() => explained.unwrap_or_default(),
             Some(Trap::UnreachableCodeReached) => "it stopped itself (a panic, an abort or an `unreachable`)".into(),
             Some(Trap::StackOverflow) => "it recursed too deeply and ran out of stack".into(),
@@ -151,6 +158,9 @@ impl Pool {
             call = function.name(),
             "{reason}; its instance was discarded: {error:#}"
         );
+        if let Some(printed) = output.last() {
+            reason = format!("{reason}; it printed: {printed}");
+        }
         self.failed(FailureKind::Trapped, function, reason)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -9,6 +10,7 @@ use tokio::sync::Semaphore;
 use reflow_tracing::storage::{FlowTrace, MemoryStorage, StorageBackend, StorageError, TraceQuery};
 use reflow_tracing::{TraceEvent, TraceId};
 use reflow_tracing_storage::StorageExtras;
+use uuid::Uuid;
 
 /// Memory that stores a batch of events only when it has a permit, and panics when one is of the actor `panic`.
 pub(crate) struct Gated {
@@ -20,6 +22,8 @@ pub(crate) struct Gated {
     pub(crate) headers_to_refuse: AtomicUsize,
     /// Whether events are turned away as if the disk were full.
     pub(crate) is_full: AtomicBool,
+    /// Whether leases are turned away as if the role lacked the right.
+    pub(crate) refuses_leases: AtomicBool,
     /// How many batches it claims to store at a time.
     pub(crate) concurrent_writes: AtomicUsize,
     /// The batches that have come and are not stored.
@@ -36,6 +40,7 @@ impl Gated {
             batches: Mutex::default(),
             headers_to_refuse: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
+            refuses_leases: AtomicBool::new(false),
             concurrent_writes: AtomicUsize::new(1),
             under_way: AtomicUsize::new(0),
             lookups: AtomicUsize::new(0),
@@ -95,8 +100,16 @@ impl StorageBackend for Gated {
     }
 }
 
+#[async_trait]
 impl StorageExtras for Gated {
     fn concurrent_writes(&self) -> usize {
         self.concurrent_writes.load(Ordering::Relaxed)
+    }
+
+    async fn renew_lease(&self, _: Uuid, _: Duration) -> Result<bool, StorageError> {
+        Err(match self.refuses_leases.load(Ordering::Relaxed) {
+            true => StorageError::Configuration("permission denied for table lease".into()),
+            false => StorageError::Unsupported("no leases".into()),
+        })
     }
 }

@@ -525,6 +525,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_role_without_a_right_on_leases_stores_traces_all_the_same() {
+        let storage = Gated::new(Semaphore::MAX_PERMITS);
+        storage.refuses_leases.store(true, Ordering::Relaxed);
+        let mut session = Session::new(Ingest::new(storage.clone()), None);
+        let trace_id = TraceId::new();
+        session.record(trace_id, newer(1)).await.unwrap();
+        session.end_trace(trace_id, ExecutionStatus::Completed).await.unwrap();
+        let trace = storage.get_trace(trace_id).await.unwrap().unwrap();
+        assert_eq!((trace.status, trace.events.len()), (ExecutionStatus::Completed, 1));
+    }
+
+    #[tokio::test]
     async fn an_unknown_id_that_comes_twice_in_a_row_is_believed() {
         let (storage, mut session) = session();
         let trace_id = TraceId::new();

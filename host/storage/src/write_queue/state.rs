@@ -157,7 +157,7 @@ impl<E: Entry> Shared<E> {
         self.work.notify_one();
     }
 
-    /// Drops the waiting writes, which answers them, because there are no more workers.
+    /// Drops the waiting writes, which answers them, because no workers are left.
     pub(super) fn abandon(&self) {
         let mut state = self.state();
         state.is_closed = true;

@@ -15,7 +15,7 @@ pub struct Workers<E: Entry> {
 }
 
 impl<E: Entry<Answer = Result<(), StorageError>>> Workers<E> {
-    /// Starts as many tasks as batches can be in flight. Each runs `work`, which stores batches until there are no more.
+    /// Starts as many tasks as batches can be in flight. Each runs `work`, which stores batches until none is left.
     pub fn start<F: Future<Output = ()> + Send + 'static>(
         name: &'static str,
         limits: Limits,

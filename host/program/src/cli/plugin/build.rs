@@ -46,10 +46,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let installed = Inspection { file: wanted, ..inspection };
     output::print(|out| {
         writeln!(out, "{}", summary(&installed))?;
-        let needs: Vec<_> = installed.needs_grants().collect();
-        if !needs.is_empty() {
+        let usable: Vec<_> = installed.may_use().collect();
+        if !usable.is_empty() {
             writeln!(out, "to use it, add to the configuration:\n  [plugins.{}]", built.name)?;
-            writeln!(out, "  {}", example_grants(&needs, &built.name))?;
+            writeln!(out, "  {}", example_grants(&usable, &built.name))?;
         }
         Ok(())
     })?;

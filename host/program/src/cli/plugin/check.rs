@@ -8,14 +8,14 @@ use crate::cli::output;
 use crate::config::{Config, Loaded};
 use reflow_tracing::plugin::{Inspection, inspect};
 
-/// Check a plugin file against the contract: its imports, the grants it needs, and every problem with its fix
+/// Check a plugin file against the contract: its imports, what it may use, and every problem with its fix
 ///
 /// The plugin is neither compiled nor run. The exit code is 1 when there are problems.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The component, or a core module with an embedded world
     file: PathBuf,
-    /// Also check that this configuration grants what the plugin needs
+    /// Also check what of that this configuration grants
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
 }
@@ -27,17 +27,27 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     without_problems(&inspection)?;
     if let Some(Loaded { config, .. }) = configured {
         let name = configured_name(&config, &args.file);
+        let usable: Vec<_> = inspection.may_use().collect();
         let missing = match config.plugins.named.get(&name) {
-            Some(plugin) => inspection.missing_grants(&plugin.grants),
-            None => inspection.needs_grants().collect(),
+            Some(plugin) => inspection.not_granted(&plugin.grants),
+            None => usable.clone(),
         };
+        let granted: Vec<_> = usable.iter().copied().filter(|capability| !missing.contains(capability)).collect();
         ensure!(
-            missing.is_empty(),
-            "the configuration does not grant `{name}` {}; add to [plugins.{name}], for example\n  {}",
+            usable.is_empty() || !granted.is_empty(),
+            "the configuration grants `{name}` none of what it may use: {}; add to [plugins.{name}], for example\n  {}",
             missing.join(", "),
             example_grants(&missing, &name)
         );
-        output::print(|out| writeln!(out, "the configuration grants `{name}` what it needs"))?;
+        output::print(|out| match missing.as_slice() {
+            [] => writeln!(out, "the configuration grants `{name}` all that it may use"),
+            missing => writeln!(
+                out,
+                "the configuration grants `{name}` {}, but not {}: if it calls that, the call fails",
+                granted.join(", "),
+                missing.join(", ")
+            ),
+        })?;
     }
     Ok(())
 }
@@ -57,15 +67,15 @@ fn write(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
             writeln!(out, "  {interface}")?;
         }
     }
-    let needs: Vec<_> = inspection.needs_grants().collect();
+    let usable: Vec<_> = inspection.may_use().collect();
     let name = name_of(&inspection.file);
-    match needs.as_slice() {
-        [] => writeln!(out, "needs no grants")?,
-        needs => writeln!(
+    match usable.as_slice() {
+        [] => writeln!(out, "uses nothing that needs a grant")?,
+        usable => writeln!(
             out,
-            "needs grants for {}, for example:\n  [plugins.{name}]\n  {}",
-            needs.join(", "),
-            example_grants(needs, &name)
+            "may use {}, if that is granted, for example:\n  [plugins.{name}]\n  {}",
+            usable.join(", "),
+            example_grants(usable, &name)
         )?,
     }
     write_problems(out, inspection)?;

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -148,12 +148,12 @@ fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
                 row[3] = inspection.sha256.chars().take(12).collect();
                 row[4] = inspection.contract.clone().unwrap_or_else(|| "-".into());
                 row[5] = inspection.capabilities.join(", ");
-                let missing: BTreeSet<_> = table
-                    .map(|table| inspection.missing_grants(&table.grants))
-                    .unwrap_or_default()
-                    .into_iter()
-                    .collect();
-                states.extend(missing.into_iter().map(|capability| format!("`{capability}` is not granted")));
+                if let Some(table) = table
+                    && inspection.may_use().count() > 0
+                    && inspection.may_use().count() == inspection.not_granted(&table.grants).len()
+                {
+                    states.push("nothing that it may use is granted".into());
+                }
                 if !inspection.problems.is_empty() {
                     states.push(format!(
                         "does not work with this host, see reflow-tracing plugin check {}",

@@ -35,9 +35,17 @@ pub(super) fn parse(text: &str) -> Result<Grant, String> {
     Ok(grant)
 }
 
-/// The default grant for a plugin that imports `sql`.
-pub(super) fn temporary_sqlite() -> Grant {
-    Grant { capability: "sql".into(), label: Some("default".into()), value: format!("sqlite:{DIR}/default.db") }
+/// The default grants of a plugin: a new file for each capability that stores in one.
+pub(super) fn temporary<'a>(capabilities: impl Iterator<Item = &'a str>) -> Vec<Grant> {
+    let grant = |capability: &'a str| {
+        let value = match capability {
+            "sql" => format!("sqlite:{DIR}/default.db"),
+            "keyvalue" => format!("file:{DIR}/default.kv"),
+            _ => return None,
+        };
+        Some(Grant { capability: capability.into(), label: Some("default".into()), value })
+    };
+    capabilities.filter_map(grant).collect()
 }
 
 /// Whether each case has its own store with these grants.
@@ -111,6 +119,15 @@ mod tests {
         assert_eq!(read.redis["default"].url, "redis://127.0.0.1");
         assert_eq!(read.redis["default"].prefix.len(), 33);
         assert_eq!(read.http, [HttpGrant::from("https://api.example.com")]);
+    }
+
+    #[test]
+    fn what_stores_in_a_file_is_granted_by_default() {
+        let grants = temporary(["http", "keyvalue", "redis", "sql"].into_iter());
+        assert!(are_fresh(&grants));
+        let (read, folder) = of_case(&grants).unwrap();
+        assert_eq!(read.sql["default"], format!("sqlite:{}/default.db", folder.path().display()));
+        assert_eq!((read.keyvalue.len(), read.redis.len(), read.http.len()), (1, 0, 0));
     }
 
     #[test]

@@ -19,8 +19,8 @@ use stores::Stores;
 ///
 /// Each case starts with an empty store. In the values of --grant, {dir} is replaced with a new temporary folder and
 /// {random} with a new text, in every case. A store whose value has neither is shared: it must be empty, and the traces of a
-/// case are deleted after it. Without --grant, a plugin that imports `sql` gets a SQLite file per case, with the label
-/// `default`.
+/// case are deleted after it. Without --grant, a plugin that may use `sql` gets a SQLite file per case, and one that may use
+/// `keyvalue` a file, each with the label `default`.
 ///
 /// The exit code is 0 when every case passed.
 #[derive(clap::Args)]
@@ -49,8 +49,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     write_problems(&mut output::stderr(), &inspection)?;
     without_problems(&inspection)?;
     let mut grants = args.grants;
-    if grants.is_empty() && inspection.needs_grants().any(|capability| capability == "sql") {
-        grants.push(grants::temporary_sqlite());
+    if grants.is_empty() {
+        grants = grants::temporary(inspection.may_use());
     }
     let name = name_of(&args.file);
     let config = PluginConfig { limits: Stores::limits(), ..PluginConfig::default() };
