@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
+use reflow_tracing::{ExecutionStatus, TraceEvent};
 use reflow_tracing_storage::task::{Supervised, TaskHealth, contain};
 use reflow_tracing_storage::write_queue::{Batch, Batches, Lane, Limits, Size, Split, WriteQueue};
 
@@ -106,14 +107,15 @@ impl Store {
             split.outcome(super::guard(self.storage.store_events(events)).await);
         }
 
-        let not_begun = self.note(&origins, &split).await;
+        let (statuses, not_begun) = self.note(&origins, &split).await;
+        let mut statuses = statuses.into_iter();
         let is_watched = self.live.is_watched();
         let mut outcomes = Vec::new();
         let mut lost: Option<(usize, &StorageError)> = None;
         // An error is shared by those whom it met together.
         let mut shared: Option<(*const StorageError, CommitError)> = None;
         for (origin, outcome) in origins.iter().zip(split.outcomes()) {
-            let copy = copies.next();
+            let (copy, status) = (copies.next(), statuses.next());
             let outcome = match (outcome, &not_begun) {
                 (Ok(()), Some(error)) if !origin.trace.is_begun() => Err(error),
                 (outcome, _) => outcome.as_ref().copied(),
@@ -131,7 +133,7 @@ impl Store {
             });
             if is_watched && outcome.is_ok() {
                 let event = copy.map_or_else(|| origin.original.event(), |(_, event)| event);
-                self.live.publish(live_event(origin, event));
+                self.live.publish(live_event(origin, event, status));
             }
             outcomes.push(outcome);
         }
@@ -160,10 +162,12 @@ impl Store {
         }
     }
 
-    /// Brings the headers in line with the events that were stored. Returns why some traces still have no header: their events
-    /// are stored, but not found by queries.
-    async fn note(&self, origins: &[Origin], split: &Split) -> Option<StorageError> {
+    /// Brings the headers in line with the events that were stored. Returns how each event's trace stands with it, if somebody
+    /// watches, and why some traces still have no header: their events are stored, but not found by queries.
+    async fn note(&self, origins: &[Origin], split: &Split) -> (Vec<ExecutionStatus>, Option<StorageError>) {
         let now = Utc::now();
+        let is_watched = self.live.is_watched();
+        let mut statuses = Vec::new();
         let mut unsettled: Vec<Arc<OpenTrace>> = Vec::new();
         for (origin, outcome) in origins.iter().zip(split.outcomes()) {
             if outcome.is_ok() {
@@ -173,19 +177,24 @@ impl Store {
             if !is_settled && unsettled.last().is_none_or(|last| !Arc::ptr_eq(last, &origin.trace)) {
                 unsettled.push(origin.trace.clone());
             }
+            if is_watched {
+                statuses.push(origin.trace.state().1);
+            }
         }
         if unsettled.is_empty() {
-            return None;
+            return (statuses, None);
         }
-        let error = self.headers.settle(unsettled).await.err()?;
-        tracing::warn!("the headers of traces were not brought in line with their events: {error}");
-        Some(error)
+        let error = self.headers.settle(unsettled).await.err();
+        if let Some(error) = &error {
+            tracing::warn!("the headers of traces were not brought in line with their events: {error}");
+        }
+        (statuses, error)
     }
 }
 
-fn live_event(origin: &Origin, event: reflow_tracing::TraceEvent) -> LiveEvent {
-    let (flow_id, status) = origin.trace.state();
-    LiveEvent { trace_id: origin.trace.trace_id, flow_id, status, event }
+fn live_event(origin: &Origin, event: TraceEvent, then: Option<ExecutionStatus>) -> LiveEvent {
+    let (flow_id, now) = origin.trace.state();
+    LiveEvent { trace_id: origin.trace.trace_id, flow_id, status: then.unwrap_or(now), event }
 }
 
 #[cfg(test)]
@@ -196,8 +205,8 @@ mod tests {
 
     use super::*;
     use crate::ingest::gated::Gated;
-    use crate::ingest::{Ingest, Session};
-    use reflow_tracing::{PerformanceMetrics, TraceEvent, TraceEventData, TraceId};
+    use crate::ingest::{Ingest, Received, Session};
+    use reflow_tracing::{PerformanceMetrics, TraceEventData, TraceEventType, TraceId};
 
     fn event(actor: &str) -> TraceEvent {
         let data = TraceEventData { performance_metrics: PerformanceMetrics::ZERO, ..Default::default() };
@@ -327,6 +336,20 @@ mod tests {
         send(&ingest, invalid()).await.unwrap().unwrap_err();
         send(&ingest, event("a")).await.unwrap().unwrap();
         assert_eq!(stream.next().await.unwrap().event.actor_id, "a");
+    }
+
+    #[tokio::test]
+    async fn an_event_before_a_failure_is_not_one_of_a_failed_trace() {
+        let ingest = Ingest::new(Gated::new(Semaphore::MAX_PERMITS));
+        let mut stream = ingest.live().subscribe(Default::default());
+        let mut session = Session::new(ingest.clone(), None);
+        let failed = TraceEvent { event_type: TraceEventType::ActorFailed, ..event("b") };
+        let received = [event("a"), failed, event("c")].map(|event| Received::new(TraceId::new(), event));
+        let chunk = session.chunk(received.into()).await.unwrap();
+        session.submit(chunk).await.unwrap().answer().await.unwrap();
+        for status in ["Running", "Failed", "Failed"] {
+            assert_eq!(stream.next().await.unwrap().status.name(), status);
+        }
     }
 
     #[tokio::test]
