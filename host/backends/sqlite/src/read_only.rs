@@ -2,7 +2,7 @@
 //!
 //! SQLite's read-only mode is usually enough. With a write-ahead log, however, processes share an index of the log in a file
 //! beside it (`-shm`), which SQLite creates when it is missing. Where that fails, no other process has the log open. If the log is
-//! empty, too, the file is opened as immutable: SQLite then reads the file alone, without locks. [`Reader::check`] finds out
+//! empty, too, the file is opened as immutable: SQLite then reads the file alone, without locks. `Reader::check` finds out
 //! whether another process began to write meanwhile.
 
 use std::ffi::OsString;

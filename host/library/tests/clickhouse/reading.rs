@@ -28,7 +28,7 @@ async fn assert_reads(storage: &ClickHouseStorage, expected: &FlowTrace) {
     assert!(storage.get_headers(vec![expected.trace_id]).await.unwrap()[0].is_some());
     assert_eq!(storage.count_traces(all).await.unwrap(), 1);
     assert_eq!(storage.stats().await.unwrap().events, expected.events.len() as u64);
-    assert_eq!(storage.flow_versions(expected.flow_id.clone()).await.unwrap(), [expected.version.clone()]);
+    assert_eq!(storage.flow_versions(expected.flow_id.clone()).await.unwrap(), std::slice::from_ref(&expected.version));
     assert_eq!(storage.headerless_traces(None, 10).await.unwrap(), []);
     storage.health_check().await.unwrap();
 }
