@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use reflow_tracing_protocol::client::{TracingClient, TracingIntegration};
 use reflow_tracing_protocol::{FlowTrace, TraceEventType};
+#[cfg(unix)]
+use reflow_tracing_tests::servers::{ClickHouse, Postgres};
 use reflow_tracing_tests::{Backend, Host, Setting};
 
 /// The stored traces, once they have the expected number of events: the client does not wait for acknowledgements.
@@ -22,8 +24,13 @@ async fn stored(setting: &Setting, events: usize) -> Vec<FlowTrace> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_reflows_client_are_read_back() {
-    for backend in Backend::DURABLE {
-        let setting = Setting::new(backend);
+    #[allow(unused_mut)]
+    let mut settings = Vec::from(Backend::DURABLE.map(Setting::new));
+    #[cfg(unix)]
+    let (postgres, clickhouse) = (Postgres::start(), ClickHouse::shared());
+    #[cfg(unix)]
+    settings.extend([Setting::on_postgres(&postgres), Setting::on_clickhouse(&clickhouse)]);
+    for setting in settings {
         let host = Host::start(&setting);
         let client = TracingClient::with_server_url(&host.url);
         client.connect().await.expect("the host listens");
@@ -37,7 +44,7 @@ async fn events_of_reflows_client_are_read_back() {
         program.trace_actor_completed("reader").await.expect("sent");
 
         let traces = stored(&setting, 22).await;
-        assert_eq!(traces.len(), 1, "{backend:?}");
+        assert_eq!(traces.len(), 1);
         assert_eq!(traces[0].flow_id.as_str(), "orders");
         let kinds: Vec<_> = traces[0].events.iter().map(|event| &event.event_type).collect();
         assert_eq!(kinds.first(), Some(&&TraceEventType::ActorCreated));

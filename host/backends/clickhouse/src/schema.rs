@@ -119,6 +119,13 @@ pub(super) async fn prepare(server: &Server, config: &ClickHouseConfig) -> Resul
     // A host may have stopped before it recorded the version.
     let (version, retention_days) = noted.unwrap_or((0, config.retention_days));
     check_version(version, config)?;
+    if (1..VERSION).contains(&version) {
+        tracing::info!(
+            database = config.database,
+            "migrating the tables from version {version} to version {VERSION}; an older program refuses the store afterwards, so \
+             keep a backup from before if you may go back"
+        );
+    }
     for (next, migration) in (1..).zip(MIGRATIONS).skip(version as usize) {
         for statement in tables.statements(migration, retention_days) {
             server.execute(&statement).await?;

@@ -218,7 +218,11 @@ async fn migrate(connection: &mut PgConnection, config: &PostgresConfig) -> sqlx
     let mut transaction = lock(connection, config).await?;
     // Another host may have been faster.
     if let Some(missing) = Missing::of(&mut transaction).await? {
-        tracing::info!(schema = config.schema_name, "migrating the tables to version {VERSION}");
+        tracing::info!(
+            schema = config.schema_name,
+            "migrating the tables to version {VERSION}; an older program refuses the store afterwards, so keep a backup from \
+             before if you may go back"
+        );
         sqlx::raw_sql(AssertSqlSafe(missing.statements())).execute(&mut *transaction).await?;
     }
     transaction.commit().await

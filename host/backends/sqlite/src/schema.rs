@@ -77,6 +77,13 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(on_error)?;
     let version = version(&transaction, path)?;
     if version < newest {
+        if version > 0 {
+            tracing::info!(
+                file = %path.display(),
+                "migrating the tables from version {version} to version {newest}; an older program refuses the store afterwards, so \
+                 keep a backup from before if you may go back"
+            );
+        }
         for migration in &MIGRATIONS[version..] {
             transaction.execute_batch(migration).map_err(on_error)?;
         }
