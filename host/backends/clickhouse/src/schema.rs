@@ -147,8 +147,8 @@ pub(super) async fn check_to_read(server: &mut Server, config: &ClickHouseConfig
     };
     match version {
         None => Err(StorageError::Configuration(format!(
-            "{} has no tables of this program, or the user may not read them: there is no store to read. `reflow-tracing serve` \
-             creates it; or set `url` or `database` to another one, or grant the user `SELECT` on the tables",
+            "{} has no tables of this program, or the user may not read them. `reflow-tracing serve` creates them; or \
+             set `url` or `database` to another one, or grant the user `SELECT` on the tables",
             server.target
         ))),
         Some(version) => {

@@ -135,9 +135,9 @@ pub(super) async fn check_to_read(server: &Server, config: &PostgresConfig) -> R
     let schema = &config.schema_name;
     if !exists(&mut connection, server).await? {
         return Err(StorageError::Configuration(format!(
-            "{} has no tables of this program in the schema {schema}, or the role may not use that schema: there is no store to \
-             read. `reflow-tracing serve` creates it; or set `connection_url` or `schema_name` to another one, or grant the \
-             role `USAGE` on the schema",
+            "{} has no tables of this program in the schema {schema}, or the role may not use that schema. `reflow-tracing \
+             serve` creates them; or set `connection_url` or `schema_name` to another one, or grant the role `USAGE` on the \
+             schema",
             server.target
         )));
     }

@@ -139,10 +139,10 @@ fn check_exists(path: &Path) -> Result<(), StorageError> {
         Ok(found) if found.is_dir() => format!("{file} is a folder; name a SQLite file"),
         Ok(found) if found.len() > 0 => return Ok(()),
         Ok(_) => format!(
-            "{file} is empty: there is no store to read. `reflow-tracing serve` makes it one, or name another file"
+            "{file} is empty, so nothing can be read from it. `reflow-tracing serve` makes it a store; or name another file"
         ),
         Err(error) if error.kind() == ErrorKind::NotFound => format!(
-            "{file} does not exist: there is no store to read. `reflow-tracing serve` creates it, or name another file"
+            "{file} does not exist, so nothing can be read from it. `reflow-tracing serve` creates it; or name another file"
         ),
         Err(error) => format!("{file} can't be read: {error}"),
     };

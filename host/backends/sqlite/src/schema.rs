@@ -53,8 +53,8 @@ pub(super) fn refuse_foreign(config: &SqliteConfig) -> Result<(), StorageError> 
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StorageError> {
     match version(connection, path)? {
         0 => Err(StorageError::Configuration(format!(
-            "{} is a SQLite database without tables: there is no store to read. `reflow-tracing serve` makes it one, or name \
-             another file",
+            "{} is a SQLite database without tables, so nothing can be read from it. `reflow-tracing serve` makes it a store; or \
+             name another file",
             path.display()
         ))),
         _ => Ok(()),

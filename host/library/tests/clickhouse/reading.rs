@@ -105,7 +105,7 @@ async fn a_missing_store_is_an_error_and_stays_missing() {
     let server = ClickHouse::shared();
     let config = ClickHouseConfig { read_only: true, database: "nowhere".into(), ..config(&server) };
     let message = server_cases::refusal(ClickHouseStorage::with_config(config).await);
-    for part in ["no store", "nowhere", "reflow-tracing serve"] {
+    for part in ["has no tables of this program", "nowhere", "reflow-tracing serve"] {
         assert!(message.contains(part), "no `{part}` in: {message}");
     }
     assert_eq!(server.query("EXISTS DATABASE nowhere"), "0");

@@ -89,7 +89,7 @@ async fn a_missing_store_is_an_error_and_stays_missing() {
     let server = Postgres::shared();
     let config = PostgresConfig { read_only: true, ..config(&server) };
     let message = server_cases::refusal(PostgresStorage::with_config(config.clone()).await);
-    for part in ["no store", &config.schema_name, "reflow-tracing serve"] {
+    for part in ["has no tables of this program", &config.schema_name, "reflow-tracing serve"] {
         assert!(message.contains(part), "no `{part}` in: {message}");
     }
     let name = config.schema_name.replace('\'', "''");

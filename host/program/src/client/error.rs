@@ -14,7 +14,7 @@ const SHOWN: usize = 400;
 /// Why a host could not be asked. The messages name the host and say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// There is no connection.
+    /// Connecting failed.
     #[error("can't connect to {url}: {problem}")]
     Connect {
         /// The address.
@@ -70,7 +70,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Why there is no connection.
+    /// Why connecting failed.
     pub(super) fn connecting(url: &HostUrl, error: tungstenite::Error) -> Self {
         let url = url.clone();
         match error {
@@ -127,7 +127,7 @@ fn unreachable(url: &HostUrl, error: &io::Error) -> String {
         Some(_) if problem.contains("certificate") => {
             "; the system has to trust who issued it, or SSL_CERT_FILE has to name a file with that authority".into()
         }
-        Some(plain) => format!("; if there is no proxy with TLS before the host, use {plain}"),
+        Some(plain) => format!("; if the host is not behind a proxy with TLS, use {plain}"),
         None if url.has_default_port() => "; the URL has no port, and that of a host is 8080 by default".into(),
         None if url.is_local() => "; is the host running? Start it with `reflow-tracing serve`".into(),
         None => {

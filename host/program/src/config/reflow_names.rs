@@ -42,7 +42,7 @@ impl ReflowNames {
             taken.warnings.extend(warning_for_backend(name));
         }
         if storage.remove("mongodb").is_some() {
-            taken.warnings.push("`[storage.mongodb]` has no effect: there is no backend for MongoDB".into());
+            taken.warnings.push("`[storage.mongodb]` has no effect: MongoDB is not supported".into());
         }
         if let Some(sqlite) = table(storage, "sqlite") {
             taken.take_from_sqlite(sqlite)?;

@@ -13,7 +13,7 @@ pub const FILES: [&str; 3] = ["reflow_tracing.toml", "config/reflow_tracing.toml
 /// Where a configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// There is no file.
+    /// None was given or found.
     Defaults,
     /// A file.
     File(PathBuf),

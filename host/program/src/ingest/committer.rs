@@ -146,14 +146,12 @@ impl Store {
             if of_chunk.iter().all(Result::is_ok) { Outcomes::Stored } else { Outcomes::Each(of_chunk) }
         }));
     }
-}
 
-impl Store {
     /// Gives headers to new traces whose times can't be right before their events are stored: a store that places events by the
     /// time of their trace then goes by the time when it was received.
     async fn begin_implausible(&self, origins: &[Origin]) {
         let now = Utc::now();
-        let is_implausible = |origin: &&Origin| !is_plausible(origin.timestamp, now) && !origin.trace.is_begun();
+        let is_implausible = |origin: &&Origin| !origin.trace.is_begun() && !is_plausible(origin.timestamp, now);
         let new: Vec<_> = origins.iter().filter(is_implausible).map(|origin| origin.trace.clone()).collect();
         if !new.is_empty()
             && let Err(error) = self.headers.settle(new).await
