@@ -96,12 +96,15 @@ impl Journal {
         replace(&self.path, text.as_bytes()).map_err(|error| self.problem(error))
     }
 
-    /// Removes the file after a complete migration.
+    /// Removes the file after a complete migration, and what an earlier run left that was killed while it wrote.
     pub(crate) fn remove(&self) -> Result<(), MigrationError> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.problem(error)),
-            _ => Ok(()),
+        for path in [unfinished(&self.path), self.path.clone()] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.problem(error)),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     fn problem(&self, problem: impl ToString) -> MigrationError {
@@ -121,12 +124,18 @@ async fn has<B: StorageBackend + ?Sized>(store: &B, position: StreamPosition) ->
 
 /// The file has either its old or its new content, even after a crash.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut new = path.to_owned().into_os_string();
-    new.push(".new");
+    let new = unfinished(path);
     let mut file = File::create(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(new, path)
+}
+
+/// Where the new content is until it is complete.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut new = path.to_owned().into_os_string();
+    new.push(".new");
+    new.into()
 }
 
 /// Writes the journal during a copy, if there is one.
@@ -189,5 +198,16 @@ mod tests {
         assert_eq!((checkpoint.counts.digest.traces, checkpoint.counts.expired), (3, 2));
         journal.write(checkpoint).unwrap();
         assert_eq!(fs::read_to_string(&journal.path).unwrap(), json);
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_journal_whose_writer_was_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal { path: folder.path().join("journal"), about: "a to b".into(), resume: true };
+        fs::write(&journal.path, "complete").unwrap();
+        fs::write(unfinished(&journal.path), "compl").unwrap();
+        journal.remove().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        journal.remove().unwrap();
     }
 }
