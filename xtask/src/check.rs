@@ -103,7 +103,7 @@ fn packages() -> Result<()> {
         for file in ["Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
             ensure!(files.contains(file), "the package {name} lacks {file}");
         }
-        let contract = "wit/storage/backend.wit";
+        let contract = "wit/deps/storage/backend.wit";
         let has_contract = name == SDK || name == "reflow-tracing-plugin-host";
         ensure!(!has_contract || files.contains(contract), "the package {name} lacks {contract}");
         count += 1;

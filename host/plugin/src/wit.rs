@@ -2,34 +2,42 @@
 
 /// A package of the contract.
 pub struct Package {
-    /// Its folder in `wit/`.
-    pub folder: &'static str,
+    /// Its name after `reflow:`, and its folder among the dependencies of a plugin.
+    pub name: &'static str,
     /// File names and contents.
     pub files: &'static [(&'static str, &'static str)],
 }
 
 macro_rules! package {
-    ($folder:literal: $($file:literal),+ $(,)?) => {
+    ($name:literal in $folder:literal: $($file:literal),+ $(,)?) => {
         Package {
-            folder: $folder,
-            files: &[$(($file, include_str!(concat!("../wit/", $folder, "/", $file)))),+],
+            name: $name,
+            files: &[$(($file, include_str!(concat!("../wit/", $folder, $file)))),+],
         }
     };
 }
 
 /// The packages of the contract, dependencies first.
 pub const PACKAGES: &[Package] = &[
-    package!("storage": "backend.wit", "batch.wit", "types.wit"),
-    package!("capabilities":
+    package!("storage" in "deps/storage/": "backend.wit", "batch.wit", "optional.wit", "types.wit"),
+    package!("capabilities" in "":
         "config.wit",
         "keyvalue.wit",
         "log.wit",
         "metrics.wit",
         "redis.wit",
+        "render.wit",
         "secrets.wit",
         "sql.wit",
         "world.wit",
     ),
+];
+
+/// The files of WASI that a plugin over HTTP imports, beside the contract among its dependencies.
+pub const WASI: &[(&str, &str)] = &[
+    ("clocks.wit", include_str!("../wit/deps/clocks.wit")),
+    ("http.wit", include_str!("../wit/deps/http.wit")),
+    ("io.wit", include_str!("../wit/deps/io.wit")),
 ];
 
 /// The version of the contract.
@@ -48,8 +56,9 @@ mod tests {
     #[test]
     fn every_file_of_the_contract_is_listed() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("wit");
-        assert_eq!(version(), "0.1.0");
-        for Package { folder, files } in PACKAGES {
+        assert_eq!(version(), "0.1.1");
+        let packages = PACKAGES.iter().map(|package| (package.name, package.files));
+        for ((name, files), folder) in packages.chain([("WASI", WASI)]).zip(["deps/storage", ".", "deps"]) {
             let mut found: Vec<String> = fs::read_dir(root.join(folder))
                 .unwrap()
                 .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
@@ -57,7 +66,7 @@ mod tests {
                 .collect();
             found.sort();
             let listed: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
-            assert_eq!(listed, found, "wit/{folder} and the list in {}", file!());
+            assert_eq!(listed, found, "{name}: wit/{folder} and the list in {}", file!());
         }
     }
 }

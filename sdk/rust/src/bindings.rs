@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::all)]
 
 wit_bindgen::generate!({
-    path: ["wit/storage", "wit/capabilities"],
+    path: "wit",
     world: "reflow:capabilities/plugin",
     generate_all,
     pub_export_macro: true,

@@ -46,7 +46,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! The contract, `wit/storage/backend.wit`, specifies the functions. [`sql`] and [`redis`] reach databases, [`log`] writes to
+//! The contract, `wit/deps/storage/backend.wit`, specifies the functions. [`sql`] and [`redis`] reach databases, [`log`] writes to
 //! the host's log. A component imports only what it uses.
 //!
 //! [`keyvalue`], [`config`], [`secrets`] and [`metrics`] are the host's other capabilities. HTTP requests, to the origins
@@ -75,7 +75,7 @@ pub type Result<T> = std::result::Result<T, StorageError>;
 
 /// A store for traces. Each instance of the plugin has one value. The host may run several instances concurrently.
 ///
-/// The functions mirror those of the contract, `wit/storage/backend.wit`, which says what each must do.
+/// The functions mirror those of the contract, `wit/deps/storage/backend.wit`, which says what each must do.
 pub trait Backend: Sized + 'static {
     /// Opens the store. `config` is the plugin's configuration as a JSON object, `{}` when there is none.
     fn open(config: &str) -> Result<Self>;

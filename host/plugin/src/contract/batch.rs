@@ -112,7 +112,7 @@ impl FromStr for Field {
             "message-size" => Self::MessageSize,
             "execution-time-ns" => Self::ExecutionTimeNs,
             "body" => Self::Body,
-            _ => return Err(format!("`{name}` is not a field of an event; wit/storage/batch.wit lists them")),
+            _ => return Err(format!("`{name}` is not a field of an event; wit/deps/storage/batch.wit lists them")),
         })
     }
 }

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 wasmtime::component::bindgen!({
-    path: ["wit/storage", "wit/capabilities"],
+    path: "wit",
     world: "reflow:capabilities/plugin",
     imports: {
         // Only functions that wait are async, because a synchronous call costs less.

@@ -18,7 +18,7 @@ fn read() -> Result<BTreeMap<String, Functions>, String> {
     for package in wit::PACKAGES {
         let mut sources = SourceMap::new();
         for (name, text) in package.files {
-            sources.push_str(&format!("wit/{}/{name}", package.folder), *text);
+            sources.push_str(&format!("wit/{}/{name}", package.name), *text);
         }
         let parsed = sources.parse().map_err(|(_, error)| error.to_string())?;
         let id = resolve.push_group(parsed).map_err(|error| error.to_string())?;

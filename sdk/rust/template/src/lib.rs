@@ -1,6 +1,6 @@
 //! A storage plugin for reflow-tracing: traces in a SQLite database that the operator grants under the label `default`.
 //!
-//! `sdk/rust/wit/storage/backend.wit` specifies each function. The host owns the encoding: the plugin stores and returns a `body`
+//! `sdk/rust/wit/deps/storage/backend.wit` specifies each function. The host owns the encoding: the plugin stores and returns a `body`
 //! unchanged, and searches by the columns beside it.
 
 mod query;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, KeyvalueError};
 
-/// Ordered keys with values, which may expire. `wit/capabilities/keyvalue.wit` is the specification, and `tests.rs` checks
+/// Ordered keys with values, which may expire. `wit/keyvalue.wit` is the specification, and `tests.rs` checks
 /// every implementation against it.
 #[async_trait]
 pub(super) trait Store: Send + Sync {

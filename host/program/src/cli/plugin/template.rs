@@ -44,8 +44,10 @@ pub(super) const COPIES: &[File] = files! {
 
 /// The files of the contract, with their paths.
 pub(super) fn contract() -> impl Iterator<Item = (String, &'static str)> {
+    // The root of the SDK's folder is the package `capabilities`, as in the repository.
     let files = |package: &'static wit::Package| {
-        package.files.iter().map(|(name, text)| (format!("sdk/rust/wit/{}/{name}", package.folder), *text))
+        let folder = if package.name == "capabilities" { "" } else { "deps/storage/" };
+        package.files.iter().map(move |(name, text)| (format!("sdk/rust/wit/{folder}{name}"), *text))
     };
     wit::PACKAGES.iter().flat_map(files)
 }
