@@ -1,6 +1,7 @@
 //! The languages that plugins are written in, one file a language: what `plugin new` writes, and how `plugin build` compiles it.
 
 mod kit;
+mod python;
 pub(super) mod rust;
 mod tool;
 
@@ -14,6 +15,7 @@ pub(super) use kit::{File, Kit, Over};
 #[serde(rename_all = "lowercase")]
 pub(super) enum Language {
     Rust,
+    Python,
 }
 
 impl Language {
@@ -21,6 +23,7 @@ impl Language {
     pub(super) fn kit(self) -> &'static Kit {
         match self {
             Self::Rust => &rust::KIT,
+            Self::Python => &python::KIT,
         }
     }
 }
