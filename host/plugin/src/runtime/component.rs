@@ -7,6 +7,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::code_cache::CodeCache;
 use super::engine::engine;
+use super::exports::Exporting;
 use super::instance::InstanceState;
 use crate::capabilities::state::HostState;
 use crate::contract::bindings::{Plugin, PluginPre};
@@ -16,7 +17,7 @@ use crate::policy::PluginConfig;
 /// A component that can be instantiated.
 #[derive(Clone)]
 pub(crate) struct Compiled {
-    pub component: PluginPre<InstanceState>,
+    pub component: Exporting,
     /// The SHA-256 of the file, in hexadecimal.
     pub sha256: String,
     /// Whether the compiled code came from the cache.
@@ -60,6 +61,6 @@ fn compile(file: PluginFile, stack_kb: u32, cache: Option<&CodeCache>) -> wasmti
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     }
-    let component = PluginPre::new(linker.instantiate_pre(&component)?)?;
+    let component = Exporting::new(PluginPre::new(linker.instantiate_pre(&component)?)?, &component);
     Ok(Compiled { component, sha256, from_cache })
 }

@@ -5,6 +5,7 @@ mod code_cache;
 mod component;
 mod cpu;
 pub(crate) mod engine;
+pub(crate) mod exports;
 mod failure;
 mod fair_scheduler;
 pub(crate) mod instance;
