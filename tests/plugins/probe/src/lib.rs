@@ -64,6 +64,10 @@ impl Backend for Probe {
                 Bucket::open(arguments.get("label")?)?.set(arguments.get("key")?.as_bytes(), b"set", None)?;
                 "set".into()
             }
+            Some("keyvalue-get") => {
+                let value = Bucket::open(arguments.get("label")?)?.get(arguments.get("key")?.as_bytes())?;
+                value.map_or("none".into(), |value| String::from_utf8_lossy(&value).into_owned())
+            }
             Some("keyvalue-keys") => {
                 let keys: std::result::Result<Vec<_>, keyvalue::Error> =
                     Bucket::open(arguments.get("label")?)?.keys(b"").collect();
