@@ -23,13 +23,17 @@ class Missing:
 
 def imported(interface: str, package: str = "capabilities") -> Any:
     """The functions and types of an interface that the host provides."""
-    try:
-        return importlib.import_module(f"wit_world.imports.{interface}")
-    except ModuleNotFoundError as error:
-        if not IN_COMPONENT:
-            return Missing(f"`reflow:{package}/{interface}`")
-        message = f"add `import reflow:{package}/{interface}@0.1.1;` to wit/world.wit: the plugin uses this interface"
-        raise ImportError(message) from error
+    # The longer name is generated where an interface of another package has the same name: `types`, beside those of HTTP.
+    for name in (interface, f"reflow_{package}_{interface}"):
+        module = f"wit_world.imports.{name}"
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name not in (module, "wit_world", "wit_world.imports"):
+                raise
+    if not IN_COMPONENT:
+        return Missing(f"`reflow:{package}/{interface}`")
+    raise ImportError(f"add `import reflow:{package}/{interface}@0.1.1;` to wit/world.wit: the plugin uses this interface")
 
 
 def generated(module: str) -> Any:

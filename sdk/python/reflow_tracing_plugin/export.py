@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, Optional, TypeVar
@@ -24,15 +25,14 @@ _Err = generated("componentize_py_types")
 _Answer = TypeVar("_Answer")
 _logger = logging.getLogger("reflow_tracing_plugin")
 
-#: The SDK lies in the folder of the plugin.
-_SDK = os.path.dirname(__file__)
-_PLUGIN = os.path.dirname(_SDK)
 
 
 class _Instance:
     """The backend of this instance of the plugin."""
 
     backend: Optional[StorageBackend] = None
+    #: The folder of the plugin's modules.
+    folder: str = ""
 
     @classmethod
     def opened(cls) -> StorageBackend:
@@ -43,6 +43,7 @@ class _Instance:
 
 def export(backend: type[StorageBackend]) -> type:
     """The class that a plugin exports as `Backend` from its module `app`."""
+    _Instance.folder = os.path.dirname(getattr(sys.modules[backend.__module__], "__file__", ""))
 
     class Exported:
         def open(self, config: str) -> Any:
@@ -131,15 +132,15 @@ def _answer(call: Callable[[], _Answer]) -> _Answer:
         # The host writes a message on one line.
         lines = "".join(traceback.format_exception(error)).splitlines()
         _logger.error("%s", " / ".join(line.strip() for line in lines))
-        failure = StorageError(described(error))
+        failure = StorageError(described(error, _Instance.folder))
     raise _Err.Err(to_contract(failure))
 
 
-def described(error: BaseException) -> str:
-    """The type and text of an exception, and the line of the plugin that it comes from."""
+def described(error: BaseException, folder: str) -> str:
+    """The type and text of an exception, and the line of the plugin, whose modules are in `folder`, that it comes from."""
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename.startswith(_PLUGIN) and not frame.filename.startswith(_SDK)]
+    own = [frame for frame in frames if os.path.dirname(frame.filename) == folder]
     if not own:
         return text
     frame = own[-1]

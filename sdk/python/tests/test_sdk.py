@@ -102,7 +102,7 @@ class Errors(unittest.TestCase):
         try:
             {}["stock"]
         except KeyError as error:
-            text = described(error)
+            text = described(error, str(Path(__file__).parent))
         self.assertRegex(text, r"^KeyError: 'stock' \(test_sdk\.py, line \d+, in test_another_exception")
 
     def test_errors_of_a_bucket_become_those_of_the_store(self) -> None:

@@ -67,7 +67,10 @@ fn build(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
         programs.join("pip").display()
     );
     let Some(compiler) = tool::find(TOOL, &[programs]) else {
-        bail!("{TOOL}, which compiles plugins in Python, is neither in {} nor on the PATH: {install}", environment.display());
+        bail!(
+            "{TOOL}, which compiles plugins in Python, is neither in {} nor on the PATH: {install}",
+            environment.display()
+        );
     };
     let version = tool::output(Command::new(&compiler).arg("--version"))?;
     if version.split_whitespace().nth(1) != Some(wanted.as_str()) {
@@ -79,6 +82,12 @@ fn build(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let mut command = Command::new(compiler);
     command.arg("--quiet").arg("--wit-path").arg(folder.join("wit")).args(["--world", "local:backend/plugin"]);
     command.args(["componentize", "app", "--python-path"]).arg(folder).arg("--output").arg(&component);
+    // The compiler does not follow a link out of a folder.
+    let sdk = folder.join("reflow_tracing_plugin");
+    if sdk.is_symlink() {
+        let sdk = sdk.canonicalize().with_context(|| format!("can't find {}", sdk.display()))?;
+        command.arg("--python-path").arg(sdk.parent().unwrap_or(&sdk));
+    }
     // Packages that the plugin imports are looked for there, if it has such a folder.
     if environment.is_dir() {
         command.env("VIRTUAL_ENV", &environment);
@@ -109,7 +118,9 @@ mod tests {
     fn every_file_of_the_sdk_and_of_the_template_is_written() {
         let written: BTreeSet<String> =
             TEMPLATE.iter().chain(COPIES).map(|file| file.path.trim_start_matches('.').to_owned()).collect();
-        let sdk = files_in("sdk/python/reflow_tracing_plugin").into_iter().map(|file| format!("reflow_tracing_plugin/{file}"));
+        let sdk = files_in("sdk/python/reflow_tracing_plugin")
+            .into_iter()
+            .map(|file| format!("reflow_tracing_plugin/{file}"));
         let wanted: BTreeSet<String> = files_in("sdk/python/template").into_iter().chain(sdk).collect();
         let missing: Vec<_> = wanted.difference(&written).collect();
         assert!(missing.is_empty(), "{missing:?} are not in the lists in {}", file!());
