@@ -3,6 +3,7 @@
 //! Nothing is guessed. An unknown setting, an invalid value or an unknown `REFLOW_TRACING_` variable is an error that names
 //! the file and line, or the variable. The settings of Reflow's own server are known.
 
+mod also;
 mod backend;
 mod clickhouse_url;
 mod duration;
@@ -22,7 +23,8 @@ mod storage_url;
 mod suggestion;
 mod without_effect;
 
-pub use backend::{Backend, BuiltIn};
+pub use also::AlsoPlugins;
+pub use backend::{Also, Backend, BuiltIn};
 pub(crate) use duration::parse_duration;
 pub use load::Loaded;
 pub(crate) use open::plugin_file;
