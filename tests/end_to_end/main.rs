@@ -1,5 +1,7 @@
 //! All end-to-end tests.
 
+#[cfg(unix)]
+mod also;
 mod asking_a_host;
 mod author;
 mod capabilities;

@@ -5,14 +5,14 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use super::record::{Encoded, decode_traces, kib};
 use reflow_tracing_model::TraceId;
 use reflow_tracing_sqlite::connection::{describe, open};
 use reflow_tracing_sqlite::disk::check_room;
 use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SynchronousMode};
-use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::{SpoolMetrics, StorageError};
 
 /// Marks our files in SQLite's header ("RFSP").
 const APPLICATION_ID: i32 = 0x5246_5350;
@@ -62,6 +62,26 @@ pub(crate) struct Refused {
     pub trace_id: Option<TraceId>,
     pub json: Option<String>,
     pub body: Option<Vec<u8>>,
+}
+
+/// What waits in the queue in `dir`, which a host may be using; `None` if there is none.
+pub(crate) fn look(dir: &Path) -> Result<Option<SpoolMetrics>, StorageError> {
+    let path = dir.join("spool.db");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let look = || {
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut found = SpoolMetrics::default();
+        let counts = "SELECT coalesce(sum(traces), 0), coalesce(sum(events), 0), coalesce(sum(length(body)), 0) FROM record";
+        connection.query_row(counts, [], |row| {
+            (found.pending_traces, found.pending_events, found.bytes) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(())
+        })?;
+        found.refused = connection.query_row("SELECT count(*) FROM refused", [], |row| row.get(0))?;
+        Ok(found)
+    };
+    look().map(Some).map_err(|error| describe(&path, &error))
 }
 
 impl SpoolFile {

@@ -37,7 +37,7 @@ mod availability;
 mod config;
 pub(crate) mod core;
 pub(crate) mod drain;
-mod file;
+pub(crate) mod file;
 pub(crate) mod queue;
 pub(crate) mod record;
 #[cfg(test)]

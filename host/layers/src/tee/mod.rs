@@ -37,15 +37,18 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use futures::stream::BoxStream;
+use reflow_tracing_sqlite::pool::blocking;
 use reflow_tracing_storage::layer::{Operation, StreamOperation};
-use reflow_tracing_storage::{Layer, StorageBackend, StorageBackendExt, StorageError, StorageExtras, StorageMetrics};
+use reflow_tracing_storage::{Layer, SpoolMetrics, StorageBackend, StorageBackendExt, StorageError, StorageExtras, StorageMetrics};
 
 use crate::spool::SpoolConfig;
+use crate::spool::file::look;
 use record::Write;
 pub use target::MAX_REFUSED;
 use target::Target;
@@ -76,6 +79,12 @@ impl Tee {
         }
         Ok(Self(Outputs { store, targets }))
     }
+}
+
+/// What waits for the backend `name` in the folder `queues`, also while a host uses it; `None` if nothing was ever queued.
+pub async fn waiting(queues: &Path, name: &str) -> Result<Option<SpoolMetrics>, StorageError> {
+    let dir = queues.join(name);
+    blocking(move || look(&dir)).await
 }
 
 impl Layer for Tee {

@@ -12,7 +12,7 @@ use reflow_tracing_storage::{AlsoMetrics, StorageBackend, StorageBackendExt, Sto
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{MAX_REFUSED, Tee};
+use super::{MAX_REFUSED, Tee, waiting};
 use crate::spool::SpoolConfig;
 
 /// A store, an archive that can be away or slow and that rejects events of the actor `refused`, and the folder of its queue.
@@ -139,8 +139,11 @@ async fn a_backend_that_is_away_gets_everything_when_it_is_back_also_after_a_res
         assert!(found.queue.pending_events == 100 && found.failed_deliveries > 0, "{found:?}");
         let warnings = tee.warnings();
         assert!(warnings.iter().any(|text| text.contains("`archive`") && text.contains("100 events")), "{warnings:?}");
+        let seen = waiting(fixture.folder.path(), "archive").await.unwrap().unwrap();
+        assert_eq!((seen.pending_events, seen.pending_traces, seen.refused), (100, 0, 0), "a host uses the queue");
         tee.close().await.unwrap();
     }
+    assert_eq!(waiting(fixture.folder.path(), "another").await.unwrap(), None);
     let tee = fixture.open().await;
     assert_eq!(metrics(&tee).await.queue.pending_events, 100);
     fixture.away.store(false, SeqCst);

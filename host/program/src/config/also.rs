@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use super::backend::{Also, Backend, BuiltIn};
 use super::error::OpenError;
 use super::layers;
-use super::open::{OpenStorage, Runtime, open_backend, plugin_file};
+use super::open::{OpenStorage, Opening, open_backend, plugin_file};
 use super::settings::Config;
 use reflow_tracing::plugin::PluginBackend;
 use reflow_tracing::storage::layers::lazy::Lazy;
@@ -78,7 +78,7 @@ impl Also {
 pub(super) async fn around(
     store: Arc<dyn StorageBackend>,
     config: &Config,
-    runtime: &Runtime,
+    opening: &Opening,
 ) -> Result<(Arc<dyn StorageBackend>, AlsoPlugins), OpenError> {
     let plugins = AlsoPlugins::default();
     let settings = &config.storage;
@@ -86,7 +86,7 @@ pub(super) async fn around(
         return Ok((store, plugins));
     }
     let opened = try_join_all(settings.also.iter().map(async |also| {
-        let opener = Opener { config: config.with_backend(also), runtime: runtime.clone(), plugins: plugins.clone() };
+        let opener = Opener { config: config.with_backend(also), opening: opening.clone(), plugins: plugins.clone() };
         let backend = opener.open_or_defer(also).await?;
         Ok::<_, OpenError>((also.backend.name().to_owned(), layers::limited(backend, settings)))
     }))
@@ -102,20 +102,21 @@ pub(super) async fn around(
 struct Opener {
     /// With this backend as its store.
     config: Config,
-    runtime: Runtime,
+    opening: Opening,
     plugins: AlsoPlugins,
 }
 
 impl Opener {
     /// Opens it now, or at the first delivery if it is away.
     async fn open_or_defer(self, also: &Also) -> Result<Arc<dyn StorageBackend>, OpenError> {
-        let problem = match tokio::time::timeout(PATIENCE, self.open()).await {
-            Ok(Ok(backend)) => return Ok(backend),
-            Ok(Err(OpenError::Backend { error, .. })) if error.is_retryable() => error.to_string(),
-            Ok(Err(error)) => return Err(also.refused(&error.to_string())),
-            Err(_) => format!("it did not open within {PATIENCE:?}"),
-        };
-        tracing::warn!("the backend `{}` of `also` is away; the host starts without it: {problem}", also.backend);
+        let hasty = Self { opening: Opening { patience: Some(PATIENCE), ..self.opening.clone() }, ..self.clone() };
+        match hasty.open().await {
+            Ok(backend) => return Ok(backend),
+            Err(OpenError::Backend { error, .. }) if error.is_retryable() => {
+                tracing::warn!("the backend `{}` of `also` is away; the host starts without it: {error}", also.backend);
+            }
+            Err(error) => return Err(also.refused(&error.to_string())),
+        }
         Ok(Arc::new(Lazy::new(move || {
             let opener = self.clone();
             Box::pin(async move {
@@ -129,7 +130,7 @@ impl Opener {
     }
 
     async fn open(&self) -> Result<Arc<dyn StorageBackend>, OpenError> {
-        let OpenStorage { backend, plugin, name, .. } = open_backend(&self.config, &self.runtime).await?;
+        let OpenStorage { backend, plugin, name, .. } = open_backend(&self.config, &self.opening).await?;
         if let Some(plugin) = plugin {
             if self.config.plugins.reload {
                 plugin.reload_on_change(&plugin_file(&name, &self.config)?);

@@ -23,8 +23,7 @@ mod storage_url;
 mod suggestion;
 mod without_effect;
 
-pub use also::AlsoPlugins;
-pub use backend::{Also, Backend, BuiltIn};
+pub use backend::{Backend, BuiltIn};
 pub(crate) use duration::parse_duration;
 pub use load::Loaded;
 pub(crate) use open::plugin_file;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::also::{self, AlsoPlugins};
 use super::backend::{Backend, BuiltIn};
@@ -42,13 +43,45 @@ impl OpenStorage {
     }
 }
 
-/// The runtime of all plugins of this host, made for the first one.
-pub(super) type Runtime = Arc<OnceLock<PluginRuntime>>;
+/// How backends are opened.
+#[derive(Clone, Default)]
+pub(super) struct Opening {
+    /// The runtime of all plugins of this host, made for the first one.
+    runtime: Arc<OnceLock<PluginRuntime>>,
+    /// The longest that a backend may take, besides the compilation of a plugin.
+    pub patience: Option<Duration>,
+}
+
+impl Opening {
+    /// The runtime of plugins, with the settings of the first configuration that needs it.
+    fn runtime(&self, config: &Config) -> Result<PluginRuntime, StorageError> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime.clone());
+        }
+        let new = PluginRuntime::new(&PluginRuntimeConfig {
+            cache_dir: config.plugins.cache_dir(),
+            max_connections: config.plugins.max_connections,
+        })?;
+        Ok(self.runtime.get_or_init(|| new).clone())
+    }
+
+    async fn within_patience<T>(
+        &self,
+        opened: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        match self.patience {
+            None => opened.await,
+            Some(patience) => tokio::time::timeout(patience, opened)
+                .await
+                .unwrap_or_else(|_| Err(StorageError::Unavailable(format!("it did not open within {patience:?}")))),
+        }
+    }
+}
 
 /// Opens the store that `config` names, for a subcommand: with the time limit and the retries, without the spool, which
 /// only one process can use.
 pub async fn open_storage(config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
-    Ok(layers::limited_and_retried(open_backend(config, &Runtime::default()).await?.backend, &config.storage))
+    Ok(layers::limited_and_retried(open_backend(config, &Opening::default()).await?.backend, &config.storage))
 }
 
 /// Opens the store that `config` names for reading only, for a subcommand: nothing is created or written. A plugin opens
@@ -68,8 +101,8 @@ pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError
     config.check_retention()?;
     config.storage.check_writable()?;
     config.check_also()?;
-    let runtime = Runtime::default();
-    let opened = match open_backend(config, &runtime).await {
+    let opening = Opening::default();
+    let opened = match open_backend(config, &opening).await {
         Err(OpenError::Backend { name, error })
             if error.is_retryable()
                 && config.storage.spool.is_some()
@@ -84,7 +117,7 @@ pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError
         Some(spool) => layers::limited_and_spooled(opened.backend, &config.storage, spool).await?,
         None => layers::limited_and_retried(opened.backend, &config.storage),
     };
-    let (backend, also_plugins) = also::around(backend, config, &runtime).await?;
+    let (backend, also_plugins) = also::around(backend, config, &opening).await?;
     let opened = OpenStorage { backend, also_plugins, ..opened };
     match retention::check(&*opened.backend, &config.storage.retention.policy()).await {
         // A transient error says nothing about the policy.
@@ -136,7 +169,7 @@ fn opened_lazily(config: Config) -> Lazy<Arc<dyn StorageBackend>> {
     Lazy::new(move || {
         let config = config.clone();
         Box::pin(async move {
-            match open_backend(&config, &Runtime::default()).await {
+            match open_backend(&config, &Opening::default()).await {
                 Ok(opened) => Ok(opened.backend),
                 Err(OpenError::Backend { error, .. }) => Err(error),
                 Err(other) => Err(StorageError::Configuration(other.to_string())),
@@ -146,13 +179,13 @@ fn opened_lazily(config: Config) -> Lazy<Arc<dyn StorageBackend>> {
 }
 
 /// Opens the backend itself, with its metrics and without any other layer.
-pub(super) async fn open_backend(config: &Config, runtime: &Runtime) -> Result<OpenStorage, OpenError> {
+pub(super) async fn open_backend(config: &Config, opening: &Opening) -> Result<OpenStorage, OpenError> {
     match &config.storage.backend {
-        Backend::BuiltIn(backend) => match open_built_in(*backend, &config.storage).await {
+        Backend::BuiltIn(backend) => match opening.within_patience(open_built_in(*backend, &config.storage)).await {
             Ok(storage) => Ok(OpenStorage::new(backend.name(), storage)),
             Err(error) => Err(OpenError::Backend { name: backend.name().to_owned(), error }),
         },
-        Backend::Plugin(name) => open_plugin(name, config, runtime).await,
+        Backend::Plugin(name) => open_plugin(name, config, opening).await,
     }
 }
 
@@ -165,20 +198,13 @@ async fn open_built_in(backend: BuiltIn, config: &StorageConfig) -> Result<Arc<d
     })
 }
 
-async fn open_plugin(name: &str, config: &Config, runtime: &Runtime) -> Result<OpenStorage, OpenError> {
+async fn open_plugin(name: &str, config: &Config, opening: &Opening) -> Result<OpenStorage, OpenError> {
     let file = plugin_file(name, config)?;
     let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
-    let settings =
-        PluginRuntimeConfig { cache_dir: config.plugins.cache_dir(), max_connections: config.plugins.max_connections };
     let opened = async {
-        let runtime = match runtime.get() {
-            Some(runtime) => runtime.clone(),
-            None => {
-                let new = PluginRuntime::new(&settings)?;
-                runtime.get_or_init(|| new).clone()
-            }
-        };
-        runtime.load(name, &file, &plugin).await
+        let runtime = opening.runtime(config)?;
+        let component = runtime.compile(name, &file, &plugin).await?;
+        opening.within_patience(runtime.open(name, component, &plugin)).await
     };
     match opened.await {
         Ok(opened) => {
