@@ -28,7 +28,8 @@ fn health_of(host: &Host, backend: &str) -> Value {
 /// How much waits for the backends of `also`.
 fn queued(host: &Host) -> f64 {
     let (_, text) = host.get("/metrics");
-    let of_line = |line: &str| line.strip_prefix("reflow_tracing_also_queued{")?.split_once("} ")?.1.parse::<f64>().ok();
+    let of_line =
+        |line: &str| line.strip_prefix("reflow_tracing_also_queued{")?.split_once("} ")?.1.parse::<f64>().ok();
     text.lines().filter_map(of_line).sum()
 }
 

@@ -73,7 +73,8 @@ pub(crate) fn look(dir: &Path) -> Result<Option<SpoolMetrics>, StorageError> {
     let look = || {
         let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let mut found = SpoolMetrics::default();
-        let counts = "SELECT coalesce(sum(traces), 0), coalesce(sum(events), 0), coalesce(sum(length(body)), 0) FROM record";
+        let counts =
+            "SELECT coalesce(sum(traces), 0), coalesce(sum(events), 0), coalesce(sum(length(body)), 0) FROM record";
         connection.query_row(counts, [], |row| {
             (found.pending_traces, found.pending_events, found.bytes) = (row.get(0)?, row.get(1)?, row.get(2)?);
             Ok(())

@@ -45,7 +45,9 @@ use futures::future::join_all;
 use futures::stream::BoxStream;
 use reflow_tracing_sqlite::pool::blocking;
 use reflow_tracing_storage::layer::{Operation, StreamOperation};
-use reflow_tracing_storage::{Layer, SpoolMetrics, StorageBackend, StorageBackendExt, StorageError, StorageExtras, StorageMetrics};
+use reflow_tracing_storage::{
+    Layer, SpoolMetrics, StorageBackend, StorageBackendExt, StorageError, StorageExtras, StorageMetrics,
+};
 
 use crate::spool::SpoolConfig;
 use crate::spool::file::look;

@@ -109,7 +109,7 @@ struct Opener {
 impl Opener {
     /// Opens it now, or at the first delivery if it is away.
     async fn open_or_defer(self, also: &Also) -> Result<Arc<dyn StorageBackend>, OpenError> {
-        let hasty = Self { opening: Opening { patience: Some(PATIENCE), ..self.opening.clone() }, ..self.clone() };
+        let hasty = Self { opening: self.opening.with_patience(PATIENCE), ..self.clone() };
         match hasty.open().await {
             Ok(backend) => return Ok(backend),
             Err(OpenError::Backend { error, .. }) if error.is_retryable() => {

@@ -49,10 +49,15 @@ pub(super) struct Opening {
     /// The runtime of all plugins of this host, made for the first one.
     runtime: Arc<OnceLock<PluginRuntime>>,
     /// The longest that a backend may take, besides the compilation of a plugin.
-    pub patience: Option<Duration>,
+    patience: Option<Duration>,
 }
 
 impl Opening {
+    /// The same, failing as unavailable after this time.
+    pub(super) fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self.clone() }
+    }
+
     /// The runtime of plugins, with the settings of the first configuration that needs it.
     fn runtime(&self, config: &Config) -> Result<PluginRuntime, StorageError> {
         if let Some(runtime) = self.runtime.get() {
@@ -61,7 +66,8 @@ impl Opening {
         let new = PluginRuntime::new(&PluginRuntimeConfig {
             cache_dir: config.plugins.cache_dir(),
             max_connections: config.plugins.max_connections,
-        })?;
+        })?
+        .with_admission(config.plugins.admission());
         Ok(self.runtime.get_or_init(|| new).clone())
     }
 

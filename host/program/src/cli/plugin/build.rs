@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
-use super::install;
+use super::place;
 use super::report::{example_grants, summary, without_problems, write_problems};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::output;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     write_problems(&mut output::stderr(), &inspection)?;
     without_problems(&inspection)?;
     let wanted = args.output.clone().unwrap_or_else(|| folder.join(format!("{}.wasm", built.name)));
-    install::install(&built.file, &wanted)?;
+    place::copy(&built.file, &wanted)?;
 
     let installed = Inspection { file: wanted, ..inspection };
     output::print(|out| {

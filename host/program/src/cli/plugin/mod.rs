@@ -6,13 +6,16 @@ mod inspect;
 mod install;
 mod list;
 mod new;
+mod place;
+mod publish;
 mod report;
+mod sign;
 mod template;
 mod test;
 
 use clap::Subcommand;
 
-/// Write, check, test and list plugins
+/// Write, check, test, publish, install and list plugins
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -26,6 +29,9 @@ enum Command {
     Check(check::Args),
     Inspect(inspect::Args),
     Test(test::Args),
+    Sign(sign::Args),
+    Publish(publish::Args),
+    Install(install::Args),
     List(list::Args),
 }
 
@@ -36,6 +42,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Check(args) => check::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Test(args) => test::run(args).await,
+        Command::Sign(args) => sign::run(&args),
+        Command::Publish(args) => publish::run(args).await,
+        Command::Install(args) => install::run(args).await,
         Command::List(args) => list::run(&args).await,
     }
 }

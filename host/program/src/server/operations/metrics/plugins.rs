@@ -79,8 +79,7 @@ impl Collector for Own {
             // The prefix keeps them apart from the host's metrics of the plugin.
             let name = format!("plugin_custom_{name}");
             let kind = self::kind(figures[0].1);
-            let mut family =
-                encoder.encode_descriptor(&name, "Reported by the plugin", None, kind)?;
+            let mut family = encoder.encode_descriptor(&name, "Reported by the plugin", None, kind)?;
             // A name has one type: that of the first plugin.
             for (plugin, figure) in figures.iter().filter(|(_, figure)| self::kind(figure).as_str() == kind.as_str()) {
                 let labels = [("plugin", *plugin)];
