@@ -36,6 +36,8 @@ mod reading;
 mod recording;
 mod redis;
 mod redis_capability;
+#[cfg(unix)]
+mod registry;
 mod relational_layout;
 mod repeated_crash;
 #[cfg(unix)]
