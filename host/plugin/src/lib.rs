@@ -13,7 +13,7 @@ pub mod wit;
 
 pub use backend::PluginBackend;
 pub use capabilities::metrics::{Histogram, Metric};
-pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
+pub use inspect::{Code, Explanation, InspectError, Inspection, Kind, Problem, explain, inspect, world_of};
 pub use policy::{Grants, HttpGrant, Limits, PluginConfig, RedisGrant};
 pub use runtime::call_metrics::{LatencyBucket, PluginCalls, PluginErrors};
 pub use runtime::supervisor::PluginReport;

@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod explain;
 mod inspect;
 mod install;
 mod list;
@@ -28,6 +29,7 @@ enum Command {
     Build(build::Args),
     Check(check::Args),
     Inspect(inspect::Args),
+    Explain(explain::Args),
     Test(test::Args),
     Sign(sign::Args),
     Publish(publish::Args),
@@ -41,6 +43,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Build(args) => build::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Explain(args) => explain::run(args).await,
         Command::Test(args) => test::run(args).await,
         Command::Sign(args) => sign::run(&args),
         Command::Publish(args) => publish::run(args).await,
