@@ -114,8 +114,12 @@ async fn a_forwarder_that_traps_does_not_slow_acknowledgements() {
     assert!(health.contains("the backend `hostile` of `also`"), "{health}");
     let (_, plugins) = host.get("/api/v1/plugins");
     assert!(plugins.contains("\"hostile\""), "{plugins}");
-    assert!(setting.path().join("queues/hostile/spool.db").exists());
     host.stop();
+    let doctor = setting.stdout(&["doctor"]);
+    assert!(
+        doctor.contains("`hostile` of `also`, queue queues/hostile: ") && doctor.contains("at most 8 MiB"),
+        "{doctor}"
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod crash;
 mod deployment;
 #[cfg(unix)]
 mod doctor;
+mod explain;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod golden;

@@ -1,8 +1,7 @@
 //! A client of OCI registries, as far as plugins need one: a component is an artifact with one layer, as `wkg` stores it.
 //!
 //! A registry is not trusted: every answer is bounded in bytes and time, every content is compared with its digest, and
-//! credentials go only to the registry, or to the token server that it names, over TLS
-//! ([why it is our own](../../../../docs/decisions/0023-a-registry-client-of-our-own.md)).
+//! credentials go only to the registry, or to the token server that it names, over TLS. Decision 0023 says why this is not a library.
 
 mod artifact;
 mod authentication;
