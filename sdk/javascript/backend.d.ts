@@ -95,8 +95,9 @@ export interface Stats {
 
 /** What the host shows of a plugin. */
 export interface Info {
-    name: string;
-    version: string;
+    /** Those of `package.json` unless given. */
+    name?: string;
+    version?: string;
     features?: string[];
 }
 
@@ -141,8 +142,8 @@ export interface Exports {
 }
 
 /**
- * What a plugin exports: `export const { backend } = plugin(Ledger, { name: 'ledger', version: '0.1.0' });`
+ * What a plugin exports: `export const { backend } = plugin(Ledger);`
  *
  * Everything that the class throws becomes an error of the contract. The stack of what is not a `StorageError` is logged.
  */
-export function plugin(type: new (config: Config) => Backend, info: Info): Exports;
+export function plugin(type: new (config: Config) => Backend, info?: Info): Exports;

@@ -1,4 +1,5 @@
 // What a plugin exports, made of a class.
+import about from 'reflow:package';
 import { EventBatch } from 'reflow:storage/batch';
 import { InvalidArgument, StorageError, Unsupported, report } from './errors.js';
 import { Events } from './events.js';
@@ -43,7 +44,7 @@ export class Backend {
     }
 }
 
-export function plugin(type, { name, version, features = [] }) {
+export function plugin(type, { name = about.name, version = about.version, features = [] } = {}) {
     let opened;
 
     /** A function of the contract: `run` with the backend of this instance. */

@@ -17,6 +17,8 @@ const { values: options } = parseArgs({
 });
 /** The name of the joined file in stack traces. */
 const BUNDLE = 'plugin.bundle.js';
+/** The module with the name and the version of the plugin. */
+const ABOUT = 'reflow:package';
 
 const modules = createRequire(join(resolve(options.modules), 'reflow'));
 const load = async (name) => import(pathToFileURL(modules.resolve(name, { paths: [resolve(options.modules)] })));
@@ -35,7 +37,7 @@ async function build() {
     // It has no entry for `require`.
     const componentizer = join(resolve(options.modules), '@bytecodealliance/componentize-js/src/componentize.js');
     const { componentize } = await import(pathToFileURL(componentizer));
-    const { main } = JSON.parse(readFileSync('package.json', 'utf8'));
+    const { main, name, version } = JSON.parse(readFileSync('package.json', 'utf8'));
     if (typeof main !== 'string' || !existsSync(main)) {
         throw new Error(`package.json: main is ${JSON.stringify(main)}; it must name the plugin's file, such as "src/plugin.js"`);
     }
@@ -43,7 +45,7 @@ async function build() {
     try {
         const world = readWorld();
         const sourcePath = join(folder, BUNDLE);
-        writeFileSync(sourcePath, await bundle(rolldown, main, world));
+        writeFileSync(sourcePath, await bundle(rolldown, main, { name, version }, world));
         const { component } = await componentize({
             sourcePath,
             witPath: resolve('wit'),
@@ -57,12 +59,18 @@ async function build() {
 }
 
 /** The files of `main` in one, with the source map at its end. */
-async function bundle(rolldown, main, world) {
+async function bundle(rolldown, main, about, world) {
     const bundler = await rolldown({
         input: resolve(main),
         platform: 'neutral',
         resolve: { mainFields: ['module', 'main'] },
-        plugins: [{ name: 'contract', resolveId: (name, importer) => world.resolve(name, importer) }],
+        plugins: [
+            {
+                name: 'contract',
+                resolveId: (name, importer) => (name === ABOUT ? name : world.resolve(name, importer)),
+                load: (name) => (name === ABOUT ? `export default ${JSON.stringify(about)};` : null),
+            },
+        ],
         onLog(level, log, write) {
             if (log.code === 'UNRESOLVED_IMPORT') throw new Error(log.message);
             write(level, log);
@@ -81,7 +89,7 @@ async function bundle(rolldown, main, world) {
 function readWorld() {
     const text = readFileSync('wit/world.wit', 'utf8').replace(/\/\/.*$/gm, '');
     // The world of a storage plugin imports this one.
-    const imported = new Map([['reflow:storage/batch', undefined]]);
+    const imported = new Map();
     for (const [, name, version] of text.matchAll(/\bimport\s+([\w:/-]+)(?:@([\d.]+\d))?\s*;/g)) imported.set(name, version);
     imported.set('reflow:storage/batch', contractVersion());
     return {

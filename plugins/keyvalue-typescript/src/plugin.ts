@@ -17,7 +17,7 @@ const PAGE_BYTES = 8 * 1024 * 1024;
 /** Headers that are read at once. */
 const CHUNK = 64;
 
-class Store extends Backend {
+export class Store extends Backend {
     readonly #bucket: Bucket;
 
     constructor(config: Config) {
@@ -157,4 +157,4 @@ class Store extends Backend {
     }
 }
 
-export const { backend } = plugin(Store, { name: 'keyvalue-typescript', version: '0.1.0' });
+export const { backend } = plugin(Store);

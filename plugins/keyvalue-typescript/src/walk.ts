@@ -22,14 +22,13 @@ const LISTED = 256;
 export function* walk(bucket: Bucket, range: Range, after: Place | undefined, size: number): Generator<Place[]> {
     const { ascending, startFrom, startTo } = range;
     const [first, end] = ascending ? [startFrom, startTo] : [startTo, startFrom];
-    const sign = ascending ? 1n : -1n;
-    const before = (a: bigint, b: bigint) => (a - b) * sign < 0n;
+    const before = (a: bigint, b: bigint) => (ascending ? a < b : a > b);
     let group: Place[] = [];
     let equal: Place[] = [];
     for (const place of listed(bucket, range, after?.cursor)) {
         if (first !== undefined && before(place.start, first)) continue;
         if (end !== undefined && before(end, place.start)) break;
-        if (after !== undefined && follows(after, place, before) === false) continue;
+        if (after !== undefined && !follows(after, place, before)) continue;
         if (equal.length > 0 && equal[0].start !== place.start) {
             group.push(...inOrder(equal, ascending));
             equal = [];

@@ -1,5 +1,6 @@
 //! The languages that plugins are written in, one file a language: what `plugin new` writes, and how `plugin build` compiles it.
 
+mod javascript;
 mod kit;
 pub(super) mod rust;
 mod tool;
@@ -14,6 +15,10 @@ pub(super) use kit::{File, Kit, Over};
 #[serde(rename_all = "lowercase")]
 pub(super) enum Language {
     Rust,
+    #[value(name = "javascript")]
+    JavaScript,
+    #[value(name = "typescript")]
+    TypeScript,
 }
 
 impl Language {
@@ -21,6 +26,8 @@ impl Language {
     pub(super) fn kit(self) -> &'static Kit {
         match self {
             Self::Rust => &rust::KIT,
+            Self::JavaScript => &javascript::JAVASCRIPT,
+            Self::TypeScript => &javascript::TYPESCRIPT,
         }
     }
 }
