@@ -2,6 +2,7 @@
 
 mod javascript;
 mod kit;
+mod python;
 pub(super) mod rust;
 mod tool;
 
@@ -15,6 +16,7 @@ pub(super) use kit::{File, Kit, Over};
 #[serde(rename_all = "lowercase")]
 pub(super) enum Language {
     Rust,
+    Python,
     #[value(name = "javascript")]
     JavaScript,
     #[value(name = "typescript")]
@@ -26,6 +28,7 @@ impl Language {
     pub(super) fn kit(self) -> &'static Kit {
         match self {
             Self::Rust => &rust::KIT,
+            Self::Python => &python::KIT,
             Self::JavaScript => &javascript::JAVASCRIPT,
             Self::TypeScript => &javascript::TYPESCRIPT,
         }
