@@ -35,8 +35,7 @@ const CAPABILITIES: [&str; 4] = ["config", "keyvalue", "log", "metrics"];
 /// The oldest Node.js that the tools run on.
 const NODE: u32 = 20;
 /// The packages that compile a plugin. Its package.json pins their versions.
-const PACKAGES: [&str; 4] =
-    [COMPONENTIZE, "@bytecodealliance/jco", "rolldown", "typescript"];
+const PACKAGES: [&str; 4] = [COMPONENTIZE, "@bytecodealliance/jco", "rolldown", "typescript"];
 const COMPONENTIZE: &str = "@bytecodealliance/componentize-js";
 
 const TYPESCRIPT_TEMPLATE: &[Source] = sources! {
@@ -151,7 +150,10 @@ impl Tools {
         let package = Package::read(folder)?;
         let install = format!("install the tools with\n  npm install --prefix {}", folder.display());
         let Some(modules) = modules(folder)? else {
-            bail!("{COMPONENTIZE}, which compiles the plugin, is neither in {}/node_modules nor on the PATH: {install}", folder.display());
+            bail!(
+                "{COMPONENTIZE}, which compiles the plugin, is neither in {}/node_modules nor on the PATH: {install}",
+                folder.display()
+            );
         };
         for name in PACKAGES {
             let at = modules.join(name);
@@ -196,7 +198,8 @@ fn modules(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
     let above = folder.ancestors().map(|folder| folder.join("node_modules"));
     let program = tool::find("componentize-js", &[]).and_then(|program| program.canonicalize().ok());
     // A link into the package, in `node_modules/.bin` or where npm puts programs of everyone.
-    let of_program = program.iter().flat_map(|program| program.ancestors()).filter(|folder| folder.ends_with("node_modules"));
+    let of_program =
+        program.iter().flat_map(|program| program.ancestors()).filter(|folder| folder.ends_with("node_modules"));
     let has_compiler = |modules: &PathBuf| modules.join(COMPONENTIZE).is_dir();
     Ok(above.chain(of_program.map(Path::to_owned)).find(has_compiler))
 }
@@ -238,14 +241,23 @@ mod tests {
             let files = lists.iter().flat_map(|list| list.iter());
             files.map(|file| file.path.trim_start_matches('.').to_owned()).filter(|path| path != "gitignore").collect()
         };
-        for (language, lists) in
-            [("typescript", [TYPESCRIPT_TEMPLATE, TYPESCRIPT_COPIES]), ("javascript", [JAVASCRIPT_TEMPLATE, JAVASCRIPT_COPIES])]
-        {
-            assert_eq!(written(&lists), files_in(&format!("sdk/javascript/template/{language}")), "the lists in {}", file!());
+        for (language, lists) in [
+            ("typescript", [TYPESCRIPT_TEMPLATE, TYPESCRIPT_COPIES]),
+            ("javascript", [JAVASCRIPT_TEMPLATE, JAVASCRIPT_COPIES]),
+        ] {
+            assert_eq!(
+                written(&lists),
+                files_in(&format!("sdk/javascript/template/{language}")),
+                "the lists in {}",
+                file!()
+            );
         }
         // Its own tests, its README and the templates are not part of a plugin.
-        let apart = |file: &String| !["test/", "template/", "README.md", "package.json"].iter().any(|start| file.starts_with(start));
-        let sdk: BTreeSet<_> = files_in("sdk/javascript").into_iter().filter(apart).map(|file| format!("sdk/{file}")).collect();
+        let apart = |file: &String| {
+            !["test/", "template/", "README.md", "package.json"].iter().any(|start| file.starts_with(start))
+        };
+        let sdk: BTreeSet<_> =
+            files_in("sdk/javascript").into_iter().filter(apart).map(|file| format!("sdk/{file}")).collect();
         let listed: BTreeSet<_> = written(&[SDK]).into_iter().filter(|path| path.starts_with("sdk/")).collect();
         assert_eq!(listed, sdk, "the list in {}", file!());
     }
@@ -255,7 +267,8 @@ mod tests {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/keyvalue-typescript");
         for file in files("keyvalue-typescript", TYPESCRIPT_TEMPLATE, TYPESCRIPT_COPIES) {
             if !file.path.starts_with("docs/") {
-                let text = fs::read_to_string(example.join(&file.path)).unwrap_or_else(|error| panic!("{}: {error}", file.path));
+                let text = fs::read_to_string(example.join(&file.path))
+                    .unwrap_or_else(|error| panic!("{}: {error}", file.path));
                 assert_eq!(text, file.text, "{}", file.path);
             }
         }
