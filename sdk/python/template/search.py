@@ -1,8 +1,7 @@
 """The search for traces: a walk along their start times, which looks at the headers, and at the events where the query asks."""
 
-from collections.abc import Iterator
-from itertools import chain, groupby, islice
-from os.path import commonprefix
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby, islice, takewhile
 from typing import NamedTuple, Optional
 
 from layout import ROOM, of_trace, start_of, trace_of, unpack
@@ -74,8 +73,9 @@ def walk(bucket: Bucket, query: TraceQuery, after: Optional[Place]) -> Iterator[
     """The places that are within the bounds of the query and after this one."""
     low = -(2**63) if query.start_from is None else query.start_from
     high = 2**63 - 1 if query.start_to is None else query.start_to
-    # Of what all keys in question have in common, the bucket lists nothing else.
-    prefix = b"t" + commonprefix([sortable(low), sortable(high)])
+    # What all keys within the bounds begin with: the bucket lists no others.
+    common = takewhile(lambda pair: pair[0] == pair[1], zip(sortable(low), sortable(high)))
+    prefix = b"t" + bytes(byte for byte, _ in common)
     places = listed(bucket, prefix, query.ascending, after.cursor if after else None)
     for place in places:
         start = start_of(place.key)
@@ -90,13 +90,13 @@ def listed(bucket: Bucket, prefix: bytes, ascending: bool, cursor: Optional[byte
     out_of_turn = None
     while True:
         entries, following = bucket.page(prefix, cursor, CHUNK, reverse=not ascending)
-        keys = [key for key, _ in entries]
+        keys: Iterable[bytes] = [key for key, _ in entries]
         if not ascending:
-            # Backwards, equal starts come by descending id. The last ones of the page may go on in the next: list them by themselves.
-            starts = [list(equal) for _, equal in groupby(keys, start_of) if _ != out_of_turn]
-            keys = chain.from_iterable(reversed(equal) for equal in starts[:-1])
-            if starts:
-                out_of_turn = start_of(starts[-1][0])
+            # Backwards, equal starts come by descending id. The last run of the page may go on in the next: list it by itself.
+            runs = [list(run) for start, run in groupby(keys, start_of) if start != out_of_turn]
+            keys = chain.from_iterable(reversed(run) for run in runs[:-1])
+            if runs:
+                out_of_turn = start_of(runs[-1][0])
                 keys = chain(keys, bucket.keys(b"t" + sortable(out_of_turn), CHUNK))
         for key in keys:
             yield Place(key, cursor)
