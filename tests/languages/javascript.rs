@@ -1,5 +1,7 @@
 //! TypeScript and JavaScript.
 
+mod webhook;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -94,7 +96,9 @@ fn the_tests_of_the_templates_pass_without_a_host() {
 fn on_path(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").expect("there is a PATH");
     let mut files = std::env::split_paths(&path).map(|folder| folder.join(program));
-    files.find(|file| file.is_file()).unwrap_or_else(|| panic!("{program} is missing: use `cargo xtask test --lang javascript`"))
+    files
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("{program} is missing: use `cargo xtask test --lang javascript`"))
 }
 
 fn node() -> PathBuf {

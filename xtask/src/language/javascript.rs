@@ -23,7 +23,8 @@ fn setup(folder: &Path) -> Result<Vec<PathBuf>> {
     let package = fs::read_to_string(PACKAGE).with_context(|| format!("cannot read {PACKAGE}"))?;
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let file = folder.join("package.json");
-    fs::write(&file, package.replace("{{name}}", "tools")).with_context(|| format!("cannot write {}", file.display()))?;
+    fs::write(&file, package.replace("{{name}}", "tools"))
+        .with_context(|| format!("cannot write {}", file.display()))?;
     // Quick when the pinned versions are there.
     let mut install = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
     process::run(install.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(folder))?;
