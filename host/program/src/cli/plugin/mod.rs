@@ -1,7 +1,9 @@
 //! `reflow-tracing plugin ..`, for authors and operators of plugins.
 
+mod bench;
 mod build;
 mod check;
+mod dev;
 mod inspect;
 mod install;
 mod language;
@@ -28,6 +30,8 @@ enum Command {
     Check(check::Args),
     Inspect(inspect::Args),
     Test(test::Args),
+    Dev(dev::Args),
+    Bench(bench::Args),
     List(list::Args),
 }
 
@@ -38,6 +42,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Check(args) => check::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Test(args) => test::run(args).await,
+        Command::Dev(args) => dev::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::List(args) => list::run(&args).await,
     }
 }
