@@ -1,5 +1,6 @@
 //! What an author does, in whatever language.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
@@ -19,8 +20,13 @@ pub struct Author {
 impl Author {
     /// A new plugin over `keyvalue`, from nothing.
     pub fn create(language: &str) -> Self {
+        Self::create_with(language, &[])
+    }
+
+    /// The same, with more arguments of `plugin new`.
+    pub fn create_with(language: &str, arguments: &[&str]) -> Self {
         let author = Self { setting: Setting::empty() };
-        let said = author.setting.stdout(&["plugin", "new", "ledger", "--lang", language]);
+        let said = author.setting.stdout(&[&["plugin", "new", "ledger", "--lang", language], arguments].concat());
         assert!(said.contains("plugin build ledger") && said.contains("plugin test plugins/ledger.wasm"), "{said}");
         author
     }
@@ -51,8 +57,13 @@ impl Author {
 
     /// The same, with no program on the PATH.
     pub fn fail_to_build_without_tools(&self) -> String {
+        self.fail_to_build_with_path("/nowhere".as_ref())
+    }
+
+    /// The same, with these programs on the PATH.
+    pub fn fail_to_build_with_path(&self, path: &OsStr) -> String {
         let mut command = self.setting.command(&["plugin", "build", "ledger"]);
-        let output: Output = command.env("PATH", "/nowhere").output().expect("the program starts");
+        let output: Output = command.env("PATH", path).output().expect("the program starts");
         assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
@@ -119,6 +130,14 @@ pub fn from_nothing_to_a_running_plugin(language: &str, edit: impl FnOnce(&Autho
     let error = author.query_until(&host, "closed today");
     host.stop();
     error
+}
+
+/// The template with these arguments of `plugin new` passes every case.
+pub fn the_template_passes_the_suite(language: &str, arguments: &[&str]) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let author = Author::create_with(language, arguments);
+    author.build();
+    passes_the_suite(&author.setting, "plugins/ledger.wasm");
 }
 
 /// The plugin `plugins/NAME.wasm` of the repository passes every case.

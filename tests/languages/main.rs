@@ -2,4 +2,5 @@
 //! installs the tools that they need.
 
 mod author;
+mod javascript;
 mod python;

@@ -1,5 +1,6 @@
 //! Plugins in languages other than Rust: `--lang` of `setup`, `plugins` and `test`. One file a language.
 
+mod javascript;
 mod python;
 mod toolset;
 
@@ -16,7 +17,7 @@ use crate::test::{build_host, for_cargo_test, for_workspace};
 use crate::workspace;
 pub use toolset::Toolset;
 
-const LANGUAGES: &[Toolset] = &[python::TOOLSET];
+const LANGUAGES: &[Toolset] = &[python::TOOLSET, javascript::TOOLSET];
 
 /// Takes `--lang NAME[,NAME]` or `--lang all` off the front of the arguments; the rest follows it.
 pub fn chosen(arguments: &[String]) -> Result<Option<(Vec<&'static Toolset>, &[String])>> {

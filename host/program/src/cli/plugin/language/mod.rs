@@ -1,5 +1,6 @@
 //! The languages that plugins are written in, one file a language: what `plugin new` writes, and how `plugin build` compiles it.
 
+mod javascript;
 mod kit;
 mod python;
 pub(super) mod rust;
@@ -16,6 +17,10 @@ pub(super) use kit::{File, Kit, Over};
 pub(super) enum Language {
     Rust,
     Python,
+    #[value(name = "javascript")]
+    JavaScript,
+    #[value(name = "typescript")]
+    TypeScript,
 }
 
 impl Language {
@@ -24,6 +29,8 @@ impl Language {
         match self {
             Self::Rust => &rust::KIT,
             Self::Python => &python::KIT,
+            Self::JavaScript => &javascript::JAVASCRIPT,
+            Self::TypeScript => &javascript::TYPESCRIPT,
         }
     }
 }
