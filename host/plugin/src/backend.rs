@@ -20,6 +20,7 @@ use super::capabilities::metrics::{Metric, PluginMetrics};
 use super::contract::batch::EventBatch;
 use super::contract::bindings::PluginPre;
 use super::contract::bindings::reflow::storage::types;
+use super::contract::flows::Flows;
 use super::contract::function::Function;
 use super::contract::{body, convert};
 use super::policy::PluginConfig;
@@ -48,6 +49,7 @@ pub struct PluginBackend {
     watch: Mutex<Option<Watch>>,
     granted: Arc<Granted>,
     refusals: Refusals,
+    flows: Flows,
     /// Whether the plugin's own health check has ever said that the store is full.
     check_sees_full_stores: AtomicBool,
 }
@@ -121,7 +123,7 @@ impl PluginBackend {
     }
 
     async fn store_chunk(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
-        let batch = EventBatch::new(events);
+        let batch = EventBatch::new(events, &self.flows);
         self.supervisor
             .call(Function::StoreEvents, || {
                 async |store, backend| {
@@ -288,6 +290,7 @@ impl PluginRuntime {
             watch: Mutex::default(),
             granted,
             refusals: Refusals::default(),
+            flows: Flows::default(),
             check_sees_full_stores: AtomicBool::new(false),
         };
         // Not `health_check`, which fails on a full disk: the store can still be read.
@@ -355,6 +358,7 @@ impl StorageBackend for PluginBackend {
 
     async fn store_traces(&self, traces: Vec<FlowTrace>) -> Result<(), StorageError> {
         traces.iter().try_for_each(FlowTrace::validate)?;
+        traces.iter().for_each(|trace| self.flows.note(trace.trace_id, &trace.flow_id.0));
         let (headers, events): (Vec<_>, Vec<_>) = traces.into_iter().map(convert::header).unzip();
         let stored = async {
             // Events first: a reader that finds the header then finds every event.

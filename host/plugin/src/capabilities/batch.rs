@@ -3,10 +3,11 @@
 use wasmtime::component::Resource;
 
 use super::state::HostState;
-use crate::contract::batch::{EventBatch, Field, FieldValue, Row};
+use crate::contract::batch::{EventBatch, Row};
 use crate::contract::bindings::reflow::storage::batch::{Blobs, Column, Host, HostEventBatch, Texts};
 use crate::contract::bindings::reflow::storage::types;
 use crate::contract::convert;
+use crate::contract::field::{Field, FieldValue};
 
 impl Host for HostState {}
 
@@ -27,8 +28,32 @@ impl HostEventBatch for HostState {
         fields: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Column>, String>> {
         let rows = self.table.get(&batch)?.rows();
-        let fields: Result<Vec<Field>, String> = fields.iter().map(|name| name.parse()).collect();
-        Ok(fields.map(|fields| fields.into_iter().map(|field| column(rows, field)).collect()))
+        let mut left = self.limits.result_bytes();
+        let mut columns = Vec::new();
+        for name in fields {
+            let column = match name.parse::<Field>() {
+                Ok(field) => column(rows, field, &mut left).ok_or_else(|| {
+                    format!(
+                        "the columns of these {} events have more than {} MiB, the maximum of plugins.{}.limits.result_mb: \
+                         request fewer fields, or pass the batch to a capability",
+                        rows.len(),
+                        self.limits.result_mb,
+                        self.plugin
+                    )
+                }),
+                Err(problem) => Err(problem),
+            };
+            match column {
+                Ok(column) => columns.push(column),
+                Err(problem) => return Ok(Err(problem)),
+            }
+        }
+        Ok(Ok(columns))
+    }
+
+    fn present(&mut self, batch: Resource<EventBatch>, field: String) -> wasmtime::Result<Result<Vec<bool>, String>> {
+        let rows = self.table.get(&batch)?.rows();
+        Ok(field.parse().map(|field| rows.iter().map(|row| row.has(field)).collect()))
     }
 
     fn events(&mut self, batch: Resource<EventBatch>, offset: u32, limit: u32) -> wasmtime::Result<Vec<types::Event>> {
@@ -37,12 +62,11 @@ impl HostEventBatch for HostState {
     }
 
     fn push(&mut self, batch: Resource<EventBatch>, bodies: Blobs) -> wasmtime::Result<Result<(), String>> {
-        let Some(bodies) = split(&bodies) else {
-            return Ok(Err("`ends` must ascend and the last must be the length of `data`".into()));
-        };
-        let added = match EventBatch::from_bodies(bodies) {
+        let added =
+            split(&bodies).and_then(|bodies| EventBatch::from_bodies(bodies).map_err(|error| error.to_string()));
+        let added = match added {
             Ok(added) => added,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(problem) => return Ok(Err(problem)),
         };
         if let Err(problem) = self.reserve(&added) {
             return Ok(Err(problem));
@@ -58,9 +82,11 @@ impl HostEventBatch for HostState {
     }
 }
 
-fn column(rows: &[Row], field: Field) -> Column {
+/// The values of one field. `None` when they have more bytes than are `left`, which are taken from it.
+fn column(rows: &[Row], field: Field, left: &mut usize) -> Option<Column> {
     let values = rows.iter().map(|row| row.value(field));
-    match field {
+    *left = left.checked_sub(rows.len() * 8)?;
+    Some(match field {
         Field::TraceId | Field::EventId | Field::ParentEventId => Column::Uuids(
             values
                 .flat_map(|value| match value {
@@ -77,11 +103,22 @@ fn column(rows: &[Row], field: Field) -> Column {
                 })
                 .collect(),
         ),
-        Field::EventType | Field::ActorId | Field::Port | Field::Error | Field::SpanId | Field::MessageType => {
+        Field::EventType
+        | Field::ActorId
+        | Field::Port
+        | Field::Error
+        | Field::SpanId
+        | Field::MessageType
+        | Field::ToActor
+        | Field::ToPort
+        | Field::FlowId
+        | Field::Attributes
+        | Field::Json => {
             let mut texts = Texts { text: String::new(), ends: Vec::with_capacity(rows.len()) };
             for value in values {
                 if let FieldValue::Text(text) = value {
-                    texts.text.push_str(text);
+                    *left = left.checked_sub(text.len())?;
+                    texts.text.push_str(&text);
                 }
                 texts.ends.push(texts.text.len() as u32);
             }
@@ -91,23 +128,34 @@ fn column(rows: &[Row], field: Field) -> Column {
             let mut blobs = Blobs { data: Vec::new(), ends: Vec::with_capacity(rows.len()) };
             for value in values {
                 if let FieldValue::Blob(bytes) = value {
+                    *left = left.checked_sub(bytes.len())?;
                     blobs.data.extend_from_slice(&bytes);
                 }
                 blobs.ends.push(blobs.data.len() as u32);
             }
             Column::Blobs(blobs)
         }
-    }
+    })
 }
 
-/// The byte strings of `blobs`; `None` when its ends are not ascending offsets into its data.
-fn split(blobs: &Blobs) -> Option<Vec<&[u8]>> {
+/// Byte strings, concatenated.
+pub(super) fn joined<T: AsRef<[u8]>>(parts: impl IntoIterator<Item = T>) -> Blobs {
+    let mut blobs = Blobs { data: Vec::new(), ends: Vec::new() };
+    for part in parts {
+        blobs.data.extend_from_slice(part.as_ref());
+        blobs.ends.push(blobs.data.len() as u32);
+    }
+    blobs
+}
+
+/// The byte strings of `blobs`. Fails when its ends are not ascending offsets into its data.
+pub(super) fn split(blobs: &Blobs) -> Result<Vec<&[u8]>, String> {
     let mut start = 0;
     let slices = blobs.ends.iter().map(|&end| {
         let slice = blobs.data.get(start..end as usize);
         start = end as usize;
         slice
     });
-    let slices = slices.collect::<Option<Vec<_>>>()?;
-    (start == blobs.data.len()).then_some(slices)
+    let slices = slices.collect::<Option<Vec<_>>>().filter(|_| start == blobs.data.len());
+    slices.ok_or_else(|| "`ends` must ascend and the last must be the length of the data".into())
 }

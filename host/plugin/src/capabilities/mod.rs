@@ -14,6 +14,7 @@ pub mod keyvalue;
 mod log;
 pub mod metrics;
 pub mod redis;
+mod render;
 mod secrets;
 pub mod sql;
 pub(crate) mod state;

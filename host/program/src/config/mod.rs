@@ -19,7 +19,7 @@ mod server;
 mod settings;
 mod source;
 mod storage_url;
-mod suggestion;
+pub(crate) mod suggestion;
 mod without_effect;
 
 pub use backend::{Backend, BuiltIn};

@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::store::{Page, Scan, Store, too_many_bytes};
-use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, Entry, KeyvalueError};
+use crate::contract::batch::{EventBatch, Row};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{
+    self as contract, Change, Entry, EventEntry, KeyvalueError,
+};
+use crate::contract::part::Part;
 
 /// Maximum size of a key, in bytes.
 pub(super) const MAX_KEY: usize = 1024;
@@ -16,6 +20,42 @@ const PAGE_ENTRIES: usize = 10_000;
 pub(super) const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Maximum time to live. Avoids overflow; longer is as good as forever.
 const MAX_TTL: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
+
+/// Maximum bytes of the entries that a batch of events is turned into. A batch has at most about 8 MiB of events.
+const MAX_INSERT: usize = 64 * 1024 * 1024;
+/// Approximate overhead of an entry.
+const ENTRY_BYTES: usize = 64;
+
+/// The parts of an entry for each event of a batch.
+struct EntryTemplate {
+    key: Vec<Part>,
+    value: Vec<Part>,
+}
+
+impl EntryTemplate {
+    /// Fails on a name that is not a field.
+    fn new(entry: EventEntry) -> Result<Self, String> {
+        let parsed = |part| {
+            Ok(match part {
+                contract::Part::Fixed(bytes) => Part::Fixed(bytes),
+                contract::Part::Field(name) => Part::Text(name.parse()?),
+                contract::Part::Sortable(name) => Part::Sortable(name.parse()?),
+                contract::Part::Present(name) => Part::Present(name.parse()?),
+            })
+        };
+        let all = |parts: Vec<contract::Part>| parts.into_iter().map(parsed).collect::<Result<Vec<_>, String>>();
+        Ok(Self { key: all(entry.key)?, value: all(entry.value)? })
+    }
+
+    fn fill(&self, row: &Row) -> Entry {
+        let joined = |parts: &[Part]| {
+            let mut bytes = Vec::new();
+            parts.iter().for_each(|part| part.write(row, &mut bytes));
+            bytes
+        };
+        Entry { key: joined(&self.key), value: joined(&self.value) }
+    }
+}
 
 /// A bucket that checks its arguments.
 #[derive(Clone)]
@@ -94,6 +134,46 @@ impl Bucket {
         }
         let next = if more { entries.last().map(|(key, _)| key.clone()) } else { None };
         Ok((entries.into_iter().map(|(key, value)| Entry { key, value }).collect(), next))
+    }
+
+    /// Sets the entries of each event whose first key does not exist. Returns how many events were set.
+    pub(super) async fn insert_batch(
+        &self,
+        entries: Vec<EventEntry>,
+        batch: EventBatch,
+        ttl_ms: Option<u64>,
+    ) -> Result<u64, KeyvalueError> {
+        let templates = entries.into_iter().map(EntryTemplate::new).collect::<Result<Vec<_>, _>>();
+        let templates = templates.map_err(KeyvalueError::InvalidArgument)?;
+        if templates.is_empty() {
+            return Err(KeyvalueError::InvalidArgument("an event needs at least one entry".into()));
+        }
+        let mut groups = Vec::with_capacity(batch.rows().len());
+        let mut bytes = 0;
+        for row in batch.rows() {
+            let mut group = Vec::with_capacity(templates.len());
+            for template in &templates {
+                let entry = template.fill(row);
+                self.check_key(&entry.key).and_then(|()| self.check_value(&entry.value))?;
+                bytes += entry.key.len() + entry.value.len() + ENTRY_BYTES;
+                if bytes > MAX_INSERT {
+                    return Err(KeyvalueError::LimitExceeded(format!(
+                        "the entries of the batch have more than {MAX_INSERT} bytes; store less of each event"
+                    )));
+                }
+                group.push(entry);
+            }
+            groups.push(group);
+        }
+        if groups.is_empty() {
+            return Ok(0);
+        }
+        self.store.insert(groups, ttl(ttl_ms)).await
+    }
+
+    pub(super) async fn count(&self, prefix: Vec<u8>) -> Result<u64, KeyvalueError> {
+        self.check_key(&prefix)?;
+        self.store.count(prefix).await
     }
 
     fn check_key(&self, key: &[u8]) -> Result<(), KeyvalueError> {

@@ -1,5 +1,6 @@
 //! `file:PATH`: a bucket in its own SQLite file. Acknowledged writes survive a crash of the process.
 
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::error_reporter::ErrorReporter;
 use super::store::{Page, PageBuilder, Scan, Store, too_many_bytes};
 use crate::capabilities::connections::{ConnectionBudget, TooManyConnections};
-use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, KeyvalueError};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, Entry, KeyvalueError};
 
 /// Page cache of a connection, in MiB.
 const CACHE_MB: u32 = 8;
@@ -143,12 +144,60 @@ fn set(connection: &Connection, key: &[u8], value: &[u8], expires: Option<i64>) 
     Ok(())
 }
 
+/// Sets a key that does not exist. Returns whether that is so.
+fn add(connection: &Connection, entry: &Entry, now: i64, expires: Option<i64>) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO reflow_keyvalue (key, value, expires) VALUES (?1, ?2, ?3) \
+               ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires WHERE expires <= ?4";
+    Ok(connection.prepare_cached(sql)?.execute(params![entry.key, entry.value, expires, now])? > 0)
+}
+
 /// Deletes a key. Returns whether it existed.
 fn delete(connection: &Connection, key: &[u8], now: i64) -> rusqlite::Result<bool> {
     let sql = "DELETE FROM reflow_keyvalue WHERE key = ?1 RETURNING expires IS NULL OR expires > ?2";
     let live: Option<bool> =
         connection.prepare_cached(sql)?.query_row(params![key, now], |row| row.get(0)).optional()?;
     Ok(live.unwrap_or(false))
+}
+
+/// The keys of a listing, as a condition with parameters.
+struct Range<'a> {
+    start: Bound<&'a [u8]>,
+    end: Bound<Vec<u8>>,
+}
+
+impl<'a> Range<'a> {
+    fn of(scan: &'a Scan) -> Self {
+        let (start, end) = scan.range();
+        Self { start, end }
+    }
+
+    fn bounds(&self) -> Vec<&[u8]> {
+        let key = |bound| match bound {
+            Bound::Included(key) | Bound::Excluded(key) => Some(key),
+            Bound::Unbounded => None,
+        };
+        [key(self.start), key(self.end.as_ref().map(Vec::as_slice))].into_iter().flatten().collect()
+    }
+
+    fn condition(&self, now: i64) -> String {
+        let mut sql = format!("(expires IS NULL OR expires > {now})");
+        let mut number = 0;
+        let mut compare = |comparison| {
+            number += 1;
+            sql.push_str(&format!(" AND key {comparison} ?{number}"));
+        };
+        match self.start {
+            Bound::Included(_) => compare(">="),
+            Bound::Excluded(_) => compare(">"),
+            Bound::Unbounded => {}
+        }
+        match self.end {
+            Bound::Included(_) => compare("<="),
+            Bound::Excluded(_) => compare("<"),
+            Bound::Unbounded => {}
+        }
+        sql
+    }
 }
 
 #[async_trait]
@@ -217,28 +266,48 @@ impl Store for File {
         .await
     }
 
+    async fn insert(&self, groups: Vec<Vec<Entry>>, ttl: Option<Duration>) -> Result<u64, KeyvalueError> {
+        self.write(move |connection, now| {
+            let expires = expires(now, ttl);
+            let mut inserted = 0;
+            // Events share most of what is beside the first entry, such as the entry of an index by actor.
+            let mut written = HashMap::new();
+            for group in &groups {
+                let Some((first, others)) = group.split_first() else { continue };
+                if add(connection, first, now, expires)? {
+                    inserted += 1;
+                    for Entry { key, value } in others {
+                        if written.insert(key, value) != Some(value) {
+                            set(connection, key, value, expires)?;
+                        }
+                    }
+                }
+            }
+            Ok(inserted)
+        })
+        .await
+    }
+
+    async fn count(&self, prefix: Vec<u8>) -> Result<u64, KeyvalueError> {
+        self.read(move |connection| {
+            let scan = Scan::of_keys(prefix);
+            let range = Range::of(&scan);
+            let sql = format!("SELECT count(*) FROM reflow_keyvalue WHERE {}", range.condition(now_ms()));
+            connection
+                .query_row(&sql, params_from_iter(range.bounds()), |row| row.get::<_, i64>(0))
+                .map(i64::cast_unsigned)
+        })
+        .await
+    }
+
     async fn scan(&self, scan: Scan) -> Result<Page, KeyvalueError> {
         self.read(move |connection| {
-            let (start, end) = scan.range();
-            let mut bounds: Vec<&[u8]> = Vec::new();
-            let mut sql = format!(
-                "SELECT key, {} FROM reflow_keyvalue WHERE (expires IS NULL OR expires > {})",
-                if scan.values { "value" } else { "x''" },
-                now_ms()
-            );
-            let end = end.as_ref().map(Vec::as_slice);
-            for (bound, included, excluded) in [(start, ">=", ">"), (end, "<=", "<")] {
-                let (comparison, key) = match bound {
-                    Bound::Included(key) => (included, key),
-                    Bound::Excluded(key) => (excluded, key),
-                    Bound::Unbounded => continue,
-                };
-                bounds.push(key);
-                sql.push_str(&format!(" AND key {comparison} ?{}", bounds.len()));
-            }
+            let range = Range::of(&scan);
+            let value = if scan.values { "value" } else { "x''" };
+            let mut sql = format!("SELECT key, {value} FROM reflow_keyvalue WHERE {}", range.condition(now_ms()));
             sql.push_str(if scan.reverse { " ORDER BY key DESC" } else { " ORDER BY key" });
             let mut statement = connection.prepare(&sql)?;
-            let mut rows = statement.query(params_from_iter(bounds))?;
+            let mut rows = statement.query(params_from_iter(range.bounds()))?;
             let mut page = PageBuilder::new(&scan);
             while let Some(row) = rows.next()? {
                 if !page.add(bytes(row.get_ref(0)?), bytes(row.get_ref(1)?)) {

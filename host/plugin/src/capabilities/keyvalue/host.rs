@@ -4,8 +4,9 @@ use wasmtime::component::Resource;
 
 use super::bucket::Bucket;
 use crate::capabilities::state::HostState;
+use crate::contract::batch::EventBatch;
 use crate::contract::bindings::reflow::capabilities::keyvalue::{
-    Change, Entry, EntryPage, Host, HostBucket, KeyPage, KeyvalueError,
+    Change, Entry, EntryPage, EventEntry, EventPage, Host, HostBucket, KeyPage, KeyvalueError,
 };
 
 type Answer<T> = wasmtime::Result<Result<T, KeyvalueError>>;
@@ -72,6 +73,43 @@ impl HostBucket for HostState {
     ) -> Answer<EntryPage> {
         let page = self.table.get(&this)?.scan(prefix, cursor, limit, reverse, true).await;
         Ok(page.map(|(entries, next)| EntryPage { entries, next }))
+    }
+
+    async fn count(&mut self, this: Resource<Bucket>, prefix: Vec<u8>) -> Answer<u64> {
+        Ok(self.table.get(&this)?.count(prefix).await)
+    }
+
+    async fn insert_batch(
+        &mut self,
+        this: Resource<Bucket>,
+        entries: Vec<EventEntry>,
+        rows: Resource<EventBatch>,
+        ttl_ms: Option<u64>,
+    ) -> Answer<u64> {
+        let batch = self.table.get(&rows)?.clone();
+        Ok(self.table.get(&this)?.insert_batch(entries, batch, ttl_ms).await)
+    }
+
+    async fn scan_events(
+        &mut self,
+        this: Resource<Bucket>,
+        prefix: Vec<u8>,
+        cursor: Option<Vec<u8>>,
+        limit: u32,
+        reverse: bool,
+    ) -> Answer<EventPage> {
+        let (entries, next) = match self.table.get(&this)?.scan(prefix, cursor, limit, reverse, true).await {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(error)),
+        };
+        let batch = match EventBatch::from_bodies(entries.iter().map(|entry| entry.value.as_slice())) {
+            Ok(batch) => batch,
+            Err(error) => {
+                return Ok(Err(KeyvalueError::Other(format!("a value is not the body of an event: {error}"))));
+            }
+        };
+        let page = self.add_batch(batch)?.map(|events| EventPage { events, next });
+        Ok(page.map_err(KeyvalueError::LimitExceeded))
     }
 
     async fn drop(&mut self, this: Resource<Bucket>) -> wasmtime::Result<()> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::store::{Page, PageBuilder, Scan, Store, too_many_bytes};
-use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, KeyvalueError};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{self as contract, Change, KeyvalueError};
 
 /// Approximate overhead of an entry.
 const ENTRY_BYTES: usize = 128;
@@ -42,6 +42,17 @@ impl Memory {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.sweep();
         state
+    }
+
+    /// Takes the changes back when the bucket is larger than it may be. `undo` has what was there before each.
+    fn keep_if_it_fits(&self, state: &mut State, undo: Vec<(Vec<u8>, Option<Entry>)>) -> Result<(), KeyvalueError> {
+        if state.bytes <= self.max_bytes {
+            return Ok(());
+        }
+        for (key, before) in undo.into_iter().rev() {
+            state.replace(key, before);
+        }
+        Err(self.full())
     }
 
     fn full(&self) -> KeyvalueError {
@@ -124,13 +135,7 @@ impl Store for Memory {
             let before = state.replace(key.clone(), entry);
             undo.push((key, before));
         }
-        if state.bytes <= self.max_bytes {
-            return Ok(());
-        }
-        for (key, before) in undo.into_iter().rev() {
-            state.replace(key, before);
-        }
-        Err(self.full())
+        self.keep_if_it_fits(&mut state, undo)
     }
 
     async fn compare_and_set(
@@ -151,6 +156,31 @@ impl Store for Memory {
             return Err(self.full());
         }
         Ok(true)
+    }
+
+    async fn insert(&self, groups: Vec<Vec<contract::Entry>>, ttl: Option<Duration>) -> Result<u64, KeyvalueError> {
+        let mut state = self.live_state();
+        let expires = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
+        let (mut undo, mut inserted) = (Vec::new(), 0);
+        for group in groups {
+            if group.first().is_some_and(|first| state.entries.contains_key(&first.key)) {
+                continue;
+            }
+            inserted += 1;
+            for contract::Entry { key, value } in group {
+                let before = state.replace(key.clone(), Some(Entry { value, expires }));
+                undo.push((key, before));
+            }
+        }
+        self.keep_if_it_fits(&mut state, undo)?;
+        Ok(inserted)
+    }
+
+    async fn count(&self, prefix: Vec<u8>) -> Result<u64, KeyvalueError> {
+        let scan = Scan::of_keys(prefix);
+        let (start, end) = scan.range();
+        let range = (start, end.as_ref().map(Vec::as_slice) as Bound<&[u8]>);
+        Ok(self.live_state().entries.range::<[u8], _>(range).count() as u64)
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page, KeyvalueError> {

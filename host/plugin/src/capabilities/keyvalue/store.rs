@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, KeyvalueError};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, Entry, KeyvalueError};
 
 /// Ordered keys with values, which may expire. `wit/keyvalue.wit` is the specification, and `tests.rs` checks
 /// every implementation against it.
@@ -30,6 +30,11 @@ pub(super) trait Store: Send + Sync {
         new: Option<Vec<u8>>,
         ttl: Option<Duration>,
     ) -> Result<bool, KeyvalueError>;
+    /// Sets the entries of each group in order, atomically, except of groups whose first key exists. Returns how many groups
+    /// were set.
+    async fn insert(&self, groups: Vec<Vec<Entry>>, ttl: Option<Duration>) -> Result<u64, KeyvalueError>;
+    /// How many keys begin with `prefix`.
+    async fn count(&self, prefix: Vec<u8>) -> Result<u64, KeyvalueError>;
     /// A page of a listing.
     async fn scan(&self, scan: Scan) -> Result<Page, KeyvalueError>;
 }
@@ -49,6 +54,11 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    /// Of all keys that begin with `prefix`.
+    pub(super) fn of_keys(prefix: Vec<u8>) -> Self {
+        Self { prefix, after: None, reverse: false, values: false, limit: usize::MAX, max_bytes: usize::MAX }
+    }
+
     /// The range of keys that remain to be listed.
     pub(super) fn range(&self) -> (Bound<&[u8]>, Bound<Vec<u8>>) {
         let start = Bound::Included(self.prefix.as_slice());

@@ -1,13 +1,13 @@
 //! Command templates, run once per event with its fields as arguments.
 
 use std::collections::HashSet;
-use std::io::Write;
 
 use redis::{Cmd, Pipeline, Value};
 
 use super::prefix::{Prefix, refused};
-use crate::contract::batch::{Field, FieldValue, Row};
+use crate::contract::batch::Row;
 use crate::contract::bindings::reflow::capabilities::redis::{Part, RedisError};
+use crate::contract::part;
 
 /// Size of a chunk: small enough that the server processes one while the next is prepared, large enough that the overhead per
 /// chunk does not matter.
@@ -16,14 +16,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A command with placeholders for fields.
 pub(super) struct Template {
-    arguments: Vec<Vec<Piece>>,
-}
-
-enum Piece {
-    Fixed(Vec<u8>),
-    Text(Field),
-    Sortable(Field),
-    Present(Field),
+    arguments: Vec<Vec<part::Part>>,
 }
 
 /// The concatenated arguments of a command, and the end of each.
@@ -61,9 +54,9 @@ impl Template {
             .places(arguments.len(), |at| fixed.get(at).and_then(Option::as_deref))
             .map_err(|problem| refused(&shown, &problem))?;
         let mut arguments =
-            arguments.into_iter().map(pieces).collect::<Result<Vec<_>, _>>().map_err(RedisError::Other)?;
+            arguments.into_iter().map(parsed).collect::<Result<Vec<_>, _>>().map_err(RedisError::Other)?;
         for place in places {
-            arguments[place].insert(0, Piece::Fixed(prefix.as_bytes().to_vec()));
+            arguments[place].insert(0, part::Part::Fixed(prefix.as_bytes().to_vec()));
         }
         Ok(Self { arguments })
     }
@@ -73,9 +66,9 @@ impl Template {
         let Filled { bytes, ends } = filled;
         bytes.clear();
         ends.clear();
-        for pieces in &self.arguments {
-            for piece in pieces {
-                piece.write(row, bytes);
+        for parts in &self.arguments {
+            for part in parts {
+                part.write(row, bytes);
                 if bytes.len() > max_bytes {
                     let message = format!(
                         "the command has more than {max_bytes} bytes: use fewer fields, or raise limits.result_mb"
@@ -100,50 +93,16 @@ fn fixed(parts: &[Part]) -> Option<Vec<u8>> {
     })
 }
 
-fn pieces(parts: Vec<Part>) -> Result<Vec<Piece>, String> {
-    let piece = |part| {
+fn parsed(parts: Vec<Part>) -> Result<Vec<part::Part>, String> {
+    let parsed = |part| {
         Ok(match part {
-            Part::Fixed(bytes) => Piece::Fixed(bytes),
-            Part::Field(name) => Piece::Text(name.parse()?),
-            Part::Sortable(name) => Piece::Sortable(name.parse()?),
-            Part::Present(name) => Piece::Present(name.parse()?),
+            Part::Fixed(bytes) => part::Part::Fixed(bytes),
+            Part::Field(name) => part::Part::Text(name.parse()?),
+            Part::Sortable(name) => part::Part::Sortable(name.parse()?),
+            Part::Present(name) => part::Part::Present(name.parse()?),
         })
     };
-    parts.into_iter().map(piece).collect()
-}
-
-impl Piece {
-    fn write(&self, row: &Row, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Fixed(fixed) => bytes.extend_from_slice(fixed),
-            Self::Present(field) => {
-                bytes.push(if matches!(row.value(*field), FieldValue::Absent) { b'0' } else { b'1' });
-            }
-            Self::Text(Field::Body) | Self::Sortable(Field::Body) => row.append_body(bytes),
-            Self::Text(field) => match row.value(*field) {
-                FieldValue::Absent => {}
-                FieldValue::Uuid(uuid) => {
-                    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-                    bytes.extend_from_slice(uuid.hyphenated().encode_lower(&mut text).as_bytes());
-                }
-                FieldValue::Integer(number) => write!(bytes, "{number}").expect("writing to a Vec does not fail"),
-                FieldValue::Text(text) => bytes.extend_from_slice(text.as_bytes()),
-                FieldValue::Blob(blob) => bytes.extend_from_slice(&blob),
-            },
-            Self::Sortable(field) => match row.value(*field) {
-                FieldValue::Absent => {}
-                FieldValue::Uuid(uuid) => bytes.extend_from_slice(uuid.as_bytes()),
-                FieldValue::Integer(number) => bytes.extend_from_slice(&sortable(number)),
-                FieldValue::Text(text) => bytes.extend_from_slice(text.as_bytes()),
-                FieldValue::Blob(blob) => bytes.extend_from_slice(&blob),
-            },
-        }
-    }
-}
-
-/// Bytes that sort in the order of the numbers.
-fn sortable(number: i64) -> [u8; 8] {
-    (number.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+    parts.into_iter().map(parsed).collect()
 }
 
 /// The commands to run for each event of a batch.
@@ -256,11 +215,12 @@ mod tests {
 
     use super::*;
     use crate::contract::batch::EventBatch;
+    use crate::contract::flows::Flows;
 
     fn packed(arguments: Vec<Vec<Part>>) -> Result<String, RedisError> {
         let mut event = TraceEvent { actor_id: "parser".into(), ..TraceEvent::default() };
         event.data.error = Some(String::new());
-        let batch = EventBatch::new(vec![(TraceId(uuid::Uuid::from_u128(7)), event)]);
+        let batch = EventBatch::new(vec![(TraceId(uuid::Uuid::from_u128(7)), event)], &Flows::default());
         let templates = Templates::new(None, vec![arguments], &Prefix::new("p:"), 200)?;
         let rows = templates.chunks(batch.rows()).next().expect("there is an event")?;
         let chunk = rows.commands().next().expect("there is an event")?;
@@ -282,12 +242,6 @@ mod tests {
         ];
         let expected = "*4 $4 SADD $40 p:t:00000000-0000-0000-0000-000000000007 $7 aparser $2 10 ";
         assert_eq!(packed(command).unwrap(), expected);
-    }
-
-    #[test]
-    fn numbers_sort_as_bytes() {
-        let numbers = [i64::MIN, -1, 0, 1, i64::MAX].map(sortable);
-        assert!(numbers.is_sorted() && numbers[0] == [0; 8], "{numbers:?}");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::error::refused;
-use crate::contract::batch::{EventBatch, Field, FieldValue, Row};
+use crate::contract::batch::{EventBatch, Row};
 use crate::contract::bindings::reflow::capabilities::sql::{Binding, SqlError, Value};
+use crate::contract::field::{Field, FieldValue};
 
 /// A value on its way to a database.
 pub(super) enum Input<'a> {
@@ -207,7 +208,7 @@ impl<'a> Source<'a> {
                 FieldValue::Absent => Input::Null,
                 FieldValue::Uuid(uuid) => Input::Uuid(uuid),
                 FieldValue::Integer(number) => Input::Integer(number),
-                FieldValue::Text(text) => Input::Text(text.into()),
+                FieldValue::Text(text) => Input::Text(text),
                 FieldValue::Blob(bytes) => Input::Blob(bytes.into()),
             },
             Self::High(field) => half(*field, |(high, _)| high),

@@ -4,10 +4,12 @@ mod build;
 mod check;
 mod inspect;
 mod install;
+mod language;
 mod list;
+mod manifest;
+mod name;
 mod new;
 mod report;
-mod template;
 mod test;
 
 use clap::Subcommand;

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use super::error_reporter::ErrorReporter;
 use super::store::{Page, Scan, Store, too_many_bytes};
 use crate::capabilities::connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
-use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, KeyvalueError};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{Change, Entry, KeyvalueError};
 
 /// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,6 +28,8 @@ script!(GET, "get.lua");
 script!(DELETE, "delete.lua");
 script!(APPLY, "apply.lua");
 script!(COMPARE_AND_SET, "compare_and_set.lua");
+script!(INSERT, "insert.lua");
+script!(COUNT, "count.lua");
 script!(SCAN, "scan.lua");
 
 pub(super) struct Redis {
@@ -142,6 +144,26 @@ impl Store for Redis {
         for value in [expected, new] {
             call.arg(u8::from(value.is_some())).arg(value.unwrap_or_default());
         }
+        self.run(&call).await
+    }
+
+    async fn insert(&self, groups: Vec<Vec<Entry>>, ttl: Option<Duration>) -> Result<u64, KeyvalueError> {
+        let mut call = self.prepare(&INSERT);
+        call.arg(millis(ttl));
+        for group in groups {
+            call.arg(group.len());
+            for entry in group {
+                call.arg(entry.key).arg(entry.value);
+            }
+        }
+        self.run(&call).await
+    }
+
+    async fn count(&self, prefix: Vec<u8>) -> Result<u64, KeyvalueError> {
+        let scan = Scan::of_keys(prefix);
+        let (start, end) = scan.range();
+        let mut call = self.prepare(&COUNT);
+        call.arg(bound(start, b"-")).arg(bound(end.as_ref().map(Vec::as_slice), b"+"));
         self.run(&call).await
     }
 
