@@ -48,6 +48,9 @@ type Expirer interface {
 	Expire(before Timestamp) (uint64, error)
 }
 
+// Name is the plugin's name in plugin.toml, which `reflow-tracing plugin build` sets.
+var Name = "plugin"
+
 // exported is the backend of this instance.
 var exported Backend
 

@@ -4,6 +4,7 @@ mod contract;
 mod core_module;
 mod file;
 mod host;
+mod implied_world;
 mod package_cycles;
 mod problem;
 mod wasi;

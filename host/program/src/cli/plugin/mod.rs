@@ -1,5 +1,6 @@
 //! `reflow-tracing plugin ..`, for authors and operators of plugins.
 
+mod bindings;
 mod build;
 mod check;
 mod inspect;
@@ -25,6 +26,7 @@ pub(super) struct Args {
 enum Command {
     New(new::Args),
     Build(build::Args),
+    Bindings(bindings::Args),
     Check(check::Args),
     Inspect(inspect::Args),
     Test(test::Args),
@@ -35,6 +37,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Bindings(args) => bindings::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Test(args) => test::run(args).await,

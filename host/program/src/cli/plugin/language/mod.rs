@@ -1,5 +1,8 @@
 //! The languages that plugins are written in, one file a language: what `plugin new` writes, and how `plugin build` compiles it.
 
+mod bindings;
+pub(super) mod c;
+pub(super) mod go;
 mod kit;
 pub(super) mod rust;
 mod tool;
@@ -14,6 +17,8 @@ pub(super) use kit::{File, Kit, Over};
 #[serde(rename_all = "lowercase")]
 pub(super) enum Language {
     Rust,
+    C,
+    Go,
 }
 
 impl Language {
@@ -21,6 +26,8 @@ impl Language {
     pub(super) fn kit(self) -> &'static Kit {
         match self {
             Self::Rust => &rust::KIT,
+            Self::C => &c::KIT,
+            Self::Go => &go::KIT,
         }
     }
 }
