@@ -36,9 +36,8 @@ impl Manifest {
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
-        let manifest: Self = toml::from_str(text).map_err(|error| {
-            anyhow!("{}{}", error.to_string().trim_end(), suggestion::for_error(error.message()))
-        })?;
+        let manifest: Self = toml::from_str(text)
+            .map_err(|error| anyhow!("{}{}", error.to_string().trim_end(), suggestion::for_error(error.message())))?;
         parse_name(&manifest.name).map_err(|problem| anyhow!("`name` can't be {:?}: {problem}", manifest.name))?;
         Ok(manifest)
     }

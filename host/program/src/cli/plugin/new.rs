@@ -31,7 +31,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let over = args.over.unwrap_or(kit.over[0]);
     if !kit.over.contains(&over) {
         let known: Vec<_> = kit.over.iter().map(|over| format!("--over {}", name_of(*over))).collect();
-        bail!("there is no template for --lang {} --over {}; there is {}", name_of(args.lang), name_of(over), known.join(", "));
+        bail!(
+            "there is no template for --lang {} --over {}; there is {}",
+            name_of(args.lang),
+            name_of(over),
+            known.join(", ")
+        );
     }
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     let files = (kit.files)(&args.name, over)?;

@@ -26,16 +26,6 @@ pub(in crate::cli::plugin) enum Over {
     Sql,
 }
 
-impl Over {
-    /// What the plugin stores traces in, for a sentence.
-    pub(super) fn store(self) -> &'static str {
-        match self {
-            Self::Keyvalue => "a bucket of ordered keys and values",
-            Self::Sql => "a SQLite database",
-        }
-    }
-}
-
 /// A file of a new plugin, with its path in the folder.
 pub(in crate::cli::plugin) struct File {
     pub path: String,

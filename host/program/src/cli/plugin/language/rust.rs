@@ -196,7 +196,12 @@ mod tests {
     #[test]
     fn every_file_of_the_sdk_is_copied() {
         let copied = COPIES.iter().filter_map(|file| file.path.strip_prefix("sdk/rust/src/")).map(str::to_owned);
-        assert_eq!(copied.collect::<std::collections::BTreeSet<_>>(), files_in("sdk/rust/src"), "the list in {}", file!());
+        assert_eq!(
+            copied.collect::<std::collections::BTreeSet<_>>(),
+            files_in("sdk/rust/src"),
+            "the list in {}",
+            file!()
+        );
     }
 
     #[test]
