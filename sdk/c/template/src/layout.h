@@ -12,7 +12,7 @@
 #ifndef LAYOUT_H
 #define LAYOUT_H
 
-#include "reflow.h"
+#include "header.h"
 
 /// The bucket of this instance.
 extern reflow_bucket bucket;
@@ -31,10 +31,6 @@ typedef bool name_test(reflow_string name, const void *argument);
 /// Whether an actor ('a') or a kind ('k') of the trace passes the test.
 bool any_name(char letter, reflow_uuid id, name_test *test, const void *argument, bool *found, reflow_error *error);
 
-/// The value of a header: the fields to search by, and the body behind them.
-reflow_bytes encode_header(const reflow_trace *trace);
-/// Fails on a damaged value.
-bool decode_header(reflow_bytes value, reflow_trace *trace, reflow_error *error);
 /// The values of headers, in the order of the ids; absent where none is stored.
 bool read_headers(const reflow_uuid *ids, size_t count, reflow_optional_bytes **values, reflow_error *error);
 

