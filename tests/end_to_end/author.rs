@@ -121,10 +121,10 @@ fn the_guide_leads_from_nothing_to_a_running_plugin() {
 
     let inspection = setting.stdout(&["plugin", "inspect", "plugins/ledger.wasm", "--format", "json"]);
     let inspection: Value = serde_json::from_str(&inspection).expect("JSON");
-    assert_eq!(inspection["contract"], "0.1.0");
+    assert_eq!(inspection["contract"], "0.1.1");
     assert_eq!(inspection["capabilities"], serde_json::json!(["log", "sql"]));
     assert!(inspection["producers"]["language"]["Rust"].is_string(), "{inspection}");
-    assert!(inspection["wit"].as_str().is_some_and(|wit| wit.contains("export reflow:storage/backend@0.1.0")));
+    assert!(inspection["wit"].as_str().is_some_and(|wit| wit.contains("export reflow:storage/backend@0.1.1")));
     assert!(setting.stdout(&["plugin", "inspect", "plugins/ledger.wasm"]).contains("sha256"));
 }
 
@@ -207,7 +207,7 @@ async fn a_trap_leaves_the_names_of_the_plugins_functions_in_the_log() {
     let setting = Setting::new(Backend::Hostile);
     let host = Host::start(&setting);
     let (mut client, _) = connect_async(&host.url).await.expect("the host listens");
-    for (how, function) in [("trap", "backend@0.1.0#query-traces"), ("recurse", "::recurse")] {
+    for (how, function) in [("trap", "backend@0.1.1#query-traces"), ("recurse", "::recurse")] {
         let query = TraceQuery { flow_id: Some(FlowId::new(how)), ..TraceQuery::default() };
         let query = serde_json::to_string(&query).expect("it is written");
         let request = format!(r#"{{"QueryTraces":{{"query":{query}}}}}"#);

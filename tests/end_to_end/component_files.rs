@@ -99,7 +99,7 @@ async fn a_core_module_that_calls_wasi_preview_1_is_given_the_adapter() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_for_another_patch_of_the_contract_works() {
-    let (file, _folder) = renamed("@0.1.0", "@0.1.7");
+    let (file, _folder) = renamed("@0.1.1", "@0.1.7");
     let inspection = inspect(&file).expect("it is read");
     assert_eq!((inspection.contract.as_deref(), inspection.problems.len()), (Some("0.1.7"), 0));
     let component = PluginComponent::load("patched", &file, &PluginConfig::default()).await.expect("it loads");
@@ -108,23 +108,23 @@ async fn a_component_for_another_patch_of_the_contract_works() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_for_another_contract_is_refused_with_both_versions() {
-    let newer = renamed("@0.1.0", "@0.2.0");
-    refused(&newer, &["this host has contract 0.1.0", "built for reflow:storage 0.2.0", "newer host", "against 0.1"])
+    let newer = renamed("@0.1.1", "@0.2.0");
+    refused(&newer, &["this host has contract 0.1.1", "built for reflow:storage 0.2.0", "newer host", "against 0.1"])
         .await;
-    let older = renamed("@0.1.0", "@0.0.9");
-    refused(&older, &["contract 0.1.0", "0.0.9", "rebuild the component against 0.1"]).await;
+    let older = renamed("@0.1.1", "@0.0.9");
+    refused(&older, &["contract 0.1.1", "0.0.9", "rebuild the component against 0.1"]).await;
     // An invalid world: its packages depend on each other.
-    refused(&renamed("reflow:storage/batch@0.1.0", "reflow:storage/batch@0.2.0"), &["0.2.0 (batch)"]).await;
+    refused(&renamed("reflow:storage/batch@0.1.1", "reflow:storage/batch@0.2.0"), &["0.2.0 (batch)"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_import_that_the_host_cannot_satisfy_is_named() {
     let unknown = renamed("reflow:capabilities/sql", "reflow:capabilities/sqk");
-    refused(&unknown, &["`reflow:capabilities/sqk@0.1.0`", "reflow:capabilities has", "sql"]).await;
+    refused(&unknown, &["`reflow:capabilities/sqk@0.1.1`", "reflow:capabilities has", "sql"]).await;
     let function = renamed("]connection.dialect", "]connection.dialekt");
-    refused(&function, &["`[method]connection.dialekt`", "`reflow:capabilities/sql`", "contract 0.1.0"]).await;
+    refused(&function, &["`[method]connection.dialekt`", "`reflow:capabilities/sql`", "contract 0.1.1"]).await;
     let foreign = renamed("reflow:capabilities/sql", "evil:hostage-takers/sql");
-    refused(&foreign, &["`evil:hostage-takers/sql@0.1.0`", "no host provides"]).await;
+    refused(&foreign, &["`evil:hostage-takers/sql@0.1.1`", "no host provides"]).await;
     let export = renamed("reflow:storage/backend", "reflow:storage/bakcend");
     refused(&export, &["does not export `reflow:storage/backend`", "reflow:capabilities/plugin"]).await;
     let missing = renamed("health-check", "wealth-check");

@@ -8,6 +8,7 @@ mod clickhouse;
 mod client;
 mod component_files;
 mod conformance;
+mod contract_additions;
 mod crash;
 #[cfg(unix)]
 mod deployment;

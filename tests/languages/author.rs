@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reflow_tracing_tests::{Host, Setting, fixture, plugin};
@@ -97,9 +98,13 @@ impl Author {
     }
 }
 
+/// Held by what compiles plugins to machine code: the next one finds the functions of the language's runtime compiled.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// From nothing to a running plugin, and to another version of it while the host runs. `edit` makes every query fail with an error
-/// that says `closed today`.
-pub fn from_nothing_to_a_running_plugin(language: &str, edit: impl FnOnce(&Author)) {
+/// that says `closed today`. Returns that error.
+pub fn from_nothing_to_a_running_plugin(language: &str, edit: impl FnOnce(&Author)) -> String {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let author = Author::create(language);
     author.build();
     passes_the_suite(&author.setting, "plugins/ledger.wasm");
@@ -111,12 +116,14 @@ pub fn from_nothing_to_a_running_plugin(language: &str, edit: impl FnOnce(&Autho
 
     edit(&author);
     author.build();
-    author.query_until(&host, "closed today");
+    let error = author.query_until(&host, "closed today");
     host.stop();
+    error
 }
 
 /// The plugin `plugins/NAME.wasm` of the repository passes every case.
 pub fn the_example_passes_the_suite(name: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let file = plugin(name);
     passes_the_suite(&Setting::empty(), file.to_str().expect("a path of ours"));
 }

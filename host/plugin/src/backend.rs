@@ -18,7 +18,6 @@ use super::capabilities::connections::ConnectionBudget;
 use super::capabilities::granted::Granted;
 use super::capabilities::metrics::{Metric, PluginMetrics};
 use super::contract::batch::EventBatch;
-use super::contract::bindings::PluginPre;
 use super::contract::bindings::reflow::storage::types;
 use super::contract::flows::Flows;
 use super::contract::function::Function;
@@ -26,10 +25,12 @@ use super::contract::{body, convert};
 use super::policy::PluginConfig;
 use super::runtime::call_metrics::CallMetrics;
 use super::runtime::pool::Pool;
+use super::runtime::supervisor::maintenance;
 use super::runtime::supervisor::reload::Watch;
 use super::runtime::supervisor::{PluginReport, Supervisor};
 use super::runtime::{PluginComponent, PluginRuntime};
 use reflow_tracing_storage::refusals::Refusals;
+use reflow_tracing_storage::task::Supervised;
 
 /// Maximum headers per call.
 const HEADERS_PER_CALL: u32 = 1_000;
@@ -47,6 +48,7 @@ pub struct PluginBackend {
     runtime: PluginRuntime,
     config: PluginConfig,
     watch: Mutex<Option<Watch>>,
+    maintenance: Mutex<Option<Supervised>>,
     granted: Arc<Granted>,
     refusals: Refusals,
     flows: Flows,
@@ -91,7 +93,7 @@ impl PluginBackend {
     /// Calls the plugin's `health-check` alone.
     async fn call_health_check(&self) -> Result<(), StorageError> {
         self.supervisor
-            .call(Function::HealthCheck, || async |store, backend| backend.call_health_check(store).await)
+            .call(Function::HealthCheck, || async |store, plugin| plugin.backend().call_health_check(store).await)
             .await
     }
 
@@ -100,7 +102,9 @@ impl PluginBackend {
             return Ok(());
         }
         self.supervisor
-            .call(Function::StoreTraces, || async |store, backend| backend.call_store_traces(store, &headers).await)
+            .call(Function::StoreTraces, || {
+                async |store, plugin| plugin.backend().call_store_traces(store, &headers).await
+            })
             .await
     }
 
@@ -126,10 +130,10 @@ impl PluginBackend {
         let batch = EventBatch::new(events, &self.flows);
         self.supervisor
             .call(Function::StoreEvents, || {
-                async |store, backend| {
+                async |store, plugin| {
                     let own = store.data_mut().host.table.push(batch.clone())?;
                     let borrowed = Resource::new_borrow(own.rep());
-                    let stored = backend.call_store_events(&mut *store, borrowed).await?;
+                    let stored = plugin.backend().call_store_events(&mut *store, borrowed).await?;
                     store.data_mut().host.table.delete(own)?;
                     Ok(stored)
                 }
@@ -146,7 +150,9 @@ impl PluginBackend {
         let limit = page.limit;
         let answer = self
             .supervisor
-            .call(Function::QueryTraces, || async |store, backend| backend.call_query_traces(store, query, &page).await)
+            .call(Function::QueryTraces, || {
+                async |store, plugin| plugin.backend().call_query_traces(store, query, &page).await
+            })
             .await?;
         if answer.bodies.len() > limit as usize {
             let reason = format!("it returned {} traces, but {limit} were requested", answer.bodies.len());
@@ -190,7 +196,7 @@ impl PluginBackend {
             let answer = self
                 .supervisor
                 .call(Function::GetEvents, || {
-                    async |store, backend| match backend.call_get_events(&mut *store, id, &page).await? {
+                    async |store, plugin| match plugin.backend().call_get_events(&mut *store, id, &page).await? {
                         Ok(page) => Ok(Ok((store.data_mut().host.remove_batch(page.events)?, page.next))),
                         Err(error) => Ok(Err(error)),
                     }
@@ -248,7 +254,9 @@ impl PluginBackend {
         for ids in ids.chunks(HEADERS_PER_CALL as usize) {
             deleted += self
                 .supervisor
-                .call(Function::DeleteTraces, || async |store, backend| backend.call_delete_traces(store, ids).await)
+                .call(Function::DeleteTraces, || {
+                    async |store, plugin| plugin.backend().call_delete_traces(store, ids).await
+                })
                 .await?;
         }
         Ok(deleted)
@@ -280,10 +288,12 @@ impl PluginRuntime {
         let settings = serde_json::to_string(&config.config)?;
         let call_metrics = Arc::new(CallMetrics::default());
         let metrics = Arc::clone(&granted.metrics);
-        let component = PluginPre::clone(&compiled.component);
+        let component = compiled.component.clone();
         let pool = Pool::new(name.into(), component, settings, limits, Arc::clone(&granted), Arc::clone(&call_metrics));
+        let supervisor = Arc::new(Supervisor::new(pool, call_metrics, &compiled));
         let backend = PluginBackend {
-            supervisor: Arc::new(Supervisor::new(pool, call_metrics, &compiled)),
+            maintenance: Mutex::new(Some(maintenance::start(&supervisor))),
+            supervisor,
             metrics,
             runtime: self.clone(),
             config: config.clone(),
@@ -407,7 +417,7 @@ impl StorageBackend for PluginBackend {
         let ids: Vec<_> = trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect();
         let bodies = self
             .supervisor
-            .call(Function::GetTraces, || async |store, backend| backend.call_get_traces(store, &ids).await)
+            .call(Function::GetTraces, || async |store, plugin| plugin.backend().call_get_traces(store, &ids).await)
             .await?;
         if bodies.len() != ids.len() {
             let reason = format!("it returned {} traces, but {} were requested", bodies.len(), ids.len());
@@ -427,7 +437,7 @@ impl StorageBackend for PluginBackend {
     async fn stats(&self) -> Result<StorageStats, StorageError> {
         let stats = self
             .supervisor
-            .call(Function::GetStats, || async |store, backend| backend.call_get_stats(store).await)
+            .call(Function::GetStats, || async |store, plugin| plugin.backend().call_get_stats(store).await)
             .await?;
         Ok(StorageStats {
             traces: stats.traces,
@@ -440,6 +450,7 @@ impl StorageBackend for PluginBackend {
 
     async fn close(&self) -> Result<(), StorageError> {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.maintenance.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.supervisor.close();
         Ok(())
     }
@@ -453,7 +464,20 @@ impl StorageBackend for PluginBackend {
 impl StorageExtras for PluginBackend {
     fn warnings(&self) -> Vec<String> {
         let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.as_ref().and_then(|watch| watch.health().warning()).into_iter().collect()
+        let maintenance = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = [watch.as_ref().map(Watch::health), maintenance.as_ref().map(Supervised::health)];
+        tasks.into_iter().flatten().filter_map(|health| health.warning()).collect()
+    }
+
+    async fn drop_oldest_partition(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
+        if !self.supervisor.component().has_expiry() {
+            return Ok(None);
+        }
+        let ended_by = time::nanos(ended_by);
+        let dropped = self
+            .supervisor
+            .call(Function::DropOldest, || async |store, plugin| plugin.drop_oldest(store, ended_by).await);
+        dropped.await.map(Some)
     }
 }
 

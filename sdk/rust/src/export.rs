@@ -3,10 +3,11 @@ use std::thread::LocalKey;
 
 use crate::{Backend, Result, StorageError};
 
-/// Exports a type that implements [`Backend`](crate::Backend) from the component.
+/// Exports a type that implements [`Backend`](crate::Backend) from the component, and the optional interfaces that are named
+/// after it: `export!(Store, maintenance, expiry)`.
 #[macro_export]
 macro_rules! export {
-    ($backend:ty) => {
+    ($backend:ty $(, $optional:ident)* $(,)?) => {
         const _: () = {
             use $crate::__private::{Guest, opened};
             use $crate::{EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError};
@@ -54,8 +55,33 @@ macro_rules! export {
                 }
             }
 
-    $crate::__private::__export_plugin_impl!(Plugin with_types_in $crate::__private);
+            $crate::__private::__export_plugin_impl!(Plugin with_types_in $crate::__private);
+            $($crate::__export_optional!($optional, $backend);)*
         };
+    };
+}
+
+/// Exports an optional interface, beside `BACKEND` and `Plugin` of [`export!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_optional {
+    (maintenance, $backend:ty) => {
+        impl $crate::__private::maintenance::exports::reflow::storage::maintenance::Guest for Plugin {
+            fn maintain() -> Result<()> {
+                opened(&BACKEND, |backend: &$backend| $crate::Maintenance::maintain(backend))
+            }
+        }
+        $crate::__private::maintenance::__export_maintenance_impl!(
+            Plugin with_types_in $crate::__private::maintenance
+        );
+    };
+    (expiry, $backend:ty) => {
+        impl $crate::__private::expiry::exports::reflow::storage::expiry::Guest for Plugin {
+            fn drop_oldest(ended_by: $crate::Timestamp) -> Result<u64> {
+                opened(&BACKEND, |backend: &$backend| $crate::Expiry::drop_oldest(backend, ended_by))
+            }
+        }
+        $crate::__private::expiry::__export_expiry_impl!(Plugin with_types_in $crate::__private::expiry);
     };
 }
 

@@ -27,7 +27,7 @@ use std::iter::from_fn;
 
 use crate::StorageError;
 pub use crate::bindings::reflow::capabilities::keyvalue::{
-    Bucket, Change, Entry, EntryPage, KeyPage, KeyvalueError as Error,
+    Bucket, Change, Entry, EntryPage, EventEntry, EventPage, KeyPage, KeyvalueError as Error, Part,
 };
 
 /// Entries per call: a compromise between the number of calls and the memory.

@@ -49,7 +49,9 @@
 //! The contract, `wit/deps/storage/backend.wit`, specifies the functions. [`sql`] and [`redis`] reach databases, [`log`] writes to
 //! the host's log. A component imports only what it uses.
 //!
-//! [`keyvalue`], [`config`], [`secrets`] and [`metrics`] are the host's other capabilities. HTTP requests, to the origins
+//! A store that needs work from time to time implements [`Maintenance`], one that drops many traces at once [`Expiry`].
+//!
+//! [`keyvalue`], [`config`], [`render`], [`secrets`] and [`metrics`] are the host's other capabilities. HTTP requests, to the origins
 //! that the operator granted, go through `wasi:http/outgoing-handler`, for example with the crate `wasip2`
 //! (`tests/plugins/probe/src/http.rs` shows how), which also has WASI's clocks and random numbers.
 
@@ -59,7 +61,9 @@ mod export;
 pub mod keyvalue;
 pub mod log;
 pub mod metrics;
+mod optional;
 pub mod redis;
+pub mod render;
 pub mod secrets;
 pub mod sql;
 mod types;
@@ -69,6 +73,7 @@ pub use bindings::reflow::storage::batch::{Blobs, Column, EventBatch, Texts};
 pub use bindings::reflow::storage::types::{
     Event, Failure, PageRequest, Stats, Status, StorageError, Timestamp, Trace, TracePage, TraceQuery, Uuid,
 };
+pub use optional::{Expiry, Maintenance};
 
 /// The result of a call into a plugin.
 pub type Result<T> = std::result::Result<T, StorageError>;
@@ -104,6 +109,7 @@ pub mod __private {
     pub use crate::bindings::exports::reflow::storage::backend::Guest;
     pub use crate::bindings::{__export_plugin_impl, exports, reflow};
     pub use crate::export::opened;
+    pub use crate::optional::{expiry, maintenance};
 }
 
 /// The example of the README, compiled.

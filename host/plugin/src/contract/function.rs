@@ -1,6 +1,6 @@
 //! The functions that a plugin exports.
 
-/// A function of `reflow:storage/backend`.
+/// A function of `reflow:storage/backend`, or of an optional interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
     Open,
@@ -12,11 +12,13 @@ pub(crate) enum Function {
     DeleteTraces,
     GetStats,
     HealthCheck,
+    Maintain,
+    DropOldest,
 }
 
 impl Function {
     /// In the order of their declaration.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Open,
         Self::StoreTraces,
         Self::StoreEvents,
@@ -26,6 +28,8 @@ impl Function {
         Self::DeleteTraces,
         Self::GetStats,
         Self::HealthCheck,
+        Self::Maintain,
+        Self::DropOldest,
     ];
 
     /// Its name in the contract.
@@ -40,12 +44,14 @@ impl Function {
             Self::DeleteTraces => "delete-traces",
             Self::GetStats => "get-stats",
             Self::HealthCheck => "health-check",
+            Self::Maintain => "maintain",
+            Self::DropOldest => "drop-oldest",
         }
     }
 
     /// Whether a retry, after a call that may have completed, returns the same answer.
     pub(crate) fn is_idempotent(self) -> bool {
         // A retry would count only the traces that the first call left.
-        self != Self::DeleteTraces
+        !matches!(self, Self::DeleteTraces | Self::DropOldest)
     }
 }

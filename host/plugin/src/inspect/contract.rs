@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::host::INTERFACES;
 use super::problem::Problem;
 use super::wasi;
-use super::world::{Item, Signature, World};
+use super::world::{Functions, Item, Signature, World};
 use crate::wit;
 
 const BACKEND: &str = "reflow:storage/backend";
+/// What a component may export beside it.
+const OPTIONAL: [&str; 2] = ["reflow:storage/maintenance", "reflow:storage/expiry"];
 const CAPABILITIES: &str = "reflow:capabilities/";
 
 /// The result of the check.
@@ -90,18 +92,30 @@ impl Check {
             );
             return None;
         };
-        if self.is_of_this_version(&named) {
-            for (name, wanted) in &INTERFACES[BACKEND] {
-                match functions.get(name) {
-                    None => self.problem(
-                        format!("its `{BACKEND}` has no function `{name}`"),
-                        format!("build it for contract {}", wit::version()),
-                    ),
-                    Some(found) => self.same_signature(BACKEND, name, found, wanted),
-                }
+        self.export(&named, functions);
+        for item in &world.exports {
+            let named = InterfaceName::parse(&item.name).filter(|named| OPTIONAL.contains(&named.name));
+            if let (Some(named), Some(functions)) = (named, &item.functions) {
+                self.export(&named, functions);
             }
         }
         Some(named.version.into())
+    }
+
+    /// Checks that an exported interface has the functions of the contract.
+    fn export(&mut self, named: &InterfaceName<'_>, functions: &Functions) {
+        if !self.is_of_this_version(named) {
+            return;
+        }
+        for (name, wanted) in &INTERFACES[named.name] {
+            match functions.get(name) {
+                None => self.problem(
+                    format!("its `{}` has no function `{name}`", named.name),
+                    format!("build it for contract {}", wit::version()),
+                ),
+                Some(found) => self.same_signature(named.name, name, found, wanted),
+            }
+        }
     }
 
     fn import(&mut self, item: &Item) {

@@ -60,7 +60,7 @@ pub struct Inspection {
 }
 
 /// Capabilities that every plugin has.
-const ALWAYS_GRANTED: &[&str] = &["config", "log", "metrics"];
+const ALWAYS_GRANTED: &[&str] = &["config", "log", "metrics", "render"];
 
 impl Inspection {
     /// The imported capabilities that need a grant. The plugin may use them; toolchains of some languages import everything that a

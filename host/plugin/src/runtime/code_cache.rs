@@ -29,9 +29,18 @@ impl CodeCache {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// The compiled component for `bytes`, whose SHA-256 is `sha256`, and whether it came from the cache. An unusable cache
-    /// only costs the time to compile.
-    pub(super) fn compiled(&self, engine: &Engine, sha256: &str, bytes: &[u8]) -> wasmtime::Result<(Component, bool)> {
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The compiled component whose SHA-256 is `sha256`, and whether it came from the cache. An unusable cache only costs the
+    /// time to `compile`.
+    pub(super) fn compiled(
+        &self,
+        engine: &Engine,
+        sha256: &str,
+        compile: impl FnOnce() -> wasmtime::Result<Vec<u8>>,
+    ) -> wasmtime::Result<(Component, bool)> {
         let file = self.folder.join(format!("{sha256}-{:016x}.cwasm", engine_hash(engine)));
         match read(&file) {
             Ok(Some(code)) => {
@@ -47,12 +56,12 @@ impl CodeCache {
             Ok(None) => {}
             Err(error) => tracing::warn!("can't read compiled code from {}: {error}; compiling again", file.display()),
         }
-        let component = Component::new(engine, bytes)?;
-        let written = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&file, &code));
-        if let Err(error) = written {
+        let code = compile()?;
+        if let Err(error) = self.write(&file, &code) {
             tracing::warn!("can't write compiled code to {}: {error}", file.display());
         }
-        Ok((component, false))
+        // SAFETY: the code was compiled just now.
+        Ok((unsafe { Component::deserialize(engine, code) }?, false))
     }
 
     /// Writes an entry atomically.
@@ -153,6 +162,10 @@ mod tests {
     /// The smallest component.
     const EMPTY: &[u8] = &[0, b'a', b's', b'm', 0x0d, 0, 1, 0];
 
+    fn compile(stack_kb: u32) -> wasmtime::Result<Vec<u8>> {
+        engine(stack_kb)?.precompile_component(EMPTY)
+    }
+
     fn only_entry(folder: &Path) -> PathBuf {
         let entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         let [entry] = entries.as_slice() else { panic!("one entry, not {entries:?}") };
@@ -163,7 +176,8 @@ mod tests {
     fn an_entry_is_found_until_the_component_or_the_engine_changes() {
         let folder = tempfile::tempdir().unwrap();
         let cache = CodeCache::open(&folder.path().join("a/b")).unwrap();
-        let compiled = |stack_kb, sha256| cache.compiled(&engine(stack_kb).unwrap(), sha256, EMPTY).unwrap().1;
+        let compiled =
+            |stack_kb, sha256| cache.compiled(&engine(stack_kb).unwrap(), sha256, || compile(stack_kb)).unwrap().1;
         assert!(!compiled(1024, "one"));
         assert!(compiled(1024, "one"));
         assert!(!compiled(1024, "two"));
@@ -175,15 +189,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = CodeCache::open(folder.path()).unwrap();
         let engine = engine(1024).unwrap();
-        cache.compiled(&engine, "one", EMPTY).unwrap();
+        cache.compiled(&engine, "one", || compile(1024)).unwrap();
         let entry = only_entry(folder.path());
         let whole = fs::read(&entry).unwrap();
         let mut flipped = whole.clone();
         *flipped.last_mut().unwrap() ^= 1;
         for damaged in [&whole[..whole.len() - 1], &whole[..10], b"", &flipped] {
             fs::write(&entry, damaged).unwrap();
-            assert!(!cache.compiled(&engine, "one", EMPTY).unwrap().1, "{} bytes", damaged.len());
-            assert!(cache.compiled(&engine, "one", EMPTY).unwrap().1, "the entry was not replaced");
+            assert!(!cache.compiled(&engine, "one", || compile(1024)).unwrap().1, "{} bytes", damaged.len());
+            assert!(cache.compiled(&engine, "one", || compile(1024)).unwrap().1, "the entry was not replaced");
         }
         assert_eq!(only_entry(folder.path()), entry);
     }
@@ -193,11 +207,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = CodeCache::open(folder.path()).unwrap();
         let engine = engine(1024).unwrap();
-        cache.compiled(&engine, "one", EMPTY).unwrap();
+        cache.compiled(&engine, "one", || compile(1024)).unwrap();
         let entry = only_entry(folder.path());
         cache.write(&entry, b"not from this engine").unwrap();
-        assert!(!cache.compiled(&engine, "one", EMPTY).unwrap().1);
-        assert!(cache.compiled(&engine, "one", EMPTY).unwrap().1);
+        assert!(!cache.compiled(&engine, "one", || compile(1024)).unwrap().1);
+        assert!(cache.compiled(&engine, "one", || compile(1024)).unwrap().1);
     }
 
     #[test]
@@ -207,7 +221,7 @@ mod tests {
         let old = folder.path().join("old.cwasm");
         fs::write(&old, "").unwrap();
         File::options().write(true).open(&old).unwrap().set_modified(SystemTime::now() - MAX_UNUSED * 2).unwrap();
-        cache.compiled(&engine(1024).unwrap(), "one", EMPTY).unwrap();
+        cache.compiled(&engine(1024).unwrap(), "one", || compile(1024)).unwrap();
         assert!(!old.exists());
         only_entry(folder.path());
     }

@@ -6,7 +6,9 @@ use reflow_tracing_storage::StorageError;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::code_cache::CodeCache;
+use super::compilation;
 use super::engine::engine;
+use super::exports::Exporting;
 use super::instance::InstanceState;
 use crate::capabilities::state::HostState;
 use crate::contract::bindings::{Plugin, PluginPre};
@@ -16,7 +18,7 @@ use crate::policy::PluginConfig;
 /// A component that can be instantiated.
 #[derive(Clone)]
 pub(crate) struct Compiled {
-    pub component: PluginPre<InstanceState>,
+    pub component: Exporting,
     /// The SHA-256 of the file, in hexadecimal.
     pub sha256: String,
     /// Whether the compiled code came from the cache.
@@ -41,16 +43,18 @@ pub(super) fn load(
         return Err(refuse(message));
     }
     inspect::check(&file.component).map_err(refuse)?;
-    compile(file, config.limits.stack_kb, cache).map_err(|error| refuse(format!("{error:#}")))
+    compile(name, file, config.limits.stack_kb, cache).map_err(|error| refuse(format!("{error:#}")))
 }
 
-fn compile(file: PluginFile, stack_kb: u32, cache: Option<&CodeCache>) -> wasmtime::Result<Compiled> {
+fn compile(plugin: &str, file: PluginFile, stack_kb: u32, cache: Option<&CodeCache>) -> wasmtime::Result<Compiled> {
     let engine = &engine(stack_kb)?;
     let PluginFile { component: bytes, sha256, .. } = file;
+    let compile = |folder: Option<&Path>| compilation::compile(plugin, engine, stack_kb, &bytes, folder);
     let (component, from_cache) = match cache {
         // The key is the digest of the component, not of the file, which may be a core module.
-        Some(cache) => cache.compiled(engine, &inspect::sha256(&bytes), &bytes)?,
-        None => (Component::new(engine, &bytes)?, false),
+        Some(cache) => cache.compiled(engine, &inspect::sha256(&bytes), || compile(Some(cache.folder())))?,
+        // SAFETY: the code was compiled just now.
+        None => (unsafe { Component::deserialize(engine, compile(None)?) }?, false),
     };
     let mut linker = Linker::<InstanceState>::new(engine);
     Plugin::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| &mut state.host)?;
@@ -60,6 +64,6 @@ fn compile(file: PluginFile, stack_kb: u32, cache: Option<&CodeCache>) -> wasmti
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     }
-    let component = PluginPre::new(linker.instantiate_pre(&component)?)?;
+    let component = Exporting::new(PluginPre::new(linker.instantiate_pre(&component)?)?, &component);
     Ok(Compiled { component, sha256, from_cache })
 }

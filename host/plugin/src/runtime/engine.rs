@@ -1,10 +1,10 @@
 //! WebAssembly engines.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{CacheStore, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::policy::{INSTANCE_SLOTS, MAX_TABLE_ELEMENTS};
 
@@ -47,6 +47,13 @@ fn start(stack_bytes: usize) -> wasmtime::Result<Engine> {
         }
     })?;
     Ok(engine)
+}
+
+/// An engine that compiles for [`engine`], and asks `functions` for each function first. It can't run anything.
+pub(super) fn compiler(stack_kb: u32, functions: Arc<dyn CacheStore>) -> wasmtime::Result<Engine> {
+    let mut config = config(stack_kb as usize * 1024);
+    config.enable_incremental_compilation(functions)?;
+    Engine::new(&config)
 }
 
 fn config(stack_bytes: usize) -> Config {

@@ -9,10 +9,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::cpu::CpuTime;
+use super::exports::{Exporting, Exports};
 use super::output::Output;
 use crate::capabilities::granted::Granted;
 use crate::capabilities::state::HostState;
-use crate::contract::bindings::{Plugin, PluginPre};
 use crate::policy::Limits;
 
 /// Maximum random bytes per request, because the host holds them in memory.
@@ -36,12 +36,12 @@ pub(crate) struct InstanceState {
 /// An instance, ready to be called.
 pub(crate) struct Instance {
     pub store: Store<InstanceState>,
-    pub exports: Plugin,
+    pub exports: Exports,
 }
 
 impl Instance {
     /// A new instance, which is not open yet.
-    pub(crate) async fn new(component: &PluginPre<InstanceState>, state: InstanceState) -> wasmtime::Result<Self> {
+    pub(crate) async fn new(component: &Exporting, state: InstanceState) -> wasmtime::Result<Self> {
         let cpu = Arc::clone(&state.cpu);
         let mut store = Store::new(component.engine(), state);
         store.limiter(|state| state);
@@ -62,7 +62,7 @@ impl Instance {
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(Arc::clone(&spent).yield_slot())))
         });
         store.set_epoch_deadline(1);
-        let exports = cpu.measure(component.instantiate_async(&mut store)).await?;
+        let exports = cpu.measure(component.instantiate(&mut store)).await?;
         Ok(Self { store, exports })
     }
 

@@ -2,11 +2,14 @@
 
 pub(crate) mod call_metrics;
 mod code_cache;
+mod compilation;
 mod component;
 mod cpu;
 pub(crate) mod engine;
+pub(crate) mod exports;
 mod failure;
 mod fair_scheduler;
+mod function_cache;
 pub(crate) mod instance;
 mod output;
 pub(crate) mod pool;

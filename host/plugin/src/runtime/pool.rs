@@ -18,12 +18,11 @@ use wasmtime::{Store, Trap};
 use super::call_metrics::CallMetrics;
 use super::failure::{Failure, FailureKind};
 use crate::capabilities::granted::Granted;
-use crate::contract::bindings::PluginPre;
-use crate::contract::bindings::exports::reflow::storage::backend::Guest;
 use crate::contract::bindings::reflow::storage::types;
 use crate::contract::convert;
 use crate::contract::function::Function;
 use crate::policy::Limits;
+use crate::runtime::exports::{Exporting, Exports};
 use crate::runtime::instance::{self, Instance, InstanceState};
 use crate::runtime::output::Output;
 
@@ -33,7 +32,7 @@ pub(crate) type Called<T> = wasmtime::Result<Result<T, types::StorageError>>;
 /// The instances of one version.
 pub(crate) struct Pool {
     pub plugin: Arc<str>,
-    component: PluginPre<InstanceState>,
+    pub component: Exporting,
     /// The plugin's settings, passed to `open`: a JSON object.
     config: String,
     limits: Arc<Limits>,
@@ -46,7 +45,7 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(
         plugin: Arc<str>,
-        component: PluginPre<InstanceState>,
+        component: Exporting,
         config: String,
         limits: Arc<Limits>,
         granted: Arc<Granted>,
@@ -57,7 +56,7 @@ impl Pool {
     }
 
     /// A pool for another version of the same plugin.
-    pub(crate) fn successor(&self, component: PluginPre<InstanceState>) -> Self {
+    pub(crate) fn successor(&self, component: Exporting) -> Self {
         Self::new(
             Arc::clone(&self.plugin),
             component,
@@ -78,7 +77,7 @@ impl Pool {
         &self,
         function: Function,
         deadline: Instant,
-        run: impl AsyncFnOnce(&mut Store<InstanceState>, &Guest) -> Called<T>,
+        run: impl AsyncFnOnce(&mut Store<InstanceState>, &Exports) -> Called<T>,
     ) -> Result<T, Failure> {
         let Some(permit) = within(deadline, self.permits.acquire()).await else {
             return Err(self.busy(format!(
@@ -95,9 +94,9 @@ impl Pool {
             };
             let output = Arc::clone(&instance.store.data().output);
             output.forget();
-            let (cpu, backend) = (instance.cpu(), instance.exports.reflow_storage_backend());
+            let cpu = instance.cpu();
             let answer = cpu
-                .measure(run(&mut instance.store, backend))
+                .measure(run(&mut instance.store, &instance.exports))
                 .await
                 .map_err(|error| self.trapped(function, &error, &output))?;
             // The call completed, so the instance is reusable even if the answer is an error.
@@ -131,7 +130,7 @@ impl Pool {
             .map_err(|error| self.trapped(Function::Open, &error, &output))?;
         let created = Instant::now();
         self.metrics.instance_created(created - begun);
-        let (cpu, backend) = (instance.cpu(), instance.exports.reflow_storage_backend());
+        let (cpu, backend) = (instance.cpu(), instance.exports.backend());
         let info = cpu
             .measure(backend.call_open(&mut instance.store, &self.config))
             .await

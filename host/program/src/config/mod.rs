@@ -27,6 +27,7 @@ pub(crate) use duration::parse_duration;
 pub use load::Loaded;
 pub(crate) use open::plugin_file;
 pub use open::{OpenStorage, open_host_storage, open_storage, open_storage_to_read};
+pub(crate) use plugins::PluginsConfig;
 pub use server::{AllowedHost, AllowedOrigin, HostName, ServerConfig};
 pub use settings::{Config, RetentionConfig, StorageConfig};
 pub use storage_url::StorageUrl;

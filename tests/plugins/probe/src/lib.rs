@@ -1,7 +1,8 @@
 //! Uses capabilities on a test's request: the flow of a query (`keyvalue`, `http`, ...) names the operation, and its tags are
 //! the arguments. The query fails with `not-found` and the result as the message.
 //!
-//! Events go into the bucket `events`, if it is granted.
+//! Events go into the bucket `events`, if it is granted; what the fields of a batch say into `fields`; how often it was
+//! maintained, and what it drops, into `optional`.
 
 #[macro_use]
 #[path = "../../stub.rs"]
@@ -12,11 +13,11 @@ mod wasi;
 
 use reflow_tracing_plugin::keyvalue::{Bucket, Change};
 use reflow_tracing_plugin::{
-    Backend, Column, EventBatch, Info, PageRequest, Result, StorageError, TracePage, TraceQuery, Uuid, config, export,
-    keyvalue, log, metrics, secrets,
+    Backend, Column, EventBatch, Expiry, Info, Maintenance, PageRequest, Result, StorageError, Timestamp, TracePage,
+    TraceQuery, Uuid, config, export, keyvalue, log, metrics, render, secrets,
 };
 
-export!(Probe);
+export!(Probe, maintenance, expiry);
 
 struct Probe;
 
@@ -43,6 +44,9 @@ impl Backend for Probe {
     }
 
     fn store_events(&self, events: &EventBatch) -> Result<()> {
+        if let Ok(fields) = Bucket::open("fields") {
+            return note_fields(&fields, events);
+        }
         let columns = events.columns(&["event-id".into()]).map_err(StorageError::InvalidArgument)?;
         let Some(Column::Uuids(ids)) = columns.into_iter().next() else {
             return Err(StorageError::other("event ids are UUIDs"));
@@ -59,6 +63,10 @@ impl Backend for Probe {
             Some("keyvalue-set") => {
                 Bucket::open(arguments.get("label")?)?.set(arguments.get("key")?.as_bytes(), b"set", None)?;
                 "set".into()
+            }
+            Some("keyvalue-get") => {
+                let value = Bucket::open(arguments.get("label")?)?.get(arguments.get("key")?.as_bytes())?;
+                value.map_or("none".into(), |value| String::from_utf8_lossy(&value).into_owned())
             }
             Some("keyvalue-keys") => {
                 let keys: std::result::Result<Vec<_>, keyvalue::Error> =
@@ -86,12 +94,67 @@ impl Backend for Probe {
                 "logged".into()
             }
             Some("wasi") => wasi::look_around()?,
+            Some("render") => {
+                let given = arguments.get("json")?;
+                let bodies = render::events_from_json(&[given, given]).map_err(StorageError::InvalidArgument)?;
+                let bodies: Vec<_> = bodies.iter().map(Vec::as_slice).collect();
+                render::events_to_json(&bodies).map_err(StorageError::InvalidArgument)?.join("\n")
+            }
+            Some("render-header") => {
+                let bodies =
+                    render::headers_from_json(&[arguments.get("json")?]).map_err(StorageError::InvalidArgument)?;
+                let bodies: Vec<_> = bodies.iter().map(Vec::as_slice).collect();
+                render::headers_to_json(&bodies).map_err(StorageError::InvalidArgument)?.join("\n")
+            }
+            Some("scan-events") => {
+                let bucket = Bucket::open(arguments.get("label")?)?;
+                let page = bucket.scan_events(b"e", None, 2, true)?;
+                let ids = page.events.events(0, 9).into_iter().map(|event| event.actor_id).collect::<Vec<_>>();
+                format!("{} of {} more {}", ids.join(","), bucket.count(b"e")?, page.next.is_some())
+            }
             _ => return Ok(TracePage { bodies: Vec::new(), next: None }),
         };
         Err(StorageError::NotFound(answer))
     }
 
     stub!(store_traces, get_traces, get_events, delete_traces, stats, health_check);
+}
+
+impl Maintenance for Probe {
+    fn maintain(&self) -> Result<()> {
+        let bucket = Bucket::open("optional")?;
+        let times = bucket.get(b"maintained")?.map_or(0, |times| times[0]);
+        Ok(bucket.set(b"maintained", &[times + 1], None)?)
+    }
+}
+
+impl Expiry for Probe {
+    fn drop_oldest(&self, ended_by: Timestamp) -> Result<u64> {
+        let bucket = Bucket::open("optional")?;
+        Ok(u64::from(bucket.delete(ended_by.to_string().as_bytes())?))
+    }
+}
+
+/// Notes the texts of the newer fields and where they are present, and stores the events by handle.
+fn note_fields(bucket: &Bucket, events: &EventBatch) -> Result<()> {
+    for name in ["json", "attributes", "to-actor", "to-port", "flow-id", "error"] {
+        let columns = events.columns(&[name.into()]).map_err(StorageError::InvalidArgument)?;
+        let Some(Column::Texts(texts)) = columns.into_iter().next() else {
+            return Err(StorageError::other("they are texts"));
+        };
+        let present = events.present(name).map_err(StorageError::InvalidArgument)?;
+        let mut start = 0;
+        let rows = texts.ends.iter().zip(present).map(|(&end, present)| {
+            let text = &texts.text[start..end as usize];
+            start = end as usize;
+            if present { format!("[{text}]") } else { "-".into() }
+        });
+        bucket.set(name.as_bytes(), rows.collect::<Vec<_>>().join(" ").as_bytes(), None)?;
+    }
+    let key = vec![keyvalue::Part::Fixed(b"e".to_vec()), keyvalue::Part::Sortable("timestamp".into())];
+    let entry = keyvalue::EventEntry { key, value: vec![keyvalue::Part::Field("body".into())] };
+    bucket.insert_batch(&[entry], events, None)?;
+    Ok(())
 }
 
 /// Calls every function of a bucket.

@@ -4,6 +4,7 @@
 //! calls to a plugin that keeps failing. A new version takes over between two calls.
 
 mod breaker;
+pub(crate) mod maintenance;
 pub(crate) mod reload;
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,11 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use wasmtime::Store;
 
-use crate::contract::bindings::PluginPre;
-use crate::contract::bindings::exports::reflow::storage::backend::Guest;
 use crate::contract::function::Function;
 use crate::runtime::call_metrics::{CallMetrics, PluginCalls, PluginErrors};
 use crate::runtime::component::Compiled;
+use crate::runtime::exports::{Exporting, Exports};
 use crate::runtime::failure::{Failure, FailureKind};
 use crate::runtime::instance::InstanceState;
 use crate::runtime::pool::{Called, Pool};
@@ -104,7 +104,7 @@ impl Supervisor {
     /// for the retry.
     pub(crate) async fn call<T, R>(&self, function: Function, call: impl Fn() -> R) -> Result<T, StorageError>
     where
-        R: AsyncFnOnce(&mut Store<InstanceState>, &Guest) -> Called<T>,
+        R: AsyncFnOnce(&mut Store<InstanceState>, &Exports) -> Called<T>,
     {
         let admission = self.breaker.admit().map_err(|problem| {
             self.metrics.rejected();
@@ -177,10 +177,12 @@ impl Supervisor {
 
     /// Replaces the running version after a successful health check of the new one. Running calls complete on the old version.
     async fn replace(&self, compiled: Compiled) -> Result<(), StorageError> {
-        let candidate = Arc::new(self.pool().successor(PluginPre::clone(&compiled.component)));
+        let candidate = Arc::new(self.pool().successor(compiled.component.clone()));
         let deadline = candidate.deadline(Instant::now());
         candidate
-            .call(Function::HealthCheck, deadline, async |store, backend| backend.call_health_check(store).await)
+            .call(Function::HealthCheck, deadline, async |store, plugin| {
+                plugin.backend().call_health_check(store).await
+            })
             .await
             .map_err(|Failure { error, .. }| error)?;
         *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Version::of(&compiled);
@@ -188,6 +190,11 @@ impl Supervisor {
         self.breaker.reset();
         self.metrics.reloads.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// The running version.
+    pub(crate) fn component(&self) -> Exporting {
+        self.pool().component.clone()
     }
 
     fn pool(&self) -> Arc<Pool> {

@@ -67,7 +67,7 @@ pub(super) fn copied(sources: &[Source]) -> impl Iterator<Item = File> {
 }
 
 /// The world of the plugin in `wit/world.wit`, named `local:backend/plugin`, with these interfaces of `reflow:capabilities`, and
-/// the packages that it refers to: the layout that every generator of bindings takes. The world has a fixed name, because not every
+/// the packages that it may refer to, WASI's HTTP included: the layout that every generator of bindings takes. The world has a fixed name, because not every
 /// name of a plugin is valid in WIT.
 pub(super) fn contract(capabilities: &[&str]) -> impl Iterator<Item = File> {
     let version = wit::version();
@@ -87,7 +87,8 @@ pub(super) fn contract(capabilities: &[&str]) -> impl Iterator<Item = File> {
         };
         package.files.iter().map(file)
     });
-    packages.chain([File { path: "wit/world.wit".into(), text: world }])
+    let wasi = wit::WASI.iter().map(|(name, text)| File { path: format!("wit/deps/{name}"), text: (*text).to_owned() });
+    packages.chain(wasi).chain([File { path: "wit/world.wit".into(), text: world }])
 }
 
 /// Comparing the lists of files with the folders that they come from.

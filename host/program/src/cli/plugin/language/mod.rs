@@ -4,6 +4,7 @@ mod bindings;
 pub(super) mod c;
 pub(super) mod go;
 mod kit;
+mod python;
 pub(super) mod rust;
 mod tool;
 
@@ -17,6 +18,7 @@ pub(super) use kit::{File, Kit, Over};
 #[serde(rename_all = "lowercase")]
 pub(super) enum Language {
     Rust,
+    Python,
     C,
     Go,
 }
@@ -26,6 +28,7 @@ impl Language {
     pub(super) fn kit(self) -> &'static Kit {
         match self {
             Self::Rust => &rust::KIT,
+            Self::Python => &python::KIT,
             Self::C => &c::KIT,
             Self::Go => &go::KIT,
         }

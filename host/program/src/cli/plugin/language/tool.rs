@@ -30,7 +30,11 @@ pub(super) fn output(command: &mut Command) -> anyhow::Result<String> {
 /// Runs the program, and shows what it printed if it fails.
 pub(super) fn run(command: &mut Command, what: &str) -> anyhow::Result<()> {
     let name = name(command);
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("can't start {name}"))?;
+    // A tool that is written in Rust would show its own stack after every mistake of the author.
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    // It may take half a minute.
+    writeln!(output::stderr(), "building {what} with {name}")?;
+    let output = command.output().with_context(|| format!("can't start {name}"))?;
     if !output.status.success() {
         let mut stderr = output::stderr();
         for said in [&output.stdout, &output.stderr] {

@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 
 use super::report::{name_of, without_problems, write_problems};
 use crate::cli::output;
+use crate::config::PluginsConfig;
 use grants::Grant;
-use reflow_tracing::plugin::{PluginComponent, PluginConfig, inspect};
+use reflow_tracing::plugin::{PluginConfig, PluginRuntime, PluginRuntimeConfig, inspect};
 use reflow_tracing::storage::conformance::{Ability, Suite};
 use stores::Stores;
 
@@ -54,7 +55,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     }
     let name = name_of(&args.file);
     let config = PluginConfig { limits: Stores::limits(), ..PluginConfig::default() };
-    let component = PluginComponent::load(&name, &args.file, &config).await?;
+    // The code that a host has compiled is used, and the other way round.
+    let runtime = PluginRuntimeConfig { cache_dir: PluginsConfig::default().cache_dir(), ..Default::default() };
+    let component = PluginRuntime::new(&runtime)?.compile(&name, &args.file, &config).await?;
     let stores = Stores { name, component, grants, config: args.config_json, written: Default::default() };
 
     let mut all = Suite::new();
