@@ -2,4 +2,6 @@
 //! installs the tools that they need.
 
 mod author;
+mod c;
+mod go;
 mod python;

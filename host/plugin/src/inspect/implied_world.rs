@@ -158,13 +158,17 @@ impl Names {
                 ));
             }
             // Handles are dropped by a function that no interface lists.
-            let listed = |name: &str| name.starts_with('[') && !name.starts_with("[method]") && !name.starts_with("[static]");
-            let unknown = known.and_then(|known| {
-                functions.iter().find(|name| !listed(name) && !known.contains_key(name.as_str()))
-            });
+            let listed =
+                |name: &str| name.starts_with('[') && !name.starts_with("[method]") && !name.starts_with("[static]");
+            let unknown = known
+                .and_then(|known| functions.iter().find(|name| !listed(name) && !known.contains_key(name.as_str())));
             if let Some(name) = unknown {
                 return Err(Problem::new(
-                    format!("it imports `{name}` of `{}`, which contract {} does not have", interface.text(), wit::version()),
+                    format!(
+                        "it imports `{name}` of `{}`, which contract {} does not have",
+                        interface.text(),
+                        wit::version()
+                    ),
                     "use a newer host, or build the module without it",
                 ));
             }
@@ -244,4 +248,64 @@ fn wasi_version() -> &'static str {
 /// 0.1 of 0.1.2.
 fn minor(version: &str) -> &str {
     version.rsplit_once('.').map_or(version, |(minor, _)| minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(imports: &[(&str, &str)], exports: &[&str]) -> Names {
+        let mut names = Names::default();
+        for (module, name) in imports {
+            names.imports.entry(Interface::parse(module).unwrap()).or_default().insert((*name).into());
+        }
+        names.exports = exports.iter().map(|name| Interface::parse(name).unwrap()).collect();
+        names
+    }
+
+    const EXPORT: &str = "reflow:storage/backend@0.1.1";
+
+    #[test]
+    fn the_world_has_what_the_names_say_in_their_version() {
+        for version in ["0.1.0", "0.1.1", "0.1.9"] {
+            let (keyvalue, export) =
+                (format!("reflow:capabilities/keyvalue@{version}"), EXPORT.replace("0.1.1", version));
+            let names = names(&[(&keyvalue, "[method]bucket.get"), (&keyvalue, "[resource-drop]bucket")], &[&export]);
+            names.check().unwrap();
+            let (resolve, world) = names.world().unwrap();
+            let world = &resolve.worlds[world];
+            let text = |key: &wit_parser::WorldKey| resolve.name_world_key(key);
+            let imports: Vec<_> = world.imports.keys().map(text).collect();
+            assert!(imports.contains(&keyvalue), "{imports:?}");
+            assert!(!imports.iter().any(|name| name.contains("/sql")), "{imports:?}");
+            assert_eq!(world.exports.keys().map(text).collect::<Vec<_>>(), [export]);
+        }
+        let http = names(&[("wasi:http/outgoing-handler@0.2.0", "handle")], &[EXPORT, "reflow:storage/expiry@0.1.1"]);
+        http.check().unwrap();
+        let (resolve, world) = http.world().unwrap();
+        assert_eq!(resolve.worlds[world].exports.len(), 2);
+    }
+
+    #[test]
+    fn names_that_say_no_world_or_several_are_refused_with_the_reason() {
+        let keyvalue = "reflow:capabilities/keyvalue@0.1.1";
+        for (names, parts) in [
+            (names(&[(keyvalue, "[static]bucket.open")], &[]), ["reflow:storage/backend", "wasm32-wasip2"]),
+            (names(&[], &["acme:shop/backend@1.0.0"]), ["exports no function of", "wit-bindgen"]),
+            (
+                names(&[("reflow:capabilities/log@0.1.0", "log")], &[EXPORT]),
+                ["several versions", "reflow:capabilities/log@0.1.0"],
+            ),
+            (names(&[], &["reflow:storage/backend@0.2.0"]), ["0.2.0", "rebuild it against 0.1.1"]),
+            (names(&[("acme:shop/till@1.0.0", "open")], &[EXPORT]), ["acme:shop/till@1.0.0", "newer host"]),
+            (names(&[], &[EXPORT, "acme:shop/till@1.0.0"]), ["exports `acme:shop/till@1.0.0`", "without that export"]),
+            (names(&[("wasi:sockets/tcp@0.2.0", "x")], &[EXPORT]), ["wasi:sockets/tcp@0.2.0", "newer host"]),
+            (names(&[(keyvalue, "[method]bucket.fly")], &[EXPORT]), ["[method]bucket.fly", "newer host"]),
+        ] {
+            let problem = names.check().unwrap_err().to_string();
+            for part in parts {
+                assert!(problem.contains(part), "no {part:?} in: {problem}");
+            }
+        }
+    }
 }

@@ -155,7 +155,8 @@ mod tests {
             fs::write(folder.path().join(file), "").unwrap();
         }
         let found = sources_in(folder.path()).unwrap();
-        let names: Vec<_> = found.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> =
+            found.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["a.cpp", "b.c", "store/c.c"]);
         assert!(format!("{:#}", sources_in(&folder.path().join("gone")).unwrap_err()).contains("gone"));
     }

@@ -109,7 +109,9 @@ fn compiler() -> anyhow::Result<PathBuf> {
     let version = tool::output(Command::new(&go).args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local"))?;
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<u32>().ok());
     let mut parts = version.trim().trim_start_matches("go").split(['.', 'r', 'b', '-', ' ']);
-    let found = number(parts.next()).zip(number(parts.next())).with_context(|| format!("{} has no version: {version}", go.display()))?;
+    let found = number(parts.next())
+        .zip(number(parts.next()))
+        .with_context(|| format!("{} has no version: {version}", go.display()))?;
     let (major, minor) = MINIMUM;
     ensure!(
         found >= MINIMUM,

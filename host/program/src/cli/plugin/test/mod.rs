@@ -26,7 +26,7 @@ use stores::Stores;
 /// The exit code is 0 when every case passed.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The component, or a core module with an embedded world
+    /// The component or core module
     file: PathBuf,
     /// A grant, as in [plugins.NAME.grants]: sql.default=sqlite:{dir}/traces.db
     #[arg(long = "grant", value_name = "CAPABILITY.LABEL=VALUE", value_parser = grants::parse)]
