@@ -56,7 +56,7 @@ async fn bodies_are_turned_into_json_and_back() {
     let probe = probe(&[]).await;
     let mut event = TraceEvent { actor_id: "caf\u{e9}".into(), ..TraceEvent::default() };
     event.data.custom_attributes.insert("exact".into(), serde_json::json!(0.1));
-    event.more.insert("newer".into(), serde_json::json!({"a": null}));
+    event.more.insert("newer", serde_json::json!({"a": null}));
     let json = serde_json::to_string(&event).expect("JSON");
     let twice = probe.ask("render", &[("json", &json)]).await;
     assert_eq!(twice, format!("{json}\n{json}"));
@@ -83,7 +83,8 @@ async fn a_plugin_drops_many_traces_at_once_if_it_exports_that() {
     probe.ask("keyvalue-set", &[("label", "optional"), ("key", "77")]).await;
     assert_eq!(probe.backend.drop_oldest_partition(ended_by).await.expect("it answers"), Some(1));
 
-    let sql = [("default".into(), "sqlite::memory:".into())].into();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sql = [("default".into(), format!("sqlite:{}", folder.path().join("traces.db").display()))].into();
     let config = PluginConfig { grants: Grants { sql, ..Grants::default() }, ..PluginConfig::default() };
     let without = PluginBackend::load("relational", &plugin("relational"), &config).await.expect("it loads");
     assert_eq!(without.drop_oldest_partition(ended_by).await.expect("it answers"), None);

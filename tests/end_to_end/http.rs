@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use reflow_tracing::plugin::{Grants, Limits, PluginConfig};
-use tokio::io::AsyncReadExt;
+use reflow_tracing::plugin::{Grants, HttpGrant, Limits, PluginConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::probe::Probe;
@@ -41,6 +41,11 @@ impl Server {
         let router = Router::new()
             .route("/", get(async || "hello"))
             .route("/host", get(async |headers: HeaderMap| headers[header::HOST].to_str().expect("text").to_owned()))
+            .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.port().to_string()))
+            .route(
+                "/authorization",
+                get(async |headers: HeaderMap| headers[header::AUTHORIZATION].to_str().expect("text").to_owned()),
+            )
             .route("/large", get(async || "x".repeat(2 * 1024 * 1024)))
             .route("/never", get(std::future::pending::<()>))
             .route(
@@ -52,7 +57,9 @@ impl Server {
             .route("/upload", post(async |body: Bytes| format!("{} received", body.len())))
             .layer(DefaultBodyLimit::disable())
             .layer(count);
-        tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        tokio::spawn(async move {
+            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await.expect("it serves")
+        });
         Self { address, requests }
     }
 
@@ -93,6 +100,58 @@ async fn a_request_to_an_origin_that_was_granted_is_answered() {
     let upload = [("authority", &*authority), ("path", "/upload"), ("upload", "100000")];
     assert_eq!(probe.ask("http", &upload).await, "200 100000 received");
     assert_eq!(server.requests(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_kept_for_the_next_request() {
+    let (server, other) = (Server::start(None).await, Server::start(None).await);
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let probe = probe(&[&server.origin(), &other.origin()], limits).await;
+    let first = probe.get(&server, "/peer").await;
+    assert!(first.starts_with("200 "), "{first}");
+    assert_eq!(probe.get(&server, "/peer").await, first);
+    // It makes room for a connection to another server.
+    assert!(probe.get(&other, "/peer").await.starts_with("200 "));
+    assert_ne!(probe.get(&server, "/peer").await, first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_the_server_closed_meanwhile_costs_no_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    // Promises to keep each connection, and closes it after one answer.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1_024];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok").await;
+        }
+    });
+    let probe = probe(&[&format!("http://{address}")], Limits::default()).await;
+    for _ in 0..20 {
+        assert_eq!(probe.ask("http", &[("authority", &address)]).await, "200 ok");
+        // The end of the connection arrives.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_of_the_grant_has_a_secret_that_the_plugin_does_not_see() {
+    let server = Server::start(None).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let secret = folder.path().join("token");
+    let headers = [("Authorization".into(), format!("Bearer {{file:{}}}", secret.display()))].into();
+    let http = vec![HttpGrant { origin: server.origin(), headers, ..HttpGrant::default() }];
+    let config = PluginConfig { grants: Grants { http, ..Grants::default() }, ..PluginConfig::default() };
+    assert!(!format!("{config:?}").contains("Bearer"), "{config:?}");
+    let probe = Probe::load(config).await;
+    let missing = probe.get(&server, "/authorization").await;
+    assert!(missing.contains("`authorization`") && !missing.contains("token"), "{missing}");
+    assert_eq!(server.requests(), 0);
+    for token in ["hunter2", "hunter3"] {
+        std::fs::write(&secret, format!("{token}\n")).expect("a file");
+        assert_eq!(probe.get(&server, "/authorization").await, format!("200 Bearer {token}"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

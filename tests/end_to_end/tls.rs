@@ -142,7 +142,8 @@ async fn an_https_server_is_trusted_when_the_grant_names_its_authority() {
     let (authority, other) = (Authority::new(), Authority::new());
     let port = https(&authority.issue("IP:127.0.0.1,DNS:localhost")).await;
     let ask = async |host: &str, path: &str, ca: Option<&Path>| {
-        let grant = HttpGrant { origin: format!("https://{host}:{port}"), ca: ca.map(Path::to_owned) };
+        let grant =
+            HttpGrant { origin: format!("https://{host}:{port}"), ca: ca.map(Path::to_owned), ..HttpGrant::default() };
         let grants = Grants { http: vec!["https://api.example.com".into(), grant], ..Grants::default() };
         let probe = Probe::load(PluginConfig { grants, ..PluginConfig::default() }).await;
         let authority = format!("{host}:{port}");
@@ -155,7 +156,7 @@ async fn an_https_server_is_trusted_when_the_grant_names_its_authority() {
     assert_eq!(ask("localhost", "/large", Some(&ca)).await, "200 300000 bytes");
     for ca in [None, Some(other.certificate())] {
         let refused = ask("localhost", "/", ca.as_deref()).await;
-        assert!(refused.contains("TlsProtocolError"), "{refused}");
+        assert!(refused.contains("TlsCertificateError"), "{refused}");
     }
 }
 
@@ -163,12 +164,16 @@ async fn an_https_server_is_trusted_when_the_grant_names_its_authority() {
 async fn a_certificate_for_another_name_is_refused() {
     let authority = Authority::new();
     let port = https(&authority.issue("DNS:elsewhere.example")).await;
-    let grant = HttpGrant { origin: format!("https://localhost:{port}"), ca: Some(authority.certificate()) };
+    let grant = HttpGrant {
+        origin: format!("https://localhost:{port}"),
+        ca: Some(authority.certificate()),
+        ..HttpGrant::default()
+    };
     let grants = Grants { http: vec![grant], ..Grants::default() };
     let probe = Probe::load(PluginConfig { grants, ..PluginConfig::default() }).await;
     let address = format!("localhost:{port}");
     let refused = probe.ask("http", &[("authority", &address), ("scheme", "https")]).await;
-    assert!(refused.contains("TlsProtocolError"), "{refused}");
+    assert!(refused.contains("TlsCertificateError"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,8 +19,13 @@ pub struct Author {
 impl Author {
     /// A new plugin over `keyvalue`, from nothing.
     pub fn create(language: &str) -> Self {
+        Self::create_with(language, &[])
+    }
+
+    /// The same, with more arguments of `plugin new`.
+    pub fn create_with(language: &str, arguments: &[&str]) -> Self {
         let author = Self { setting: Setting::empty() };
-        let said = author.setting.stdout(&["plugin", "new", "ledger", "--lang", language]);
+        let said = author.setting.stdout(&[&["plugin", "new", "ledger", "--lang", language], arguments].concat());
         assert!(said.contains("plugin build ledger") && said.contains("plugin test plugins/ledger.wasm"), "{said}");
         author
     }
@@ -119,6 +124,14 @@ pub fn from_nothing_to_a_running_plugin(language: &str, edit: impl FnOnce(&Autho
     let error = author.query_until(&host, "closed today");
     host.stop();
     error
+}
+
+/// The template with these arguments of `plugin new` passes every case.
+pub fn the_template_passes_the_suite(language: &str, arguments: &[&str]) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let author = Author::create_with(language, arguments);
+    author.build();
+    passes_the_suite(&author.setting, "plugins/ledger.wasm");
 }
 
 /// The plugin `plugins/NAME.wasm` of the repository passes every case.

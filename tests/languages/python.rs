@@ -1,6 +1,8 @@
 //! Python.
 
-use crate::author::{Author, from_nothing_to_a_running_plugin, the_example_passes_the_suite};
+use crate::author::{
+    Author, from_nothing_to_a_running_plugin, the_example_passes_the_suite, the_template_passes_the_suite,
+};
 
 #[test]
 fn the_template_leads_from_nothing_to_a_running_plugin_whose_exceptions_name_their_line() {
@@ -15,6 +17,11 @@ fn the_template_leads_from_nothing_to_a_running_plugin_whose_exceptions_name_the
 #[test]
 fn the_example_passes_the_conformance_suite() {
     the_example_passes_the_suite("keyvalue-python");
+}
+
+#[test]
+fn the_template_over_sql_passes_the_conformance_suite() {
+    the_template_passes_the_suite("python", &["--over", "sql"]);
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl From<RedisGrantForm> for RedisGrant {
 }
 
 /// An origin that HTTP requests may go to: a string or a table in the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "HttpGrantForm")]
 pub struct HttpGrant {
     /// Scheme, host and port, for example `https://api.example.com`, `http://localhost:8123`, or `https://*.example.com` for
@@ -137,31 +137,48 @@ pub struct HttpGrant {
     /// A PEM file of certificate authorities. The server needs a certificate from one of them. Default: the authorities that
     /// browsers trust.
     pub ca: Option<PathBuf>,
+    /// Headers that the host sets in each request, in place of the plugin's own. `{env:NAME}` and `{file:PATH}` in a value are
+    /// secrets, which the plugin does not see: `{ authorization = "Bearer {env:TOKEN}" }`.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for HttpGrant {
+    /// Without the values of headers, which may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let headers: Vec<_> = self.headers.keys().collect();
+        f.debug_struct("HttpGrant")
+            .field("origin", &self.origin)
+            .field("ca", &self.ca)
+            .field("headers", &headers)
+            .finish()
+    }
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, deny_unknown_fields, expecting = "an origin, or a table of `origin` and `ca`")]
+#[serde(untagged, deny_unknown_fields, expecting = "an origin, or a table of `origin`, `ca` and `headers`")]
 enum HttpGrantForm {
     Origin(String),
     Table {
         origin: String,
         #[serde(default)]
         ca: Option<PathBuf>,
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
     },
 }
 
 impl From<HttpGrantForm> for HttpGrant {
     fn from(form: HttpGrantForm) -> Self {
         match form {
-            HttpGrantForm::Origin(origin) => Self { origin, ca: None },
-            HttpGrantForm::Table { origin, ca } => Self { origin, ca },
+            HttpGrantForm::Origin(origin) => Self { origin, ..Self::default() },
+            HttpGrantForm::Table { origin, ca, headers } => Self { origin, ca, headers },
         }
     }
 }
 
 impl From<&str> for HttpGrant {
     fn from(origin: &str) -> Self {
-        Self { origin: origin.into(), ca: None }
+        Self { origin: origin.into(), ..Self::default() }
     }
 }
 

@@ -76,16 +76,23 @@ class EventBatch:
         offset = 0
         while events := self._handle.events(offset, _FETCH):
             offset += len(events)
-            for event in events:
-                yield Event(
-                    from_contract(event.trace_id),
-                    from_contract(event.event_id),
-                    event.timestamp,
-                    event.event_type,
-                    event.actor_id,
-                    event.error,
-                    event.body,
-                )
+            yield from map(_event, events)
+
+    def last(self) -> Event:
+        """The last event. Raises `IndexError` if there is none."""
+        return _event(self._handle.events(max(len(self) - 1, 0), 1)[0])
+
+
+def _event(event: Any) -> Event:
+    return Event(
+        from_contract(event.trace_id),
+        from_contract(event.event_id),
+        event.timestamp,
+        event.event_type,
+        event.actor_id,
+        event.error,
+        event.body,
+    )
 
 
 def _checked(call: Any, argument: Any) -> Any:

@@ -32,6 +32,9 @@ FETCH = 1_000
 
 Value = Union[None, bool, int, float, str, bytes, UUID]
 
+#: A row of an answer: `None`, `bool`, `int`, `float`, `str` or `bytes` in each column.
+Row = tuple[Any, ...]
+
 
 @dataclass(frozen=True)
 class Field:
@@ -84,18 +87,18 @@ class Cursor:
         """The names of the columns."""
         return self._handle.columns()
 
-    def next(self, max_rows: int = FETCH) -> list[tuple[Value, ...]]:
+    def next(self, max_rows: int = FETCH) -> list[Row]:
         """Up to `max_rows` rows, fewer when they are large; none when there are no more."""
         with raising(_error):
             rows = self._handle.next(max_rows)
         return [tuple(getattr(value, "value", None) for value in row) for row in rows]
 
-    def __iter__(self) -> Iterator[tuple[Value, ...]]:
+    def __iter__(self) -> Iterator[Row]:
         """All remaining rows."""
         while rows := self.next():
             yield from rows
 
-    def all(self) -> list[tuple[Value, ...]]:
+    def all(self) -> list[Row]:
         """All remaining rows."""
         return list(self)
 

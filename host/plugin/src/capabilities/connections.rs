@@ -37,6 +37,13 @@ impl ConnectionBudget {
         self.limit
     }
 
+    /// A connection, if one is free.
+    pub(crate) fn try_acquire(&self) -> Option<ConnectionPermit> {
+        let own = Arc::clone(&self.own).try_acquire_owned().ok()?;
+        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(ConnectionPermit { _own: own, _all: all })
+    }
+
     /// Waits for a connection, at most [`ACQUIRE_TIMEOUT`].
     pub(crate) async fn acquire(&self) -> Result<ConnectionPermit, TooManyConnections> {
         // The plugin's own limit first: waiting for it takes nothing from other plugins.

@@ -31,13 +31,10 @@ enum Source {
 impl Secrets {
     /// The secrets granted to `plugin`. Does not read them yet.
     pub(crate) fn new(plugin: &str, grants: &Grants, log: &Arc<PluginLog>) -> Result<Self, StorageError> {
-        let source = |(label, source): (&String, &String)| match source.split_once(':') {
-            Some(("env", name)) if !name.is_empty() && !name.contains(['=', '\0']) => {
-                Ok((label.clone(), Source::Variable(name.into())))
-            }
-            Some(("file", path)) if !path.is_empty() => Ok((label.clone(), Source::File(path.into()))),
+        let source = |(label, source): (&String, &String)| match Source::parse(source) {
+            Some(source) => Ok((label.clone(), source)),
             // The message omits the value, which may be the secret itself.
-            _ => Err(StorageError::Configuration(format!(
+            None => Err(StorageError::Configuration(format!(
                 "plugins.{plugin}.grants.secrets.{label} must name the source of the secret, not the secret: write env:NAME \
                  for an environment variable, or file:PATH"
             ))),
@@ -62,7 +59,55 @@ impl Secrets {
     }
 }
 
+/// A text with secrets filled in, such as `Bearer {env:TOKEN}`.
+#[derive(Clone)]
+pub(super) struct Filled(Vec<Piece>);
+
+#[derive(Clone)]
+enum Piece {
+    Text(String),
+    Secret(Source),
+}
+
+impl Filled {
+    /// Fails without showing the text.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let secret = after.split_once('}').and_then(|(source, after)| Some((Source::parse(source)?, after)));
+            let Some((source, after)) = secret else {
+                return Err("a secret is written as {env:NAME} for an environment variable, or as {file:PATH}".into());
+            };
+            pieces.extend([Piece::Text(before.into()), Piece::Secret(source)]);
+            rest = after;
+        }
+        pieces.push(Piece::Text(rest.into()));
+        Ok(Self(pieces))
+    }
+
+    /// The text with the current values of its secrets. Must not be called where blocking is not allowed.
+    pub(super) fn read(&self) -> Result<Vec<u8>, String> {
+        let mut text = Vec::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(fixed) => text.extend_from_slice(fixed.as_bytes()),
+                Piece::Secret(source) => text.extend_from_slice(&source.read()?),
+            }
+        }
+        Ok(text)
+    }
+}
+
 impl Source {
+    fn parse(source: &str) -> Option<Self> {
+        match source.split_once(':')? {
+            ("env", name) if !name.is_empty() && !name.contains(['=', '\0']) => Some(Self::Variable(name.into())),
+            ("file", path) if !path.is_empty() => Some(Self::File(path.into())),
+            _ => None,
+        }
+    }
+
     fn read(&self) -> Result<Vec<u8>, String> {
         let secret = match self {
             Self::Variable(name) => std::env::var_os(name)

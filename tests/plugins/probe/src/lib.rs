@@ -108,9 +108,9 @@ impl Backend for Probe {
             }
             Some("scan-events") => {
                 let bucket = Bucket::open(arguments.get("label")?)?;
-                let page = bucket.scan_events(b"e", None, 2, true)?;
+                let page = bucket.scan_events(b"@", None, 2, true)?;
                 let ids = page.events.events(0, 9).into_iter().map(|event| event.actor_id).collect::<Vec<_>>();
-                format!("{} of {} more {}", ids.join(","), bucket.count(b"e")?, page.next.is_some())
+                format!("{} of {} more {}", ids.join(","), bucket.count(b"@")?, page.next.is_some())
             }
             _ => return Ok(TracePage { bodies: Vec::new(), next: None }),
         };
@@ -151,7 +151,7 @@ fn note_fields(bucket: &Bucket, events: &EventBatch) -> Result<()> {
         });
         bucket.set(name.as_bytes(), rows.collect::<Vec<_>>().join(" ").as_bytes(), None)?;
     }
-    let key = vec![keyvalue::Part::Fixed(b"e".to_vec()), keyvalue::Part::Sortable("timestamp".into())];
+    let key = vec![keyvalue::Part::Fixed(b"@".to_vec()), keyvalue::Part::Sortable("timestamp".into())];
     let entry = keyvalue::EventEntry { key, value: vec![keyvalue::Part::Field("body".into())] };
     bucket.insert_batch(&[entry], events, None)?;
     Ok(())

@@ -4,16 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, rustls};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
 
-use super::origins::Origin;
+use super::origins::{Header, Origin};
 use super::send::{Exchange, Timeouts, send};
-use crate::capabilities::connections::TooManyConnections;
 use crate::capabilities::granted::Granted;
+use crate::capabilities::log::PluginLog;
 use crate::policy::Limits;
 
 /// Maximum time to connect, including TLS.
@@ -47,8 +47,8 @@ impl Http {
 }
 
 impl Hooks {
-    /// The request's origin, and its TLS connector for HTTPS. Fails when the origin is not granted.
-    fn check(&self, request: &Request<WasiBody>) -> Result<(Origin, Option<TlsConnector>), Error> {
+    /// The request's origin, its TLS connector for HTTPS, and the headers to set. Fails when the origin is not granted.
+    fn check(&self, request: &Request<WasiBody>) -> Result<(Origin, Option<TlsConnector>, Vec<Header>), Error> {
         let granted = &self.granted;
         let plugin = granted.log.plugin();
         let refuse = |what: String| {
@@ -57,7 +57,7 @@ impl Hooks {
         };
         match Origin::of(request.uri()) {
             Ok(origin) => match granted.http.allowing(&origin) {
-                Some(allowed) => Ok((origin, allowed.tls())),
+                Some(allowed) => Ok((origin, allowed.tls(), allowed.headers().to_vec())),
                 None => refuse(format!("`{origin}` is not granted")),
             },
             // The message omits the authority, which may contain a password.
@@ -74,12 +74,13 @@ impl WasiHttpHooks for Hooks {
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Exchange), Error>> + Send> {
         let checked = self.check(&request);
-        let connections = self.granted.connections.clone();
+        let granted = Arc::clone(&self.granted);
         let most = self.limits.result_bytes();
         let time = self.limits.call_timeout();
         Box::new(async move {
-            let (origin, tls) = checked?;
-            let permit = connections.acquire().await.map_err(|TooManyConnections| Error::ConnectionLimitReached)?;
+            let (origin, tls, headers) = checked?;
+            let mut request = request;
+            set(headers, request.headers_mut(), &granted.log).await?;
             let request = request.map(|body| limited(body, most, Error::HttpRequestBodySize));
             // No timeout is longer than a call, also for transfers that continue while the instance is idle.
             let options = options.unwrap_or_default();
@@ -90,12 +91,17 @@ impl WasiHttpHooks for Hooks {
                 between_bytes: within(options.between_bytes_timeout, time),
             };
             // Connects to the origin that was checked, not to one that the request names elsewhere.
-            let sent = tokio::time::timeout(time, send(&origin, tls, request, timeouts)).await;
-            let (response, exchange) = sent.map_err(|_| Error::ConnectionTimeout)?.map_err(plugin_error)?;
+            let idle = Arc::clone(&granted.http.idle);
+            let sent = send(&origin, tls, request, timeouts, idle, &granted.connections);
+            let sent = tokio::time::timeout(time, sent).await.unwrap_or(Err(Error::ConnectionTimeout));
+            let (response, exchange) = sent.map_err(|error| {
+                // The plugin gets a code without the details.
+                granted.log.warn(&format!("an HTTP request to {origin} failed: {}", reason(&error)));
+                plugin_error(error)
+            })?;
             let response = response.map(|body| limited(body, most, Error::HttpResponseBodySize));
             let exchange = Box::into_pin(exchange);
             let exchange: Exchange = Box::new(async move {
-                let _permit = permit;
                 // The reader of the body gets the error too.
                 let _ = exchange.await.map_err(plugin_error);
                 Ok(())
@@ -106,6 +112,46 @@ impl WasiHttpHooks for Hooks {
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK_BYTES
+    }
+}
+
+/// Sets the headers of the grant, in place of the plugin's own.
+async fn set(headers: Vec<Header>, request: &mut HeaderMap, log: &PluginLog) -> Result<(), Error> {
+    if headers.is_empty() {
+        return Ok(());
+    }
+    let read = move || headers.into_iter().map(|Header { name, value }| (name, value.read())).collect::<Vec<_>>();
+    let values =
+        tokio::task::spawn_blocking(read).await.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+    for (name, value) in values {
+        let problem = match value.map(|value| HeaderValue::from_bytes(&value)) {
+            Ok(Ok(mut value)) => {
+                value.set_sensitive(true);
+                request.insert(name, value);
+                continue;
+            }
+            Ok(Err(_)) => "it has characters that a header can't have".into(),
+            Err(problem) => problem,
+        };
+        // Only the operator may see the source.
+        log.warn(&format!("can't set the header `{name}` that an HTTP grant has: {problem}"));
+        let message = format!("can't set the header `{name}` of the grant; the host's log says why");
+        return Err(Error::InternalError(Some(message)));
+    }
+    Ok(())
+}
+
+/// Why a request failed, with the causes.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Connect(error) => format!("can't connect: {error}"),
+        Error::Tls(error) => format!("TLS: {error}"),
+        Error::DnsError { rcode: Some(problem), .. } => format!("can't resolve the name: {problem}"),
+        Error::Hyper(error) => {
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+            format!("{error}{}", cause.unwrap_or_default())
+        }
+        other => other.to_string(),
     }
 }
 
@@ -130,7 +176,10 @@ fn plugin_error(error: Error) -> Error {
     tracing::debug!("an HTTP request of a plugin failed: {error}");
     match error {
         Error::Connect(_) => Error::ConnectionRefused,
-        Error::Tls(_) => Error::TlsProtocolError,
+        Error::Tls(error) => match error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(_)) => Error::TlsCertificateError,
+            _ => Error::TlsProtocolError,
+        },
         Error::Hyper(error) => {
             // An error of the body is wrapped.
             let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Error>());

@@ -1,9 +1,11 @@
 //! `wasi:http/outgoing-handler`: HTTP requests to the origins that the operator granted.
 //!
-//! Every request is checked. The host follows no redirects, so a plugin that follows one sends another checked request. A
-//! connection serves one request and counts as one of the plugin's connections until the response is read or dropped.
+//! Every request is checked. The host follows no redirects, so a plugin that follows one sends another checked request. It adds
+//! the headers of the grant, whose secrets the plugin does not see. A connection counts as one of the plugin's connections. It
+//! is kept for the next request after the response was read.
 
 pub(super) mod host;
+mod idle;
 mod origins;
 mod send;
 

@@ -2,18 +2,25 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use http::Uri;
+use http::header::{self, HeaderName};
 use reflow_tracing_storage::StorageError;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use wasmtime_wasi_http::Error;
 
+use super::idle::IdleConnections;
+use crate::capabilities::secrets::Filled;
 use crate::capabilities::tls;
 use crate::policy::{Grants, HttpGrant};
 
 /// The origins in `plugins.NAME.grants.http`.
-pub(crate) struct Origins(Vec<Allowed>);
+pub(crate) struct Origins {
+    allowed: Vec<Allowed>,
+    pub(super) idle: Arc<IdleConnections>,
+}
 
 pub(super) struct Allowed {
     scheme: Scheme,
@@ -21,6 +28,14 @@ pub(super) struct Allowed {
     port: u16,
     /// For HTTPS.
     tls: Option<TlsConnector>,
+    headers: Vec<Header>,
+}
+
+/// A header that the host sets in each request.
+#[derive(Clone)]
+pub(super) struct Header {
+    pub name: HeaderName,
+    pub value: Filled,
 }
 
 enum AllowedHost {
@@ -43,7 +58,7 @@ enum Host {
 }
 
 /// The origin of a request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: Scheme,
     host: Host,
@@ -59,12 +74,12 @@ impl Origins {
                 StorageError::Configuration(format!("plugins.{plugin}.grants.http: {entry:?}: {problem}"))
             })
         };
-        Ok(Self(grants.http.iter().map(allowed).collect::<Result<_, _>>()?))
+        Ok(Self { allowed: grants.http.iter().map(allowed).collect::<Result<_, _>>()?, idle: Arc::default() })
     }
 
     /// The entry that allows the origin.
     pub(super) fn allowing(&self, origin: &Origin) -> Option<&Allowed> {
-        self.0.iter().find(|allowed| {
+        self.allowed.iter().find(|allowed| {
             allowed.scheme == origin.scheme
                 && allowed.port == origin.port
                 && match (&allowed.host, &origin.host) {
@@ -79,9 +94,10 @@ impl Origins {
 }
 
 impl Allowed {
-    fn of(HttpGrant { origin, ca }: &HttpGrant) -> Result<Self, String> {
-        let allowed = Self::parse(origin)
+    fn of(HttpGrant { origin, ca, headers }: &HttpGrant) -> Result<Self, String> {
+        let mut allowed = Self::parse(origin)
             .map_err(|problem| format!("{problem}; write https://HOST, https://HOST:PORT or https://*.DOMAIN"))?;
+        allowed.headers = headers.iter().map(|(name, value)| Header::of(name, value)).collect::<Result<_, _>>()?;
         match (allowed.scheme, ca) {
             (Scheme::Http, None) => Ok(allowed),
             (Scheme::Http, Some(_)) => Err("`ca` needs an https origin".into()),
@@ -92,6 +108,11 @@ impl Allowed {
     /// The connector, for HTTPS.
     pub(super) fn tls(&self) -> Option<TlsConnector> {
         self.tls.clone()
+    }
+
+    /// The headers that the host sets.
+    pub(super) fn headers(&self) -> &[Header] {
+        &self.headers
     }
 
     fn parse(entry: &str) -> Result<Self, &'static str> {
@@ -108,7 +129,28 @@ impl Allowed {
             },
             None => AllowedHost::Exactly(Host::parse(host)?),
         };
-        Ok(Self { scheme, host, port: port.unwrap_or(scheme.port()), tls: None })
+        Ok(Self { scheme, host, port: port.unwrap_or(scheme.port()), tls: None, headers: Vec::new() })
+    }
+}
+
+impl Header {
+    /// Fails without showing the value, which may be a secret.
+    fn of(name: &str, value: &str) -> Result<Self, String> {
+        /// Those that say where a request goes, and where it ends.
+        const OF_THE_HOST: [HeaderName; 6] = [
+            header::HOST,
+            header::CONTENT_LENGTH,
+            header::TRANSFER_ENCODING,
+            header::CONNECTION,
+            header::UPGRADE,
+            header::TE,
+        ];
+        let parsed: HeaderName = name.parse().map_err(|_| format!("{name:?} is not the name of a header"))?;
+        if OF_THE_HOST.contains(&parsed) {
+            return Err(format!("the header `{parsed}` can't be set"));
+        }
+        let value = Filled::parse(value).map_err(|problem| format!("the header `{parsed}`: {problem}"))?;
+        Ok(Self { name: parsed, value })
     }
 }
 

@@ -1,16 +1,16 @@
-//! Sends one request over one connection.
+//! Sends one request.
 //!
 //! wasmtime's own function for this can't trust other authorities than browsers do.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{Either, select};
 use futures::stream::unfold;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -18,7 +18,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::idle::{Connection, IdleConnections};
 use super::origins::Origin;
+use crate::capabilities::connections::ConnectionBudget;
 
 /// Timeouts of an exchange.
 pub(super) struct Timeouts {
@@ -33,48 +35,79 @@ pub(super) struct Timeouts {
 /// Transfers the bytes of the response body until it is complete.
 pub(super) type Exchange = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-/// Sends the request to the origin, over `tls` if it is HTTPS.
+/// Sends the request to the origin, over `tls` if it is HTTPS: on an idle connection, or on a new one of `budget`.
 pub(super) async fn send(
     origin: &Origin,
     tls: Option<TlsConnector>,
     request: Request<WasiBody>,
     timeouts: Timeouts,
+    idle: Arc<IdleConnections>,
+    budget: &ConnectionBudget,
 ) -> Result<(Response<WasiBody>, Exchange), Error> {
-    let connecting = async {
-        let tcp = TcpStream::connect(origin.authority()).await.map_err(Error::Connect)?;
-        let stream: Box<dyn Stream> = match tls {
-            Some(tls) => Box::new(tls.connect(origin.server_name()?, tcp).await.map_err(Error::Tls)?),
-            None => Box::new(tcp),
-        };
-        Ok::<_, Error>(http1::handshake(TokioIo::new(stream)).await?)
+    let mut request = without_origin(request)?;
+    while let Some(mut connection) = idle.take(origin) {
+        match ask(&mut connection.sender, request, &timeouts).await {
+            Ok(response) => return Ok(exchange(response, connection, origin, timeouts, idle)),
+            // The server closed the connection before the request was sent.
+            Err((_, Some(unsent))) => request = unsent,
+            Err((error, None)) => return Err(error),
+        }
+    }
+    let permit = idle.permit(budget).await?;
+    let connected = timeout(timeouts.connect, connect(origin, tls)).await;
+    let mut sender = connected.map_err(|_| Error::ConnectionTimeout)??;
+    let response = ask(&mut sender, request, &timeouts).await.map_err(|(error, _)| error)?;
+    Ok(exchange(response, Connection { sender, _permit: permit }, origin, timeouts, idle))
+}
+
+async fn connect(origin: &Origin, tls: Option<TlsConnector>) -> Result<SendRequest<WasiBody>, Error> {
+    let addresses = tokio::net::lookup_host(origin.authority()).await;
+    let addresses: Vec<_> =
+        addresses.map_err(|error| Error::DnsError { rcode: Some(error.to_string()), info_code: None })?.collect();
+    let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(Error::Connect)?;
+    // A request goes out in few packets, and its answer is waited for.
+    let _ = tcp.set_nodelay(true);
+    let stream: Box<dyn Stream> = match tls {
+        Some(tls) => Box::new(tls.connect(origin.server_name()?, tcp).await.map_err(Error::Tls)?),
+        None => Box::new(tcp),
     };
-    let connected = timeout(timeouts.connect, connecting).await;
-    let (mut sender, connection) = connected.map_err(|_| Error::ConnectionTimeout)??;
-    let mut connection = Some(Box::pin(connection));
-    let answering = async {
-        let answered = timeout(timeouts.first_byte, sender.send_request(without_origin(request)?)).await;
-        Ok::<_, Error>(answered.map_err(|_| Error::ConnectionReadTimeout)??)
-    };
-    let answering = std::pin::pin!(answering);
-    // Polling the connection transfers the bytes.
-    let response = match connection.as_mut() {
-        Some(transfer) => match select(answering, transfer).await {
-            Either::Left((response, _)) => response?,
-            Either::Right((transferred, answering)) => {
-                transferred?;
-                connection = None;
-                answering.await?
-            }
-        },
-        None => answering.await?,
-    };
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Transfers the bytes, until both the sender and the last body are gone.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// The answer to a request. The error has the request if it was not sent.
+async fn ask(
+    sender: &mut SendRequest<WasiBody>,
+    request: Request<WasiBody>,
+    timeouts: &Timeouts,
+) -> Result<Response<Incoming>, (Error, Option<Request<WasiBody>>)> {
+    let answered = timeout(timeouts.first_byte, sender.try_send_request(request)).await;
+    let answered = answered.map_err(|_| (Error::ConnectionReadTimeout, None))?;
+    answered.map_err(|mut failed| {
+        let unsent = failed.take_message();
+        (failed.into_error().into(), unsent)
+    })
+}
+
+/// The response, and its transfer, after which the connection is idle.
+fn exchange(
+    response: Response<Incoming>,
+    mut connection: Connection,
+    origin: &Origin,
+    timeouts: Timeouts,
+    idle: Arc<IdleConnections>,
+) -> (Response<WasiBody>, Exchange) {
+    let origin = origin.clone();
     let exchange: Exchange = Box::new(async move {
-        if let Some(connection) = connection {
-            connection.await?;
+        // Ready for the next request when the body of this one's response was read.
+        if connection.sender.ready().await.is_ok() {
+            idle.put(origin, connection);
         }
         Ok(())
     });
-    Ok((response.map(|body| with_timeout(body, timeouts.between_bytes)), exchange))
+    (response.map(|body| with_timeout(body, timeouts.between_bytes)), exchange)
 }
 
 /// A stream of bytes, encrypted or not.

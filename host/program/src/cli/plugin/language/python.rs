@@ -9,28 +9,55 @@ use anyhow::{Context, bail};
 use super::kit::{File, Kit, Over, Source, contract, copied, filled, sources};
 use super::tool;
 
-pub(super) const KIT: Kit = Kit { over: &[Over::Keyvalue], source: "app.py", files, build };
+pub(super) const KIT: Kit = Kit { over: &[Over::Keyvalue, Over::Sql], source: "app.py", files, build };
 
 /// The version that new plugins pin, and that the SDK works with.
 const VERSION: &str = "0.25.1";
 const TOOL: &str = "componentize-py";
-/// What a new plugin imports: what it stores in, and what needs no grant.
-const CAPABILITIES: [&str; 4] = ["config", "keyvalue", "log", "metrics"];
+/// A template over a capability.
+struct Template {
+    /// What it imports: what it stores in, and what needs no grant.
+    capabilities: [&'static str; 4],
+    /// Files with placeholders between `{{` and `}}`.
+    filled: &'static [Source],
+    /// Files that are copied unchanged.
+    copied: &'static [Source],
+}
 
-/// Files with placeholders between `{{` and `}}`.
-const TEMPLATE: &[Source] = sources! {
-    ".gitignore" from "python/template/gitignore",
-    "README.md" from "python/template/README.md",
-    "app.py" from "python/template/app.py",
+const OVER_KEYVALUE: Template = Template {
+    capabilities: ["config", "keyvalue", "log", "metrics"],
+    filled: sources! {
+        "README.md" from "python/template/keyvalue/README.md",
+        "app.py" from "python/template/keyvalue/app.py",
+    },
+    copied: sources! {
+        "layout.py" from "python/template/keyvalue/layout.py",
+        "search.py" from "python/template/keyvalue/search.py",
+        "test_layout.py" from "python/template/keyvalue/test_layout.py",
+    },
+};
+
+const OVER_SQL: Template = Template {
+    capabilities: ["config", "log", "metrics", "sql"],
+    filled: sources! {
+        "README.md" from "python/template/sql/README.md",
+        "app.py" from "python/template/sql/app.py",
+    },
+    copied: sources! {
+        "query.py" from "python/template/sql/query.py",
+        "schema.sql" from "template/src/schema.sql",
+        "test_query.py" from "python/template/sql/test_query.py",
+    },
+};
+
+const MANIFEST: &[Source] = sources! {
     "plugin.toml" from "python/template/plugin.toml",
 };
 
-/// Files that are copied unchanged.
-const COPIES: &[Source] = sources! {
-    "layout.py" from "python/template/layout.py",
+/// What all templates share.
+const SHARED: &[Source] = sources! {
+    ".gitignore" from "python/template/gitignore",
     "requirements.txt" from "python/template/requirements.txt",
-    "search.py" from "python/template/search.py",
-    "test_layout.py" from "python/template/test_layout.py",
     "docs/writing-a-plugin.md" from "writing-a-plugin.md",
     "docs/python.md" from "python/README.md",
     "reflow_tracing_plugin/__init__.py" from "python/reflow_tracing_plugin/__init__.py",
@@ -53,8 +80,13 @@ const COPIES: &[Source] = sources! {
     "reflow_tracing_plugin/uuids.py" from "python/reflow_tracing_plugin/uuids.py",
 };
 
-fn files(name: &str, _: Over) -> anyhow::Result<Vec<File>> {
-    Ok(filled(TEMPLATE, name).chain(copied(COPIES)).chain(contract(&CAPABILITIES)).collect())
+fn files(name: &str, over: Over) -> anyhow::Result<Vec<File>> {
+    let template = match over {
+        Over::Keyvalue => OVER_KEYVALUE,
+        Over::Sql => OVER_SQL,
+    };
+    let shared = filled(MANIFEST, name).chain(copied(SHARED)).chain(contract(&template.capabilities));
+    Ok(shared.chain(filled(template.filled, name)).chain(copied(template.copied)).collect())
 }
 
 fn build(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
@@ -114,23 +146,28 @@ mod tests {
     use super::super::kit::listed::files_in;
     use super::*;
 
+    fn written(over: Over) -> BTreeSet<String> {
+        files("ledger", over).unwrap().into_iter().map(|file| file.path.trim_start_matches('.').to_owned()).collect()
+    }
+
     #[test]
     fn every_file_of_the_sdk_and_of_the_template_is_written() {
-        let written: BTreeSet<String> =
-            TEMPLATE.iter().chain(COPIES).map(|file| file.path.trim_start_matches('.').to_owned()).collect();
-        let sdk = files_in("sdk/python/reflow_tracing_plugin")
-            .into_iter()
-            .map(|file| format!("reflow_tracing_plugin/{file}"));
-        let wanted: BTreeSet<String> = files_in("sdk/python/template").into_iter().chain(sdk).collect();
-        let missing: Vec<_> = wanted.difference(&written).collect();
-        assert!(missing.is_empty(), "{missing:?} are not in the lists in {}", file!());
+        for (over, folder, other) in [(Over::Keyvalue, "keyvalue/", "sql/"), (Over::Sql, "sql/", "keyvalue/")] {
+            let template = files_in("sdk/python/template").into_iter().filter(|file| !file.starts_with(other));
+            let template = template.map(|file| file.trim_start_matches(folder).to_owned());
+            let sdk = files_in("sdk/python/reflow_tracing_plugin").into_iter();
+            let wanted = template.chain(sdk.map(|file| format!("reflow_tracing_plugin/{file}")));
+            let written = written(over);
+            let missing: Vec<_> = wanted.filter(|file| !written.contains(file)).collect();
+            assert!(missing.is_empty(), "{missing:?} are not in the lists in {}", file!());
+        }
     }
 
     #[test]
     fn the_pinned_version_is_that_of_the_template() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(pinned(folder.path()).unwrap(), None);
-        let template = COPIES.iter().find(|file| file.path == "requirements.txt").unwrap();
+        let template = SHARED.iter().find(|file| file.path == "requirements.txt").unwrap();
         fs::write(folder.path().join("requirements.txt"), template.text).unwrap();
         assert_eq!(pinned(folder.path()).unwrap().as_deref(), Some(VERSION));
     }
