@@ -45,7 +45,8 @@ pub(super) fn of(component: &[u8]) -> Option<String> {
     if languages.clone().any(|name| name.starts_with("C_plus_plus")) {
         return Some("C++".into());
     }
-    languages.any(is_c).then(|| "C".into())
+    // Zig's compiler for C names no language; the bindings name their generator.
+    (languages.any(is_c) || find(module, "wit-bindgen-c").is_some()).then(|| "C".into())
 }
 
 impl Traces {
@@ -131,6 +132,7 @@ mod tests {
         assert_eq!(of(&[("Go", "go1.27.3")], &[]).as_deref(), Some("Go 1.27.3"));
         assert_eq!(of(&[("C11", ""), ("C99", "")], &[("clang", "14")]).as_deref(), Some("C"));
         assert_eq!(of(&[("C11", ""), ("C_plus_plus_17", "")], &[]).as_deref(), Some("C++"));
+        assert_eq!(of(&[], &[("wit-bindgen-c", "0.60.0")]).as_deref(), Some("C"));
         // A part of Rust's library is in C.
         assert_eq!(of(&[("C11", ""), ("Rust", "")], &[("rustc", "1.95.0 (5 2026)")]).as_deref(), Some("Rust 1.95.0"));
         assert_eq!(of(&[], &[]), None);

@@ -11,12 +11,12 @@ use wit_bindgen_core::{Files, WorldGenerator};
 /// The world that [`contract`](super::kit::contract) writes.
 const WORLD: &str = "plugin";
 
-/// Writes the generated files and `more` into `bindings/` of the plugin's `folder`, and removes what an earlier world left there. A
-/// file with the same content is not touched, so compilers reuse what they have compiled.
+/// Writes the generated files, and those that `more` makes of them, into `bindings/` of the plugin's `folder`, and removes what an
+/// earlier world left there. A file with the same content is not touched, so compilers reuse what they have compiled.
 pub(super) fn write(
     folder: &Path,
     mut generator: Box<dyn WorldGenerator>,
-    more: &[(&str, &str)],
+    more: impl Fn(&Files) -> Vec<(String, String)>,
 ) -> anyhow::Result<PathBuf> {
     let wit = folder.join("wit");
     ensure!(
@@ -32,7 +32,8 @@ pub(super) fn write(
     generator.generate(&mut resolve, world, &mut files).context("can't generate bindings")?;
 
     let bindings = folder.join("bindings");
-    let wanted = files.iter().chain(more.iter().map(|(name, text)| (*name, text.as_bytes())));
+    let more = more(&files);
+    let wanted = files.iter().chain(more.iter().map(|(name, text)| (name.as_str(), text.as_bytes())));
     let wanted: Vec<(PathBuf, &[u8])> = wanted.map(|(name, content)| (bindings.join(name), content)).collect();
     let written = || {
         for (file, content) in &wanted {
@@ -82,17 +83,21 @@ mod tests {
         wit_bindgen_go::Opts { pkg_name: Some("b".into()), ..Default::default() }.build()
     }
 
+    fn module() -> Vec<(String, String)> {
+        vec![("go.mod".into(), "module b\n".into())]
+    }
+
     #[test]
     fn the_bindings_are_those_of_the_world_in_the_folder() {
         let folder = folder_with(&["keyvalue"]);
-        let bindings = write(folder.path(), generator(), &[("go.mod", "module b\n")]).unwrap();
+        let bindings = write(folder.path(), generator(), |_| module()).unwrap();
         assert!(bindings.join("reflow_capabilities_keyvalue/wit_bindings.go").is_file());
         assert!(bindings.join("go.mod").is_file() && !bindings.join("reflow_capabilities_sql").exists());
 
         let modified = || fs::metadata(bindings.join("go.mod")).unwrap().modified().unwrap();
         let before = modified();
         write_contract(folder.path(), &["sql"]);
-        write(folder.path(), generator(), &[("go.mod", "module b\n")]).unwrap();
+        write(folder.path(), generator(), |_| module()).unwrap();
         assert!(bindings.join("reflow_capabilities_sql/wit_bindings.go").is_file());
         assert!(!bindings.join("reflow_capabilities_keyvalue/wit_bindings.go").exists(), "of the earlier world");
         assert_eq!(modified(), before, "a file with the same content is not touched");
@@ -101,16 +106,16 @@ mod tests {
     #[test]
     fn mistakes_in_the_folder_are_named() {
         let empty = tempfile::tempdir().unwrap();
-        let error = write(empty.path(), generator(), &[]).unwrap_err().to_string();
+        let error = write(empty.path(), generator(), |_| vec![]).unwrap_err().to_string();
         assert!(error.contains("wit does not exist") && error.contains("plugin new"), "{error}");
 
         let folder = folder_with(&["keyvalue", "keyvaleu"]);
-        let error = format!("{:#}", write(folder.path(), generator(), &[]).unwrap_err());
+        let error = format!("{:#}", write(folder.path(), generator(), |_| vec![]).unwrap_err());
         assert!(error.contains("keyvaleu") && error.contains("world.wit"), "{error}");
         assert!(!folder.path().join("bindings").exists(), "nothing was written");
 
         fs::write(folder.path().join("wit/world.wit"), "package local:backend;\nworld mine {}\n").unwrap();
-        let error = format!("{:#}", write(folder.path(), generator(), &[]).unwrap_err());
+        let error = format!("{:#}", write(folder.path(), generator(), |_| vec![]).unwrap_err());
         assert!(error.contains("plugin") && error.contains("wit"), "{error}");
     }
 }

@@ -43,7 +43,7 @@ fn files(name: &str, _: Over) -> anyhow::Result<Vec<File>> {
 /// Generates the bindings of the plugin in `folder`.
 pub(in crate::cli::plugin) fn bindings(folder: &Path) -> anyhow::Result<PathBuf> {
     let options = wit_bindgen_c::Opts { autodrop_borrows: wit_bindgen_c::Enabled::Yes, ..Default::default() };
-    bindings::write(folder, options.build(), &[])
+    bindings::write(folder, options.build(), |_| vec![])
 }
 
 fn build(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {

@@ -84,7 +84,28 @@ pub(in crate::cli::plugin) fn bindings(folder: &Path) -> anyhow::Result<PathBuf>
         MINIMUM.1,
         wit_bindgen_go::remote_pkg_version(),
     );
-    bindings::write(folder, options.build(), &[("go.mod", &module)])
+    bindings::write(folder, options.build(), |files| {
+        let stubs = files.iter().filter_map(|(name, text)| {
+            let package = name.strip_suffix("/wit_bindings.go")?;
+            Some((format!("{package}/stubs.s"), stubs(&String::from_utf8_lossy(text))))
+        });
+        stubs.chain([("go.mod".into(), module.clone())]).collect()
+    })
+}
+
+/// The functions of the host that the bindings declare, for tests, which are linked for the author's machine: a call of one stops the
+/// test.
+fn stubs(bindings: &str) -> String {
+    let mut text = String::from("//go:build !wasm\n\n// So that tests link without a host.\n");
+    let mut lines = bindings.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with("//go:wasmimport ")
+            && let Some(name) = lines.next().and_then(|line| line.strip_prefix("func ")?.split('(').next())
+        {
+            text.push_str(&format!("\nTEXT \u{b7}{name}(SB), 4, $0-0\n\tUNDEF\n\tRET\n"));
+        }
+    }
+    text
 }
 
 fn build(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
@@ -149,6 +170,14 @@ mod tests {
         for file in COPIES.iter().chain(TEMPLATE).filter(|file| file.path == "go.mod" || file.path == "sdk/go.mod") {
             assert!(file.text.contains(&required), "{}", file.path);
         }
+    }
+
+    #[test]
+    fn every_function_of_the_host_has_a_stub_for_tests() {
+        let bindings =
+            "//go:wasmimport reflow:capabilities/log@0.1.1 log\nfunc wasm_import_log(arg0 int32)\n\nfunc Log() {}\n";
+        let stubs = stubs(bindings);
+        assert!(stubs.contains("TEXT \u{b7}wasm_import_log(SB)") && !stubs.contains("Log("), "{stubs}");
     }
 
     #[test]
