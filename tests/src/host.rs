@@ -42,9 +42,14 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// A new folder with nothing in it.
+    pub fn empty() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
     /// A new folder, whose configuration chooses `backend`.
     pub fn new(backend: Backend) -> Self {
-        let setting = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        let setting = Self::empty();
         let plugins = setting.path().join("plugins");
         fs::create_dir(&plugins).expect("a new folder");
         for (file, name) in [(plugin("relational"), "relational.wasm"), (test_plugin("hostile"), "hostile.wasm")] {

@@ -11,16 +11,21 @@ use crate::{plugins, process, services, setup};
 
 /// The command.
 pub fn main(arguments: &[String]) -> Result<()> {
-    let for_tests = match arguments.split_first() {
-        None => &[],
-        Some((separator, rest)) if separator == "--" => rest,
-        Some((argument, _)) => bail!("unexpected argument `{argument}`; arguments for `cargo test` follow a `--`"),
-    };
+    let for_tests = for_cargo_test(arguments)?;
     let start = Instant::now();
     build_what_tests_start()?;
     step("test", || process::run(for_workspace("test")?.args(for_tests)))?;
     println!("\nAll passed in {} s.", start.elapsed().as_secs());
     Ok(())
+}
+
+/// What follows a `--`.
+pub fn for_cargo_test(arguments: &[String]) -> Result<&[String]> {
+    match arguments.split_first() {
+        None => Ok(&[]),
+        Some((separator, rest)) if separator == "--" => Ok(rest),
+        Some((argument, _)) => bail!("unexpected argument `{argument}`; arguments for `cargo test` follow a `--`"),
+    }
 }
 
 /// Servers, plugins and the host: what the end-to-end tests start.

@@ -20,7 +20,7 @@ mod server;
 mod settings;
 mod source;
 mod storage_url;
-mod suggestion;
+pub(crate) mod suggestion;
 mod without_effect;
 
 pub use backend::{Backend, BuiltIn};
@@ -28,7 +28,7 @@ pub(crate) use duration::parse_duration;
 pub use load::Loaded;
 pub(crate) use open::plugin_file;
 pub use open::{OpenStorage, open_host_storage, open_storage, open_storage_to_read};
-pub(crate) use plugins::{check_name, check_signed};
+pub(crate) use plugins::{PluginsConfig, check_name, check_signed};
 pub use server::{AllowedHost, AllowedOrigin, HostName, ServerConfig};
 pub use settings::{Config, RetentionConfig, StorageConfig};
 pub use storage_url::StorageUrl;

@@ -60,7 +60,7 @@ impl PluginsConfig {
     }
 
     /// The folder for compiled code; `None` when the cache is disabled.
-    pub(super) fn cache_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         match &self.cache_dir {
             Some(folder) if folder.as_os_str().is_empty() => None,
             Some(folder) => Some(folder.clone()),

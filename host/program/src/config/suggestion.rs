@@ -17,7 +17,7 @@ pub(super) fn question<'a>(name: &str, known: impl IntoIterator<Item = &'a str>)
 }
 
 /// The question for serde's error about an unknown field or variant, which names the known ones.
-pub(super) fn for_error(message: &str) -> String {
+pub(crate) fn for_error(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     match quoted.next() {
         Some(name) if message.starts_with("unknown ") => question(name, quoted),

@@ -1,17 +1,21 @@
 //! `reflow-tracing plugin ..`, for authors and operators of plugins.
 
+mod bench;
 mod build;
 mod check;
+mod dev;
 mod explain;
 mod inspect;
 mod install;
+mod language;
 mod list;
+mod manifest;
+mod name;
 mod new;
 mod place;
 mod publish;
 mod report;
 mod sign;
-mod template;
 mod test;
 
 use clap::Subcommand;
@@ -34,6 +38,8 @@ enum Command {
     Sign(sign::Args),
     Publish(publish::Args),
     Install(install::Args),
+    Dev(dev::Args),
+    Bench(bench::Args),
     List(list::Args),
 }
 
@@ -48,6 +54,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Sign(args) => sign::run(&args),
         Command::Publish(args) => publish::run(args).await,
         Command::Install(args) => install::run(args).await,
+        Command::Dev(args) => dev::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::List(args) => list::run(&args).await,
     }
 }

@@ -1,0 +1,29 @@
+//! The languages that plugins are written in, one file a language: what `plugin new` writes, and how `plugin build` compiles it.
+
+mod kit;
+mod python;
+pub(super) mod rust;
+mod tool;
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+pub(super) use kit::{File, Kit, Over};
+
+/// A language, by the name that `--lang` and `plugin.toml` use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Language {
+    Rust,
+    Python,
+}
+
+impl Language {
+    /// What this program knows about it.
+    pub(super) fn kit(self) -> &'static Kit {
+        match self {
+            Self::Rust => &rust::KIT,
+            Self::Python => &python::KIT,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What an author does, in whatever language.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reflow_tracing_tests::{Host, Setting, fixture, plugin};
+
+/// Compiling a plugin with an interpreter in it takes that long on a busy machine with two cores.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The plugin in the folder `ledger`.
+pub struct Author {
+    setting: Setting,
+}
+
+impl Author {
+    /// A new plugin over `keyvalue`, from nothing.
+    pub fn create(language: &str) -> Self {
+        let author = Self { setting: Setting::empty() };
+        let said = author.setting.stdout(&["plugin", "new", "ledger", "--lang", language]);
+        assert!(said.contains("plugin build ledger") && said.contains("plugin test plugins/ledger.wasm"), "{said}");
+        author
+    }
+
+    /// A file of the plugin.
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.setting.path().join("ledger").join(path)
+    }
+
+    /// Replaces a part of a source file, which is there exactly once.
+    pub fn edit(&self, path: &str, before: &str, after: &str) {
+        let file = self.file(path);
+        let text = fs::read_to_string(&file).expect("a file of the template");
+        assert_eq!(text.matches(before).count(), 1, "{before:?} in {path}");
+        fs::write(file, text.replace(before, after)).expect("a file of our own");
+    }
+
+    /// Compiles it into the plugins folder. Panics when that fails.
+    pub fn build(&self) {
+        let said = self.setting.stdout(&["plugin", "build", "ledger"]);
+        assert!(said.contains("plugins/ledger.wasm") && said.contains("grants = "), "{said}");
+    }
+
+    /// The error of the build. Panics when it succeeds.
+    pub fn fail_to_build(&self) -> String {
+        self.setting.failure(&["plugin", "build", "ledger"])
+    }
+
+    /// The same, with no program on the PATH.
+    pub fn fail_to_build_without_tools(&self) -> String {
+        let mut command = self.setting.command(&["plugin", "build", "ledger"]);
+        let output: Output = command.env("PATH", "/nowhere").output().expect("the program starts");
+        assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// A host that stores in the plugin, and has taken the recorded session.
+    pub fn serve_session(&self) -> Host {
+        self.setting.write(
+            "[server]\nport = 0\n[storage]\nbackend = \"ledger\"\n[plugins.ledger]\n\
+             grants = { keyvalue = { default = \"file:ledger.kv\" } }\n\
+             limits = { memory_mb = 256, call_timeout_ms = 60000, cpu_ms = 60000 }\n",
+        );
+        let host = Host::start(&self.setting);
+        let session = fixture("reflow-session.jsonl");
+        let session = session.to_str().expect("a path of ours");
+        let report = self.setting.stdout(&["replay", session, "--server", &host.url]);
+        assert!(report.contains("failed        0"), "{report}");
+        host
+    }
+
+    /// What a query to the host prints, or its error.
+    pub fn query(&self, host: &Host) -> Result<String, String> {
+        let output = self.setting.run(&["query", "--server", &host.url]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Queries the host until the answer or the error contains `part`: a changed plugin is compiled before it takes over.
+    pub fn query_until(&self, host: &Host, part: &str) -> String {
+        let begin = Instant::now();
+        loop {
+            let said = self.query(host).unwrap_or_else(|error| error);
+            if said.contains(part) {
+                return said;
+            }
+            assert!(begin.elapsed() < PATIENCE, "no {part:?} in: {said}\nthe log:\n{}", host.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Runs the program in the author's folder; panics when it fails.
+    pub fn stdout(&self, arguments: &[&str]) -> String {
+        self.setting.stdout(arguments)
+    }
+}
+
+/// Held by what compiles plugins to machine code: the next one finds the functions of the language's runtime compiled.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// From nothing to a running plugin, and to another version of it while the host runs. `edit` makes every query fail with an error
+/// that says `closed today`. Returns that error.
+pub fn from_nothing_to_a_running_plugin(language: &str, edit: impl FnOnce(&Author)) -> String {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let author = Author::create(language);
+    author.build();
+    passes_the_suite(&author.setting, "plugins/ledger.wasm");
+    let host = author.serve_session();
+    let traces = author.query(&host).expect("it is answered");
+    assert!(traces.contains("network_session_") && traces.contains("1 trace"), "{traces}");
+    let check = author.stdout(&["plugin", "check", "plugins/ledger.wasm", "--config", "reflow_tracing.toml"]);
+    assert!(check.contains("grants `ledger` all that it may use"), "{check}");
+
+    edit(&author);
+    author.build();
+    let error = author.query_until(&host, "closed today");
+    host.stop();
+    error
+}
+
+/// The plugin `plugins/NAME.wasm` of the repository passes every case.
+pub fn the_example_passes_the_suite(name: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = plugin(name);
+    passes_the_suite(&Setting::empty(), file.to_str().expect("a path of ours"));
+}
+
+fn passes_the_suite(setting: &Setting, file: &str) {
+    let suite = setting.stdout(&["plugin", "test", file]);
+    assert!(suite.contains(" passed, 0 failed, 0 skipped"), "{suite}");
+}

@@ -1,0 +1,5 @@
+//! Plugins in languages other than Rust, as their authors make them: new, build, test, run, change. `cargo xtask test --lang ..`
+//! installs the tools that they need.
+
+mod author;
+mod python;
