@@ -1,5 +1,6 @@
 //! What an author does, in whatever language.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
@@ -56,8 +57,13 @@ impl Author {
 
     /// The same, with no program on the PATH.
     pub fn fail_to_build_without_tools(&self) -> String {
+        self.fail_to_build_with_path("/nowhere".as_ref())
+    }
+
+    /// The same, with these programs on the PATH.
+    pub fn fail_to_build_with_path(&self, path: &OsStr) -> String {
         let mut command = self.setting.command(&["plugin", "build", "ledger"]);
-        let output: Output = command.env("PATH", "/nowhere").output().expect("the program starts");
+        let output: Output = command.env("PATH", path).output().expect("the program starts");
         assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8_lossy(&output.stderr).into_owned()
     }

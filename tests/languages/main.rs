@@ -4,4 +4,5 @@
 mod author;
 mod c;
 mod go;
+mod javascript;
 mod python;

@@ -28,6 +28,7 @@ mod oracle;
 mod report;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -79,6 +80,7 @@ pub struct Suite {
     absent: Vec<Ability>,
     time_limit: Duration,
     only: Option<String>,
+    names: Option<BTreeSet<&'static str>>,
 }
 
 impl Default for Suite {
@@ -90,7 +92,7 @@ impl Default for Suite {
 impl Suite {
     /// Every case, each with 60 seconds.
     pub fn new() -> Self {
-        Self { absent: Vec::new(), time_limit: Duration::from_secs(60), only: None }
+        Self { absent: Vec::new(), time_limit: Duration::from_secs(60), only: None, names: None }
     }
 
     /// The backend lacks this optional ability. Its cases are skipped, and its methods must return
@@ -115,10 +117,19 @@ impl Suite {
         self
     }
 
+    /// Only the cases with these names.
+    #[must_use]
+    pub fn only_these(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
+        self.names = Some(names.into_iter().collect());
+        self
+    }
+
     /// The cases that these options select.
     pub fn cases(&self) -> impl Iterator<Item = &'static Case> {
         cases::all().filter(|case| {
-            self.only.as_ref().is_none_or(|part| case.name.contains(part.as_str())) && case.applies(&self.absent)
+            self.only.as_ref().is_none_or(|part| case.name.contains(part.as_str()))
+                && self.names.as_ref().is_none_or(|names| names.contains(case.name))
+                && case.applies(&self.absent)
         })
     }
 

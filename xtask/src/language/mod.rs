@@ -2,6 +2,7 @@
 
 mod c;
 mod go;
+mod javascript;
 mod python;
 mod toolset;
 mod venv;
@@ -19,7 +20,7 @@ use crate::test::{build_host, for_cargo_test, for_workspace};
 use crate::workspace;
 pub use toolset::Toolset;
 
-const LANGUAGES: &[Toolset] = &[python::TOOLSET, c::TOOLSET, go::TOOLSET];
+const LANGUAGES: &[Toolset] = &[python::TOOLSET, javascript::TOOLSET, c::TOOLSET, go::TOOLSET];
 
 /// Takes `--lang NAME[,NAME]` or `--lang all` off the front of the arguments; the rest follows it.
 pub fn chosen(arguments: &[String]) -> Result<Option<(Vec<&'static Toolset>, &[String])>> {

@@ -2,9 +2,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 
-use super::install;
 use super::language::rust;
 use super::manifest::{self, Manifest};
+use super::place;
 use super::report::{example_grants, summary, without_problems, write_problems};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::output;
@@ -28,15 +28,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let folder = args.config.load()?.plugins.dir;
     let built = compile(&args.dir, args.target.as_deref())?;
-    let inspection = inspect(&built.file)?;
-    write_problems(&mut output::stderr(), &inspection)?;
-    without_problems(&inspection)?;
-    let wanted = args.output.clone().unwrap_or_else(|| folder.join(format!("{}.wasm", built.name)));
-    install::install(&built.file, &wanted)?;
-
-    let installed = Inspection { file: wanted, ..inspection };
+    let installed = install_built(&built, args.output.as_deref(), &args.config)?;
     output::print(|out| {
         writeln!(out, "{}", summary(&installed))?;
         let usable: Vec<_> = installed.may_use().collect();
@@ -49,12 +42,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Built {
-    name: String,
-    file: PathBuf,
+/// Checks what was built, and puts it into `output` or into the configured plugins folder. Returns what is there now.
+pub(super) fn install_built(built: &Built, output: Option<&Path>, config: &ConfigFile) -> anyhow::Result<Inspection> {
+    let folder = config.load()?.plugins.dir;
+    let inspection = inspect(&built.file)?;
+    write_problems(&mut output::stderr(), &inspection)?;
+    without_problems(&inspection)?;
+    let wanted = output.map_or_else(|| folder.join(format!("{}.wasm", built.name)), Path::to_owned);
+    place::copy(&built.file, &wanted)?;
+    Ok(Inspection { file: wanted, ..inspection })
 }
 
-fn compile(folder: &Path, target: Option<&str>) -> anyhow::Result<Built> {
+/// A compiled plugin.
+pub(super) struct Built {
+    pub name: String,
+    pub file: PathBuf,
+}
+
+/// Compiles the plugin in `folder`, for `target` if it is in Rust.
+pub(super) fn compile(folder: &Path, target: Option<&str>) -> anyhow::Result<Built> {
     if let Some(Manifest { name, language }) = Manifest::read(folder)? {
         ensure!(target.is_none(), "--target is for plugins in Rust; this one is in {language:?}");
         let file = (language.kit().build)(folder, &name)?;

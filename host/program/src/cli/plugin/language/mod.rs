@@ -3,6 +3,7 @@
 mod bindings;
 pub(super) mod c;
 pub(super) mod go;
+mod javascript;
 mod kit;
 mod python;
 pub(super) mod rust;
@@ -21,6 +22,10 @@ pub(super) enum Language {
     Python,
     C,
     Go,
+    #[value(name = "javascript")]
+    JavaScript,
+    #[value(name = "typescript")]
+    TypeScript,
 }
 
 impl Language {
@@ -31,6 +36,8 @@ impl Language {
             Self::Python => &python::KIT,
             Self::C => &c::KIT,
             Self::Go => &go::KIT,
+            Self::JavaScript => &javascript::JAVASCRIPT,
+            Self::TypeScript => &javascript::TYPESCRIPT,
         }
     }
 }

@@ -3,7 +3,7 @@ mod recording;
 mod stores;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value};
@@ -13,8 +13,8 @@ use crate::cli::output;
 use crate::config::PluginsConfig;
 use grants::Grant;
 use reflow_tracing::plugin::{PluginConfig, PluginRuntime, PluginRuntimeConfig, inspect};
-use reflow_tracing::storage::conformance::{Ability, Suite};
-use stores::Stores;
+use reflow_tracing::storage::conformance::{Ability, Report, Suite};
+pub(super) use stores::Stores;
 
 /// Run the conformance suite of all backends on a plugin, and print one line per case
 ///
@@ -28,15 +28,41 @@ use stores::Stores;
 pub(super) struct Args {
     /// The component or core module
     file: PathBuf,
+    #[command(flatten)]
+    stores: StoreArgs,
+    /// Run only cases with this text in their names
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+}
+
+/// What a plugin's temporary stores are made with.
+#[derive(clap::Args)]
+pub(super) struct StoreArgs {
     /// A grant, as in [plugins.NAME.grants]: sql.default=sqlite:{dir}/traces.db
     #[arg(long = "grant", value_name = "CAPABILITY.LABEL=VALUE", value_parser = grants::parse)]
     grants: Vec<Grant>,
     /// The plugin's configuration, as in [plugins.NAME.config]: a JSON object
     #[arg(long, value_name = "JSON", value_parser = parse_config, default_value = "{}")]
     config_json: JsonObject,
-    /// Run only cases with this text in their names
-    #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
+}
+
+impl StoreArgs {
+    /// The stores of the plugin in `file`, which is inspected and compiled.
+    pub(super) async fn stores(&self, file: &Path) -> anyhow::Result<Stores> {
+        let inspection = inspect(file)?;
+        write_problems(&mut output::stderr(), &inspection)?;
+        without_problems(&inspection)?;
+        let mut grants = self.grants.clone();
+        if grants.is_empty() {
+            grants = grants::temporary(inspection.may_use());
+        }
+        let name = name_of(file);
+        let config = PluginConfig { limits: Stores::limits(), ..PluginConfig::default() };
+        // The code that a host has compiled is used, and the other way round.
+        let runtime = PluginRuntimeConfig { cache_dir: PluginsConfig::default().cache_dir(), ..Default::default() };
+        let component = PluginRuntime::new(&runtime)?.compile(&name, file, &config).await?;
+        Ok(Stores { name, component, grants, config: self.config_json.clone(), written: Default::default() })
+    }
 }
 
 type JsonObject = Map<String, Value>;
@@ -46,20 +72,7 @@ fn parse_config(text: &str) -> Result<JsonObject, String> {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let inspection = inspect(&args.file)?;
-    write_problems(&mut output::stderr(), &inspection)?;
-    without_problems(&inspection)?;
-    let mut grants = args.grants;
-    if grants.is_empty() {
-        grants = grants::temporary(inspection.may_use());
-    }
-    let name = name_of(&args.file);
-    let config = PluginConfig { limits: Stores::limits(), ..PluginConfig::default() };
-    // The code that a host has compiled is used, and the other way round.
-    let runtime = PluginRuntimeConfig { cache_dir: PluginsConfig::default().cache_dir(), ..Default::default() };
-    let component = PluginRuntime::new(&runtime)?.compile(&name, &args.file, &config).await?;
-    let stores = Stores { name, component, grants, config: args.config_json, written: Default::default() };
-
+    let stores = args.stores.stores(&args.file).await?;
     let mut all = Suite::new();
     if let Some(filter) = &args.filter {
         all = all.only(filter);
@@ -75,6 +88,20 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         ("each case has its own store", "the cases share a store, which is emptied after each case");
     output::print(|out| writeln!(out, "{}", if stores.are_fresh() { separate } else { shared }))?;
 
+    let report = tell(&suite, &stores).await?;
+    let (passed, failed) = (run.len() - report.failed().count(), report.failed().count());
+    output::print(|out| {
+        for case in &skipped {
+            writeln!(out, "skipped           {} (optional: the plugin does not support deletion)", case.name)?;
+        }
+        writeln!(out, "{passed} passed, {failed} failed, {} skipped", skipped.len())
+    })?;
+    ensure!(report.passed(), "{failed} of {} cases failed", run.len());
+    Ok(())
+}
+
+/// Runs the cases, and prints a line for each.
+pub(super) async fn tell(suite: &Suite, stores: &Stores) -> anyhow::Result<Report> {
     let mut failed_to_print = None;
     let report = suite
         .run_telling(
@@ -87,16 +114,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         )
         .await;
     stores.clean().await?;
-    if let Some(error) = failed_to_print {
-        return Err(error).context("can't write to stdout");
+    match failed_to_print {
+        Some(error) => Err(error).context("can't write to stdout"),
+        None => Ok(report),
     }
-    let (passed, failed) = (run.len() - report.failed().count(), report.failed().count());
-    output::print(|out| {
-        for case in &skipped {
-            writeln!(out, "skipped           {} (optional: the plugin does not support deletion)", case.name)?;
-        }
-        writeln!(out, "{passed} passed, {failed} failed, {} skipped", skipped.len())
-    })?;
-    ensure!(report.passed(), "{failed} of {} cases failed", run.len());
-    Ok(())
 }

@@ -11,13 +11,13 @@ use reflow_tracing::plugin::{Limits, PluginBackend, PluginComponent, PluginConfi
 use reflow_tracing::storage::conformance::Subject;
 use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 
-pub(super) struct Stores {
+pub struct Stores {
     pub name: String,
     pub component: PluginComponent,
-    pub grants: Vec<Grant>,
+    pub(super) grants: Vec<Grant>,
     pub config: Map<String, Value>,
     /// The traces in a store that the cases share.
-    pub written: Written,
+    pub(super) written: Written,
 }
 
 impl Stores {
@@ -74,7 +74,8 @@ impl Stores {
         Ok(())
     }
 
-    async fn open(&self) -> Result<(PluginBackend, TempDir), StorageError> {
+    /// A store, and the folder that its files are in.
+    pub async fn open(&self) -> Result<(PluginBackend, TempDir), StorageError> {
         let (grants, folder) =
             grants::of_case(&self.grants).map_err(|error| StorageError::Configuration(format!("{error:#}")))?;
         let config =

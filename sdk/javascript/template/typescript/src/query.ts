@@ -1,0 +1,54 @@
+// Whether a trace matches a query.
+import { Events, Uuid, type TraceQuery } from '#sdk';
+import { key, type Bucket } from '#sdk/keyvalue';
+import type { Header } from './header.js';
+import { ofTrace } from './keys.js';
+
+export function matches(bucket: Bucket, query: TraceQuery, id: Uuid, header: Header): boolean {
+    // What the header tells comes first, since it costs nothing more.
+    return ofHeader(query, header) && ofEvents(bucket, query, id, header);
+}
+
+function ofHeader(query: TraceQuery, header: Header): boolean {
+    const { flowId, executionId, startFrom, startTo, status, error, tags, minDuration, maxDuration } = query;
+    const { startTime, endTime } = header;
+    const duration = endTime === undefined ? undefined : endTime - startTime;
+    return (
+        (flowId === undefined || flowId === header.flowId) &&
+        (executionId === undefined || executionId.equals(header.executionId)) &&
+        (startFrom === undefined || startFrom <= startTime) &&
+        (startTo === undefined || startTime <= startTo) &&
+        (status === undefined || status === header.status) &&
+        (error === undefined || error === header.error) &&
+        tags.every(([name, value]) => header.tags.some((tag) => tag[0] === name && tag[1] === value)) &&
+        (minDuration === undefined || (duration !== undefined && minDuration <= duration)) &&
+        (maxDuration === undefined || (duration !== undefined && duration <= maxDuration))
+    );
+}
+
+function ofEvents(bucket: Bucket, query: TraceQuery, id: Uuid, header: Header): boolean {
+    const some = (keys: Uint8Array[]) => bucket.getMany(keys).some((value) => value !== undefined);
+    const kind = (name: string) => key('k', id, name);
+    if (query.eventTypes !== undefined && !some(query.eventTypes.map(kind))) return false;
+    if (query.hasError !== undefined) {
+        const failed = header.status === 'failed' || some([kind('ActorFailed'), key('x', id, '1')]);
+        if (failed !== query.hasError) return false;
+    }
+    return query.actor === undefined || hasActor(bucket, id, query.actor);
+}
+
+function hasActor(bucket: Bucket, id: Uuid, part: string): boolean {
+    const prefix = ofTrace('a', id);
+    const decoder = new TextDecoder();
+    for (const stored of bucket.keys(prefix)) {
+        if (decoder.decode(stored.subarray(prefix.length)).includes(part)) return true;
+    }
+    if (bucket.get(ofTrace('l', id)) === undefined) return false;
+    let cursor: Uint8Array | undefined;
+    do {
+        const page: { events: Events; next?: Uint8Array } = bucket.scanEvents(ofTrace('e', id), { cursor });
+        for (const actor of page.events.column('actor-id')) if (actor.includes(part)) return true;
+        cursor = page.next;
+    } while (cursor !== undefined);
+    return false;
+}
