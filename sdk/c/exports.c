@@ -100,15 +100,15 @@ bool exports_reflow_storage_maintenance_maintain(reflow_error *error) {
   return done;
 }
 
-__attribute__((weak)) bool backend_expire(int64_t before, uint64_t *deleted, reflow_error *error) {
-  (void)before, (void)deleted;
-  return reflow_fail(error, REFLOW_UNSUPPORTED, "the plugin defines no backend_expire");
+__attribute__((weak)) bool backend_drop_oldest(int64_t ended_by, uint64_t *dropped, reflow_error *error) {
+  (void)ended_by, (void)dropped;
+  return reflow_fail(error, REFLOW_UNSUPPORTED, "the plugin defines no backend_drop_oldest");
 }
 
-bool exports_reflow_storage_expiry_expire(int64_t before, uint64_t *deleted, reflow_error *error) {
+bool exports_reflow_storage_expiry_drop_oldest(int64_t ended_by, uint64_t *dropped, reflow_error *error) {
   reflow_enter();
-  *deleted = 0;
-  bool done = backend_expire(before, deleted, error);
+  *dropped = 0;
+  bool done = backend_drop_oldest(ended_by, dropped, error);
   reflow_leave();
   return done;
 }

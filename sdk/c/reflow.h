@@ -90,9 +90,9 @@ bool backend_stats(reflow_stats *stats, reflow_error *error);
 bool backend_health_check(reflow_error *error);
 /// Work to do about once a minute. Only with `export reflow:storage/maintenance@..;` in wit/world.wit.
 bool backend_maintain(reflow_error *error);
-/// Deletes traces that began before a time, except running and pending ones; called again until it deletes none. Only with
-/// `export reflow:storage/expiry@..;` in wit/world.wit.
-bool backend_expire(int64_t before, uint64_t *deleted, reflow_error *error);
+/// Drops the oldest partition that holds traces, if every trace in it started before a time, and counts them; called until it
+/// counts none. Only with `export reflow:storage/expiry@..;` in wit/world.wit.
+bool backend_drop_oldest(int64_t ended_by, uint64_t *dropped, reflow_error *error);
 
 // ---- Errors and the log ----
 

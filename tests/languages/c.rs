@@ -33,7 +33,7 @@ fn a_mistake_in_the_source_is_shown_with_its_file_and_line() {
     let author = Author::create("c");
     author.edit("src/backend.c", "reflow_text(\"0.1.0\")", "reflow_txet(\"0.1.0\")");
     let error = author.fail_to_build();
-    for part in ["src/backend.c:17:", "reflow_txet", "can't build the plugin in ledger"] {
+    for part in ["src/backend.c:16:", "reflow_txet", "can't build the plugin in ledger"] {
         assert!(error.contains(part), "no {part:?} in: {error}");
     }
 }
@@ -42,7 +42,8 @@ fn a_mistake_in_the_source_is_shown_with_its_file_and_line() {
 fn a_file_in_cpp_optional_exports_and_other_capabilities_need_no_more_than_a_line_in_the_world() {
     let author = Author::create("c");
     let import = "    import reflow:capabilities/keyvalue@0.1.1;\n";
-    let more = "    import reflow:capabilities/metrics@0.1.1;\n    export reflow:storage/maintenance@0.1.1;\n";
+    let more = "    import reflow:capabilities/metrics@0.1.1;\n    export reflow:storage/maintenance@0.1.1;\n    \
+                export reflow:storage/expiry@0.1.1;\n";
     author.edit("wit/world.wit", import, &format!("{import}{more}"));
     let source = "#include \"reflow.h\"\n\n\
         template <typename T> static T twice(T number) { return 2 * number; }\n\n\
@@ -51,7 +52,7 @@ fn a_file_in_cpp_optional_exports_and_other_capabilities_need_no_more_than_a_lin
     fs::write(author.file("src/upkeep.cpp"), source).expect("a file of our own");
     author.build();
     let check = author.stdout(&["plugin", "check", "plugins/ledger.wasm"]);
-    for part in ["reflow:capabilities/metrics@0.1.1", "reflow:storage/maintenance@0.1.1"] {
+    for part in ["reflow:capabilities/metrics@0.1.1", "reflow:storage/maintenance@0.1.1", "reflow:storage/expiry@0.1.1"] {
         assert!(check.contains(part), "no {part} in: {check}");
     }
     author.stdout(&["plugin", "test", "plugins/ledger.wasm", "--filter", "empty"]);

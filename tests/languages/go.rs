@@ -45,7 +45,7 @@ fn optional_exports_and_other_capabilities_are_a_line_in_the_world_and_a_functio
     let source = "package main\n\n\
         import (\n\t\"github.com/offbit-ai/reflow/sdk/go/metrics\"\n\t\"github.com/offbit-ai/reflow/sdk/go/plugin\"\n)\n\n\
         func (b *backend) Maintain() error {\n\tmetrics.Count(\"maintained\", 1)\n\treturn nil\n}\n\n\
-        func (b *backend) Expire(before plugin.Timestamp) (uint64, error) { return 0, nil }\n";
+        func (b *backend) DropOldest(endedBy plugin.Timestamp) (uint64, error) { return 0, nil }\n";
     fs::write(author.file("upkeep.go"), source).expect("a file of our own");
     author.build();
     let check = author.stdout(&["plugin", "check", "plugins/ledger.wasm"]);

@@ -40,12 +40,12 @@ type Maintainer interface {
 	Maintain() error
 }
 
-// Expirer is a Backend that deletes by age faster than trace by trace. The world in wit/world.wit must then contain
+// Expirer is a Backend that drops old traces faster than trace by trace, such as one with a table for each day. The world in wit/world.wit must then contain
 // `export reflow:storage/expiry@0.1.1;`.
 type Expirer interface {
-	// Expire deletes traces that began before the time, except running and pending ones, and returns how many. It is called
-	// again until it returns 0.
-	Expire(before Timestamp) (uint64, error)
+	// DropOldest drops the oldest partition that holds traces, with their events, if every trace in it started before the time.
+	// It returns how many traces it held; 0 when there is no such partition. It is called until it returns 0.
+	DropOldest(endedBy Timestamp) (uint64, error)
 }
 
 // Name is the plugin's name in plugin.toml, which `reflow-tracing plugin build` sets.

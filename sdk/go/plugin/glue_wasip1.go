@@ -85,13 +85,13 @@ func init() {
 			return maintainer.Maintain()
 		})
 	}
-	export_reflow_storage_expiry.Expire = func(before int64) witTypes.Result[uint64, backend.Failed] {
+	export_reflow_storage_expiry.DropOldest = func(endedBy int64) witTypes.Result[uint64, backend.Failed] {
 		return call(func() (uint64, error) {
 			expirer, ok := exported.(Expirer)
 			if !ok {
-				return 0, Unsupported("the backend has no function Expire")
+				return 0, Unsupported("the backend has no function DropOldest")
 			}
-			return expirer.Expire(Timestamp(before))
+			return expirer.DropOldest(Timestamp(endedBy))
 		})
 	}
 }

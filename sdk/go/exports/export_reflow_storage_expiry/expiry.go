@@ -6,5 +6,5 @@ import (
 	witTypes "go.bytecodealliance.org/pkg/wit/types"
 )
 
-// Expire is the function of the interface `expiry`.
-var Expire func(int64) witTypes.Result[uint64, reflow_storage_types.StorageError]
+// DropOldest is the function of the interface `expiry`.
+var DropOldest func(int64) witTypes.Result[uint64, reflow_storage_types.StorageError]
