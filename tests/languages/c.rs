@@ -52,7 +52,8 @@ fn a_file_in_cpp_optional_exports_and_other_capabilities_need_no_more_than_a_lin
     fs::write(author.file("src/upkeep.cpp"), source).expect("a file of our own");
     author.build();
     let check = author.stdout(&["plugin", "check", "plugins/ledger.wasm"]);
-    for part in ["reflow:capabilities/metrics@0.1.1", "reflow:storage/maintenance@0.1.1", "reflow:storage/expiry@0.1.1"] {
+    for part in ["reflow:capabilities/metrics@0.1.1", "reflow:storage/maintenance@0.1.1", "reflow:storage/expiry@0.1.1"]
+    {
         assert!(check.contains(part), "no {part} in: {check}");
     }
     author.stdout(&["plugin", "test", "plugins/ledger.wasm", "--filter", "empty"]);

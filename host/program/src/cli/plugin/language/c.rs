@@ -55,6 +55,8 @@ fn build(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let built = folder.join("build").join(format!("{name}.wasm"));
     fs::create_dir_all(folder.join("build")).with_context(|| format!("can't write {}", built.display()))?;
     command.args(["--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-g", "-Wall", "-fno-exceptions"]);
+    // Zig would leave assertions out of optimised code.
+    command.arg("-UNDEBUG");
     // Zig's default is 16 MB of stack, which every instance would take.
     command.args(["-Wl,-z,stack-size=131072", "-Wl,--strip-debug"]);
     command.arg(format!("-DPLUGIN_NAME=\"{name}\""));
