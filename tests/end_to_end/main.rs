@@ -1,5 +1,7 @@
 //! All end-to-end tests.
 
+#[cfg(unix)]
+mod also;
 mod asking_a_host;
 mod author;
 mod capabilities;
@@ -14,6 +16,7 @@ mod crash;
 mod deployment;
 #[cfg(unix)]
 mod doctor;
+mod explain;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod golden;
@@ -35,6 +38,8 @@ mod reading;
 mod recording;
 mod redis;
 mod redis_capability;
+#[cfg(unix)]
+mod registry;
 mod relational_layout;
 mod repeated_crash;
 #[cfg(unix)]

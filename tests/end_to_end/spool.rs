@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
-use reflow_tracing_protocol::{FlowId, FlowVersion, TraceEvent, TraceId, TracingRequest, TracingResponse};
+use reflow_tracing_protocol::{FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TracingRequest, TracingResponse};
 use reflow_tracing_tests::servers::{Postgres, RedisServer};
 use reflow_tracing_tests::{Backend, Host, Setting, plugin};
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ fn outage() -> Duration {
 }
 
 /// A server whose commits survive a crash; other tests do not need that.
-fn durable_postgres() -> Postgres {
+pub fn durable_postgres() -> Postgres {
     let server = Postgres::start();
     server.query("ALTER ROLE postgres SET synchronous_commit = on");
     server
@@ -39,13 +39,13 @@ fn on_postgres(server: &Postgres) -> Setting {
 }
 
 /// The requests and answers of a connection, whose trace is of this flow.
-struct Sent {
+pub struct Sent {
     flow: String,
-    acknowledged: u32,
+    pub acknowledged: u32,
 }
 
 /// Connections that send until they are stopped or the host is gone.
-struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU32>,
     senders: JoinSet<Sent>,
@@ -53,7 +53,7 @@ struct Load {
 
 impl Load {
     /// `pause` is between two events of a connection.
-    fn start(url: &str, name: &str, pause: Duration) -> Self {
+    pub fn start(url: &str, name: &str, pause: Duration) -> Self {
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let mut senders = JoinSet::new();
         for connection in 0..CONNECTIONS {
@@ -64,7 +64,7 @@ impl Load {
     }
 
     /// Waits until this many more events are acknowledged.
-    async fn until_more(&self, events: u32) {
+    pub async fn until_more(&self, events: u32) {
         let wanted = self.acknowledged.load(Ordering::SeqCst) + events;
         let deadline = Instant::now() + Duration::from_secs(60);
         while self.acknowledged.load(Ordering::SeqCst) < wanted {
@@ -74,7 +74,7 @@ impl Load {
     }
 
     /// Ends the connections, each once all that it sent is acknowledged or the host is gone.
-    async fn end(self) -> Vec<Sent> {
+    pub async fn end(self) -> Vec<Sent> {
         self.stop.store(true, Ordering::SeqCst);
         self.senders.join_all().await
     }
@@ -146,7 +146,7 @@ fn pending(host: &Host) -> f64 {
     figure("reflow_tracing_spool_pending_events") + figure("reflow_tracing_spool_pending_traces")
 }
 
-async fn until(host: &Host, what: &str, holds: impl Fn(&Host) -> bool) {
+pub async fn until(host: &Host, what: &str, holds: impl Fn(&Host) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !holds(host) {
         assert!(Instant::now() < deadline, "{what} is awaited; the host's log:\n{}", host.log());
@@ -156,7 +156,11 @@ async fn until(host: &Host, what: &str, holds: impl Fn(&Host) -> bool) {
 
 /// Checks that the store holds every acknowledged event once.
 fn assert_kept(setting: &Setting, all_sent: &[Sent]) {
-    let traces = setting.traces();
+    assert_kept_in(&setting.traces(), all_sent);
+}
+
+/// Checks that these traces hold every acknowledged event once.
+pub fn assert_kept_in(traces: &[FlowTrace], all_sent: &[Sent]) {
     for Sent { flow, acknowledged } in all_sent {
         let mut numbers: Vec<u32> = traces
             .iter()

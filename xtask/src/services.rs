@@ -25,6 +25,8 @@ const SERVICES: &[Service] = &[
     tool("redis-server", "redis-server"),
     Service { program: "postgres", package: "postgresql", folder: "/usr/lib/postgresql/*/bin" },
     Service { program: "mariadbd", package: "mariadb-server", folder: "/usr/sbin" },
+    // Plugins are published there.
+    tool("docker-registry", "docker-registry"),
     // Certificates for tests of TLS.
     tool("openssl", "openssl"),
     // Full disks, and signals to servers.

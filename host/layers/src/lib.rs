@@ -7,12 +7,15 @@
 //! | [`timeout`] | metrics | limits the duration of calls |
 //! | [`retry`] | timeout | retries calls that failed with a transient error |
 //! | `spool` (feature of that name) | timeout, in place of retry | keeps writes while the backend is unavailable |
+//! | `tee` (the same feature) | all others | gives every write to further backends, from a queue on disk |
 //! | [`lazy`] | the function that opens the backend | allows a start while the backend is unavailable |
 
 pub mod lazy;
 pub mod retry;
 #[cfg(feature = "spool")]
 pub mod spool;
+#[cfg(feature = "spool")]
+pub mod tee;
 pub mod timeout;
 
 /// The example of the README, compiled.

@@ -18,8 +18,8 @@ pub use reflow_tracing_postgres::{
 #[cfg(feature = "sqlite")]
 pub use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SqliteStorage, SynchronousMode, TempStore};
 pub use reflow_tracing_storage::{
-    CallMetrics, Deletion, Detail, PageRequest, SpoolMetrics, StorageBackend, StorageBackendExt, StorageError,
-    StorageMetrics, StorageStats, TracePart, async_trait, paging,
+    AlsoMetrics, CallMetrics, Deletion, Detail, PageRequest, SpoolMetrics, StorageBackend, StorageBackendExt,
+    StorageError, StorageMetrics, StorageStats, TracePart, async_trait, paging,
 };
 
 // What callers and implementations of the contract name, so that one `use` of everything here is enough for them.

@@ -13,11 +13,11 @@ pub mod wit;
 
 pub use backend::PluginBackend;
 pub use capabilities::metrics::{Histogram, Metric};
-pub use inspect::{InspectError, Inspection, Kind, Problem, inspect, world_of};
+pub use inspect::{Code, Explanation, InspectError, Inspection, Kind, Problem, explain, inspect, world_of};
 pub use policy::{Grants, HttpGrant, Limits, PluginConfig, RedisGrant};
 pub use runtime::call_metrics::{LatencyBucket, PluginCalls, PluginErrors};
 pub use runtime::supervisor::PluginReport;
-pub use runtime::{PluginComponent, PluginRuntime, PluginRuntimeConfig};
+pub use runtime::{Admission, PluginComponent, PluginRuntime, PluginRuntimeConfig};
 
 /// The example of the README, compiled.
 #[cfg(doctest)]

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use reflow_tracing_storage::StorageError;
 
@@ -50,16 +50,21 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// The labels of the grants of `capability`; of `http`, the origins.
+    pub fn labels(&self, capability: &str) -> Vec<&str> {
+        match capability {
+            "sql" => self.sql.keys().map(String::as_str).collect(),
+            "redis" => self.redis.keys().map(String::as_str).collect(),
+            "keyvalue" => self.keyvalue.keys().map(String::as_str).collect(),
+            "http" => self.http.iter().map(|grant| grant.origin.as_str()).collect(),
+            "secrets" => self.secrets.keys().map(String::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether `capability` has at least one grant.
     pub(crate) fn has(&self, capability: &str) -> bool {
-        match capability {
-            "sql" => !self.sql.is_empty(),
-            "redis" => !self.redis.is_empty(),
-            "keyvalue" => !self.keyvalue.is_empty(),
-            "http" => !self.http.is_empty(),
-            "secrets" => !self.secrets.is_empty(),
-            _ => false,
-        }
+        !self.labels(capability).is_empty()
     }
 }
 
@@ -194,7 +199,7 @@ const MAX_CONNECTIONS: usize = 100_000;
 const MAX_INSTANCES: usize = INSTANCE_SLOTS as usize / 2;
 
 /// Resource limits of a plugin.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Linear memory of an instance, in MiB.

@@ -23,7 +23,7 @@ pub use error::StorageError;
 pub use extension::StorageBackendExt;
 pub use extras::StorageExtras;
 pub use layer::Layer;
-pub use metrics::{CallMetrics, SpoolMetrics, StorageMetrics};
+pub use metrics::{AlsoMetrics, CallMetrics, SpoolMetrics, StorageMetrics};
 // Names that an implementation of the contract needs.
 pub use async_trait::async_trait;
 pub use futures::stream::BoxStream;

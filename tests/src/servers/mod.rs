@@ -5,6 +5,7 @@ mod clickhouse;
 mod mariadb;
 mod postgres;
 mod redis;
+mod registry;
 mod shared;
 mod unprivileged;
 
@@ -13,3 +14,4 @@ pub use clickhouse::ClickHouse;
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
 pub use redis::RedisServer;
+pub use registry::Registry;

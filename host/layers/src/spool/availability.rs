@@ -9,7 +9,7 @@ use reflow_tracing_storage::StorageError;
 use tokio::sync::Notify;
 
 #[derive(Default)]
-pub(super) struct Availability {
+pub(crate) struct Availability {
     outage: Mutex<Option<Outage>>,
     /// Lock-free copy of `outage.is_some()`.
     is_away: AtomicBool,
@@ -19,7 +19,7 @@ pub(super) struct Availability {
 }
 
 #[derive(Clone)]
-pub(super) struct Outage {
+pub(crate) struct Outage {
     pub since: DateTime<Utc>,
     /// The same on the monotonic clock.
     pub start: Instant,
@@ -32,16 +32,16 @@ impl Availability {
     }
 
     /// The current outage; `None` while the backend is available.
-    pub(super) fn outage(&self) -> Option<Outage> {
+    pub(crate) fn outage(&self) -> Option<Outage> {
         self.outage_mut().clone()
     }
 
-    pub(super) fn is_away(&self) -> bool {
+    pub(crate) fn is_away(&self) -> bool {
         self.is_away.load(SeqCst)
     }
 
     /// Records that the backend is unavailable. Returns whether that is new.
-    pub(super) fn lost(&self, error: &StorageError) -> bool {
+    pub(crate) fn lost(&self, error: &StorageError) -> bool {
         let mut outage = self.outage_mut();
         if let Some(outage) = &mut *outage {
             outage.error = error.to_string();
@@ -55,7 +55,7 @@ impl Availability {
     }
 
     /// Records that the backend is available. Returns the outage that ended.
-    pub(super) fn restored(&self) -> Option<Outage> {
+    pub(crate) fn restored(&self) -> Option<Outage> {
         let ended = if self.is_away() { self.outage_mut().take() } else { None };
         if ended.is_some() {
             self.is_away.store(false, SeqCst);
@@ -65,7 +65,7 @@ impl Availability {
     }
 
     /// Waits until the backend is available, or its outage lasts for `limit`. Returns whether it is available.
-    pub(super) async fn is_back_within(&self, limit: Duration) -> bool {
+    pub(crate) async fn is_back_within(&self, limit: Duration) -> bool {
         loop {
             let changed = self.changed.notified();
             let Some(Outage { start, .. }) = self.outage() else { return true };
@@ -77,7 +77,7 @@ impl Availability {
     }
 
     /// Waits for this time, or until the spool is closed.
-    pub(super) async fn pause(&self, time: Duration) {
+    pub(crate) async fn pause(&self, time: Duration) {
         let closed = async {
             loop {
                 let changed = self.changed.notified();
@@ -90,12 +90,12 @@ impl Availability {
         let _ = tokio::time::timeout(time, closed).await;
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(SeqCst)
     }
 
     /// Records that the spool closes.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.is_closed.store(true, SeqCst);
         self.changed.notify_waiters();
     }

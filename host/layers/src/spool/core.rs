@@ -1,5 +1,6 @@
 //! The state of a spool, which its calls and its background task share.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,47 +23,73 @@ const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// The number of recently written headers that are cached for `get_headers`.
 const RECENT: usize = 10_000;
 
-pub(super) struct Core<B> {
+pub(crate) struct Core<B> {
     pub inner: B,
     pub queue: Queue,
     pub availability: Availability,
     /// Wakes the drain: something was appended, the backend became unavailable, or the spool closes.
     pub work: Notify,
+    pub delivered: Delivered,
+    /// The backend, for the log.
+    pub(crate) description: String,
+    /// How many rejected writes are kept; more are only counted.
+    pub(crate) max_refused: u64,
     recent: Mutex<LruCache<TraceId, FlowTrace>>,
 }
 
+/// What the drain did.
+#[derive(Default)]
+pub(crate) struct Delivered {
+    pub events: AtomicU64,
+    pub traces: AtomicU64,
+    /// Attempts that failed and are repeated.
+    pub failed: AtomicU64,
+}
+
 impl<B> Core<B> {
-    pub(super) fn new(inner: B, queue: Queue) -> Self {
+    pub(crate) fn new(inner: B, queue: Queue) -> Self {
         let recent = Mutex::new(LruCache::new(RECENT));
-        Self { inner, queue, availability: Availability::default(), work: Notify::new(), recent }
+        Self {
+            inner,
+            queue,
+            availability: Availability::default(),
+            work: Notify::new(),
+            delivered: Delivered::default(),
+            description: "the backend".into(),
+            max_refused: u64::MAX,
+            recent,
+        }
     }
 
-    pub(super) fn recent(&self) -> MutexGuard<'_, LruCache<TraceId, FlowTrace>> {
+    pub(crate) fn recent(&self) -> MutexGuard<'_, LruCache<TraceId, FlowTrace>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether calls go to the backend directly.
-    pub(super) fn is_through(&self) -> bool {
+    pub(crate) fn is_through(&self) -> bool {
         self.queue.is_empty() && !self.availability.is_away()
     }
 
     /// Records that the backend is unavailable, and logs it if that is new.
-    pub(super) fn is_away(&self, error: &StorageError) {
+    pub(crate) fn is_away(&self, error: &StorageError) {
+        self.delivered.failed.fetch_add(1, Relaxed);
         if self.availability.lost(error) {
-            tracing::warn!("the backend is unavailable; writes are spooled until it is back: {error}");
+            let backend = &self.description;
+            tracing::warn!("{backend} is unavailable; writes are spooled until it is back: {error}");
             self.work.notify_one();
         }
     }
 
     /// Records that the backend is available, and logs it if that is new.
-    pub(super) fn is_back(&self) {
+    pub(crate) fn is_back(&self) {
         let Some(Outage { start, .. }) = self.availability.restored() else { return };
         let (seconds, events) = (start.elapsed().as_secs(), self.queue.depth().metrics().pending_events);
-        tracing::info!("the backend is available again after {seconds} s; {events} spooled events wait to be stored");
+        let backend = &self.description;
+        tracing::info!("{backend} is available again after {seconds} s; {events} spooled events wait to be stored");
     }
 
     /// Waits for work. Returns `false` when the spool is closed.
-    pub(super) async fn work_to_do(&self) -> bool {
+    pub(crate) async fn work_to_do(&self) -> bool {
         while !self.availability.is_closed() {
             if !self.is_through() {
                 return true;
@@ -73,7 +100,7 @@ impl<B> Core<B> {
         false
     }
 
-    pub(super) fn metrics(&self) -> SpoolMetrics {
+    pub(crate) fn metrics(&self) -> SpoolMetrics {
         let mut metrics = self.queue.depth().metrics();
         if let Some(Outage { since, error, .. }) = self.availability.outage() {
             (metrics.away_since, metrics.error) = (Some(since), Some(error));
@@ -82,7 +109,7 @@ impl<B> Core<B> {
     }
 
     /// The error of a read that can't be answered yet.
-    pub(super) fn pending(&self) -> StorageError {
+    pub(crate) fn pending(&self) -> StorageError {
         let SpoolMetrics { pending_events, pending_traces, away_since, error, .. } = self.metrics();
         let waiting = format!("{pending_events} events and {pending_traces} trace headers wait in the spool");
         StorageError::Pending(match (away_since, error) {
@@ -94,7 +121,7 @@ impl<B> Core<B> {
     }
 
     /// Waits until the backend has all acknowledged writes, unless it has been unavailable for long.
-    pub(super) async fn ready(&self) -> Result<(), StorageError> {
+    pub(crate) async fn ready(&self) -> Result<(), StorageError> {
         if self.is_through() {
             return Ok(());
         }
@@ -127,7 +154,7 @@ impl<B> Core<B> {
     }
 
     /// Caches the headers of traces.
-    pub(super) fn remember(&self, traces: &[FlowTrace]) {
+    pub(crate) fn remember(&self, traces: &[FlowTrace]) {
         let mut recent = self.recent();
         for trace in traces {
             let header = FlowTrace {
@@ -144,7 +171,7 @@ impl<B> Core<B> {
     }
 
     /// Appends a write to the queue, and waits as long as that takes.
-    pub(super) async fn spool(
+    pub(crate) async fn spool(
         &self,
         traces: &[FlowTrace],
         events: &[(TraceId, TraceEvent)],
@@ -177,7 +204,7 @@ impl<B> Core<B> {
 
 impl<B: StorageBackend> Core<B> {
     /// Runs a call on the backend now. Returns `None` if the backend is unavailable.
-    pub(super) async fn attempt<O: Operation>(&self, operation: O) -> Option<Result<O::Output, StorageError>> {
+    pub(crate) async fn attempt<O: Operation>(&self, operation: O) -> Option<Result<O::Output, StorageError>> {
         match operation.run(&self.inner).await {
             Err(error) if error.is_retryable() && !self.availability.is_closed() => {
                 self.is_away(&error);
@@ -188,7 +215,7 @@ impl<B: StorageBackend> Core<B> {
     }
 
     /// Runs a call if the backend has all acknowledged writes now. Fails with [`StorageError::Pending`] otherwise.
-    pub(super) async fn pass<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+    pub(crate) async fn pass<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
         match self.is_through() {
             true => self.attempt(operation).await.unwrap_or_else(|| Err(self.pending())),
             false => Err(self.pending()),
@@ -196,17 +223,17 @@ impl<B: StorageBackend> Core<B> {
     }
 
     /// Runs a call once the backend has all acknowledged writes.
-    pub(super) async fn ask<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
+    pub(crate) async fn ask<O: Operation>(&self, operation: O) -> Result<O::Output, StorageError> {
         self.ready().await?;
         operation.run(&self.inner).await
     }
 
-    pub(super) fn ask_stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
+    pub(crate) fn ask_stream<O: StreamOperation>(&self, operation: O) -> BoxStream<'_, Result<O::Item, StorageError>> {
         self.ready().map_ok(|()| operation.run(&self.inner)).try_flatten_stream().boxed()
     }
 
     /// The header of a trace that waits in the queue.
-    pub(super) async fn waiting_header(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
+    pub(crate) async fn waiting_header(&self, trace_id: TraceId) -> Result<Option<FlowTrace>, StorageError> {
         let Some(seq) = self.queue.header(trace_id) else { return Ok(None) };
         if let Some(header) = self.recent().get(&trace_id) {
             return Ok(Some(header.clone()));

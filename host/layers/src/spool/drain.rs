@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -9,7 +10,7 @@ use futures::FutureExt;
 use hashlink::LinkedHashMap;
 use serde::Serialize;
 
-use super::core::Core;
+use super::core::{Core, Delivered};
 use super::file::{Refused, Row};
 use super::queue::Removed;
 use super::record::decode;
@@ -22,7 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Drains the queue until the spool is closed.
-pub(super) async fn run<B: StorageBackend + 'static>(core: Arc<Core<B>>) {
+pub(crate) async fn run<B: StorageBackend + 'static>(core: Arc<Core<B>>) {
     let pauses = ExponentialBuilder::default()
         .with_min_delay(FIRST_PAUSE)
         .with_max_delay(LONGEST_PAUSE)
@@ -60,16 +61,23 @@ impl<B: StorageBackend> Core<B> {
             take_apart(row, &mut events, &mut headers, &mut refused);
         }
         // Store the events first, so that a reader who sees a trace sees all of its events.
-        self.deliver(events, StoreEvents, |(trace_id, event)| (*trace_id, to_json(event)), &mut refused).await?;
+        let Delivered { events: stored_events, traces: stored_traces, .. } = &self.delivered;
+        let of_event = |(trace_id, event): &(TraceId, TraceEvent)| (*trace_id, to_json(event));
+        self.deliver(events, StoreEvents, of_event, stored_events, &mut refused).await?;
         let headers = headers.into_iter().map(|(_, header)| header).collect();
-        self.deliver(headers, StoreTraces, |header| (header.trace_id, to_json(header)), &mut refused).await?;
+        let of_header = |header: &FlowTrace| (header.trace_id, to_json(header));
+        self.deliver(headers, StoreTraces, of_header, stored_traces, &mut refused).await?;
+        let count = refused.len() as u64;
+        let free = self.max_refused.saturating_sub(self.queue.depth().metrics().refused);
+        refused.truncate(usize::try_from(free).unwrap_or(usize::MAX));
         for Refused { error, trace_id, .. } in &refused {
             let trace = trace_id.map_or_else(|| "of some trace".into(), |trace_id| format!("of trace {trace_id}"));
             tracing::error!(
-                "a spooled write {trace} was rejected by the backend; it is in the table `refused` of the spool: {error}"
+                "a spooled write {trace} was rejected by {}; it is in the table `refused` of the spool: {error}",
+                self.description
             );
         }
-        self.queue.remove(removed, refused).await
+        self.queue.remove(removed, refused, count).await
     }
 
     /// Stores items. Bisects a batch to find items that the backend rejects permanently, and sets them aside. Stops at a
@@ -79,6 +87,7 @@ impl<B: StorageBackend> Core<B> {
         items: Vec<T>,
         operation: fn(Vec<T>) -> O,
         describe: impl Fn(&T) -> (TraceId, Option<String>),
+        stored: &AtomicU64,
         refused: &mut Vec<Refused>,
     ) -> Result<(), StorageError> {
         let mut parts = vec![items];
@@ -87,7 +96,9 @@ impl<B: StorageBackend> Core<B> {
                 continue;
             }
             match operation(part.clone()).run(&self.inner).await {
-                Ok(()) => {}
+                Ok(()) => {
+                    stored.fetch_add(part.len() as u64, Relaxed);
+                }
                 Err(error) if part.len() > 1 && may_be_caused_by_one_item(&error) => {
                     let second_half = part.split_off(part.len() / 2);
                     parts.extend([second_half, part]);

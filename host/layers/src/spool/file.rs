@@ -5,14 +5,14 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use super::record::{Encoded, decode_traces, kib};
 use reflow_tracing_model::TraceId;
 use reflow_tracing_sqlite::connection::{describe, open};
 use reflow_tracing_sqlite::disk::check_room;
 use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SynchronousMode};
-use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::{SpoolMetrics, StorageError};
 
 /// Marks our files in SQLite's header ("RFSP").
 const APPLICATION_ID: i32 = 0x5246_5350;
@@ -25,16 +25,18 @@ const READABLE_VERSION: i32 = 1;
 const CHUNK_EVENTS: u64 = 5_000;
 const CHUNK_BYTES: usize = 8 * 1024 * 1024;
 
-pub(super) struct SpoolFile {
+pub(crate) struct SpoolFile {
     connection: Connection,
     path: PathBuf,
+    /// The setting of `[storage]` that names the folder.
+    setting: &'static str,
     /// Held while the file is in use. The operating system releases it when the process dies.
     _lock: File,
 }
 
 /// The contents of a file when it was opened.
 #[derive(Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub records: u64,
     pub traces: u64,
     pub events: u64,
@@ -46,7 +48,7 @@ pub(super) struct Found {
 }
 
 /// A stored record.
-pub(super) struct Row {
+pub(crate) struct Row {
     pub seq: i64,
     pub traces: u64,
     pub events: u64,
@@ -55,16 +57,37 @@ pub(super) struct Row {
 }
 
 /// A write that the backend rejected.
-pub(super) struct Refused {
+pub(crate) struct Refused {
     pub error: String,
     pub trace_id: Option<TraceId>,
     pub json: Option<String>,
     pub body: Option<Vec<u8>>,
 }
 
+/// What waits in the queue in `dir`, which a host may be using; `None` if there is none.
+pub(crate) fn look(dir: &Path) -> Result<Option<SpoolMetrics>, StorageError> {
+    let path = dir.join("spool.db");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let look = || {
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut found = SpoolMetrics::default();
+        let counts =
+            "SELECT coalesce(sum(traces), 0), coalesce(sum(events), 0), coalesce(sum(length(body)), 0) FROM record";
+        connection.query_row(counts, [], |row| {
+            (found.pending_traces, found.pending_events, found.bytes) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(())
+        })?;
+        found.refused = connection.query_row("SELECT count(*) FROM refused", [], |row| row.get(0))?;
+        Ok(found)
+    };
+    look().map(Some).map_err(|error| describe(&path, &error))
+}
+
 impl SpoolFile {
     /// Opens the spool in `dir`, or creates it, and checks every waiting record.
-    pub(super) fn open(dir: &Path, backend: &str) -> Result<(Self, Found), StorageError> {
+    pub(crate) fn open(dir: &Path, backend: &str, setting: &'static str) -> Result<(Self, Found), StorageError> {
         let problem = |error: std::io::Error| {
             StorageError::Configuration(format!("the spool {} can't be used: {error}", dir.display()))
         };
@@ -74,7 +97,7 @@ impl SpoolFile {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(StorageError::Configuration(format!(
-                    "the spool {} is in use by another process; give each host a folder of its own with `spool` in \
+                    "the spool {} is in use by another process; give each host a folder of its own with `{setting}` in \
                      `[storage]`",
                     dir.display()
                 )));
@@ -93,7 +116,7 @@ impl SpoolFile {
             cache_size_mb: 8,
             ..SqliteConfig::default()
         })?;
-        let mut file = Self { connection, path, _lock: lock };
+        let mut file = Self { connection, path, setting, _lock: lock };
         file.prepare()?;
         let found = file.check()?;
         file.set_target(backend, found.records)?;
@@ -101,11 +124,11 @@ impl SpoolFile {
     }
 
     /// Checks that the disk has space for an append.
-    pub(super) fn check_room(&self) -> Result<(), StorageError> {
+    pub(crate) fn check_room(&self) -> Result<(), StorageError> {
         check_room(&self.path)
     }
 
-    pub(super) fn describe(&self, error: &rusqlite::Error) -> StorageError {
+    pub(crate) fn describe(&self, error: &rusqlite::Error) -> StorageError {
         describe(&self.path, error)
     }
 
@@ -132,8 +155,9 @@ impl SpoolFile {
             }
             _ if tables > 0 => {
                 return Err(StorageError::Configuration(format!(
-                    "{} is not a spool but a database of another program; name another folder with `spool` in `[storage]`",
-                    path.display()
+                    "{} is not a spool but a database of another program; name another folder with `{}` in `[storage]`",
+                    path.display(),
+                    self.setting
                 )));
             }
             _ => {}
@@ -189,8 +213,9 @@ impl SpoolFile {
             Some(target) if target == backend => Ok(()),
             Some(target) if waiting > 0 => Err(StorageError::Configuration(format!(
                 "in the spool {} writes wait for the backend `{target}`, not for `{backend}`: run the host with that one until \
-                 they are stored, or name another folder with `spool` in `[storage]`",
-                self.path.display()
+                 they are stored, or name another folder with `{}` in `[storage]`",
+                self.path.display(),
+                self.setting
             ))),
             _ => {
                 let change = self
@@ -203,7 +228,7 @@ impl SpoolFile {
     }
 
     /// Appends records in one transaction, which is on the disk when this returns. Returns their numbers.
-    pub(super) fn append<'a>(&mut self, records: impl Iterator<Item = &'a Encoded>) -> rusqlite::Result<Vec<i64>> {
+    pub(crate) fn append<'a>(&mut self, records: impl Iterator<Item = &'a Encoded>) -> rusqlite::Result<Vec<i64>> {
         let transaction = self.connection.transaction()?;
         let mut numbers = Vec::new();
         {
@@ -218,7 +243,7 @@ impl SpoolFile {
     }
 
     /// The oldest records.
-    pub(super) fn next(&self) -> rusqlite::Result<Vec<Row>> {
+    pub(crate) fn next(&self) -> rusqlite::Result<Vec<Row>> {
         let mut select =
             self.connection.prepare_cached("SELECT seq, traces, events, checksum, body FROM record ORDER BY seq")?;
         let mut rows = select.query([])?;
@@ -235,13 +260,13 @@ impl SpoolFile {
         Ok(chunk)
     }
 
-    pub(super) fn read(&self, seq: i64) -> rusqlite::Result<Option<Row>> {
+    pub(crate) fn read(&self, seq: i64) -> rusqlite::Result<Option<Row>> {
         let sql = "SELECT seq, traces, events, checksum, body FROM record WHERE seq = ?1";
         self.connection.prepare_cached(sql)?.query_row([seq], Row::read).optional()
     }
 
     /// Removes the records up to `until`, which were stored, and keeps the rejected writes.
-    pub(super) fn remove(&mut self, until: i64, refused: &[Refused]) -> rusqlite::Result<()> {
+    pub(crate) fn remove(&mut self, until: i64, refused: &[Refused]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         transaction.prepare_cached("DELETE FROM record WHERE seq <= ?1")?.execute([until])?;
         refused.iter().try_for_each(|refused| refused.keep(&transaction))?;
@@ -249,7 +274,7 @@ impl SpoolFile {
     }
 
     /// Returns free space to the file system.
-    pub(super) fn shrink(&self) -> rusqlite::Result<()> {
+    pub(crate) fn shrink(&self) -> rusqlite::Result<()> {
         // Each step returns a page.
         let mut vacuum = self.connection.prepare_cached("PRAGMA incremental_vacuum")?;
         let mut pages = vacuum.query([])?;

@@ -35,11 +35,11 @@
 
 mod availability;
 mod config;
-mod core;
-mod drain;
-mod file;
-mod queue;
-mod record;
+pub(crate) mod core;
+pub(crate) mod drain;
+pub(crate) mod file;
+pub(crate) mod queue;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
 
@@ -86,7 +86,7 @@ impl<B: StorageBackend + 'static> Spool<B> {
     /// Must be called within a Tokio runtime. Fails with [`StorageError::Configuration`] if another process uses the folder or
     /// the waiting writes are for another backend, and with [`StorageError::Corrupt`] if the file is damaged.
     pub async fn open(inner: B, backend: &str, config: &SpoolConfig) -> Result<Self, StorageError> {
-        let core = Arc::new(Core::new(inner, Queue::open(config, backend).await?));
+        let core = Arc::new(Core::new(inner, Queue::open(config, backend, "spool").await?));
         let waiting = core.metrics();
         if !waiting.is_empty() {
             let SpoolMetrics { pending_events, pending_traces, .. } = waiting;

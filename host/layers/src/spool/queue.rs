@@ -87,7 +87,7 @@ impl Drop for Counted {
 
 /// Records that the backend has stored: all up to `until`.
 #[derive(Default)]
-pub(super) struct Removed {
+pub(crate) struct Removed {
     pub until: i64,
     pub records: u64,
     pub traces: u64,
@@ -96,7 +96,7 @@ pub(super) struct Removed {
 }
 
 impl Removed {
-    pub(super) fn add(&mut self, row: &Row) {
+    pub(crate) fn add(&mut self, row: &Row) {
         self.until = row.seq;
         self.records += 1;
         self.traces += row.traces;
@@ -107,7 +107,7 @@ impl Removed {
 
 /// The position of the queue.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// The last appended record.
     pub appended: i64,
     /// The last removed record.
@@ -115,7 +115,7 @@ pub(super) struct Progress {
 }
 
 /// The contents of the queue in numbers.
-pub(super) struct Depth {
+pub(crate) struct Depth {
     /// Records in the file, and records that are being appended.
     records: AtomicU64,
     traces: AtomicU64,
@@ -131,7 +131,7 @@ pub(super) struct Depth {
 }
 
 impl Depth {
-    pub(super) fn metrics(&self) -> SpoolMetrics {
+    pub(crate) fn metrics(&self) -> SpoolMetrics {
         let mut metrics = SpoolMetrics::default();
         metrics.pending_events = self.events.load(SeqCst);
         metrics.pending_traces = self.traces.load(SeqCst);
@@ -170,7 +170,7 @@ impl Depth {
 }
 
 /// Counts a waiting writer until it is dropped.
-pub(super) struct Waiting<'a>(&'a AtomicU64);
+pub(crate) struct Waiting<'a>(&'a AtomicU64);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -178,20 +178,21 @@ impl Drop for Waiting<'_> {
     }
 }
 
-pub(super) struct Queue {
+pub(crate) struct Queue {
     jobs: WriteQueue<Job>,
     depth: Arc<Depth>,
 }
 
 impl Queue {
-    pub(super) async fn open(config: &SpoolConfig, backend: &str) -> Result<Self, StorageError> {
+    /// Opens the queue of a backend. `setting` of `[storage]` names the folder, for errors.
+    pub(crate) async fn open(config: &SpoolConfig, backend: &str, setting: &'static str) -> Result<Self, StorageError> {
         let (dir, backend) = (config.dir.clone(), backend.to_owned());
         let max_kib = u64::from(config.max_size_mb) * 1024;
-        blocking(move || Self::open_blocking(dir, &backend, max_kib)).await
+        blocking(move || Self::open_blocking(dir, &backend, setting, max_kib)).await
     }
 
-    fn open_blocking(dir: PathBuf, backend: &str, max_kib: u64) -> Result<Self, StorageError> {
-        let (file, found) = SpoolFile::open(&dir, backend)?;
+    fn open_blocking(dir: PathBuf, backend: &str, setting: &'static str, max_kib: u64) -> Result<Self, StorageError> {
+        let (file, found) = SpoolFile::open(&dir, backend, setting)?;
         let Found { records, traces, events, kib, refused, last, headers } = found;
         let room = usize::try_from(max_kib.saturating_sub(kib)).unwrap_or(usize::MAX);
         let depth = Arc::new(Depth {
@@ -215,62 +216,87 @@ impl Queue {
         Ok(Self { jobs, depth })
     }
 
-    pub(super) fn depth(&self) -> &Depth {
+    pub(crate) fn depth(&self) -> &Depth {
         &self.depth
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.depth.records.load(SeqCst) == 0
     }
 
     /// The record with the newest header of a trace.
-    pub(super) fn header(&self, trace_id: TraceId) -> Option<i64> {
+    pub(crate) fn header(&self, trace_id: TraceId) -> Option<i64> {
         self.depth.headers().get(&trace_id).copied()
     }
 
     /// Appends a record: waits for space, then until the record is on the disk.
-    pub(super) async fn append(&self, record: &Encoded) -> Result<(), StorageError> {
-        // A record larger than the maximum waits until the queue is empty.
-        let most = u32::try_from(self.depth.max_kib).unwrap_or(u32::MAX);
-        let size = kib(&record.body).min(most);
-        let room = match Arc::clone(&self.depth.room).try_acquire_many_owned(size) {
-            Ok(room) => room,
-            Err(TryAcquireError::Closed) => return Err(closed()),
-            Err(TryAcquireError::NoPermits) => {
+    pub(crate) async fn append(&self, record: &Encoded) -> Result<(), StorageError> {
+        let room = match self.room(record)? {
+            Some(room) => room,
+            None => {
                 let _waiting = self.wait();
-                Arc::clone(&self.depth.room).acquire_many_owned(size).await.map_err(|_| closed())?
+                let room = Arc::clone(&self.depth.room);
+                room.acquire_many_owned(self.size_of(record)).await.map_err(|_| closed())?
             }
         };
+        self.append_in(room, record).await
+    }
+
+    /// Appends a record if there is space: waits until the record is on the disk. Fails with [`StorageError::Exhausted`] if
+    /// the queue is full.
+    pub(crate) async fn append_if_room(&self, record: &Encoded) -> Result<(), StorageError> {
+        let room = self.room(record)?.ok_or_else(|| {
+            StorageError::Exhausted(format!("the queue holds its maximum of {} MiB", self.depth.max_kib / 1024))
+        })?;
+        self.append_in(room, record).await
+    }
+
+    /// The space of a record in KiB. A record larger than the maximum needs an empty queue.
+    fn size_of(&self, record: &Encoded) -> u32 {
+        kib(&record.body).min(u32::try_from(self.depth.max_kib).unwrap_or(u32::MAX))
+    }
+
+    /// Space for a record; `None` if there is none now.
+    fn room(&self, record: &Encoded) -> Result<Option<OwnedSemaphorePermit>, StorageError> {
+        match Arc::clone(&self.depth.room).try_acquire_many_owned(self.size_of(record)) {
+            Ok(room) => Ok(Some(room)),
+            Err(TryAcquireError::NoPermits) => Ok(None),
+            Err(TryAcquireError::Closed) => Err(closed()),
+        }
+    }
+
+    async fn append_in(&self, room: OwnedSemaphorePermit, record: &Encoded) -> Result<(), StorageError> {
         // From here on, later calls don't go to the backend directly.
         let counted = Counted::new(&self.depth);
         self.jobs.write(Job::Append(Append { record: record.clone(), room, counted })).await.map_err(ended)?
     }
 
     /// Counts a writer as waiting.
-    pub(super) fn wait(&self) -> Waiting<'_> {
+    pub(crate) fn wait(&self) -> Waiting<'_> {
         self.depth.waiting.fetch_add(1, SeqCst);
         Waiting(&self.depth.waiting)
     }
 
-    pub(super) async fn next(&self) -> Result<Vec<Row>, StorageError> {
+    pub(crate) async fn next(&self) -> Result<Vec<Row>, StorageError> {
         self.run(|thread| thread.file.next().map_err(|error| thread.file.describe(&error))).await
     }
 
-    pub(super) async fn read(&self, seq: i64) -> Result<Option<Row>, StorageError> {
+    pub(crate) async fn read(&self, seq: i64) -> Result<Option<Row>, StorageError> {
         self.run(move |thread| thread.file.read(seq).map_err(|error| thread.file.describe(&error))).await
     }
 
-    pub(super) async fn remove(&self, rows: Removed, refused: Vec<Refused>) -> Result<(), StorageError> {
-        self.run(move |thread| thread.remove(&rows, &refused)).await
+    /// Removes records, and keeps the rejected writes. `rejected` is how many there were.
+    pub(crate) async fn remove(&self, rows: Removed, refused: Vec<Refused>, rejected: u64) -> Result<(), StorageError> {
+        self.run(move |thread| thread.remove(&rows, &refused, rejected)).await
     }
 
     /// Checks that the disk has space for an append.
-    pub(super) async fn check(&self) -> Result<(), StorageError> {
+    pub(crate) async fn check(&self) -> Result<(), StorageError> {
         self.run(|thread| thread.file.check_room()).await
     }
 
     /// Closes the file. Waiting writers get an error.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.depth.room.close();
         // It may be closed already; ignore the error.
         let _ = self.jobs.write(Job::Close).await;
@@ -295,7 +321,7 @@ fn ended(error: StorageError) -> StorageError {
     if matches!(error, StorageError::Unavailable(_)) { closed() } else { error }
 }
 
-pub(super) fn closed() -> StorageError {
+pub(crate) fn closed() -> StorageError {
     StorageError::Unavailable("the spool is closed".into())
 }
 
@@ -350,9 +376,9 @@ impl Thread {
         }
     }
 
-    fn remove(&mut self, rows: &Removed, refused: &[Refused]) -> Result<(), StorageError> {
+    fn remove(&mut self, rows: &Removed, refused: &[Refused], rejected: u64) -> Result<(), StorageError> {
         self.file.remove(rows.until, refused).map_err(|error| self.file.describe(&error))?;
-        self.depth.removed(rows, refused.len() as u64);
+        self.depth.removed(rows, rejected);
         if self.depth.records.load(SeqCst) == 0
             && let Err(error) = self.file.shrink()
         {

@@ -7,21 +7,21 @@ use reflow_tracing_model::{Additions, FlowTrace, TraceEvent, TraceId};
 
 /// A waiting write: traces, possibly with events, and further events.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Record {
+pub(crate) struct Record {
     pub traces: Vec<FlowTrace>,
     pub events: Vec<(TraceId, TraceEvent)>,
 }
 
 /// An encoded record.
 #[derive(Clone)]
-pub(super) struct Encoded {
+pub(crate) struct Encoded {
     pub traces: Vec<TraceId>,
     pub events: u64,
     pub body: Arc<[u8]>,
 }
 
 impl Encoded {
-    pub(super) fn new(traces: &[FlowTrace], events: &[(TraceId, TraceEvent)]) -> Self {
+    pub(crate) fn new(traces: &[FlowTrace], events: &[(TraceId, TraceEvent)]) -> Self {
         // In the order of `Record::parts`.
         let parts = traces
             .iter()
@@ -40,11 +40,11 @@ impl Encoded {
 }
 
 /// The size of a body in the file in KiB.
-pub(super) fn kib(body: &[u8]) -> u32 {
+pub(crate) fn kib(body: &[u8]) -> u32 {
     u32::try_from(body.len() / 1024).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-pub(super) fn decode(body: &[u8]) -> Result<Record, String> {
+pub(crate) fn decode(body: &[u8]) -> Result<Record, String> {
     let ((traces, events), additions) = postcard::take_from_bytes(body).map_err(|error| error.to_string())?;
     let mut record = Record { traces, events };
     // A record of version 1 ends here.
@@ -81,7 +81,7 @@ impl Record {
 }
 
 /// The traces of a record, without its further events.
-pub(super) fn decode_traces(body: &[u8]) -> Result<Vec<FlowTrace>, String> {
+pub(crate) fn decode_traces(body: &[u8]) -> Result<Vec<FlowTrace>, String> {
     Ok(decode(body)?.traces)
 }
 

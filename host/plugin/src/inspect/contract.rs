@@ -10,7 +10,7 @@ use crate::wit;
 
 const BACKEND: &str = "reflow:storage/backend";
 /// What a component may export beside it.
-const OPTIONAL: [&str; 2] = ["reflow:storage/maintenance", "reflow:storage/expiry"];
+pub(super) const OPTIONAL: [&str; 2] = ["reflow:storage/maintenance", "reflow:storage/expiry"];
 const CAPABILITIES: &str = "reflow:capabilities/";
 
 /// The result of the check.

@@ -2,6 +2,7 @@
 
 mod contract;
 mod core_module;
+mod explanation;
 mod file;
 mod host;
 mod package_cycles;
@@ -17,6 +18,7 @@ use wasmparser::{KnownCustom, Parser, Payload};
 
 use super::policy::Grants;
 use contract::Contract;
+pub use explanation::{Code, Explanation, explain};
 pub(crate) use file::{PluginFile, read, sha256};
 pub use problem::{Kind, Problem};
 
@@ -66,6 +68,11 @@ impl Inspection {
     /// world offers, whether it is used or not.
     pub fn may_use(&self) -> impl Iterator<Item = &str> {
         self.capabilities.iter().map(String::as_str).filter(|capability| !ALWAYS_GRANTED.contains(capability))
+    }
+
+    /// The imported capabilities that need no grant.
+    pub fn always_granted(&self) -> impl Iterator<Item = &str> {
+        self.capabilities.iter().map(String::as_str).filter(|capability| ALWAYS_GRANTED.contains(capability))
     }
 
     /// Those of [`may_use`](Self::may_use) for which `grants` has no grant. A call of one fails with an error that names it.

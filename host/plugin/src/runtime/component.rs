@@ -5,6 +5,7 @@ use std::path::Path;
 use reflow_tracing_storage::StorageError;
 use wasmtime::component::{Component, HasSelf, Linker};
 
+use super::Admission;
 use super::code_cache::CodeCache;
 use super::compilation;
 use super::engine::engine;
@@ -31,17 +32,20 @@ pub(super) fn load(
     file: &Path,
     config: &PluginConfig,
     cache: Option<&CodeCache>,
+    admission: Option<&Admission>,
 ) -> Result<Compiled, StorageError> {
     let refuse =
         |message: String| StorageError::Configuration(format!("plugin `{name}`: {}: {message}", file.display()));
     config.limits.check(name)?;
-    let file = inspect::read(file).map_err(|problem| refuse(problem.to_string()))?;
+    let path = file;
+    let file = inspect::read(path).map_err(|problem| refuse(problem.to_string()))?;
     if let Some(expected) = &config.sha256
         && !file.sha256.eq_ignore_ascii_case(expected.trim())
     {
         let message = format!("its SHA-256 is {}, but the configured `sha256` is {expected}", file.sha256);
         return Err(refuse(message));
     }
+    admission.map_or(Ok(()), |admit| admit(name, path, &file.sha256)).map_err(refuse)?;
     inspect::check(&file.component).map_err(refuse)?;
     compile(name, file, config.limits.stack_kb, cache).map_err(|error| refuse(format!("{error:#}")))
 }

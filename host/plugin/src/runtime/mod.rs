@@ -30,7 +30,11 @@ use component::Compiled;
 pub struct PluginRuntime {
     cache: Option<Arc<CodeCache>>,
     connections: Arc<Semaphore>,
+    admission: Option<Admission>,
 }
+
+/// Asked before a file is loaded: the plugin's name, the file, and its SHA-256 in hexadecimal. An error refuses it.
+pub type Admission = Arc<dyn Fn(&str, &Path, &str) -> Result<(), String> + Send + Sync>;
 
 /// Settings for all plugins together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +86,13 @@ impl PluginRuntime {
                 None
             }
         });
-        Ok(Self { cache, connections: Arc::new(Semaphore::new(config.max_connections)) })
+        Ok(Self { cache, connections: Arc::new(Semaphore::new(config.max_connections)), admission: None })
+    }
+
+    /// Asks before each file is loaded, also when it is loaded again because it changed.
+    #[must_use]
+    pub fn with_admission(self, admission: Admission) -> Self {
+        Self { admission: Some(admission), ..self }
     }
 
     /// The runtime without a code cache that the process shares.
@@ -90,6 +100,7 @@ impl PluginRuntime {
         static SHARED: LazyLock<PluginRuntime> = LazyLock::new(|| PluginRuntime {
             cache: None,
             connections: Arc::new(Semaphore::new(PluginRuntimeConfig::default().max_connections)),
+            admission: None,
         });
         &SHARED
     }
@@ -108,10 +119,12 @@ impl PluginRuntime {
         file: &Path,
         config: &PluginConfig,
     ) -> Result<PluginComponent, StorageError> {
-        let (name, file, config, cache) = (name.to_owned(), file.to_owned(), config.clone(), self.cache.clone());
-        tokio::task::spawn_blocking(move || component::load(&name, &file, &config, cache.as_deref()))
-            .await
-            .map_err(|error| StorageError::Other { message: error.to_string(), retryable: false })?
-            .map(PluginComponent)
+        let (name, file, config, runtime) = (name.to_owned(), file.to_owned(), config.clone(), self.clone());
+        tokio::task::spawn_blocking(move || {
+            component::load(&name, &file, &config, runtime.cache.as_deref(), runtime.admission.as_ref())
+        })
+        .await
+        .map_err(|error| StorageError::Other { message: error.to_string(), retryable: false })?
+        .map(PluginComponent)
     }
 }

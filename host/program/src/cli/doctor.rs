@@ -4,11 +4,13 @@ use anyhow::bail;
 
 use super::config_file::ConfigFile;
 use super::{machine, output};
-use crate::config::{Backend, BuiltIn};
+use crate::config::{Backend, BuiltIn, StorageConfig};
+use reflow_tracing::storage::SpoolMetrics;
+use reflow_tracing::storage::layers::tee;
 
 /// Check the settings of the database server, and print the settings to change, as SQL
 ///
-/// Only PostgreSQL is checked. The exit code is 0 when no setting needs a change, 3 when one does, and 1 when the check
+/// Only PostgreSQL is checked, as the store or in `also`. For each backend of `also`, a line says what waits for it. The exit code is 0 when no setting needs a change, 3 when one does, and 1 when the check
 /// failed.
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -23,8 +25,12 @@ pub(super) struct Args {
 const FINDINGS: u8 = 3;
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let storage = args.config.load()?.storage;
-    if storage.backend != Backend::BuiltIn(BuiltIn::Postgres) {
+    let config = args.config.load()?;
+    config.check_also()?;
+    let storage = config.storage;
+    describe_queues(&storage).await?;
+    let is_postgres = |backend: &Backend| *backend == Backend::BuiltIn(BuiltIn::Postgres);
+    if !is_postgres(&storage.backend) && !storage.also.iter().any(|also| is_postgres(&also.backend)) {
         output::print(|out| {
             writeln!(out, "-- the backend is `{}`: only PostgreSQL has settings to check", storage.backend)
         })?;
@@ -70,6 +76,24 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(())
     })?;
     Ok(if advice.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
+}
+
+/// Prints what waits for the backends of `also`.
+async fn describe_queues(storage: &StorageConfig) -> anyhow::Result<()> {
+    for also in &storage.also {
+        let (name, dir) = (also.backend.name(), &storage.also_queue.dir);
+        let line = match tee::waiting(dir, name).await? {
+            None => "nothing was ever queued for it".into(),
+            Some(SpoolMetrics { pending_events, pending_traces, bytes, refused, .. }) => format!(
+                "{pending_events} events and {pending_traces} trace headers wait for it ({} KiB of at most {} MiB), and {refused} \
+                 rejected writes are kept",
+                bytes.div_ceil(1024),
+                storage.also_queue.max_size_mb
+            ),
+        };
+        output::print(|out| writeln!(out, "-- `{name}` of `also`, queue {}: {line}", dir.join(name).display()))?;
+    }
+    Ok(())
 }
 
 const GB: u64 = 1 << 30;

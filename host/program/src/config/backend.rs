@@ -1,9 +1,11 @@
 //! The backends, by name.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
 
 /// A backend that needs no plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +83,30 @@ impl Backend {
     /// Whether it can't be unavailable. Of a plugin this is unknown, so the answer is `false`.
     pub fn is_local(&self) -> bool {
         matches!(self, Self::BuiltIn(backend) if backend.is_local())
+    }
+}
+
+/// An entry of the setting `also`: a backend that gets every write besides the store.
+#[derive(Debug, Clone)]
+pub struct Also {
+    /// The backend.
+    pub backend: Backend,
+    /// Its bytes in the text of the configuration.
+    pub span: Range<usize>,
+    /// Where that is, for errors: the file and the line.
+    pub place: String,
+}
+
+impl PartialEq for Also {
+    fn eq(&self, other: &Self) -> bool {
+        self.backend == other.backend
+    }
+}
+
+impl<'de> Deserialize<'de> for Also {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let entry = Spanned::<Backend>::deserialize(deserializer)?;
+        Ok(Self { span: entry.span(), place: "`[storage]`".into(), backend: entry.into_inner() })
     }
 }
 

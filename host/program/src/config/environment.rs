@@ -6,6 +6,7 @@ use super::error::ConfigError;
 use super::reflow_names::warning_for_backend;
 use super::settings::Config;
 use super::source::{CONFIG, CONFIG_FILE};
+use crate::registry;
 
 const PREFIX: &str = "REFLOW_TRACING_";
 
@@ -83,9 +84,12 @@ pub(super) fn apply(
         if !name.starts_with(PREFIX) || name == CONFIG || name == CONFIG_FILE {
             continue;
         }
-        if OF_THE_CLIENT.contains(&&*name) || is_service_link(&name, &value.to_string_lossy()) {
+        if OF_THE_CLIENT.contains(&&*name)
+            || registry::VARIABLES.contains(&&*name)
+            || is_service_link(&name, &value.to_string_lossy())
+        {
             tracing::debug!(
-                "ignoring the environment variable {name}: it is the client's, or a service link of Kubernetes"
+                "ignoring the environment variable {name}: it is the client's, a registry's, or a service link of Kubernetes"
             );
             continue;
         }

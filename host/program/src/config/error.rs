@@ -34,23 +34,47 @@ pub enum ConfigError {
 pub enum OpenError {
     /// The backend is not built in, and there is no plugin with its name.
     #[error(
-        "unknown backend `{name}`: it is not a built-in one ({}), and there is no plugin file `{}`{}. \
-         Put the plugin there, set its file with `file` in `[plugins.{name}]`, or choose another `backend` in `[storage]`{}",
-        BuiltIn::names().join(", "),
-        file.display(),
-        describe(folder, found),
-        suggestion::question(name, names(found)),
+        "unknown backend `{name}`: {}, or choose another `backend` in `[storage]`{}",
+        missing(name, file, folder, found),
+        suggestion::question(name, names(found))
     )]
     NoSuchBackend { name: String, file: PathBuf, folder: PathBuf, found: Vec<String> },
     /// The name is not valid for a backend.
     #[error("`backend` in `[storage]` can't be {name:?}: {problem}")]
     InvalidName { name: String, problem: &'static str },
+    /// A backend of `also` can't be used.
+    #[error("{place}: `also` in `[storage]` names `{name}`: {problem}")]
+    Also { place: String, name: String, problem: String },
     /// The backend does not support a configured setting.
     #[error("{0}")]
     Unsuitable(String),
     /// The backend failed to open.
     #[error("can't open the backend `{name}`: {error}")]
     Backend { name: String, error: StorageError },
+}
+
+impl OpenError {
+    /// The same error about a name in `also`.
+    pub(super) fn as_entry_of_also(&self) -> String {
+        match self {
+            Self::NoSuchBackend { name, file, folder, found } => {
+                let question = suggestion::question(name, names(found));
+                format!("{}, or remove the name{question}", missing(name, file, folder, found))
+            }
+            Self::InvalidName { problem, .. } => (*problem).to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
+fn missing(name: &str, file: &Path, folder: &Path, found: &[String]) -> String {
+    format!(
+        "it is not a built-in one ({}), and there is no plugin file `{}`{}. Put the plugin there, set its file with `file` in \
+         `[plugins.{name}]`",
+        BuiltIn::names().join(", "),
+        file.display(),
+        describe(folder, found)
+    )
 }
 
 fn describe(folder: &Path, found: &[String]) -> String {

@@ -44,7 +44,7 @@ pub(super) async fn limited_and_spooled(
     }
 }
 
-fn limited(backend: Arc<dyn StorageBackend>, config: &StorageConfig) -> Arc<dyn StorageBackend> {
+pub(super) fn limited(backend: Arc<dyn StorageBackend>, config: &StorageConfig) -> Arc<dyn StorageBackend> {
     if config.call_timeout.is_zero() { backend } else { Arc::new(TimeLimited::around(backend, config.call_timeout)) }
 }
 

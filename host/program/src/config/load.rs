@@ -77,6 +77,10 @@ impl Config {
         let parsed = DeTable::parse(toml).and_then(|mut document| {
             let names = ReflowNames::take(document.get_mut())?;
             let mut config = Self::deserialize(Deserializer::from(document))?;
+            for also in &mut config.storage.also {
+                let line = toml[..also.span.start].matches('\n').count() + 1;
+                also.place = format!("{source}, line {line}");
+            }
             let warnings = names.apply(&mut config);
             Ok((config, warnings))
         });

@@ -1,8 +1,10 @@
 //! Opens the store that a configuration names.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use super::also::{self, AlsoPlugins};
 use super::backend::{Backend, BuiltIn};
 use super::error::OpenError;
 use super::layers;
@@ -25,19 +27,67 @@ pub struct OpenStorage {
     pub backend: Arc<dyn StorageBackend>,
     /// The plugin, if the backend is one.
     pub plugin: Option<Arc<PluginBackend>>,
+    /// The plugins of `also` that are open.
+    pub also_plugins: AlsoPlugins,
 }
 
 impl OpenStorage {
     /// A store that is not a plugin.
     pub fn new(name: &str, backend: Arc<dyn StorageBackend>) -> Self {
-        Self { name: name.to_owned(), backend, plugin: None }
+        Self { name: name.to_owned(), backend, plugin: None, also_plugins: AlsoPlugins::default() }
+    }
+
+    /// Every open plugin.
+    pub fn plugins(&self) -> Vec<Arc<PluginBackend>> {
+        self.plugin.iter().cloned().chain(self.also_plugins.list()).collect()
+    }
+}
+
+/// How backends are opened.
+#[derive(Clone, Default)]
+pub(super) struct Opening {
+    /// The runtime of all plugins of this host, made for the first one.
+    runtime: Arc<OnceLock<PluginRuntime>>,
+    /// The longest that a backend may take, besides the compilation of a plugin.
+    patience: Option<Duration>,
+}
+
+impl Opening {
+    /// The same, failing as unavailable after this time.
+    pub(super) fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self.clone() }
+    }
+
+    /// The runtime of plugins, with the settings of the first configuration that needs it.
+    fn runtime(&self, config: &Config) -> Result<PluginRuntime, StorageError> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime.clone());
+        }
+        let new = PluginRuntime::new(&PluginRuntimeConfig {
+            cache_dir: config.plugins.cache_dir(),
+            max_connections: config.plugins.max_connections,
+        })?
+        .with_admission(config.plugins.admission());
+        Ok(self.runtime.get_or_init(|| new).clone())
+    }
+
+    async fn within_patience<T>(
+        &self,
+        opened: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        match self.patience {
+            None => opened.await,
+            Some(patience) => tokio::time::timeout(patience, opened)
+                .await
+                .unwrap_or_else(|_| Err(StorageError::Unavailable(format!("it did not open within {patience:?}")))),
+        }
     }
 }
 
 /// Opens the store that `config` names, for a subcommand: with the time limit and the retries, without the spool, which
 /// only one process can use.
 pub async fn open_storage(config: &Config) -> Result<Arc<dyn StorageBackend>, OpenError> {
-    Ok(layers::limited_and_retried(open_backend(config).await?.backend, &config.storage))
+    Ok(layers::limited_and_retried(open_backend(config, &Opening::default()).await?.backend, &config.storage))
 }
 
 /// Opens the store that `config` names for reading only, for a subcommand: nothing is created or written. A plugin opens
@@ -52,11 +102,13 @@ pub async fn open_storage_to_read(mut config: Config) -> Result<Arc<dyn StorageB
 }
 
 /// Opens the store that `config` names, for the host: with the time limit, and with the spool if there is one, else the
-/// retries. With a spool, a built-in backend may be unavailable.
+/// retries. With a spool, a built-in backend may be unavailable. Its writes also go to the backends of `also`.
 pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError> {
     config.check_retention()?;
     config.storage.check_writable()?;
-    let opened = match open_backend(config).await {
+    config.check_also()?;
+    let opening = Opening::default();
+    let opened = match open_backend(config, &opening).await {
         Err(OpenError::Backend { name, error })
             if error.is_retryable()
                 && config.storage.spool.is_some()
@@ -71,7 +123,8 @@ pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError
         Some(spool) => layers::limited_and_spooled(opened.backend, &config.storage, spool).await?,
         None => layers::limited_and_retried(opened.backend, &config.storage),
     };
-    let opened = OpenStorage { backend, ..opened };
+    let (backend, also_plugins) = also::around(backend, config, &opening).await?;
+    let opened = OpenStorage { backend, also_plugins, ..opened };
     match retention::check(&*opened.backend, &config.storage.retention.policy()).await {
         // A transient error says nothing about the policy.
         Err(error) if !error.is_retryable() => Err(OpenError::Backend { name: opened.name, error }),
@@ -81,7 +134,7 @@ pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError
 
 impl StorageConfig {
     /// Refuses a store that can't be written.
-    fn check_writable(&self) -> Result<(), OpenError> {
+    pub(super) fn check_writable(&self) -> Result<(), OpenError> {
         let read_only = match &self.backend {
             Backend::BuiltIn(BuiltIn::Sqlite) => self.sqlite.read_only,
             Backend::BuiltIn(BuiltIn::Postgres) => self.postgres.read_only,
@@ -122,7 +175,7 @@ fn opened_lazily(config: Config) -> Lazy<Arc<dyn StorageBackend>> {
     Lazy::new(move || {
         let config = config.clone();
         Box::pin(async move {
-            match open_backend(&config).await {
+            match open_backend(&config, &Opening::default()).await {
                 Ok(opened) => Ok(opened.backend),
                 Err(OpenError::Backend { error, .. }) => Err(error),
                 Err(other) => Err(StorageError::Configuration(other.to_string())),
@@ -132,13 +185,13 @@ fn opened_lazily(config: Config) -> Lazy<Arc<dyn StorageBackend>> {
 }
 
 /// Opens the backend itself, with its metrics and without any other layer.
-async fn open_backend(config: &Config) -> Result<OpenStorage, OpenError> {
+pub(super) async fn open_backend(config: &Config, opening: &Opening) -> Result<OpenStorage, OpenError> {
     match &config.storage.backend {
-        Backend::BuiltIn(backend) => match open_built_in(*backend, &config.storage).await {
+        Backend::BuiltIn(backend) => match opening.within_patience(open_built_in(*backend, &config.storage)).await {
             Ok(storage) => Ok(OpenStorage::new(backend.name(), storage)),
             Err(error) => Err(OpenError::Backend { name: backend.name().to_owned(), error }),
         },
-        Backend::Plugin(name) => open_plugin(name, config).await,
+        Backend::Plugin(name) => open_plugin(name, config, opening).await,
     }
 }
 
@@ -151,17 +204,19 @@ async fn open_built_in(backend: BuiltIn, config: &StorageConfig) -> Result<Arc<d
     })
 }
 
-async fn open_plugin(name: &str, config: &Config) -> Result<OpenStorage, OpenError> {
+async fn open_plugin(name: &str, config: &Config, opening: &Opening) -> Result<OpenStorage, OpenError> {
     let file = plugin_file(name, config)?;
     let plugin = config.plugins.named.get(name).cloned().unwrap_or_default();
-    let runtime =
-        PluginRuntimeConfig { cache_dir: config.plugins.cache_dir(), max_connections: config.plugins.max_connections };
-    let opened = async { PluginRuntime::new(&runtime)?.load(name, &file, &plugin).await };
+    let opened = async {
+        let runtime = opening.runtime(config)?;
+        let component = runtime.compile(name, &file, &plugin).await?;
+        opening.within_patience(runtime.open(name, component, &plugin)).await
+    };
     match opened.await {
         Ok(opened) => {
             let opened = Arc::new(opened);
             let backend = Arc::new(Metered::around(Arc::clone(&opened)));
-            Ok(OpenStorage { name: name.to_owned(), backend, plugin: Some(opened) })
+            Ok(OpenStorage { plugin: Some(opened), ..OpenStorage::new(name, backend) })
         }
         Err(error) => Err(OpenError::Backend { name: name.to_owned(), error }),
     }

@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::backend::BuiltIn;
-use reflow_tracing::plugin::PluginConfig;
+use crate::trust::{Lock, PublicKey, read_signatures, signature_file, verify};
+use reflow_tracing::plugin::{Admission, PluginConfig};
 
 /// The table `[plugins]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,17 +23,42 @@ pub struct PluginsConfig {
     pub reload: bool,
     /// The most connections that all plugins together may have open.
     pub max_connections: usize,
+    /// Whether a plugin must have a signature of one of `trusted_keys`.
+    pub require_signed: bool,
+    /// The public keys whose signatures count.
+    pub trusted_keys: Vec<PublicKey>,
     /// The tables `[plugins.NAME]`, by name.
     pub named: BTreeMap<String, PluginConfig>,
 }
 
 impl Default for PluginsConfig {
     fn default() -> Self {
-        Self { dir: "plugins".into(), cache_dir: None, reload: true, max_connections: 1_000, named: BTreeMap::new() }
+        Self {
+            dir: "plugins".into(),
+            cache_dir: None,
+            reload: true,
+            max_connections: 1_000,
+            require_signed: false,
+            trusted_keys: Vec::new(),
+            named: BTreeMap::new(),
+        }
     }
 }
 
 impl PluginsConfig {
+    /// Decides which files a host loads: those that `plugins.lock` has, or that were not installed, and signed ones where that is
+    /// required.
+    pub(super) fn admission(&self) -> Admission {
+        let Self { dir, require_signed, trusted_keys, .. } = self.clone();
+        Arc::new(move |name, file, sha256| {
+            Lock::read(&dir)?.check(&dir, name, sha256)?;
+            if require_signed {
+                check_signed(file, sha256, &trusted_keys)?;
+            }
+            Ok(())
+        })
+    }
+
     /// The folder for compiled code; `None` when the cache is disabled.
     pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         match &self.cache_dir {
@@ -40,6 +67,20 @@ impl PluginsConfig {
             None => Some(user_caches()?.join("reflow-tracing")),
         }
     }
+}
+
+/// Refuses a file that none of the keys signed.
+pub(crate) fn check_signed(file: &Path, sha256: &str, trusted: &[PublicKey]) -> Result<(), String> {
+    let signed = read_signatures(file)?.ok_or_else(|| {
+        format!(
+            "it is not signed ({} is missing), and `require_signed` in `[plugins]` is true: sign it with `reflow-tracing plugin sign`, \
+             or install it from where it was published with its signature",
+            signature_file(file).display()
+        )
+    })?;
+    let problem =
+        |problem| format!("{}: {problem}; `require_signed` in `[plugins]` is true", signature_file(file).display());
+    verify(&signed, sha256, trusted).map_err(problem)
 }
 
 /// The user's cache folder.
@@ -55,7 +96,7 @@ fn user_caches() -> Option<PathBuf> {
 }
 
 /// Checks the name of a plugin, which becomes part of a path. The error says what is wrong.
-pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
+pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("it is empty")
     } else if name.contains(['/', '\\', '\0']) || name == "." || name == ".." {
@@ -87,6 +128,8 @@ impl<'de> Deserialize<'de> for PluginsConfig {
                         "cache_dir" => plugins.cache_dir = Some(map.next_value()?),
                         "reload" => plugins.reload = map.next_value()?,
                         "max_connections" => plugins.max_connections = map.next_value()?,
+                        "require_signed" => plugins.require_signed = map.next_value()?,
+                        "trusted_keys" => plugins.trusted_keys = map.next_value()?,
                         _ => {
                             let Entry(plugin) = map.next_value()?;
                             check_name(&name).map_err(|problem| {
@@ -95,6 +138,11 @@ impl<'de> Deserialize<'de> for PluginsConfig {
                             plugins.named.insert(name, plugin);
                         }
                     }
+                }
+                if plugins.require_signed && plugins.trusted_keys.is_empty() {
+                    return Err(A::Error::custom(
+                        "`require_signed` needs `trusted_keys`, the public keys whose signatures count",
+                    ));
                 }
                 Ok(plugins)
             }
@@ -117,7 +165,7 @@ impl<'de> Deserialize<'de> for Entry {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
                     "a table: `[plugins.NAME]` describes the plugin NAME; the settings of `[plugins]` itself are `dir`, \
-                     `cache_dir`, `reload` and `max_connections`",
+                     `cache_dir`, `reload`, `max_connections`, `require_signed` and `trusted_keys`",
                 )
             }
 

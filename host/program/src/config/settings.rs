@@ -7,7 +7,7 @@ use reflow_tracing::storage::layers::spool::SpoolConfig;
 use reflow_tracing::storage::{ClickHouseConfig, MemoryConfig, PostgresConfig, SqliteConfig};
 use serde::Deserialize;
 
-use super::backend::{Backend, BuiltIn};
+use super::backend::{Also, Backend, BuiltIn};
 use super::duration;
 use super::metrics::MetricsConfig;
 use super::plugins::PluginsConfig;
@@ -50,6 +50,10 @@ pub struct StorageConfig {
     pub health_interval: Duration,
     /// Where the host spools writes while the backend is unavailable. Without a spool, it refuses them.
     pub spool: Option<SpoolConfig>,
+    /// Backends that get every write besides the store, in order and at least once.
+    pub also: Vec<Also>,
+    /// The folder of their queues, and the maximum of each.
+    pub also_queue: SpoolConfig,
     /// Which traces are deleted, and when.
     pub retention: RetentionConfig,
     /// For the backend `memory`.
@@ -70,6 +74,8 @@ impl Default for StorageConfig {
             retries: None,
             health_interval: Duration::from_secs(30),
             spool: None,
+            also: Vec::new(),
+            also_queue: SpoolConfig::new("also"),
             retention: RetentionConfig::default(),
             memory: MemoryConfig::default(),
             sqlite: SqliteConfig::default(),

@@ -34,7 +34,7 @@ use crate::layer::{Call, Layer, Operation, StreamOperation};
 use crate::{StorageBackend, StorageError, StorageExtras};
 pub use durations::{Durations, LatencyBucket, buckets, histogram};
 use recorder::Recorder;
-pub use report::{CallMetrics, SpoolMetrics, StorageMetrics};
+pub use report::{AlsoMetrics, CallMetrics, SpoolMetrics, StorageMetrics};
 
 /// How long [`get_metrics`](StorageBackend::get_metrics) waits for the size of the store, the only value that comes from the
 /// backend.

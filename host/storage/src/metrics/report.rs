@@ -41,6 +41,9 @@ pub struct StorageMetrics {
     pub retries: u64,
     /// The state of the spool, if there is one.
     pub spool: Option<SpoolMetrics>,
+    /// The backends that get every write besides the store, if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<AlsoMetrics>,
 }
 
 /// Statistics of calls: outcomes, and latencies in milliseconds.
@@ -134,6 +137,30 @@ impl SpoolMetrics {
     pub fn is_full(&self) -> bool {
         self.waiting_writers > 0 || self.bytes >= self.max_bytes
     }
+}
+
+/// The state of a backend that gets every write besides the store, since it was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AlsoMetrics {
+    /// Its name.
+    pub backend: String,
+    /// What waits for it.
+    pub queue: SpoolMetrics,
+    /// Events that it stored, repetitions included.
+    pub delivered_events: u64,
+    /// Trace headers that it stored, repetitions included.
+    pub delivered_traces: u64,
+    /// Deliveries that failed and are tried again.
+    pub failed_deliveries: u64,
+    /// Events that it does not get, because its queue was full or could not be written.
+    pub dropped_events: u64,
+    /// Trace headers that it does not get.
+    pub dropped_traces: u64,
+    /// When a write was dropped last.
+    pub last_drop: Option<DateTime<Utc>>,
+    /// Why it was dropped.
+    pub drop_reason: Option<String>,
 }
 
 /// JSON can't represent NaN.

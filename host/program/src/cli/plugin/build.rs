@@ -2,9 +2,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 
-use super::install;
 use super::language::rust;
 use super::manifest::{self, Manifest};
+use super::place;
 use super::report::{example_grants, summary, without_problems, write_problems};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::output;
@@ -49,7 +49,7 @@ pub(super) fn install_built(built: &Built, output: Option<&Path>, config: &Confi
     write_problems(&mut output::stderr(), &inspection)?;
     without_problems(&inspection)?;
     let wanted = output.map_or_else(|| folder.join(format!("{}.wasm", built.name)), Path::to_owned);
-    install::install(&built.file, &wanted)?;
+    place::copy(&built.file, &wanted)?;
     Ok(Inspection { file: wanted, ..inspection })
 }
 

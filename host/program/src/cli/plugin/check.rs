@@ -1,9 +1,9 @@
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::ensure;
 
-use super::report::{example_grants, name_of, summary, without_problems, write_problems};
+use super::report::{configured_name, example_grants, name_of, summary, without_problems, write_problems};
 use crate::cli::output;
 use crate::config::{Config, Loaded};
 use reflow_tracing::plugin::{Inspection, inspect};
@@ -50,13 +50,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// The plugin whose table names this file, else the plugin with the file's name.
-fn configured_name(config: &Config, file: &Path) -> String {
-    let same = |other: &Path| other == file || other.canonicalize().ok() == file.canonicalize().ok();
-    let named = config.plugins.named.iter().find(|(_, plugin)| plugin.file.as_deref().is_some_and(same));
-    named.map_or_else(|| name_of(file), |(name, _)| name.clone())
 }
 
 fn write(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {

@@ -1,9 +1,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
-use super::report::{size, write_problems};
+use super::report::{Format, size, write_problems};
 use crate::cli::output;
 use reflow_tracing::plugin::{Inspection, inspect, world_of};
 
@@ -15,14 +13,6 @@ pub(super) struct Args {
     /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// One JSON object
-    Json,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {

@@ -16,7 +16,8 @@ use super::report::{name_of, size};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::printable::printable;
 use crate::cli::{output, table};
-use crate::config::Config;
+use crate::config::{Config, check_signed};
+use crate::trust::{LOCK_FILE, Lock};
 use reflow_tracing::plugin::{PluginErrors, PluginReport, inspect};
 
 /// The time that a host has to answer.
@@ -153,6 +154,15 @@ fn row(config: &Config, name: &str, file: &Path) -> [String; 7] {
                     && inspection.may_use().count() == inspection.not_granted(&table.grants).len()
                 {
                     states.push("nothing that it may use is granted".into());
+                }
+                let folder = &config.plugins.dir;
+                if Lock::read(folder).and_then(|lock| lock.check(folder, name, &inspection.sha256)).is_err() {
+                    states.push(format!("differs from {LOCK_FILE}"));
+                }
+                if config.plugins.require_signed
+                    && let Err(problem) = check_signed(file, &inspection.sha256, &config.plugins.trusted_keys)
+                {
+                    states.push(problem);
                 }
                 if !inspection.problems.is_empty() {
                     states.push(format!(

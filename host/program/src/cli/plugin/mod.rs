@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod check;
 mod dev;
+mod explain;
 mod inspect;
 mod install;
 mod language;
@@ -11,12 +12,15 @@ mod list;
 mod manifest;
 mod name;
 mod new;
+mod place;
+mod publish;
 mod report;
+mod sign;
 mod test;
 
 use clap::Subcommand;
 
-/// Write, check, test and list plugins
+/// Write, check, test, publish, install and list plugins
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -29,9 +33,13 @@ enum Command {
     Build(build::Args),
     Check(check::Args),
     Inspect(inspect::Args),
+    Explain(explain::Args),
     Test(test::Args),
     Dev(dev::Args),
     Bench(bench::Args),
+    Sign(sign::Args),
+    Publish(publish::Args),
+    Install(install::Args),
     List(list::Args),
 }
 
@@ -41,9 +49,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Build(args) => build::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Explain(args) => explain::run(args).await,
         Command::Test(args) => test::run(args).await,
         Command::Dev(args) => dev::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Sign(args) => sign::run(&args),
+        Command::Publish(args) => publish::run(args).await,
+        Command::Install(args) => install::run(args).await,
         Command::List(args) => list::run(&args).await,
     }
 }

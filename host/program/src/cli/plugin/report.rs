@@ -3,11 +3,21 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use clap::ValueEnum;
+
+use crate::config::Config;
 use reflow_tracing::plugin::Inspection;
 
 /// The name of the plugin in a file: `plugins/ledger.wasm` is `ledger`.
 pub(super) fn name_of(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The plugin whose table names this file, else the plugin with the file's name.
+pub(super) fn configured_name(config: &Config, file: &Path) -> String {
+    let same = |other: &Path| other == file || other.canonicalize().ok() == file.canonicalize().ok();
+    let named = config.plugins.named.iter().find(|(_, plugin)| plugin.file.as_deref().is_some_and(same));
+    named.map_or_else(|| name_of(file), |(name, _)| name.clone())
 }
 
 /// One line that says what the file is.
@@ -17,6 +27,15 @@ pub(super) fn summary(inspection: &Inspection) -> String {
         None => "not a storage plugin".into(),
     };
     format!("{}: {}, {contract}, {}", inspection.file.display(), inspection.kind, size(inspection.bytes))
+}
+
+/// A format for people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
 }
 
 pub(super) fn size(bytes: u64) -> String {

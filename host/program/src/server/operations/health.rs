@@ -7,8 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::host::Host;
-use crate::config::OpenStorage;
-use reflow_tracing::storage::StorageBackendExt;
+use reflow_tracing::storage::{AlsoMetrics, StorageBackendExt};
 
 /// Whether the host takes writes.
 pub(super) async fn health(State(host): State<Host>) -> Response {
@@ -61,7 +60,8 @@ impl IntoResponse for Checked {
 async fn check(Host { storage, health: monitor, .. }: &Host) -> Checked {
     let health = monitor.check().await;
     let tasks = monitor.task_problem();
-    let spool = spool(storage).await;
+    let (spool, also) = storage.backend.get_metrics().await.map_or((None, Vec::new()), |it| (it.spool, it.also));
+    let spool = spool.map(|spool| if spool.is_full() { Spool::IsFull } else { Spool::HasRoom });
     let status = match (&health.error, spool) {
         (None, _) => "ok",
         (Some(_), Some(Spool::HasRoom)) if !health.refuses => "spooling",
@@ -74,6 +74,9 @@ async fn check(Host { storage, health: monitor, .. }: &Host) -> Checked {
         checks["spool"] = if spool == Spool::HasRoom { OK } else { "it is full" }.into();
     }
     let mut body = json!({ "status": status, "backend": storage.name, "since": health.since, "checks": checks });
+    if !also.is_empty() {
+        body["also"] = also.iter().map(describe).collect();
+    }
     if let Some(error) = health.error {
         body["error"] = error.into();
     }
@@ -87,8 +90,26 @@ enum Spool {
     IsFull,
 }
 
-/// The state of the spool; `None` if there is none.
-async fn spool(storage: &OpenStorage) -> Option<Spool> {
-    let spool = storage.backend.get_metrics().await.ok()?.spool?;
-    Some(if spool.is_full() { Spool::IsFull } else { Spool::HasRoom })
+/// The state of a backend that gets every write besides the store. It does not decide whether the host takes writes.
+fn describe(also: &AlsoMetrics) -> Value {
+    let AlsoMetrics { backend, queue, dropped_events, dropped_traces, .. } = also;
+    let status = match &queue.away_since {
+        _ if queue.is_full() => "full",
+        Some(_) => "unavailable",
+        None => OK,
+    };
+    let mut body = json!({
+        "backend": backend,
+        "status": status,
+        "queued": { "events": queue.pending_events, "headers": queue.pending_traces, "bytes": queue.bytes },
+        "dropped": { "events": dropped_events, "headers": dropped_traces },
+        "refused": queue.refused,
+    });
+    if let (Some(since), Some(error)) = (queue.away_since, &queue.error) {
+        (body["since"], body["error"]) = (json!(since), error.as_str().into());
+    }
+    if let (Some(at), Some(reason)) = (also.last_drop, &also.drop_reason) {
+        (body["dropped"]["last"], body["dropped"]["reason"]) = (json!(at), reason.as_str().into());
+    }
+    body
 }

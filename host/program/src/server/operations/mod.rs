@@ -80,5 +80,5 @@ async fn metrics(State(Host { storage, health, traffic, .. }): State<Host>) -> R
 }
 
 async fn plugins(State(Host { storage, .. }): State<Host>) -> Response {
-    Json(storage.plugin.iter().map(|plugin| plugin.report()).collect::<Vec<_>>()).into_response()
+    Json(storage.plugins().iter().map(|plugin| plugin.report()).collect::<Vec<_>>()).into_response()
 }

@@ -1,5 +1,6 @@
 //! The host's metrics in the OpenMetrics text format.
 
+mod also;
 mod histogram;
 mod plugins;
 mod store;
@@ -32,11 +33,13 @@ pub(super) fn encode(
     traffic.register(&mut registry);
     let healthy = health.map(Health::is_ok);
     registry.register_collector(Box::new(store::Store { figures: figures.clone(), healthy }));
-    if let Some(plugin) = &storage.plugin {
-        let report = plugin.report();
-        let own = plugins::Own { plugin: report.name.clone(), figures: plugin.metrics() };
-        registry.register_collector(Box::new(plugins::Plugins(vec![report])));
-        registry.register_collector(Box::new(own));
+    registry.register_collector(Box::new(also::Also(figures.also.clone())));
+    let plugins = storage.plugins();
+    if !plugins.is_empty() {
+        let reports = plugins.iter().map(|plugin| plugin.report()).collect();
+        let own = plugins.iter().map(|plugin| (plugin.report().name, plugin.metrics())).collect();
+        registry.register_collector(Box::new(plugins::Plugins(reports)));
+        registry.register_collector(Box::new(plugins::Own(own)));
     }
     let mut text = String::new();
     text::encode(&mut text, &registry)?;

@@ -1,5 +1,6 @@
 //! The metrics of plugins.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -62,35 +63,45 @@ fn one(value: u64) -> Labelled {
     vec![("", value)]
 }
 
-/// The metrics that a plugin reports itself.
+/// The metrics that each plugin reports itself, by its name.
 #[derive(Debug)]
-pub struct Own {
-    pub plugin: String,
-    pub figures: Vec<(String, PluginMetric)>,
-}
+pub struct Own(pub Vec<(String, Vec<(String, PluginMetric)>)>);
 
 impl Collector for Own {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let labels = [("plugin", self.plugin.as_str())];
-        for (name, figure) in &self.figures {
+        let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (plugin, figures) in &self.0 {
+            for (name, figure) in figures {
+                by_name.entry(name).or_default().push((plugin.as_str(), figure));
+            }
+        }
+        for (name, figures) in by_name {
             // The prefix keeps them apart from the host's metrics of the plugin.
             let name = format!("plugin_custom_{name}");
-            let kind = match figure {
-                PluginMetric::Counter(_) => MetricType::Counter,
-                PluginMetric::Gauge(_) => MetricType::Gauge,
-                PluginMetric::Histogram(_) => MetricType::Histogram,
-            };
+            let kind = self::kind(figures[0].1);
             let mut family = encoder.encode_descriptor(&name, "Reported by the plugin", None, kind)?;
-            let mut metric = family.encode_family(&labels)?;
-            match figure {
-                PluginMetric::Counter(count) => metric.encode_counter::<NoLabelSet, _, f64>(count, None)?,
-                PluginMetric::Gauge(value) => metric.encode_gauge(value)?,
-                PluginMetric::Histogram(observed) => {
-                    histogram::encode(metric, observed.sum, observed.count, observed.buckets())?;
+            // A name has one type: that of the first plugin.
+            for (plugin, figure) in figures.iter().filter(|(_, figure)| self::kind(figure).as_str() == kind.as_str()) {
+                let labels = [("plugin", *plugin)];
+                let mut metric = family.encode_family(&labels)?;
+                match figure {
+                    PluginMetric::Counter(count) => metric.encode_counter::<NoLabelSet, _, f64>(count, None)?,
+                    PluginMetric::Gauge(value) => metric.encode_gauge(value)?,
+                    PluginMetric::Histogram(observed) => {
+                        histogram::encode(metric, observed.sum, observed.count, observed.buckets())?;
+                    }
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn kind(figure: &PluginMetric) -> MetricType {
+    match figure {
+        PluginMetric::Counter(_) => MetricType::Counter,
+        PluginMetric::Gauge(_) => MetricType::Gauge,
+        PluginMetric::Histogram(_) => MetricType::Histogram,
     }
 }
 
