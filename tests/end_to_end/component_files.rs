@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use reflow_tracing::plugin::{Grants, Kind, Limits, PluginBackend, PluginComponent, PluginConfig, inspect};
 use reflow_tracing::storage::conformance::{Subject, Suite};
 use reflow_tracing::storage::{StorageBackend, StorageError};
-use reflow_tracing_tests::{plugin, test_plugin};
+use reflow_tracing_tests::{plugin, root, test_plugin};
 use tempfile::TempDir;
 
 /// A file in a temporary folder, with these bytes.
@@ -84,6 +84,27 @@ async fn a_core_module_with_an_embedded_world_is_made_a_component() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_core_module_that_names_no_world_gets_that_of_its_imports_and_exports() {
+    for (original, version) in
+        [(test_plugin("core-module"), None), (root().join("tests/golden/0.1/core-module.wasm"), Some("0.1.0"))]
+    {
+        // The section that names the world has another name.
+        let (file, _folder) = renamed_in(original, "component-type", "component-typo");
+        let inspection = inspect(&file).expect("it is read");
+        assert_eq!((inspection.kind, inspection.problems.len()), (Kind::CoreModule, 0), "{:?}", inspection.problems);
+        assert!(
+            version.is_none_or(|version| inspection.contract.as_deref() == Some(version)),
+            "{:?}",
+            inspection.contract
+        );
+        assert_eq!(inspection.may_use().collect::<Vec<_>>(), ["sql"]);
+        assert!(inspection.language.as_deref().is_some_and(|language| language.starts_with("Rust ")), "{inspection:?}");
+        let component = PluginComponent::load("no-world", &file, &PluginConfig::default()).await.expect("it loads");
+        keeps_the_contract(component, "batches").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_core_module_that_calls_wasi_preview_1_is_given_the_adapter() {
     let file = test_plugin("preview1");
     let content = fs::read(&file).expect("it is built");
@@ -138,7 +159,7 @@ async fn a_file_that_is_not_a_component_is_refused_with_a_remedy() {
         ("p.wasm", &component[..component.len() / 2], &["truncated"]),
         ("p.wasm", &component[..6], &["ends within", "copy it again"]),
         ("p.wasm", b"", &["empty"]),
-        ("p.wasm", b"\0asm\x01\0\0\0", &["core WebAssembly module", "wasm32-wasip2", "component embed"]),
+        ("p.wasm", b"\0asm\x01\0\0\0", &["core WebAssembly module", "wasm32-wasip2", "reflow:storage/backend"]),
         ("p.wasm", b"\x7fELF\x02\x01\x01\0", &["machine code", "use the .wasm file"]),
         ("p.cwasm", &component, &["machine code", "use the .wasm file"]),
         ("p.wat", b"(component)", &["text format", "wasm-tools parse"]),

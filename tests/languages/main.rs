@@ -2,5 +2,7 @@
 //! installs the tools that they need.
 
 mod author;
+mod c;
+mod go;
 mod javascript;
 mod python;

@@ -28,8 +28,10 @@ struct Command {
     summary: &'static str,
     main: fn(&[String]) -> Result<()>,
     /// What it does instead with `--lang`, and the arguments that follow.
-    in_languages: Option<fn(&[&Toolset], &[String]) -> Result<()>>,
+    in_languages: Option<InLanguages>,
 }
+
+type InLanguages = fn(&[&Toolset], &[String]) -> Result<()>;
 
 const COMMANDS: &[Command] = &[
     Command {

@@ -1,8 +1,11 @@
 //! Plugins in languages other than Rust: `--lang` of `setup`, `plugins` and `test`. One file a language.
 
+mod c;
+mod go;
 mod javascript;
 mod python;
 mod toolset;
+mod venv;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,7 +20,7 @@ use crate::test::{build_host, for_cargo_test, for_workspace};
 use crate::workspace;
 pub use toolset::Toolset;
 
-const LANGUAGES: &[Toolset] = &[python::TOOLSET, javascript::TOOLSET];
+const LANGUAGES: &[Toolset] = &[python::TOOLSET, javascript::TOOLSET, c::TOOLSET, go::TOOLSET];
 
 /// Takes `--lang NAME[,NAME]` or `--lang all` off the front of the arguments; the rest follows it.
 pub fn chosen(arguments: &[String]) -> Result<Option<(Vec<&'static Toolset>, &[String])>> {

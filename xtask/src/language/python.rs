@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::toolset::Toolset;
-use crate::{apt, process};
+use super::venv;
+use crate::process;
 
 pub const TOOLSET: Toolset = Toolset { name: "python", plugins: &["keyvalue-python"], setup, test_sdk };
 
@@ -15,21 +16,7 @@ pub const TOOLSET: Toolset = Toolset { name: "python", plugins: &["keyvalue-pyth
 const REQUIREMENTS: &str = "sdk/python/template/requirements.txt";
 
 fn setup(folder: &Path) -> Result<Vec<PathBuf>> {
-    let programs = folder.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    let python = programs.join("python");
-    if !python.is_file() {
-        ensure!(process::on_path("python3"), "python3 is missing: install it, 3.10 or newer");
-        let venv = || process::run(Command::new("python3").args(["-m", "venv"]).arg(folder));
-        if venv().is_err() {
-            // Debian has it in a package of its own.
-            apt::install(&["python3-venv"], |_| true)?;
-            venv()?;
-        }
-    }
-    // Does nothing when the pinned version is there.
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS];
-    process::run(Command::new(&python).args(install))?;
-    Ok(vec![programs])
+    Ok(vec![venv::with(folder, &["install", "--requirement", REQUIREMENTS])?])
 }
 
 fn test_sdk(path: &OsString) -> Result<()> {

@@ -5,6 +5,8 @@ mod core_module;
 mod explanation;
 mod file;
 mod host;
+mod implied_world;
+mod language;
 mod package_cycles;
 mod problem;
 mod wasi;
@@ -54,6 +56,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// The capabilities that it imports: `sql`, `log`, ...
     pub capabilities: Vec<String>,
+    /// The language that it was written in, with its version where that is known.
+    pub language: Option<String>,
     /// The languages and tools that it was built with, by role, with their versions.
     pub producers: Producers,
     /// Why it can't run on this host. Empty when it can.
@@ -83,7 +87,7 @@ impl Inspection {
 
 /// Inspects the plugin in `file`: what it is, what it may use, and whether it can run on this host.
 ///
-/// Fails when the file is neither a component nor a core module with an embedded world.
+/// Fails when the file is neither a component nor a core module that can be converted to one.
 pub fn inspect(file: &Path) -> Result<Inspection, InspectError> {
     let refuse = |problem| InspectError { file: file.to_owned(), problem };
     let PluginFile { kind, component, sha256, bytes } = read(file).map_err(refuse)?;
@@ -97,6 +101,7 @@ pub fn inspect(file: &Path) -> Result<Inspection, InspectError> {
         imports: contract.imports,
         exports: contract.exports,
         capabilities: contract.capabilities,
+        language: language::of(&component),
         producers: producers(&component),
         problems: contract.problems,
     })

@@ -31,7 +31,7 @@ impl fmt::Display for Problem {
 pub enum Kind {
     /// A component.
     Component,
-    /// A core module with an embedded world. The host converts it to a component when it loads it.
+    /// A core module. The host converts it to a component when it loads it.
     CoreModule,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Component => "component",
-            Self::CoreModule => "core module with an embedded world, converted to a component when loaded",
+            Self::CoreModule => "core module, converted to a component when loaded",
         })
     }
 }

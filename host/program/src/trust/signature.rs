@@ -140,6 +140,8 @@ pub fn read(plugin: &Path) -> Result<Option<String>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use ring::rand::SystemRandom;
 
     use super::*;
@@ -162,19 +164,19 @@ mod tests {
         let signed = key.sign("abcd");
         let public: PublicKey = key.public().to_string().parse().unwrap();
         verify(&signed, "abcd", &[other.clone(), public.clone()]).unwrap();
-        let changed = verify(&signed, "abce", &[public.clone()]).unwrap_err();
+        let changed = verify(&signed, "abce", from_ref(&public)).unwrap_err();
         assert!(changed.contains("changed after it was signed"), "{changed}");
-        let stranger = verify(&signed, "abcd", &[other.clone()]).unwrap_err();
+        let stranger = verify(&signed, "abcd", from_ref(&other)).unwrap_err();
         assert!(stranger.contains(&public.to_string()) && stranger.contains("trusted_keys"), "{stranger}");
         // Somebody else's line before it changes nothing; a forged line of a trusted key is refused.
         let two = format!("{other} {}\n{signed}", BASE64_STANDARD.encode([0; 64]));
-        verify(&two, "abcd", &[public.clone()]).unwrap();
+        verify(&two, "abcd", from_ref(&public)).unwrap();
         let forged = format!("{public} {}\n", BASE64_STANDARD.encode([0; 64]));
-        verify(&forged, "abcd", &[public.clone()]).unwrap_err();
+        verify(&forged, "abcd", from_ref(&public)).unwrap_err();
         assert_eq!(signers(&signed, "abcd"), Ok(vec![public.clone()]));
         signers(&two, "abcd").unwrap_err();
         for nothing in ["", "\n", "x", "ed25519:AAAA x"] {
-            verify(nothing, "abcd", &[public.clone()]).unwrap_err();
+            verify(nothing, "abcd", from_ref(&public)).unwrap_err();
         }
     }
 

@@ -13,7 +13,7 @@ use reflow_tracing::plugin::{Inspection, inspect};
 /// The plugin is neither compiled nor run. The exit code is 1 when there are problems.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The component, or a core module with an embedded world
+    /// The component or core module
     file: PathBuf,
     /// Also check what of that this configuration grants
     #[arg(long, value_name = "CONFIG")]

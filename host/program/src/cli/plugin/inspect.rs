@@ -8,7 +8,7 @@ use reflow_tracing::plugin::{Inspection, inspect, world_of};
 /// Show all properties of a plugin file
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The component, or a core module with an embedded world
+    /// The component or core module
     file: PathBuf,
     /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -39,7 +39,9 @@ fn write(out: &mut dyn Write, inspection: &Inspection, wit: Option<&str>) -> io:
     writeln!(out, "sha256        {}", inspection.sha256)?;
     writeln!(out, "contract      {}", inspection.contract.as_deref().unwrap_or("none"))?;
     writeln!(out, "capabilities  {}", or_none(&inspection.capabilities))?;
-    for (role, made) in &inspection.producers {
+    writeln!(out, "language      {}", inspection.language.as_deref().unwrap_or("unknown"))?;
+    // The languages of all parts, such as an interpreter, are in the JSON.
+    for (role, made) in inspection.producers.iter().filter(|(role, _)| *role != "language") {
         let made: Vec<_> =
             made.iter().map(|(name, version)| format!("{name} {version}").trim_end().to_owned()).collect();
         writeln!(out, "{role:<14}{}", made.join(", "))?;

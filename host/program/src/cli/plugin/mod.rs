@@ -1,6 +1,7 @@
 //! `reflow-tracing plugin ..`, for authors and operators of plugins.
 
 mod bench;
+mod bindings;
 mod build;
 mod check;
 mod dev;
@@ -31,6 +32,7 @@ pub(super) struct Args {
 enum Command {
     New(new::Args),
     Build(build::Args),
+    Bindings(bindings::Args),
     Check(check::Args),
     Inspect(inspect::Args),
     Explain(explain::Args),
@@ -47,6 +49,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Bindings(args) => bindings::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Explain(args) => explain::run(args).await,

@@ -41,11 +41,11 @@ pub(super) struct Source {
 
 /// A list of [`Source`]s: the path in the new folder, and the file in `new/`.
 macro_rules! sources {
-    ($($path:literal from $source:literal),+ $(,)?) => {
+    ($($path:literal from $source:literal),* $(,)?) => {
         &[$($crate::cli::plugin::language::kit::Source {
             path: $path,
             text: include_str!(concat!("../../../../new/", $source)),
-        }),+]
+        }),*]
     };
 }
 pub(super) use sources;

@@ -1,5 +1,8 @@
 //! The languages that plugins are written in, one file a language: what `plugin new` writes, and how `plugin build` compiles it.
 
+mod bindings;
+pub(super) mod c;
+pub(super) mod go;
 mod javascript;
 mod kit;
 mod python;
@@ -17,6 +20,8 @@ pub(super) use kit::{File, Kit, Over};
 pub(super) enum Language {
     Rust,
     Python,
+    C,
+    Go,
     #[value(name = "javascript")]
     JavaScript,
     #[value(name = "typescript")]
@@ -29,6 +34,8 @@ impl Language {
         match self {
             Self::Rust => &rust::KIT,
             Self::Python => &python::KIT,
+            Self::C => &c::KIT,
+            Self::Go => &go::KIT,
             Self::JavaScript => &javascript::JAVASCRIPT,
             Self::TypeScript => &javascript::TYPESCRIPT,
         }

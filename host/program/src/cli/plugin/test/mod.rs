@@ -26,7 +26,7 @@ pub(super) use stores::Stores;
 /// The exit code is 0 when every case passed.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The component, or a core module with an embedded world
+    /// The component or core module
     file: PathBuf,
     #[command(flatten)]
     stores: StoreArgs,

@@ -1,0 +1,163 @@
+//! C and C++: clang or Zig compiles the plugin's sources, the SDK and the generated bindings, without a build system.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+
+use super::kit::{File, Kit, Over, Source, contract, copied, filled, sources};
+use super::{bindings, tool};
+
+pub(super) const KIT: Kit = Kit { over: &[Over::Keyvalue], source: "src/backend.c", files, build };
+
+const TEMPLATE: &[Source] = sources! {
+    "plugin.toml" from "c/template/plugin.toml",
+    "README.md" from "c/template/README.md",
+    ".gitignore" from "c/template/gitignore",
+};
+
+const COPIES: &[Source] = sources! {
+    "src/backend.c" from "c/template/src/backend.c",
+    "src/header.c" from "c/template/src/header.c",
+    "src/header.h" from "c/template/src/header.h",
+    "src/layout.c" from "c/template/src/layout.c",
+    "src/layout.h" from "c/template/src/layout.h",
+    "src/query.c" from "c/template/src/query.c",
+    "src/query.h" from "c/template/src/query.h",
+    "test/header_test.c" from "c/template/test/header_test.c",
+    "sdk/README.md" from "c/README.md",
+    "sdk/arena.c" from "c/arena.c",
+    "sdk/batch.c" from "c/batch.c",
+    "sdk/bytes.c" from "c/bytes.c",
+    "sdk/error.c" from "c/error.c",
+    "sdk/exports.c" from "c/exports.c",
+    "sdk/keyvalue.c" from "c/keyvalue.c",
+    "sdk/reflow.h" from "c/reflow.h",
+};
+
+fn files(name: &str, _: Over) -> anyhow::Result<Vec<File>> {
+    Ok(filled(TEMPLATE, name).chain(copied(COPIES)).chain(contract(&["keyvalue", "log", "config"])).collect())
+}
+
+/// Generates the bindings of the plugin in `folder`.
+pub(in crate::cli::plugin) fn bindings(folder: &Path) -> anyhow::Result<PathBuf> {
+    let options = wit_bindgen_c::Opts { autodrop_borrows: wit_bindgen_c::Enabled::Yes, ..Default::default() };
+    bindings::write(folder, options.build(), |_| vec![])
+}
+
+fn build(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let mut command = compiler()?;
+    let mut sources = sources_in(&folder.join("src"))?;
+    ensure!(!sources.is_empty(), "{} has no file that ends with .c or .cpp", folder.join("src").display());
+    sources.extend(sources_in(&folder.join("sdk"))?);
+    bindings(folder)?;
+    let built = folder.join("build").join(format!("{name}.wasm"));
+    fs::create_dir_all(folder.join("build")).with_context(|| format!("can't write {}", built.display()))?;
+    command.args(["--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-g", "-Wall", "-fno-exceptions"]);
+    // Zig's default is 16 MB of stack, which every instance would take.
+    command.args(["-Wl,-z,stack-size=131072", "-Wl,--strip-debug"]);
+    command.arg(format!("-DPLUGIN_NAME=\"{name}\""));
+    for include in ["src", "sdk", "bindings"] {
+        command.arg("-I").arg(folder.join(include));
+    }
+    command.args(sources).arg(folder.join("bindings/plugin_component_type.o")).arg("-o").arg(&built);
+    tool::run(&mut command, &format!("the plugin in {}", folder.display()))?;
+    Ok(built)
+}
+
+/// The sources in a folder and the folders in it, in order.
+fn sources_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let failed = || format!("can't read the folder {}", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(failed)? {
+        let path = entry.with_context(failed)?.path();
+        if path.is_dir() {
+            // Those of the SDK's repository.
+            if !["template", "test"].iter().any(|name| path.ends_with(name)) {
+                found.extend(sources_in(&path)?);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "c" || extension == "cpp") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A compiler that has WebAssembly's C library, with the arguments that come first.
+fn compiler() -> anyhow::Result<Command> {
+    if let Some(sdk) = std::env::var_os("WASI_SDK_PATH") {
+        let clang = tool::find("clang", &[Path::new(&sdk).join("bin")]);
+        let missing = || format!("WASI_SDK_PATH is {}, but that has no bin/clang", Path::new(&sdk).display());
+        return Ok(Command::new(clang.with_context(missing)?));
+    }
+    // By PyPI's package, Zig is called `python-zig`.
+    for zig in ["zig", "python-zig"] {
+        if let Some(zig) = tool::find(zig, &[]) {
+            return Ok(with(zig, &["cc"]));
+        }
+    }
+    let clangs = ["clang".to_owned()].into_iter().chain((16..=24).rev().map(|version| format!("clang-{version}")));
+    if let Some(clang) = clangs.filter_map(|name| tool::find(&name, &[])).find(|clang| has_wasi(clang)) {
+        return Ok(Command::new(clang));
+    }
+    for python in ["python3", "python"] {
+        if let Some(python) = tool::find(python, &[])
+            && tool::output(Command::new(&python).args(["-c", "import ziglang"])).is_ok()
+        {
+            return Ok(with(python, &["-m", "ziglang", "cc"]));
+        }
+    }
+    bail!(
+        "no C compiler for WebAssembly is on the PATH: install one, with\n  pip install ziglang==0.17.1\nor, on Debian, with\n  \
+         apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32\nor set WASI_SDK_PATH to the folder of a WASI SDK"
+    )
+}
+
+fn with(program: PathBuf, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+/// Whether clang has the C library for WASI, the start file for a library, and its own functions for WebAssembly.
+fn has_wasi(clang: &Path) -> bool {
+    let has = |asked: &[&str]| {
+        let said = tool::output(Command::new(clang).arg("--target=wasm32-wasi").args(asked));
+        said.is_ok_and(|said| Path::new(said.trim()).is_file())
+    };
+    has(&["-print-file-name=crt1-reactor.o"]) && has(&["-print-libgcc-file-name"])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::kit::listed::files_in;
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_sdk_and_the_template_is_copied() {
+        let listed: BTreeSet<String> = COPIES.iter().chain(TEMPLATE).map(|file| file.path.to_owned()).collect();
+        let is_copied = |path: &String| !path.starts_with("template/") && !path.starts_with("test/");
+        let sdk = files_in("sdk/c").into_iter().filter(is_copied).map(|path| format!("sdk/{path}"));
+        let template = files_in("sdk/c/template").into_iter();
+        let template = template.map(|path| if path == "gitignore" { ".gitignore".into() } else { path });
+        assert_eq!(listed, sdk.chain(template).collect(), "the lists in {}", file!());
+    }
+
+    #[test]
+    fn sources_are_found_in_folders_too() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("store")).unwrap();
+        for file in ["b.c", "a.cpp", "a.h", "notes.txt", "store/c.c"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        let found = sources_in(folder.path()).unwrap();
+        let names: Vec<_> =
+            found.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["a.cpp", "b.c", "store/c.c"]);
+        assert!(format!("{:#}", sources_in(&folder.path().join("gone")).unwrap_err()).contains("gone"));
+    }
+}

@@ -1,0 +1,11 @@
+#ifndef HEADER_H
+#define HEADER_H
+
+#include "reflow.h"
+
+/// The value of a header: the fields to search by, and the body behind them.
+reflow_bytes encode_header(const reflow_trace *trace);
+/// Fails on a damaged value.
+bool decode_header(reflow_bytes value, reflow_trace *trace, reflow_error *error);
+
+#endif

@@ -1,0 +1,61 @@
+//! C.
+
+use std::fs;
+
+use crate::author::{Author, from_nothing_to_a_running_plugin, the_example_passes_the_suite};
+
+#[test]
+fn the_template_leads_from_nothing_to_a_running_plugin_whose_assertions_name_their_line() {
+    let error = from_nothing_to_a_running_plugin("c", |author| {
+        let first = "  if (query->more.len > 0) {\n";
+        author.edit("src/backend.c", first, &format!("  assert(!\"closed today\");\n{first}"));
+        author.edit("src/backend.c", "#include <string.h>\n", "#include <assert.h>\n#include <string.h>\n");
+    });
+    assert!(
+        error.contains("Assertion failed: !\"closed today\" (") && error.contains("backend.c: backend_query_traces: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_example_passes_the_conformance_suite() {
+    the_example_passes_the_suite("keyvalue-c");
+}
+
+#[test]
+fn a_missing_tool_is_named_with_the_command_that_installs_it() {
+    let error = Author::create("c").fail_to_build_without_tools();
+    assert!(error.contains("pip install ziglang==0.17.1") && error.contains("apt-get install clang-19"), "{error}");
+}
+
+#[test]
+fn a_mistake_in_the_source_is_shown_with_its_file_and_line() {
+    let author = Author::create("c");
+    author.edit("src/backend.c", "reflow_text(\"0.1.0\")", "reflow_txet(\"0.1.0\")");
+    let error = author.fail_to_build();
+    for part in ["src/backend.c:16:", "reflow_txet", "can't build the plugin in ledger"] {
+        assert!(error.contains(part), "no {part:?} in: {error}");
+    }
+}
+
+#[test]
+fn a_file_in_cpp_optional_exports_and_other_capabilities_need_no_more_than_a_line_in_the_world() {
+    let author = Author::create("c");
+    let import = "    import reflow:capabilities/keyvalue@0.1.1;\n";
+    let more = "    import reflow:capabilities/metrics@0.1.1;\n    export reflow:storage/maintenance@0.1.1;\n    \
+                export reflow:storage/expiry@0.1.1;\n";
+    author.edit("wit/world.wit", import, &format!("{import}{more}"));
+    let source = "#include \"reflow.h\"\n\n\
+        template <typename T> static T twice(T number) { return 2 * number; }\n\n\
+        bool backend_maintain(reflow_error *error) {\n  reflow_string name = reflow_text(\"maintained\");\n  \
+        reflow_capabilities_metrics_count(&name, twice<uint64_t>(1));\n  (void)error;\n  return true;\n}\n";
+    fs::write(author.file("src/upkeep.cpp"), source).expect("a file of our own");
+    author.build();
+    let check = author.stdout(&["plugin", "check", "plugins/ledger.wasm"]);
+    for part in ["reflow:capabilities/metrics@0.1.1", "reflow:storage/maintenance@0.1.1", "reflow:storage/expiry@0.1.1"] {
+        assert!(check.contains(part), "no {part} in: {check}");
+    }
+    author.stdout(&["plugin", "test", "plugins/ledger.wasm", "--filter", "empty"]);
+    let inspect = author.stdout(&["plugin", "inspect", "plugins/ledger.wasm"]);
+    assert!(inspect.contains("language      C"), "{inspect}");
+}
