@@ -128,8 +128,11 @@ export class Backend {
     healthCheck(): Awaitable<void>;
     /** Work that the store needs from time to time, for plugins that export `maintenance`. */
     maintain(): Awaitable<void>;
-    /** Deletes finished traces that began before `before`, for plugins that export `expiry`. Returns how many it deleted. */
-    expire(before: Time): Awaitable<number | bigint>;
+    /**
+     * Drops the oldest partition that holds traces, with their events, if every trace in it started before `endedBy`, for plugins
+     * that export `expiry`. Returns how many traces it held, 0 when there is no such partition.
+     */
+    dropOldest(endedBy: Time): Awaitable<number | bigint>;
 }
 
 /** The interfaces that a component may export. */

@@ -39,7 +39,7 @@ export class Backend {
 
     maintain() {}
 
-    expire() {
+    dropOldest() {
         return 0n;
     }
 }
@@ -84,7 +84,7 @@ export function plugin(type, { name = about.name, version = about.version, featu
         healthCheck: exported((on) => on.healthCheck()),
     };
     const maintenance = { maintain: exported((on) => on.maintain()) };
-    const expiry = { expire: exported((on, before) => then(on.expire(before), BigInt)) };
+    const expiry = { dropOldest: exported((on, endedBy) => then(on.dropOldest(endedBy), BigInt)) };
     return { backend, maintenance, expiry };
 }
 

@@ -66,6 +66,7 @@ class StorageBackend(ABC):
     def maintain(self) -> None:
         """Work that the store needs from time to time; see `export_maintenance`."""
 
-    def expire(self, before: int) -> int:
-        """Deletes traces that began before this time, in nanoseconds since 1970; see `export_expiry`. Returns how many."""
-        raise Unsupported("this plugin does not delete traces by age")
+    def drop_oldest(self, ended_by: int) -> int:
+        """Drops the oldest partition that holds traces, with their events, if every trace in it started before this time, in
+        nanoseconds since 1970; see `export_expiry`. Returns how many traces it held, 0 when there is no such partition."""
+        raise Unsupported("this plugin has no partitions")

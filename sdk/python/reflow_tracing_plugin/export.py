@@ -110,11 +110,11 @@ def export_maintenance() -> type:
 
 def export_expiry() -> type:
     """The class that a plugin exports as `Expiry`, if `wit/world.wit` has `export reflow:storage/expiry@0.1.1;`: the host then calls
-    `StorageBackend.expire` instead of deleting old traces one by one."""
+    `StorageBackend.drop_oldest` before it deletes old traces one by one."""
 
     class Exported:
-        def expire(self, before: int) -> int:
-            return _answer(lambda: _Instance.opened().expire(before))
+        def drop_oldest(self, ended_by: int) -> int:
+            return _answer(lambda: _Instance.opened().drop_oldest(ended_by))
 
     return Exported
 
