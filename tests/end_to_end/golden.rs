@@ -29,8 +29,7 @@ fn golden_components_import_only_what_still_exists() {
         assert!(inspection.contract.expect("it exports a backend").starts_with("0.1."), "{}", file.display());
         capabilities.extend(inspection.capabilities);
     }
-    // The capabilities of the first 0.1. Later ones have their own components.
-    for capability in ["config", "http", "keyvalue", "log", "metrics", "redis", "secrets", "sql"] {
+    for capability in ["config", "http", "keyvalue", "log", "metrics", "redis", "render", "secrets", "sql"] {
         assert!(capabilities.contains(capability), "none of {files:?} uses `{capability}`: {capabilities:?}");
     }
 }
