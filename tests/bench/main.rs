@@ -17,6 +17,8 @@ mod metrics;
 mod migration;
 mod paths;
 mod plugin;
+#[cfg(target_os = "linux")]
+mod plugin_languages;
 mod plugin_start;
 mod postgres;
 mod redis;
@@ -79,6 +81,8 @@ async fn main() -> Result<()> {
     metrics::measure(&sizes, &mut report).await?;
     plugin::measure(&sizes, &mut report).await?;
     plugin_start::measure(&sizes, &mut report).await?;
+    #[cfg(target_os = "linux")]
+    plugin_languages::measure(&sizes, &mut report).await?;
     redis::measure(&sizes, &mut report).await?;
     ingest::measure(&sizes, &mut report).await?;
     #[cfg(target_os = "linux")]

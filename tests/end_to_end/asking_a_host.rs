@@ -85,6 +85,17 @@ fn a_host_is_asked_with_the_same_output_as_its_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_traces_are_read_in_pages_and_exported() {
     let (setting, host) = memory_host();
+    reads_and_exports_many_traces(&setting, &host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_traces_of_a_plugin_are_read_in_pages_and_exported() {
+    let setting = Setting::new(Backend::Relational);
+    let host = Host::start(&setting);
+    reads_and_exports_many_traces(&setting, &host).await;
+}
+
+async fn reads_and_exports_many_traces(setting: &Setting, host: &Host) {
     let mut connection = Connection::open(&host.url).await;
     for number in 0..120 {
         let trace_id = connection.start_trace(&format!("flow {number}")).await;

@@ -85,23 +85,17 @@ async fn a_core_module_with_an_embedded_world_is_made_a_component() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_core_module_that_names_no_world_gets_that_of_its_imports_and_exports() {
-    for (original, version) in
-        [(test_plugin("core-module"), None), (root().join("tests/golden/0.1/core-module.wasm"), Some("0.1.0"))]
-    {
-        // The section that names the world has another name.
-        let (file, _folder) = renamed_in(original, "component-type", "component-typo");
-        let inspection = inspect(&file).expect("it is read");
-        assert_eq!((inspection.kind, inspection.problems.len()), (Kind::CoreModule, 0), "{:?}", inspection.problems);
-        assert!(
-            version.is_none_or(|version| inspection.contract.as_deref() == Some(version)),
-            "{:?}",
-            inspection.contract
-        );
-        assert_eq!(inspection.may_use().collect::<Vec<_>>(), ["sql"]);
-        assert!(inspection.language.as_deref().is_some_and(|language| language.starts_with("Rust ")), "{inspection:?}");
-        let component = PluginComponent::load("no-world", &file, &PluginConfig::default()).await.expect("it loads");
-        keeps_the_contract(component, "batches").await;
-    }
+    // The section that names the world has another name. Not of the module that was just built: with some toolchains, that imports
+    // WASI 0.2, whose types this host can't know without a section.
+    let golden = root().join("tests/golden/0.1/core-module.wasm");
+    let (file, _folder) = renamed_in(golden, "component-type", "component-typo");
+    let inspection = inspect(&file).expect("it is read");
+    assert_eq!((inspection.kind, inspection.problems.len()), (Kind::CoreModule, 0), "{:?}", inspection.problems);
+    assert_eq!(inspection.contract.as_deref(), Some("0.1.0"));
+    assert_eq!(inspection.may_use().collect::<Vec<_>>(), ["sql"]);
+    assert!(inspection.language.as_deref().is_some_and(|language| language.starts_with("Rust ")), "{inspection:?}");
+    let component = PluginComponent::load("no-world", &file, &PluginConfig::default()).await.expect("it loads");
+    keeps_the_contract(component, "batches").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Child, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -103,6 +105,22 @@ impl Author {
         }
     }
 
+    /// Starts `plugin dev`.
+    pub fn develop(&self) -> Development {
+        let mut command = self.setting.command(&["plugin", "dev", "ledger"]);
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+        let stdout = process.stdout.take().expect("it is piped");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Development { process, lines }
+    }
+
     /// Runs the program in the author's folder; panics when it fails.
     pub fn stdout(&self, arguments: &[&str]) -> String {
         self.setting.stdout(arguments)
@@ -150,4 +168,34 @@ pub fn the_example_passes_the_suite(name: &str) {
 fn passes_the_suite(setting: &Setting, file: &str) {
     let suite = setting.stdout(&["plugin", "test", file]);
     assert!(suite.contains(" passed, 0 failed, 0 skipped"), "{suite}");
+}
+
+/// A running `plugin dev`. It ends with its value.
+pub struct Development {
+    process: Child,
+    lines: Receiver<String>,
+}
+
+impl Development {
+    /// Waits for a line with `part`. Returns what was printed until then.
+    pub fn until(&mut self, part: &str) -> String {
+        let mut said = String::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => said.push_str(&format!("{line}\n")),
+                Err(error) => panic!("{error}: no {part:?} in: {said}"),
+            }
+            if said.ends_with('\n') && said.lines().last().is_some_and(|line| format!("{line}\n").contains(part)) {
+                return said;
+            }
+        }
+    }
+}
+
+impl Drop for Development {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

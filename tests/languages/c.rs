@@ -60,3 +60,34 @@ fn a_file_in_cpp_optional_exports_and_other_capabilities_need_no_more_than_a_lin
     let inspect = author.stdout(&["plugin", "inspect", "plugins/ledger.wasm"]);
     assert!(inspect.contains("language      C"), "{inspect}");
 }
+
+#[test]
+fn plugin_dev_builds_and_tests_at_each_change_and_first_what_failed_before() {
+    let author = Author::create("c");
+    let mut dev = author.develop();
+    dev.until(" passed, 0 failed\n");
+    let (right, wrong, mistaken) =
+        ("reflow_text(\"h\")), &stats", "reflow_text(\"x\")), &stats", "reflow_txet(\"h\")), &stats");
+    author.edit("src/backend.c", right, wrong);
+    let said = dev.until("waiting for a change");
+    let failed = said.lines().filter(|line| line.starts_with("FAILED")).count();
+    assert!(failed > 0 && said.contains(&format!(" passed, {failed} failed\n")), "{said}");
+    author.edit("src/backend.c", wrong, mistaken);
+    let said = dev.until("waiting for a change");
+    assert!(said.contains("error: ") && said.contains("can't build the plugin in ledger"), "{said}");
+    author.edit("src/backend.c", mistaken, right);
+    let said = dev.until("waiting for a change");
+    // The cases that failed, then all.
+    let cases: Vec<_> = said.lines().filter(|line| line.starts_with("ok")).collect();
+    assert!(said.contains(" passed, 0 failed\n") && cases.len() > 100 + failed, "{said}");
+}
+
+#[test]
+fn plugin_bench_measures_it_beside_memory_and_sqlite() {
+    let author = Author::create("c");
+    author.build();
+    let table = author.stdout(&["plugin", "bench", "plugins/ledger.wasm", "--events", "2000", "--writers", "2"]);
+    for row in ["memory", "sqlite", "ledger", "opened in "] {
+        assert!(table.contains(row), "no {row:?} in: {table}");
+    }
+}

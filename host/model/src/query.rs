@@ -115,7 +115,8 @@ impl Position {
         format!("{}.{}", self.start_time, self.trace_id.0.simple())
     }
 
-    fn parse(token: &str) -> Option<Self> {
+    /// The position that a page token is; `None` for the tokens of other stores.
+    pub fn parse(token: &str) -> Option<Self> {
         let (start_time, trace_id) = token.split_once('.')?;
         Some(Self { start_time: start_time.parse().ok()?, trace_id: TraceId(Uuid::try_parse(trace_id).ok()?) })
     }

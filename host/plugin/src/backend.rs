@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use reflow_tracing_model::{FlowTrace, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
+use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
 use reflow_tracing_storage::{
     Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageStats,
 };
@@ -216,6 +216,34 @@ impl PluginBackend {
         }
     }
 
+    /// A page of the headers that follow a position. Clients whose protocol has no page tokens continue from a position.
+    async fn page_after(
+        &self,
+        mut query: types::TraceQuery,
+        after: Position,
+        order: SortOrder,
+        limit: usize,
+    ) -> Result<TracePage, StorageError> {
+        let bound = match order {
+            SortOrder::OldestFirst => query.start_from.map_or(after.start_time, |from| from.max(after.start_time)),
+            SortOrder::NewestFirst => query.start_to.map_or(after.start_time, |to| to.min(after.start_time)),
+        };
+        *(if order == SortOrder::OldestFirst { &mut query.start_from } else { &mut query.start_to }) = Some(bound);
+        let mut traces = Vec::new();
+        // Traces that start at the same time as the position may come before it.
+        self.each_header(&query, |header| {
+            if traces.len() <= limit && Position::of(&header).sort_key(order) > after.sort_key(order) {
+                traces.push(header);
+            }
+            traces.len() <= limit
+        })
+        .await?;
+        let is_more = traces.len() > limit;
+        traces.truncate(limit);
+        let next_page_token = traces.last().filter(|_| is_more).map(|last| Position::of(last).token());
+        Ok(TracePage { traces, next_page_token, total: None })
+    }
+
     fn header(&self, body: &[u8]) -> Result<FlowTrace, StorageError> {
         body::decode(body)
             .map_err(|error| StorageError::Corrupt(format!("plugin `{}` returned {error}", self.supervisor.plugin())))
@@ -387,11 +415,18 @@ impl StorageBackend for PluginBackend {
         let PageRequest { query, detail, total } = request;
         query.validate().map_err(StorageError::InvalidArgument)?;
         let limit = query.checked_limit().map_err(StorageError::InvalidArgument)?;
-        let token = query.page_token.as_deref().map(decode_token).transpose()?;
+        let order = query.order;
+        let after = query.page_token.as_deref().and_then(Position::parse);
+        let token = match (&query.page_token, after) {
+            (Some(token), None) => Some(decode_token(token)?),
+            _ => None,
+        };
         let offset = query.offset.unwrap_or(0) as u64;
         let query = convert::query(&query);
         let mut page = TracePage::default();
-        if limit > 0 {
+        if let Some(after) = after {
+            page = self.page_after(query.clone(), after, order, limit).await?;
+        } else if limit > 0 {
             let request = types::PageRequest {
                 limit: u32::try_from(limit).unwrap_or(u32::MAX),
                 // The first page skipped them; later pages continue from its end.

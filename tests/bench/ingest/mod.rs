@@ -153,7 +153,7 @@ async fn processor_time(folder: &std::path::Path, sizes: &Sizes) -> Result<Round
 
 /// The processor time of all threads of a process, in seconds.
 #[cfg(target_os = "linux")]
-fn processor_seconds(process: u32) -> Result<f64> {
+pub fn processor_seconds(process: u32) -> Result<f64> {
     let mut nanoseconds = 0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
         let file = thread?.path().join("schedstat");

@@ -1,0 +1,129 @@
+//! The same backend over `keyvalue`, in each language.
+//!
+//! `cargo xtask plugins --lang all` builds the plugins; those that are missing are not measured.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use reflow_tracing::plugin::{Grants, PluginBackend, PluginConfig};
+use reflow_tracing::storage::StorageBackend;
+use reflow_tracing_tests::root;
+
+use crate::Sizes;
+use crate::ingest::processor_seconds;
+use crate::measure::{Rounds, seconds_each};
+use crate::paths::store;
+use crate::plugin::relational;
+use crate::report::{Path, Reach, Report, Unit};
+use crate::workload::Workload;
+
+const FLOOR: &str = "the plugin relational";
+
+/// A plugin, and what is measured of it.
+struct Language {
+    plugin: &'static str,
+    storing: Path,
+    reading: Path,
+}
+
+macro_rules! language {
+    ($plugin:literal, $goal:literal) => {
+        Language {
+            plugin: $plugin,
+            storing: Path {
+                name: concat!("plugin-languages ", $plugin, ": processor time of storing an event"),
+                floor: FLOOR,
+                unit: Unit::Time,
+                reach: Reach::Cost($goal),
+            },
+            reading: Path {
+                name: concat!("plugin-languages ", $plugin, ": get_events of 10,000"),
+                floor: FLOOR,
+                unit: Unit::Rate,
+                reach: Reach::Report,
+            },
+        }
+    };
+}
+
+const LANGUAGES: [Language; 4] = [
+    language!("keyvalue-c", 1.05),
+    language!("keyvalue-go", 1.2),
+    language!("keyvalue-python", 1.3),
+    language!("keyvalue-typescript", 1.5),
+];
+
+/// The events of a large trace.
+const LARGE: usize = 10_000;
+
+pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
+    for Language { plugin, storing, reading } in &LANGUAGES {
+        let component = root().join("plugins").join(format!("{plugin}.wasm"));
+        let (wants_storing, wants_reading) = (report.wants(storing), report.wants(reading));
+        if !wants_storing && !wants_reading {
+            continue;
+        }
+        if !component.is_file() {
+            println!("{} is missing: build it with `cargo xtask plugins --lang all`", component.display());
+            continue;
+        }
+        if wants_storing {
+            report.compared(storing, &storing_events(sizes, plugin, &component).await?);
+        }
+        if wants_reading {
+            report.compared(reading, &reading_events(sizes, plugin, &component).await?);
+        }
+    }
+    Ok(())
+}
+
+/// The plugin in `component`, with its own bucket in `folder`.
+async fn keyvalue(plugin: &str, component: &PathBuf, folder: &FilePath) -> Result<PluginBackend> {
+    let bucket = format!("file:{}", folder.join("bucket.kv").display());
+    let grants = Grants { keyvalue: [("default".into(), bucket)].into(), ..Grants::default() };
+    Ok(PluginBackend::load(plugin, component, &PluginConfig { grants, ..PluginConfig::default() }).await?)
+}
+
+async fn storing_events(sizes: &Sizes, plugin: &str, component: &PathBuf) -> Result<Rounds> {
+    let folder = tempfile::tempdir()?;
+    let mut workload = Workload::new()?;
+    let floor = relational(folder.path()).await?;
+    let path = keyvalue(plugin, component, folder.path()).await?;
+    let mut rounds = Rounds::new(sizes.rounds);
+    while rounds.more() {
+        let events = workload.events(sizes.events);
+        let count = events.len();
+        let spent = async |storage: &dyn StorageBackend| {
+            let before = processor_seconds(std::process::id())?;
+            store(storage, events.clone()).await?;
+            Ok((processor_seconds(std::process::id())? - before) / count as f64)
+        };
+        rounds.round(async || spent(&floor).await, async || spent(&path).await).await?;
+    }
+    ensure!(floor.stats().await?.events == path.stats().await?.events, "path and floor stored different events");
+    Ok(rounds)
+}
+
+async fn reading_events(sizes: &Sizes, plugin: &str, component: &PathBuf) -> Result<Rounds> {
+    let folder = tempfile::tempdir()?;
+    let trace = Workload::new()?.trace(LARGE);
+    let trace_id = trace.trace_id;
+    let floor = relational(folder.path()).await?;
+    let path = keyvalue(plugin, component, folder.path()).await?;
+    floor.store_trace(trace.clone()).await?;
+    path.store_trace(trace).await?;
+    let time = async |storage: &dyn StorageBackend| {
+        let reads = sizes.reads.div_ceil(10);
+        let start = Instant::now();
+        for _ in 0..reads {
+            ensure!(storage.get_events(trace_id).await?.len() == LARGE, "the trace is not complete");
+        }
+        Ok(seconds_each(start, reads * LARGE))
+    };
+    let mut rounds = Rounds::new(sizes.rounds);
+    while rounds.more() {
+        rounds.round(async || time(&floor).await, async || time(&path).await).await?;
+    }
+    Ok(rounds)
+}
