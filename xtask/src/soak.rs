@@ -8,8 +8,9 @@ use crate::{process, test};
 const TIMES: u32 = 20;
 
 /// Parts of the names of the random tests: histories that are held against the oracle, hosts and writers that are killed at
-/// random moments, retention by random bounds.
-const TESTS: [&str; 4] = ["like_the_oracle", "however_often", "a_killed_writer", "a_dry_run_says_what_a_run_does"];
+/// random moments, retention by random bounds, copies from each backend to each other.
+const TESTS: [&str; 5] =
+    ["like_the_oracle", "however_often", "a_killed_writer", "a_dry_run_says_what_a_run_does", "to_every_other_backend"];
 
 /// The command.
 pub fn main(arguments: &[String]) -> Result<()> {

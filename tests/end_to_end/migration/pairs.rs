@@ -10,14 +10,17 @@ use reflow_tracing::storage::{
     StorageBackend, StorageBackendExt,
 };
 use reflow_tracing::{TraceEvent, TraceId};
-use reflow_tracing_tests::plugin;
 use reflow_tracing_tests::servers::{ClickHouse, Postgres, RedisServer};
+use reflow_tracing_tests::{plugin, soak};
 
 use uuid::Uuid;
 
 use super::{everything, traces};
 
-const TRACES: usize = 10_000;
+/// How many traces are copied.
+fn count() -> usize {
+    2_000 * soak() as usize
+}
 
 /// A store, and what must live as long.
 struct Open {
@@ -58,7 +61,7 @@ impl Backends {
         let file = folder.path().join("traces.db");
         let store: Arc<dyn StorageBackend> = match name {
             "memory" => Arc::new(MemoryStorage::with_config(MemoryConfig {
-                max_traces: 10 * TRACES,
+                max_traces: 10 * count(),
                 max_memory_mb: 4_096,
                 ..MemoryConfig::default()
             })),
@@ -103,13 +106,13 @@ impl Backends {
 async fn from(from: &str) {
     let mut backends = Backends::start().await;
     let origin = backends.open("memory").await;
-    origin.store.store_traces(traces(TRACES)).await.expect("stored");
+    origin.store.store_traces(traces(count())).await.expect("stored");
     for number in 0..20 {
         let events = (0..number).map(|_| (TraceId::new(), TraceEvent::default()));
         origin.store.store_events(events.collect()).await.expect("stored");
     }
     let (expected, headerless) = everything(&*origin.store).await;
-    assert_eq!((expected.len(), headerless.len()), (TRACES, 190));
+    assert_eq!((expected.len(), headerless.len()), (count(), 190));
     let source = backends.open(from).await;
     let filled = StorageMigrator::shared(origin.store.clone(), source.store.clone()).migrate_all_traces().await;
     let filled = filled.expect("filled");
@@ -157,10 +160,10 @@ macro_rules! pairs {
 }
 
 pairs! {
-    ten_thousand_traces_go_from_memory_to_every_other_backend_without_a_difference: "memory",
-    ten_thousand_traces_go_from_sqlite_to_every_other_backend_without_a_difference: "sqlite",
-    ten_thousand_traces_go_from_postgres_to_every_other_backend_without_a_difference: "postgres",
-    ten_thousand_traces_go_from_clickhouse_to_every_other_backend_without_a_difference: "clickhouse",
-    ten_thousand_traces_go_from_relational_to_every_other_backend_without_a_difference: "relational",
-    ten_thousand_traces_go_from_redis_to_every_other_backend_without_a_difference: "redis",
+    traces_go_from_memory_to_every_other_backend_without_a_difference: "memory",
+    traces_go_from_sqlite_to_every_other_backend_without_a_difference: "sqlite",
+    traces_go_from_postgres_to_every_other_backend_without_a_difference: "postgres",
+    traces_go_from_clickhouse_to_every_other_backend_without_a_difference: "clickhouse",
+    traces_go_from_relational_to_every_other_backend_without_a_difference: "relational",
+    traces_go_from_redis_to_every_other_backend_without_a_difference: "redis",
 }
