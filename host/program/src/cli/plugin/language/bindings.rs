@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use wit_bindgen_core::wit_parser::Resolve;
 use wit_bindgen_core::{Files, WorldGenerator};
 
@@ -26,7 +26,10 @@ pub(super) fn write(
         wit.display()
     );
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_path(&wit).with_context(|| format!("can't read {}", wit.display()))?;
+    let pushed = resolve.push_path(&wit);
+    // With the line that is wrong.
+    let failed = |error| anyhow!("can't read {}: {}", wit.display(), resolve.render_error(&error));
+    let (package, _) = pushed.map_err(failed)?;
     let world = resolve.select_world(&[package], Some(WORLD)).with_context(|| format!("in {}", wit.display()))?;
     let mut files = Files::default();
     generator.generate(&mut resolve, world, &mut files).context("can't generate bindings")?;
