@@ -65,7 +65,8 @@ fn a_file_in_cpp_optional_exports_and_other_capabilities_need_no_more_than_a_lin
 fn plugin_dev_builds_and_tests_at_each_change_and_first_what_failed_before() {
     let author = Author::create("c");
     let mut dev = author.develop();
-    dev.until(" passed, 0 failed\n");
+    let said = dev.until("waiting for a change");
+    assert!(said.contains(" passed, 0 failed\n"), "{said}");
     let (right, wrong, mistaken) =
         ("reflow_text(\"h\")), &stats", "reflow_text(\"x\")), &stats", "reflow_txet(\"h\")), &stats");
     author.edit("src/backend.c", right, wrong);
