@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask plugins --lang all` builds the plugins; those that are missing are not measured.
 
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -79,13 +79,13 @@ pub async fn measure(sizes: &Sizes, report: &mut Report) -> Result<()> {
 }
 
 /// The plugin in `component`, with its own bucket in `folder`.
-async fn keyvalue(plugin: &str, component: &PathBuf, folder: &FilePath) -> Result<PluginBackend> {
+async fn keyvalue(plugin: &str, component: &FilePath, folder: &FilePath) -> Result<PluginBackend> {
     let bucket = format!("file:{}", folder.join("bucket.kv").display());
     let grants = Grants { keyvalue: [("default".into(), bucket)].into(), ..Grants::default() };
     Ok(PluginBackend::load(plugin, component, &PluginConfig { grants, ..PluginConfig::default() }).await?)
 }
 
-async fn storing_events(sizes: &Sizes, plugin: &str, component: &PathBuf) -> Result<Rounds> {
+async fn storing_events(sizes: &Sizes, plugin: &str, component: &FilePath) -> Result<Rounds> {
     let folder = tempfile::tempdir()?;
     let mut workload = Workload::new()?;
     let floor = relational(folder.path()).await?;
@@ -105,7 +105,7 @@ async fn storing_events(sizes: &Sizes, plugin: &str, component: &PathBuf) -> Res
     Ok(rounds)
 }
 
-async fn reading_events(sizes: &Sizes, plugin: &str, component: &PathBuf) -> Result<Rounds> {
+async fn reading_events(sizes: &Sizes, plugin: &str, component: &FilePath) -> Result<Rounds> {
     let folder = tempfile::tempdir()?;
     let trace = Workload::new()?.trace(LARGE);
     let trace_id = trace.trace_id;

@@ -21,7 +21,7 @@
 //! A backend that is slow, away or failing neither slows nor fails the store. Its queue grows up to
 //! [`SpoolConfig::max_size_mb`]. After that, or while the disk is full, further writes are *dropped* for this backend until
 //! there is space again: what waits stays, in order, so what the backend lacks is one period of time. Dropped writes are counted
-//! ([`AlsoMetrics`]), logged, and a warning of the store.
+//! ([`AlsoMetrics`](reflow_tracing_storage::AlsoMetrics)), logged, and a warning of the store.
 //!
 //! A write that a backend rejects permanently is logged and moved to the table `refused` of its queue, the first
 //! [`MAX_REFUSED`] of them; more are only counted.
