@@ -1,5 +1,7 @@
 //! `cargo xtask test [-- ARGS]`: builds the plugins and the host, and runs every test.
 
+use std::ffi::OsString;
+use std::num::NonZero;
 use std::process::Command;
 use std::time::Instant;
 
@@ -14,9 +16,20 @@ pub fn main(arguments: &[String]) -> Result<()> {
     let for_tests = for_cargo_test(arguments)?;
     let start = Instant::now();
     build_what_tests_start()?;
-    step("test", || process::run(for_workspace("test")?.args(for_tests)))?;
+    step("test", || process::run(for_workspace("test")?.args(for_tests).env(THREADS, threads())))?;
     println!("\nAll passed in {} s.", start.elapsed().as_secs());
     Ok(())
+}
+
+/// How many tests run at the same time.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// What the environment says, or half as many again as there are processors: many tests wait for servers and processes.
+fn threads() -> OsString {
+    std::env::var_os(THREADS).unwrap_or_else(|| {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        (processors + processors.div_ceil(2)).to_string().into()
+    })
 }
 
 /// What follows a `--`.
