@@ -4,10 +4,10 @@ use anyhow::{bail, ensure};
 
 use super::language::rust;
 use super::manifest::{self, Manifest};
-use super::place;
-use super::report::{example_grants, summary, without_problems, write_problems};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::output;
+use crate::cli::plugin::place;
+use crate::cli::plugin::report::{example_grants, summary, without_problems, write_problems};
 use reflow_tracing::plugin::{Inspection, inspect};
 
 /// Compile the plugin in a folder, check it, and install it in the plugins folder

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 
 use super::build::{compile, install_built};
-use super::report::summary;
 use super::test::{StoreArgs, tell};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::output;
+use crate::cli::plugin::report::summary;
 use reflow_tracing::TraceId;
 use reflow_tracing::plugin::Inspection;
 use reflow_tracing::storage::conformance::{Ability, Suite};

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use reflow_tracing::plugin::wit;
 
 /// What this program knows about a language.
-pub(in crate::cli::plugin) struct Kit {
+pub(in crate::cli::plugin::author) struct Kit {
     /// The capabilities that a new plugin can be written over, the default first.
     pub over: &'static [Over],
     /// The file of a new plugin that its author reads first.
@@ -19,7 +19,7 @@ pub(in crate::cli::plugin) struct Kit {
 
 /// The capability that a new plugin stores in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli::plugin) enum Over {
+pub(in crate::cli::plugin::author) enum Over {
     /// Ordered keys and values: an embedded file, memory or Redis
     Keyvalue,
     /// A SQL database: SQLite, PostgreSQL or MariaDB
@@ -27,7 +27,7 @@ pub(in crate::cli::plugin) enum Over {
 }
 
 /// A file of a new plugin, with its path in the folder.
-pub(in crate::cli::plugin) struct File {
+pub(in crate::cli::plugin::author) struct File {
     pub path: String,
     pub text: String,
 }
@@ -42,9 +42,9 @@ pub(super) struct Source {
 /// A list of [`Source`]s: the path in the new folder, and the file in `new/`.
 macro_rules! sources {
     ($($path:literal from $source:literal),* $(,)?) => {
-        &[$($crate::cli::plugin::language::kit::Source {
+        &[$($crate::cli::plugin::author::language::kit::Source {
             path: $path,
-            text: include_str!(concat!("../../../../new/", $source)),
+            text: include_str!(concat!("../../../../../new/", $source)),
         }),*]
     };
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value};
 
-use super::report::{name_of, without_problems, write_problems};
 use crate::cli::output;
+use crate::cli::plugin::report::{name_of, without_problems, write_problems};
 use crate::config::PluginsConfig;
 use grants::Grant;
 use reflow_tracing::plugin::{PluginConfig, PluginRuntime, PluginRuntimeConfig, inspect};
