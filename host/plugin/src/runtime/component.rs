@@ -6,8 +6,7 @@ use reflow_tracing_storage::StorageError;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::Admission;
-use super::code_cache::CodeCache;
-use super::compilation;
+use super::compile::{self, CodeCache};
 use super::engine::engine;
 use super::exports::Exporting;
 use super::instance::InstanceState;
@@ -53,7 +52,7 @@ pub(super) fn load(
 fn compile(plugin: &str, file: PluginFile, stack_kb: u32, cache: Option<&CodeCache>) -> wasmtime::Result<Compiled> {
     let engine = &engine(stack_kb)?;
     let PluginFile { component: bytes, sha256, .. } = file;
-    let compile = |folder: Option<&Path>| compilation::compile(plugin, engine, stack_kb, &bytes, folder);
+    let compile = |folder: Option<&Path>| compile::compile(plugin, stack_kb, &bytes, folder);
     let (component, from_cache) = match cache {
         // The key is the digest of the component, not of the file, which may be a core module.
         Some(cache) => cache.compiled(engine, &inspect::sha256(&bytes), || compile(Some(cache.folder())))?,

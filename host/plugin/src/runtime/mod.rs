@@ -1,15 +1,13 @@
 //! The plugin runtime: compilation, engines, instances, pools and supervision, and what all plugins of a process share.
 
 pub(crate) mod call_metrics;
-mod code_cache;
-mod compilation;
+mod compile;
 mod component;
 mod cpu;
 pub(crate) mod engine;
 pub(crate) mod exports;
 mod failure;
 mod fair_scheduler;
-mod function_cache;
 pub(crate) mod instance;
 mod output;
 pub(crate) mod pool;
@@ -22,7 +20,7 @@ use reflow_tracing_storage::StorageError;
 use tokio::sync::Semaphore;
 
 use crate::policy::PluginConfig;
-use code_cache::CodeCache;
+use compile::CodeCache;
 use component::Compiled;
 
 /// Compiles and runs plugins. Cheap to clone; clones share the cache and the connection limit.

@@ -15,7 +15,7 @@ use crate::cli::table::new_table;
 /// Each store takes the same events of about 300 bytes in traces of 1,000, in batches. The processor time is that of the
 /// whole program, so it includes the host's share. Use a release build of this program on a quiet machine.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli::plugin) struct Args {
     /// The component, or a core module with an embedded world
     file: PathBuf,
     /// How many events to store

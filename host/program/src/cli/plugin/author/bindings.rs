@@ -8,7 +8,7 @@ use crate::cli::output;
 
 /// Generate the bindings of a plugin in C or Go from its wit/, for editors; `plugin build` does so too
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli::plugin) struct Args {
     /// The folder of the plugin; the files are written to bindings/ in it
     #[arg(default_value = ".")]
     dir: PathBuf,

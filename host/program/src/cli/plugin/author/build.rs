@@ -12,7 +12,7 @@ use reflow_tracing::plugin::{Inspection, inspect};
 
 /// Compile the plugin in a folder, check it, and install it in the plugins folder
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli::plugin) struct Args {
     /// The folder of the plugin, with its plugin.toml or, in Rust, its Cargo.toml
     #[arg(default_value = ".")]
     dir: PathBuf,

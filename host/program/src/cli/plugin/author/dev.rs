@@ -20,7 +20,7 @@ use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 /// After a change, the component is compiled and put into the plugins folder, where a running host reloads it. Then the cases
 /// of the conformance suite run that failed the last time; when none is left, all of them. Ctrl-C ends it.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli::plugin) struct Args {
     /// The folder of the plugin, with its plugin.toml or, in Rust, its Cargo.toml
     #[arg(default_value = ".")]
     dir: PathBuf,

@@ -11,7 +11,7 @@ use crate::cli::output;
 
 /// Create the folder of a new plugin that works at once
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli::plugin) struct Args {
     /// The name of the plugin: lower-case letters, digits, `-` and `_`
     #[arg(value_parser = parse_name)]
     name: String,

@@ -25,7 +25,7 @@ pub(super) use stores::Stores;
 ///
 /// The exit code is 0 when every case passed.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli::plugin) struct Args {
     /// The component or core module
     file: PathBuf,
     #[command(flatten)]

@@ -18,30 +18,30 @@ const MAX_UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const DIGEST_BYTES: usize = 32;
 
-pub(crate) struct CodeCache {
+pub(in crate::runtime) struct CodeCache {
     folder: PathBuf,
 }
 
 impl CodeCache {
     /// Opens the cache in `folder`, which is created when missing. Fails when other users may write there.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+    pub(in crate::runtime) fn open(folder: &Path) -> io::Result<Self> {
         make_private(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(in crate::runtime) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The compiled component whose SHA-256 is `sha256`, and whether it came from the cache. An unusable cache only costs the
     /// time to `compile`.
-    pub(super) fn compiled(
+    pub(in crate::runtime) fn compiled(
         &self,
         engine: &Engine,
         sha256: &str,
         compile: impl FnOnce() -> wasmtime::Result<Vec<u8>>,
     ) -> wasmtime::Result<(Component, bool)> {
-        let file = self.folder.join(format!("{sha256}-{:016x}.cwasm", engine_hash(engine)));
+        let file = self.folder.join(format!("{sha256}-{:016x}.cwasm", code_version(engine)));
         match read(&file) {
             Ok(Some(code)) => {
                 // SAFETY: only the user that this program runs as may write to the folder, and the digest shows that the entry
@@ -96,7 +96,7 @@ impl CodeCache {
 }
 
 /// A hash of what compiled code depends on beside its source: the engine's version and settings, the processor.
-fn engine_hash(engine: &Engine) -> u64 {
+fn code_version(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
