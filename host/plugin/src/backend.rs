@@ -162,15 +162,16 @@ impl PluginBackend {
         Ok((headers, answer.next))
     }
 
-    /// Calls `each` with every header that matches, until it returns false.
+    /// Calls `each` with every header that matches, until it returns false. Asks for `per_call` at a time.
     async fn each_header(
         &self,
         query: &types::TraceQuery,
+        per_call: u32,
         mut each: impl FnMut(FlowTrace) -> bool + Send,
     ) -> Result<(), StorageError> {
         let mut token = None;
         loop {
-            let page = types::PageRequest { limit: HEADERS_PER_CALL, offset: 0, token };
+            let page = types::PageRequest { limit: per_call, offset: 0, token };
             let (headers, next) = self.header_page(query, page).await?;
             for header in headers {
                 if !each(header) {
@@ -230,8 +231,10 @@ impl PluginBackend {
         };
         *(if order == SortOrder::OldestFirst { &mut query.start_from } else { &mut query.start_to }) = Some(bound);
         let mut traces = Vec::new();
+        // One more shows whether another page follows, and the trace at the position is usually found again.
+        let per_call = u32::try_from(limit + 2).unwrap_or(u32::MAX).min(HEADERS_PER_CALL);
         // Traces that start at the same time as the position may come before it.
-        self.each_header(&query, |header| {
+        self.each_header(&query, per_call, |header| {
             if traces.len() <= limit && Position::of(&header).sort_key(order) > after.sort_key(order) {
                 traces.push(header);
             }
@@ -255,7 +258,7 @@ impl PluginBackend {
 
     async fn count(&self, query: &types::TraceQuery) -> Result<u64, StorageError> {
         let mut count = 0;
-        self.each_header(query, |_| {
+        self.each_header(query, HEADERS_PER_CALL, |_| {
             count += 1;
             true
         })
@@ -266,7 +269,7 @@ impl PluginBackend {
     async fn started_before(&self, time: DateTime<Utc>) -> Result<Vec<types::Uuid>, StorageError> {
         let oldest = convert::query(&TraceQuery { order: SortOrder::OldestFirst, ..TraceQuery::default() });
         let mut old = Vec::new();
-        self.each_header(&oldest, |header| {
+        self.each_header(&oldest, HEADERS_PER_CALL, |header| {
             let before = time::nanos(header.start_time) < time::nanos(time);
             if before {
                 old.push(convert::uuid(header.trace_id.0));

@@ -159,3 +159,25 @@ pub(super) fn split(blobs: &Blobs) -> Result<Vec<&[u8]>, String> {
     let slices = slices.collect::<Option<Vec<_>>>().filter(|_| start == blobs.data.len());
     slices.ok_or_else(|| "`ends` must ascend and the last must be the length of the data".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use reflow_tracing_model::{TraceEvent, TraceId};
+
+    use super::*;
+    use crate::contract::flows::Flows;
+
+    #[test]
+    fn columns_have_at_most_the_bytes_that_are_left() {
+        let event = TraceEvent { actor_id: "x".repeat(100), ..TraceEvent::default() };
+        let batch = EventBatch::new(vec![(TraceId::new(), event); 10], &Flows::default());
+        let mut left = 2_500;
+        assert!(column(batch.rows(), Field::ActorId, &mut left).is_some());
+        assert!(column(batch.rows(), Field::ActorId, &mut left).is_some());
+        assert_eq!(left, 2_500 - 2 * 10 * (100 + 8));
+        for field in [Field::ActorId, Field::Body, Field::Json] {
+            assert!(column(batch.rows(), field, &mut left).is_none(), "{field:?}");
+        }
+        assert!(column(batch.rows(), Field::EventId, &mut 79).is_none());
+    }
+}

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::batch::Row;
+use super::bindings::reflow::capabilities::{keyvalue, redis};
 use super::field::{Field, FieldValue};
 
 /// A piece of a key, a value or an argument.
@@ -12,6 +13,27 @@ pub(crate) enum Part {
     Sortable(Field),
     Present(Field),
 }
+
+/// The contract has the same type in two interfaces.
+macro_rules! from_contract {
+    ($($interface:ident),+) => {
+        $(impl TryFrom<$interface::Part> for Part {
+            /// Says that a name is not a field.
+            type Error = String;
+
+            fn try_from(part: $interface::Part) -> Result<Self, String> {
+                Ok(match part {
+                    $interface::Part::Fixed(bytes) => Self::Fixed(bytes),
+                    $interface::Part::Field(name) => Self::Text(name.parse()?),
+                    $interface::Part::Sortable(name) => Self::Sortable(name.parse()?),
+                    $interface::Part::Present(name) => Self::Present(name.parse()?),
+                })
+            }
+        })+
+    };
+}
+
+from_contract!(keyvalue, redis);
 
 impl Part {
     /// Appends the value of an event.

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use super::store::{Page, Scan, Store, too_many_bytes};
 use crate::contract::batch::{EventBatch, Row};
-use crate::contract::bindings::reflow::capabilities::keyvalue::{
-    self as contract, Change, Entry, EventEntry, KeyvalueError,
-};
+use crate::contract::bindings::reflow::capabilities::keyvalue::{self, Change, Entry, EventEntry, KeyvalueError};
 use crate::contract::part::Part;
 
 /// Maximum size of a key, in bytes.
@@ -35,16 +33,8 @@ struct EntryTemplate {
 impl EntryTemplate {
     /// Fails on a name that is not a field.
     fn new(entry: EventEntry) -> Result<Self, String> {
-        let parsed = |part| {
-            Ok(match part {
-                contract::Part::Fixed(bytes) => Part::Fixed(bytes),
-                contract::Part::Field(name) => Part::Text(name.parse()?),
-                contract::Part::Sortable(name) => Part::Sortable(name.parse()?),
-                contract::Part::Present(name) => Part::Present(name.parse()?),
-            })
-        };
-        let all = |parts: Vec<contract::Part>| parts.into_iter().map(parsed).collect::<Result<Vec<_>, String>>();
-        Ok(Self { key: all(entry.key)?, value: all(entry.value)? })
+        let parsed = |parts: Vec<keyvalue::Part>| parts.into_iter().map(Part::try_from).collect::<Result<_, _>>();
+        Ok(Self { key: parsed(entry.key)?, value: parsed(entry.value)? })
     }
 
     fn fill(&self, row: &Row) -> Entry {

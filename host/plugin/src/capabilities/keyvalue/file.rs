@@ -159,45 +159,21 @@ fn delete(connection: &Connection, key: &[u8], now: i64) -> rusqlite::Result<boo
     Ok(live.unwrap_or(false))
 }
 
-/// The keys of a listing, as a condition with parameters.
-struct Range<'a> {
-    start: Bound<&'a [u8]>,
-    end: Bound<Vec<u8>>,
-}
-
-impl<'a> Range<'a> {
-    fn of(scan: &'a Scan) -> Self {
-        let (start, end) = scan.range();
-        Self { start, end }
-    }
-
-    fn bounds(&self) -> Vec<&[u8]> {
-        let key = |bound| match bound {
-            Bound::Included(key) | Bound::Excluded(key) => Some(key),
-            Bound::Unbounded => None,
+/// A condition for the keys of a listing that have not expired, and the values of its parameters.
+fn condition(scan: &Scan) -> (String, Vec<Vec<u8>>) {
+    let mut sql = format!("(expires IS NULL OR expires > {})", now_ms());
+    let mut keys = Vec::new();
+    let (start, end) = scan.range();
+    for (bound, included, excluded) in [(start.map(<[u8]>::to_vec), ">=", ">"), (end, "<=", "<")] {
+        let (comparison, key) = match bound {
+            Bound::Included(key) => (included, key),
+            Bound::Excluded(key) => (excluded, key),
+            Bound::Unbounded => continue,
         };
-        [key(self.start), key(self.end.as_ref().map(Vec::as_slice))].into_iter().flatten().collect()
+        keys.push(key);
+        sql.push_str(&format!(" AND key {comparison} ?{}", keys.len()));
     }
-
-    fn condition(&self, now: i64) -> String {
-        let mut sql = format!("(expires IS NULL OR expires > {now})");
-        let mut number = 0;
-        let mut compare = |comparison| {
-            number += 1;
-            sql.push_str(&format!(" AND key {comparison} ?{number}"));
-        };
-        match self.start {
-            Bound::Included(_) => compare(">="),
-            Bound::Excluded(_) => compare(">"),
-            Bound::Unbounded => {}
-        }
-        match self.end {
-            Bound::Included(_) => compare("<="),
-            Bound::Excluded(_) => compare("<"),
-            Bound::Unbounded => {}
-        }
-        sql
-    }
+    (sql, keys)
 }
 
 #[async_trait]
@@ -290,24 +266,21 @@ impl Store for File {
 
     async fn count(&self, prefix: Vec<u8>) -> Result<u64, KeyvalueError> {
         self.read(move |connection| {
-            let scan = Scan::of_keys(prefix);
-            let range = Range::of(&scan);
-            let sql = format!("SELECT count(*) FROM reflow_keyvalue WHERE {}", range.condition(now_ms()));
-            connection
-                .query_row(&sql, params_from_iter(range.bounds()), |row| row.get::<_, i64>(0))
-                .map(i64::cast_unsigned)
+            let (condition, keys) = condition(&Scan::of_keys(prefix));
+            let sql = format!("SELECT count(*) FROM reflow_keyvalue WHERE {condition}");
+            connection.query_row(&sql, params_from_iter(keys), |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
         })
         .await
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page, KeyvalueError> {
         self.read(move |connection| {
-            let range = Range::of(&scan);
+            let (condition, keys) = condition(&scan);
             let value = if scan.values { "value" } else { "x''" };
-            let mut sql = format!("SELECT key, {value} FROM reflow_keyvalue WHERE {}", range.condition(now_ms()));
+            let mut sql = format!("SELECT key, {value} FROM reflow_keyvalue WHERE {condition}");
             sql.push_str(if scan.reverse { " ORDER BY key DESC" } else { " ORDER BY key" });
             let mut statement = connection.prepare(&sql)?;
-            let mut rows = statement.query(params_from_iter(range.bounds()))?;
+            let mut rows = statement.query(params_from_iter(keys))?;
             let mut page = PageBuilder::new(&scan);
             while let Some(row) = rows.next()? {
                 if !page.add(bytes(row.get_ref(0)?), bytes(row.get_ref(1)?)) {

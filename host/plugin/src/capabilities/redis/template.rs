@@ -53,6 +53,7 @@ impl Template {
         let places = keys
             .places(arguments.len(), |at| fixed.get(at).and_then(Option::as_deref))
             .map_err(|problem| refused(&shown, &problem))?;
+        let parsed = |parts: Vec<Part>| parts.into_iter().map(part::Part::try_from).collect::<Result<Vec<_>, _>>();
         let mut arguments =
             arguments.into_iter().map(parsed).collect::<Result<Vec<_>, _>>().map_err(RedisError::Other)?;
         for place in places {
@@ -91,18 +92,6 @@ fn fixed(parts: &[Part]) -> Option<Vec<u8>> {
         }
         _ => None,
     })
-}
-
-fn parsed(parts: Vec<Part>) -> Result<Vec<part::Part>, String> {
-    let parsed = |part| {
-        Ok(match part {
-            Part::Fixed(bytes) => part::Part::Fixed(bytes),
-            Part::Field(name) => part::Part::Text(name.parse()?),
-            Part::Sortable(name) => part::Part::Sortable(name.parse()?),
-            Part::Present(name) => part::Part::Present(name.parse()?),
-        })
-    };
-    parts.into_iter().map(parsed).collect()
 }
 
 /// The commands to run for each event of a batch.
