@@ -130,7 +130,7 @@ export class Backend {
     maintain(): Awaitable<void>;
     /**
      * Drops the oldest partition that holds traces, with their events, if every trace in it started before `endedBy`, for plugins
-     * that export `expiry`. Returns how many traces it held, 0 when there is no such partition.
+     * that export `expiry`. Returns how many traces it held, 0 when none is left.
      */
     dropOldest(endedBy: Time): Awaitable<number | bigint>;
 }

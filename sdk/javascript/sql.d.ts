@@ -21,7 +21,7 @@ export function fixed(value: Parameter): Binding;
 export function lookedUp(name: Field, statement: string): Binding;
 
 declare class Statements {
-    /** Runs a statement; several, separated by semicolons, when there are no parameters. Says how many rows the last one changed. */
+    /** Runs a statement; several, separated by semicolons, if it has no parameters. Says how many rows the last one changed. */
     execute(statement: string, ...params: Parameter[]): bigint;
     /** Runs a statement once a row of parameters: all or none. Says how many rows changed. See `wit/deps/capabilities/sql.wit` on `...`. */
     executeMany(statement: string, rows: readonly (readonly Parameter[])[]): bigint;

@@ -46,5 +46,5 @@ fn a_mistake_in_the_source_is_shown_with_its_file_and_line() {
     for part in ["app.py", "line 11", "No module named 'serach'", "can't build the plugin in ledger"] {
         assert!(error.contains(part), "no {part:?} in: {error}");
     }
-    assert!(!error.contains("Stack backtrace"), "the tool's own functions are no help: {error}");
+    assert!(!error.contains("Stack backtrace"), "the tool's own functions do not help: {error}");
 }

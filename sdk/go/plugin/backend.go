@@ -44,7 +44,7 @@ type Maintainer interface {
 // `export reflow:storage/expiry@0.1.1;`.
 type Expirer interface {
 	// DropOldest drops the oldest partition that holds traces, with their events, if every trace in it started before the time.
-	// It returns how many traces it held; 0 when there is no such partition. It is called until it returns 0.
+	// It returns how many traces it held; 0 when none is left. It is called until it returns 0.
 	DropOldest(endedBy Timestamp) (uint64, error)
 }
 

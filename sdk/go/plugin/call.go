@@ -58,7 +58,7 @@ func reportPanic() {
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
 	for shown := 0; shown < 6; {
 		frame, more := frames.Next()
-		// The frames of the runtime, and of this package, are no help.
+		// The frames of the runtime, and of this package, do not help.
 		if !strings.HasPrefix(frame.Function, "runtime.") && !strings.Contains(frame.Function, "/sdk/go/plugin.") {
 			fmt.Fprintf(os.Stderr, "  at %s (%s:%d)\n", frame.Function, frame.File, frame.Line)
 			shown++

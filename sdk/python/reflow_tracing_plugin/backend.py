@@ -68,5 +68,5 @@ class StorageBackend(ABC):
 
     def drop_oldest(self, ended_by: int) -> int:
         """Drops the oldest partition that holds traces, with their events, if every trace in it started before this time, in
-        nanoseconds since 1970; see `export_expiry`. Returns how many traces it held, 0 when there is no such partition."""
+        nanoseconds since 1970; see `export_expiry`. Returns how many traces it held, 0 when none is left."""
         raise Unsupported("this plugin has no partitions")

@@ -11,7 +11,7 @@ pub trait Maintenance: Backend {
 /// Retention of a store that drops many traces at once more cheaply than one by one: `export!(Store, expiry)`.
 pub trait Expiry: Backend {
     /// Drops the oldest partition that holds traces, with their events, if every trace in it started before `ended_by`. Returns
-    /// how many traces it held; 0 when there is no such partition.
+    /// how many traces it held; 0 when none is left.
     fn drop_oldest(&self, ended_by: Timestamp) -> Result<u64>;
 }
 

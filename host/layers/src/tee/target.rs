@@ -60,7 +60,7 @@ impl Target {
         self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a write, or drops it if there is no space.
+    /// Queues a write, or drops it when the queue is full.
     pub(super) async fn append(&self, record: &Encoded) {
         match self.core.queue.append_if_room(record).await {
             Ok(()) => self.core.work.notify_one(),

@@ -69,7 +69,7 @@ impl OpenError {
 
 fn missing(name: &str, file: &Path, folder: &Path, found: &[String]) -> String {
     format!(
-        "it is not a built-in one ({}), and there is no plugin file `{}`{}. Put the plugin there, set its file with `file` in \
+        "it is not a built-in one ({}), and the plugin file `{}` does not exist{}. Put the plugin there, set its file with `file` in \
          `[plugins.{name}]`",
         BuiltIn::names().join(", "),
         file.display(),

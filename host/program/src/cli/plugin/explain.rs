@@ -193,7 +193,7 @@ fn calls_of(explanation: &Explanation, capability: &str) -> BTreeMap<String, Vec
     calls.map(|(interface, functions)| (interface.clone(), functions.clone())).collect()
 }
 
-/// Whether an interface of WASI leads to nothing in this host: there are no files, sockets, variables and arguments.
+/// Whether an interface of WASI leads to nothing in this host: a plugin gets neither files nor sockets, variables or arguments.
 fn is_empty_here(interface: &str) -> bool {
     ["wasi:filesystem/", "wasi:sockets/", "wasi:cli/environment", "wasi:cli/stdin", "wasi:cli/terminal"]
         .iter()

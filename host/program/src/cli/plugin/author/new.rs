@@ -32,9 +32,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if !kit.over.contains(&over) {
         let known: Vec<_> = kit.over.iter().map(|over| format!("--over {}", name_of(*over))).collect();
         bail!(
-            "there is no template for --lang {} --over {}; there is {}",
-            name_of(args.lang),
+            "--over {} is not a template of --lang {}, which has {}",
             name_of(over),
+            name_of(args.lang),
             known.join(", ")
         );
     }
