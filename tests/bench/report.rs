@@ -34,7 +34,7 @@ pub enum Reach {
     Speed(f64),
     /// At most this ratio to the floor's cost.
     Cost(f64),
-    /// At most this many seconds.
+    /// At most this many seconds; of a rate, seconds per event.
     Seconds(f64),
     /// None: the ratio of the speeds is only reported.
     Report,
@@ -93,7 +93,10 @@ impl Report {
         let (wanted, reached) = match (path.reach, ratio) {
             (Reach::Speed(least), Some(ratio)) => (format!(">= {least}"), Some(ratio >= least)),
             (Reach::Cost(most), Some(ratio)) => (format!("<= {most}"), Some(ratio <= most)),
-            (Reach::Seconds(most), _) => (format!("<= {}", time(most)), Some(measured <= most)),
+            (Reach::Seconds(most), _) => {
+                let sign = if matches!(path.unit, Unit::Rate) { ">=" } else { "<=" };
+                (format!("{sign} {}", path.unit.format(most)), Some(measured <= most))
+            }
             (Reach::Speed(_) | Reach::Cost(_), None) | (Reach::Report, _) => ("-".into(), None),
         };
         let spread = match &floor {

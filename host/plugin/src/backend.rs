@@ -507,6 +507,11 @@ impl StorageExtras for PluginBackend {
         tasks.into_iter().flatten().filter_map(|health| health.warning()).collect()
     }
 
+    /// All instances but one, so that readers do not wait for writers.
+    fn concurrent_writes(&self) -> usize {
+        self.config.limits.instances.saturating_sub(1).max(1)
+    }
+
     async fn drop_oldest_partition(&self, ended_by: DateTime<Utc>) -> Result<Option<u64>, StorageError> {
         if !self.supervisor.component().has_expiry() {
             return Ok(None);
