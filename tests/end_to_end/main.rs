@@ -44,6 +44,7 @@ mod relational_layout;
 mod repeated_crash;
 #[cfg(unix)]
 mod shared_traces;
+mod spans;
 #[cfg(unix)]
 mod spool;
 mod sql;

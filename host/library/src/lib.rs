@@ -22,7 +22,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | (none) | the data model, the storage contract, layers for retries and time limits, [`MemoryStorage`](storage::MemoryStorage) |
+//! | (none) | the data model, the storage contract, layers for retries and time limits, [`MemoryStorage`](storage::MemoryStorage), [`spans`] |
 //! | `migration` (default) | [`migration`]: copying between any two backends, export and import |
 //! | `maintenance` (default) | [`maintenance`]: health and retention |
 //! | `sqlite`, `postgres`, `clickhouse` | the backend of that name |
@@ -48,6 +48,9 @@ pub use reflow_tracing_migration as migration;
 /// Backends that are WebAssembly components.
 #[cfg(feature = "plugins")]
 pub use reflow_tracing_plugin_host as plugin;
+
+/// What the actors of a trace did: activations, latencies, the critical path, the first failure.
+pub use reflow_tracing_spans as spans;
 
 /// The example of this package's README, compiled.
 #[cfg(doctest)]
