@@ -183,7 +183,7 @@ impl Names {
         for interface in self.imports.keys() {
             let imported = match is_wasi(interface) {
                 // Linking ignores the patch version.
-                true => format!("{}@{}", interface.name, wasi_version()),
+                true => format!("{}@{}", interface.name, wit::wasi_version()),
                 false => interface.text(),
             };
             text.push_str(&format!("import {imported};\n"));
@@ -237,12 +237,6 @@ fn is_wasi(interface: &Interface) -> bool {
         let package = interface.name.split(['/', ':']).nth(1).unwrap_or_default();
         wit::WASI.iter().any(|(file, _)| file.strip_suffix(".wit") == Some(package))
     }
-}
-
-fn wasi_version() -> &'static str {
-    let (_, file) = wit::WASI[0];
-    let package = file.lines().find(|line| line.starts_with("package ")).unwrap_or_default();
-    package.split_once('@').map_or("", |(_, version)| version.trim_end_matches(';'))
 }
 
 /// 0.1 of 0.1.2.

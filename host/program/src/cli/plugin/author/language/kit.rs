@@ -24,6 +24,10 @@ pub(in crate::cli::plugin::author) enum Over {
     Keyvalue,
     /// A SQL database: SQLite, PostgreSQL or MariaDB
     Sql,
+    /// Redis's data types
+    Redis,
+    /// A service that takes JSON over HTTP: a forwarder, which does not read
+    Http,
 }
 
 /// A file of a new plugin, with its path in the folder.
@@ -66,9 +70,9 @@ pub(super) fn copied(sources: &[Source]) -> impl Iterator<Item = File> {
     sources.iter().map(|Source { path, text }| File { path: (*path).to_owned(), text: (*text).to_owned() })
 }
 
-/// The world of the plugin in `wit/world.wit`, named `local:backend/plugin`, with these interfaces of `reflow:capabilities`, and
-/// the packages that it may refer to, WASI's HTTP included: the layout that every generator of bindings takes. The world has a fixed name, because not every
-/// name of a plugin is valid in WIT.
+/// The world of the plugin in `wit/world.wit`, named `local:backend/plugin`, with these interfaces of `reflow:capabilities` (`http` is
+/// WASI's), and the packages that it may refer to: the layout that every generator of bindings takes. The world has a fixed name,
+/// because not every name of a plugin is valid in WIT.
 pub(super) fn contract(capabilities: &[&str]) -> impl Iterator<Item = File> {
     let version = wit::version();
     let mut world = format!(
@@ -77,7 +81,11 @@ pub(super) fn contract(capabilities: &[&str]) -> impl Iterator<Item = File> {
          world plugin {{\n    include reflow:storage/storage-plugin@{version};\n"
     );
     for capability in capabilities {
-        world.push_str(&format!("    import reflow:capabilities/{capability}@{version};\n"));
+        let interface = match *capability {
+            "http" => format!("wasi:http/outgoing-handler@{}", wit::wasi_version()),
+            capability => format!("reflow:capabilities/{capability}@{version}"),
+        };
+        world.push_str(&format!("    import {interface};\n"));
     }
     world.push_str("}\n");
     let packages = wit::PACKAGES.iter().flat_map(|package| {
@@ -128,7 +136,11 @@ mod tests {
         let world = files.iter().find(|file| file.path == "wit/world.wit").unwrap();
         assert!(world.text.contains("import reflow:capabilities/keyvalue@0.1.1;"), "{}", world.text);
         assert!(world.text.contains("include reflow:storage/storage-plugin@0.1.1;") && !world.text.contains("sql"));
-        for path in ["wit/deps/storage/backend.wit", "wit/deps/capabilities/keyvalue.wit"] {
+        assert!(!world.text.contains("http"));
+        let http: Vec<File> = contract(&["http"]).collect();
+        let world = http.iter().find(|file| file.path == "wit/world.wit").unwrap();
+        assert!(world.text.contains("import wasi:http/outgoing-handler@0.2.12;"), "{}", world.text);
+        for path in ["wit/deps/storage/backend.wit", "wit/deps/capabilities/keyvalue.wit", "wit/deps/http.wit"] {
             assert!(files.iter().any(|file| file.path == path), "{path}");
         }
     }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"math"
 	"slices"
 	"strings"
 
@@ -90,25 +89,8 @@ func (b *backend) matching(query *plugin.Query, after *position, yield func(posi
 }
 
 func (b *backend) matches(query *plugin.Query, id plugin.UUID, found *header) (bool, error) {
-	if query.FlowID != nil && *query.FlowID != found.FlowID ||
-		query.ExecutionID != nil && *query.ExecutionID != found.ExecutionID ||
-		query.Status != nil && *query.Status != found.Status ||
-		query.Error != nil && (found.Error == nil || *query.Error != *found.Error) {
+	if !found.matches(query) {
 		return false, nil
-	}
-	for _, tag := range query.Tags {
-		if !slices.Contains(found.Tags, tag) {
-			return false, nil
-		}
-	}
-	if query.MinDuration != nil || query.MaxDuration != nil {
-		if found.End == nil {
-			return false, nil
-		}
-		took := duration(found.Start, *found.End)
-		if query.MinDuration != nil && took < *query.MinDuration || query.MaxDuration != nil && took > *query.MaxDuration {
-			return false, nil
-		}
 	}
 	if query.Actor != nil {
 		actors, err := b.names(actorsOf(id))
@@ -139,16 +121,4 @@ func (b *backend) matches(query *plugin.Query, id plugin.UUID, found *header) (b
 		failed = value != nil
 	}
 	return failed == *query.HasError, nil
-}
-
-// duration is the end minus the start, and the nearest number where that overflows.
-func duration(start, end plugin.Timestamp) int64 {
-	took := int64(end) - int64(start)
-	switch {
-	case end > 0 && start < 0 && took < 0:
-		return math.MaxInt64
-	case end < 0 && start > 0 && took > 0:
-		return math.MinInt64
-	}
-	return took
 }

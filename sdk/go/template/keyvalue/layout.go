@@ -1,9 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
-	"encoding/json"
-
 	"github.com/offbit-ai/reflow/sdk/go/keyvalue"
 	"github.com/offbit-ai/reflow/sdk/go/plugin"
 )
@@ -90,43 +87,6 @@ func (b *backend) names(prefix []byte) (names []string, err error) {
 		}
 	}
 	return names, nil
-}
-
-// header is a stored header: the fields to search by as JSON, and the body behind it.
-type header struct {
-	FlowID      string
-	ExecutionID plugin.UUID
-	Start       plugin.Timestamp
-	End         *plugin.Timestamp
-	Status      plugin.Status
-	Error       *string
-	Tags        []plugin.Tag
-	Body        []byte `json:"-"`
-}
-
-func encodeHeader(trace plugin.Trace) []byte {
-	fields, err := json.Marshal(header{
-		FlowID: trace.FlowID, ExecutionID: trace.ExecutionID, Start: trace.Start, End: trace.End,
-		Status: trace.Status, Error: trace.Error, Tags: trace.Tags,
-	})
-	if err != nil {
-		panic(err) // Such a struct always has a JSON form.
-	}
-	value := binary.BigEndian.AppendUint32(nil, uint32(len(fields)))
-	return append(append(value, fields...), trace.Body...)
-}
-
-func decodeHeader(value []byte) (*header, error) {
-	var decoded header
-	if len(value) < 4 || uint32(len(value)-4) < binary.BigEndian.Uint32(value) {
-		return nil, &plugin.Error{Kind: plugin.KindOther, Message: "a stored header is damaged"}
-	}
-	end := 4 + binary.BigEndian.Uint32(value)
-	if err := json.Unmarshal(value[4:end], &decoded); err != nil {
-		return nil, err
-	}
-	decoded.Body = value[end:]
-	return &decoded, nil
 }
 
 // headers reads the headers of traces; nil where none is stored.
