@@ -9,35 +9,109 @@ use anyhow::{Context, bail, ensure};
 use super::kit::{File, Kit, Over, Source, contract, copied, filled, sources};
 use super::{bindings, tool};
 
-pub(super) const KIT: Kit = Kit { over: &[Over::Keyvalue], source: "src/backend.c", files, build };
+pub(super) const KIT: Kit =
+    Kit { over: &[Over::Keyvalue, Over::Sql, Over::Redis, Over::Http], source: "src/backend.c", files, build };
 
-const TEMPLATE: &[Source] = sources! {
+/// What every template has, with placeholders.
+const FILLED: &[Source] = sources! {
     "plugin.toml" from "c/template/plugin.toml",
-    "README.md" from "c/template/README.md",
     ".gitignore" from "c/template/gitignore",
 };
 
+/// A template over a capability.
+struct Template {
+    /// What it imports: what it stores in, and what needs no grant.
+    capabilities: &'static [&'static str],
+    readme: &'static [Source],
+    sources: &'static [Source],
+}
+
+const OVER_KEYVALUE: Template = Template {
+    capabilities: &["keyvalue", "log", "config"],
+    readme: sources! { "README.md" from "c/template/keyvalue/README.md" },
+    sources: sources! {
+        "src/backend.c" from "c/template/keyvalue/src/backend.c",
+        "src/header.c" from "c/template/header.c",
+        "src/header.h" from "c/template/header.h",
+        "src/layout.c" from "c/template/keyvalue/src/layout.c",
+        "src/layout.h" from "c/template/keyvalue/src/layout.h",
+        "src/query.c" from "c/template/keyvalue/src/query.c",
+        "src/query.h" from "c/template/keyvalue/src/query.h",
+        "test/header_test.c" from "c/template/header_test.c",
+    },
+};
+
+const OVER_SQL: Template = Template {
+    capabilities: &["sql", "log", "config"],
+    readme: sources! { "README.md" from "c/template/sql/README.md" },
+    sources: sources! {
+        "src/backend.c" from "c/template/sql/src/backend.c",
+        "src/query.c" from "c/template/sql/src/query.c",
+        "src/query.h" from "c/template/sql/src/query.h",
+        "src/schema.sql" from "template/src/schema.sql",
+        "test/query_test.c" from "c/template/sql/test/query_test.c",
+    },
+};
+
+const OVER_REDIS: Template = Template {
+    capabilities: &["redis", "log", "config"],
+    readme: sources! { "README.md" from "c/template/redis/README.md" },
+    sources: sources! {
+        "src/backend.c" from "c/template/redis/src/backend.c",
+        "src/header.c" from "c/template/header.c",
+        "src/header.h" from "c/template/header.h",
+        "src/layout.c" from "c/template/redis/src/layout.c",
+        "src/layout.h" from "c/template/redis/src/layout.h",
+        "src/query.c" from "c/template/redis/src/query.c",
+        "src/query.h" from "c/template/redis/src/query.h",
+        "test/header_test.c" from "c/template/header_test.c",
+        "test/layout_test.c" from "c/template/redis/test/layout_test.c",
+    },
+};
+
+const OVER_HTTP: Template = Template {
+    capabilities: &["http", "render", "log", "config"],
+    readme: sources! { "README.md" from "c/template/http/README.md" },
+    sources: sources! {
+        "src/backend.c" from "c/template/http/src/backend.c",
+        "src/lines.c" from "c/template/http/src/lines.c",
+        "src/lines.h" from "c/template/http/src/lines.h",
+        "test/lines_test.c" from "c/template/http/test/lines_test.c",
+    },
+};
+
 const COPIES: &[Source] = sources! {
-    "src/backend.c" from "c/template/src/backend.c",
-    "src/header.c" from "c/template/src/header.c",
-    "src/header.h" from "c/template/src/header.h",
-    "src/layout.c" from "c/template/src/layout.c",
-    "src/layout.h" from "c/template/src/layout.h",
-    "src/query.c" from "c/template/src/query.c",
-    "src/query.h" from "c/template/src/query.h",
-    "test/header_test.c" from "c/template/test/header_test.c",
     "sdk/README.md" from "c/README.md",
     "sdk/arena.c" from "c/arena.c",
     "sdk/batch.c" from "c/batch.c",
     "sdk/bytes.c" from "c/bytes.c",
     "sdk/error.c" from "c/error.c",
     "sdk/exports.c" from "c/exports.c",
+    "sdk/forwarder.h" from "c/forwarder.h",
+    "sdk/http.c" from "c/http.c",
+    "sdk/http.h" from "c/http.h",
+    "sdk/http_error.c" from "c/http_error.c",
+    "sdk/http_error.h" from "c/http_error.h",
+    "sdk/http_url.c" from "c/http_url.c",
+    "sdk/http_url.h" from "c/http_url.h",
     "sdk/keyvalue.c" from "c/keyvalue.c",
+    "sdk/redis.c" from "c/redis.c",
+    "sdk/redis.h" from "c/redis.h",
     "sdk/reflow.h" from "c/reflow.h",
+    "sdk/render.h" from "c/render.h",
+    "sdk/sql.c" from "c/sql.c",
+    "sdk/sql.h" from "c/sql.h",
 };
 
-fn files(name: &str, _: Over) -> anyhow::Result<Vec<File>> {
-    Ok(filled(TEMPLATE, name).chain(copied(COPIES)).chain(contract(&["keyvalue", "log", "config"])).collect())
+fn files(name: &str, over: Over) -> anyhow::Result<Vec<File>> {
+    let template = match over {
+        Over::Keyvalue => OVER_KEYVALUE,
+        Over::Sql => OVER_SQL,
+        Over::Redis => OVER_REDIS,
+        Over::Http => OVER_HTTP,
+    };
+    let own = filled(FILLED, name).chain(filled(template.readme, name)).chain(copied(template.sources));
+    Ok(own.chain(copied(COPIES)).chain(contract(template.capabilities)).collect())
 }
 
 /// Generates the bindings of the plugin in `folder`.
@@ -140,13 +214,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_sdk_and_the_template_is_copied() {
-        let listed: BTreeSet<String> = COPIES.iter().chain(TEMPLATE).map(|file| file.path.to_owned()).collect();
+    fn every_file_of_the_sdk_and_of_the_template_is_written() {
         let is_copied = |path: &String| !path.starts_with("template/") && !path.starts_with("test/");
-        let sdk = files_in("sdk/c").into_iter().filter(is_copied).map(|path| format!("sdk/{path}"));
-        let template = files_in("sdk/c/template").into_iter();
-        let template = template.map(|path| if path == "gitignore" { ".gitignore".into() } else { path });
-        assert_eq!(listed, sdk.chain(template).collect(), "the lists in {}", file!());
+        let sdk: Vec<_> = files_in("sdk/c").into_iter().filter(is_copied).map(|path| format!("sdk/{path}")).collect();
+        for (over, folder) in
+            [(Over::Keyvalue, "keyvalue"), (Over::Sql, "sql"), (Over::Redis, "redis"), (Over::Http, "http")]
+        {
+            let template = files_in(&format!("sdk/c/template/{folder}"));
+            let written: BTreeSet<_> = files("ledger", over).unwrap().into_iter().map(|file| file.path).collect();
+            let missing: Vec<_> = sdk.iter().chain(&template).filter(|file| !written.contains(*file)).collect();
+            assert!(missing.is_empty(), "{missing:?} are not in the lists in {}", file!());
+        }
     }
 
     #[test]

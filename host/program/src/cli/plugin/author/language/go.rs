@@ -8,7 +8,8 @@ use anyhow::{Context, bail, ensure};
 use super::kit::{File, Kit, Over, Source, contract, copied, filled, sources};
 use super::{bindings, tool};
 
-pub(super) const KIT: Kit = Kit { over: &[Over::Keyvalue, Over::Sql, Over::Redis, Over::Http], source: "main.go", files, build };
+pub(super) const KIT: Kit =
+    Kit { over: &[Over::Keyvalue, Over::Sql, Over::Redis, Over::Http], source: "main.go", files, build };
 
 /// The first version whose compiler has what the bindings need.
 const MINIMUM: (u32, u32) = (1, 25);

@@ -47,9 +47,22 @@ static void a_damaged_header_is_an_error(void) {
   EXPECT(!decode_header(value, &found, &error));
 }
 
+static void a_duration_that_overflows_is_the_longest(void) {
+  reflow_trace trace = {.start_time = INT64_MIN, .end_time = {true, INT64_MAX}};
+  reflow_query query = {.min_duration = {true, INT64_MAX}};
+  EXPECT(header_matches(&trace, &query));
+  trace.start_time = INT64_MAX - 1;
+  EXPECT(!header_matches(&trace, &query));
+  query.min_duration.val = 1;
+  EXPECT(header_matches(&trace, &query));
+  trace.end_time.is_some = false;
+  EXPECT(!header_matches(&trace, &query));
+}
+
 int main(void) {
   a_header_comes_back_as_it_was_stored();
   a_damaged_header_is_an_error();
-  puts("2 passed, 0 failed");
+  a_duration_that_overflows_is_the_longest();
+  puts("3 passed, 0 failed");
   return 0;
 }

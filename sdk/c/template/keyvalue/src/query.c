@@ -42,29 +42,6 @@ static bool is_one_of(reflow_string name, const void *argument) {
   return false;
 }
 
-static bool has_tags(const reflow_trace *trace, const reflow_query *query) {
-  for (size_t i = 0; i < query->tags.len; i++) {
-    bool found = false;
-    for (size_t j = 0; j < trace->tags.len && !found; j++) {
-      found = reflow_equal(trace->tags.ptr[j].f0, query->tags.ptr[i].f0) &&
-              reflow_equal(trace->tags.ptr[j].f1, query->tags.ptr[i].f1);
-    }
-    if (!found) return false;
-  }
-  return true;
-}
-
-static bool took_as_long(const reflow_trace *trace, const reflow_query *query) {
-  if (!query->min_duration.is_some && !query->max_duration.is_some) return true;
-  if (!trace->end_time.is_some) return false;
-  int64_t took;
-  if (__builtin_sub_overflow(trace->end_time.val, trace->start_time, &took)) {
-    took = trace->end_time.val > trace->start_time ? INT64_MAX : INT64_MIN;
-  }
-  return !(query->min_duration.is_some && took < query->min_duration.val) &&
-         !(query->max_duration.is_some && took > query->max_duration.val);
-}
-
 static bool has_error(reflow_uuid id, const reflow_trace *trace, bool *found, reflow_error *error) {
   *found = trace->status == REFLOW_STORAGE_TYPES_STATUS_FAILED;
   if (*found) return true;
@@ -83,11 +60,7 @@ static bool has_error(reflow_uuid id, const reflow_trace *trace, bool *found, re
 }
 
 static bool matches(const reflow_query *query, reflow_uuid id, const reflow_trace *trace, bool *matching, reflow_error *error) {
-  *matching = !(query->flow_id.is_some && !reflow_equal(query->flow_id.val, trace->flow_id)) &&
-              !(query->execution_id.is_some && reflow_compare_uuids(query->execution_id.val, trace->execution_id) != 0) &&
-              !(query->status.is_some && query->status.val != trace->status) &&
-              !(query->error.is_some && !(trace->error.is_some && reflow_equal(query->error.val, trace->error.val))) &&
-              has_tags(trace, query) && took_as_long(trace, query);
+  *matching = header_matches(trace, query);
   if (*matching && query->actor.is_some && !any_name('a', id, holds, &query->actor.val, matching, error)) return false;
   if (*matching && query->event_types.is_some && !any_name('k', id, is_one_of, &query->event_types.val, matching, error)) {
     return false;

@@ -87,3 +87,34 @@ bool decode_header(reflow_bytes value, reflow_trace *trace, reflow_error *error)
   trace->body = rest;
   return true;
 }
+
+static bool has_tags(const reflow_trace *trace, const reflow_query *query) {
+  for (size_t i = 0; i < query->tags.len; i++) {
+    bool found = false;
+    for (size_t j = 0; j < trace->tags.len && !found; j++) {
+      found = reflow_equal(trace->tags.ptr[j].f0, query->tags.ptr[i].f0) &&
+              reflow_equal(trace->tags.ptr[j].f1, query->tags.ptr[i].f1);
+    }
+    if (!found) return false;
+  }
+  return true;
+}
+
+static bool took_as_long(const reflow_trace *trace, const reflow_query *query) {
+  if (!query->min_duration.is_some && !query->max_duration.is_some) return true;
+  if (!trace->end_time.is_some) return false;
+  int64_t took;
+  if (__builtin_sub_overflow(trace->end_time.val, trace->start_time, &took)) {
+    took = trace->end_time.val > trace->start_time ? INT64_MAX : INT64_MIN;
+  }
+  return !(query->min_duration.is_some && took < query->min_duration.val) &&
+         !(query->max_duration.is_some && took > query->max_duration.val);
+}
+
+bool header_matches(const reflow_trace *trace, const reflow_query *query) {
+  return !(query->flow_id.is_some && !reflow_equal(query->flow_id.val, trace->flow_id)) &&
+         !(query->execution_id.is_some && reflow_compare_uuids(query->execution_id.val, trace->execution_id) != 0) &&
+         !(query->status.is_some && query->status.val != trace->status) &&
+         !(query->error.is_some && !(trace->error.is_some && reflow_equal(query->error.val, trace->error.val))) &&
+         has_tags(trace, query) && took_as_long(trace, query);
+}
