@@ -1,6 +1,7 @@
 package http
 
 import (
+	"errors"
 	"net/url"
 
 	"github.com/offbit-ai/reflow/sdk/go/plugin"
@@ -17,11 +18,16 @@ func parseTarget(text string) (at target, err error) {
 	parsed, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return at, plugin.InvalidArgument("%v", err)
-	case parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
-		return at, plugin.InvalidArgument("the URL %q is not valid: expected http://host/path or https://host/path", text)
+		// The URL may have a secret in it.
+		var invalid *url.Error
+		if errors.As(err, &invalid) {
+			err = invalid.Err
+		}
+		return at, plugin.InvalidArgument("the URL is not valid: %v", err)
 	case parsed.User != nil:
 		return at, plugin.InvalidArgument("the URL of %s has a user: put the header `authorization` into the grant instead", parsed.Host)
+	case parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
+		return at, plugin.InvalidArgument("the URL %q is not valid: expected http://host/path or https://host/path", text)
 	}
 	return target{parsed.Scheme == "https", parsed.Host, parsed.RequestURI()}, nil
 }
