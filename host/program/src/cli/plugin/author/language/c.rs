@@ -15,20 +15,22 @@ pub(super) const KIT: Kit =
 /// What every template has, with placeholders.
 const FILLED: &[Source] = sources! {
     "plugin.toml" from "c/template/plugin.toml",
+    "README.md" from "c/template/README.md",
     ".gitignore" from "c/template/gitignore",
 };
 
 /// A template over a capability.
 struct Template {
-    /// What it imports: what it stores in, and what needs no grant.
-    capabilities: &'static [&'static str],
-    readme: &'static [Source],
+    /// What its README says about the files, behind the first.
+    about: &'static str,
+    /// Each test: its name, and the sources that it needs.
+    tests: &'static [(&'static str, &'static str)],
     sources: &'static [Source],
 }
 
 const OVER_KEYVALUE: Template = Template {
-    capabilities: &["keyvalue", "log", "config"],
-    readme: sources! { "README.md" from "c/template/keyvalue/README.md" },
+    about: ", `src/layout.c` says where things are in the bucket, `src/header.c` how a header is stored, and `src/query.c` finds traces",
+    tests: &[("header_test", "src/header.c")],
     sources: sources! {
         "src/backend.c" from "c/template/keyvalue/src/backend.c",
         "src/header.c" from "c/template/header.c",
@@ -42,8 +44,8 @@ const OVER_KEYVALUE: Template = Template {
 };
 
 const OVER_SQL: Template = Template {
-    capabilities: &["sql", "log", "config"],
-    readme: sources! { "README.md" from "c/template/sql/README.md" },
+    about: ", `src/query.c` holds its queries, and `src/schema.sql` its tables, which the compiler embeds: that needs clang 19 or newer, as Zig has it",
+    tests: &[("query_test", "sdk/sql.c src/query.c")],
     sources: sources! {
         "src/backend.c" from "c/template/sql/src/backend.c",
         "src/query.c" from "c/template/sql/src/query.c",
@@ -54,8 +56,8 @@ const OVER_SQL: Template = Template {
 };
 
 const OVER_REDIS: Template = Template {
-    capabilities: &["redis", "log", "config"],
-    readme: sources! { "README.md" from "c/template/redis/README.md" },
+    about: ", `src/layout.h` says which keys there are, `src/header.c` how a header is stored, and `src/query.c` finds traces",
+    tests: &[("header_test", "src/header.c"), ("layout_test", "sdk/redis.c src/header.c src/layout.c")],
     sources: sources! {
         "src/backend.c" from "c/template/redis/src/backend.c",
         "src/header.c" from "c/template/header.c",
@@ -70,8 +72,8 @@ const OVER_REDIS: Template = Template {
 };
 
 const OVER_HTTP: Template = Template {
-    capabilities: &["http", "render", "log", "config"],
-    readme: sources! { "README.md" from "c/template/http/README.md" },
+    about: ", `src/lines.c` writes the lines",
+    tests: &[("lines_test", "sdk/batch.c src/lines.c")],
     sources: sources! {
         "src/backend.c" from "c/template/http/src/backend.c",
         "src/lines.c" from "c/template/http/src/lines.c",
@@ -110,8 +112,23 @@ fn files(name: &str, over: Over) -> anyhow::Result<Vec<File>> {
         Over::Redis => OVER_REDIS,
         Over::Http => OVER_HTTP,
     };
-    let own = filled(FILLED, name).chain(filled(template.readme, name)).chain(copied(template.sources));
-    Ok(own.chain(copied(COPIES)).chain(contract(template.capabilities)).collect())
+    let tests: Vec<_> = template.tests.iter().map(|(test, sources)| native_test(test, sources)).collect();
+    let values = [
+        ("{{does}}", over.does()),
+        ("{{configuration}}", &over.configuration(name)),
+        ("{{about}}", template.about),
+        ("{{tests}}", &tests.join("\n")),
+    ];
+    let own = filled(FILLED, name).map(|file| file.with(&values)).chain(copied(template.sources));
+    Ok(own.chain(copied(COPIES)).chain(contract(&over.imports_with(&["log", "config"]))).collect())
+}
+
+/// What compiles and runs a test of a plugin on the author's machine. Functions of the host that it does not call are left out.
+fn native_test(name: &str, sources: &str) -> String {
+    format!(
+        "cc -ffunction-sections -Wl,--gc-sections -Isrc -Isdk -Ibindings \\\n  sdk/arena.c sdk/bytes.c sdk/error.c {sources} \
+         test/{name}.c -o build/{name}\nbuild/{name}"
+    )
 }
 
 /// Generates the bindings of the plugin in `folder`.

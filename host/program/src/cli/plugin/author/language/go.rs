@@ -22,20 +22,20 @@ const SDK: &str = "github.com/offbit-ai/reflow/sdk/go";
 const FILLED: &[Source] = sources! {
     "plugin.toml" from "go/template/plugin.toml",
     "go.mod" from "go/template/plugin.mod",
+    "README.md" from "go/template/README.md",
     ".gitignore" from "go/template/gitignore",
 };
 
 /// A template over a capability.
 struct Template {
-    /// What it imports: what it stores in, and what needs no grant.
-    capabilities: &'static [&'static str],
-    readme: &'static [Source],
+    /// What its README says about the files, behind the first.
+    about: &'static str,
     sources: &'static [Source],
 }
 
 const OVER_KEYVALUE: Template = Template {
-    capabilities: &["keyvalue", "log", "config"],
-    readme: sources! { "README.md" from "go/template/keyvalue/README.md" },
+    about: ", `layout.go` says where things are in the bucket, `header.go` how a header is stored, `query.go` and \
+            `walk.go` find traces",
     sources: sources! {
         "main.go" from "go/template/keyvalue/main.go",
         "layout.go" from "go/template/keyvalue/layout.go",
@@ -48,8 +48,7 @@ const OVER_KEYVALUE: Template = Template {
 };
 
 const OVER_SQL: Template = Template {
-    capabilities: &["sql", "log", "config"],
-    readme: sources! { "README.md" from "go/template/sql/README.md" },
+    about: ", `query.go` holds its queries, `schema.sql` its tables",
     sources: sources! {
         "main.go" from "go/template/sql/main.go",
         "query.go" from "go/template/sql/query.go",
@@ -59,8 +58,7 @@ const OVER_SQL: Template = Template {
 };
 
 const OVER_REDIS: Template = Template {
-    capabilities: &["redis", "log", "config"],
-    readme: sources! { "README.md" from "go/template/redis/README.md" },
+    about: ", `layout.go` says which keys there are, `header.go` how a header is stored, and `query.go` finds traces",
     sources: sources! {
         "main.go" from "go/template/redis/main.go",
         "layout.go" from "go/template/redis/layout.go",
@@ -72,8 +70,7 @@ const OVER_REDIS: Template = Template {
 };
 
 const OVER_HTTP: Template = Template {
-    capabilities: &["http", "render", "log", "config"],
-    readme: sources! { "README.md" from "go/template/http/README.md" },
+    about: "",
     sources: sources! {
         "main.go" from "go/template/http/main.go",
         "main_test.go" from "go/template/http/main_test.go",
@@ -137,8 +134,10 @@ fn files(name: &str, over: Over) -> anyhow::Result<Vec<File>> {
         Over::Redis => OVER_REDIS,
         Over::Http => OVER_HTTP,
     };
-    let own = filled(FILLED, name).chain(filled(template.readme, name)).chain(copied(template.sources));
-    Ok(own.chain(copied(COPIES)).chain(contract(template.capabilities)).collect())
+    let values =
+        [("{{does}}", over.does()), ("{{configuration}}", &over.configuration(name)), ("{{about}}", template.about)];
+    let own = filled(FILLED, name).map(|file| file.with(&values)).chain(copied(template.sources));
+    Ok(own.chain(copied(COPIES)).chain(contract(&over.imports_with(&["log", "config"]))).collect())
 }
 
 /// Generates the bindings of the plugin in `folder`.

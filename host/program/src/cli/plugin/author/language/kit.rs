@@ -30,10 +30,66 @@ pub(in crate::cli::plugin::author) enum Over {
     Http,
 }
 
+impl Over {
+    /// The interfaces that a plugin over it imports: capabilities, or `http`.
+    pub(super) fn imports(self) -> &'static [&'static str] {
+        match self {
+            Self::Keyvalue => &["keyvalue"],
+            Self::Sql => &["sql"],
+            Self::Redis => &["redis"],
+            Self::Http => &["render", "http"],
+        }
+    }
+
+    /// The same and these.
+    pub(super) fn imports_with(self, others: &[&'static str]) -> Vec<&'static str> {
+        self.imports().iter().chain(others).copied().collect()
+    }
+
+    /// What a plugin over it does, as a sentence of its README.
+    pub(super) fn does(self) -> &'static str {
+        match self {
+            Self::Keyvalue => "It stores traces in a bucket of ordered keys and values.",
+            Self::Sql => "It stores traces in a SQLite database.",
+            Self::Redis => "It stores traces in Redis, 6.2 or newer.",
+            Self::Http => {
+                "It posts every trace header and every event that is stored to a URL, as lines of JSON. It keeps nothing, so it is used \
+                 beside a store."
+            }
+        }
+    }
+
+    /// The configuration that uses such a plugin with this name.
+    pub(super) fn configuration(self, name: &str) -> String {
+        let grants = match self {
+            Self::Keyvalue => format!("keyvalue = {{ default = \"file:{name}.kv\" }}"),
+            Self::Sql => format!("sql = {{ default = \"sqlite:{name}.db\" }}"),
+            Self::Redis => {
+                format!("redis = {{ default = {{ url = \"redis://127.0.0.1:6379\", prefix = \"{name}:\" }} }}")
+            }
+            Self::Http => {
+                return format!(
+                    "[storage]\nbackend = \"sqlite\"\nalso = [\"{name}\"]\n\n[plugins.{name}]\n\
+                     grants = {{ http = [\"https://example.com\"] }}\nconfig = {{ url = \"https://example.com/traces\" }}"
+                );
+            }
+        };
+        format!("[storage]\nbackend = \"{name}\"\n\n[plugins.{name}]\ngrants = {{ {grants} }}")
+    }
+}
+
 /// A file of a new plugin, with its path in the folder.
 pub(in crate::cli::plugin::author) struct File {
     pub path: String,
     pub text: String,
+}
+
+impl File {
+    /// The file with values for these placeholders.
+    pub fn with(self, values: &[(&str, &str)]) -> Self {
+        let text = values.iter().fold(self.text, |text, (placeholder, value)| text.replace(placeholder, value));
+        Self { text, ..self }
+    }
 }
 
 /// A file as of the build of this program, so that a plugin builds without this program's sources. The folder `new/` links to them,
@@ -136,11 +192,10 @@ mod tests {
         let world = files.iter().find(|file| file.path == "wit/world.wit").unwrap();
         assert!(world.text.contains("import reflow:capabilities/keyvalue@0.1.1;"), "{}", world.text);
         assert!(world.text.contains("include reflow:storage/storage-plugin@0.1.1;") && !world.text.contains("sql"));
-        assert!(!world.text.contains("http"));
         let http: Vec<File> = contract(&["http"]).collect();
         let world = http.iter().find(|file| file.path == "wit/world.wit").unwrap();
         assert!(world.text.contains("import wasi:http/outgoing-handler@0.2.12;"), "{}", world.text);
-        for path in ["wit/deps/storage/backend.wit", "wit/deps/capabilities/keyvalue.wit", "wit/deps/http.wit"] {
+        for path in ["wit/deps/storage/backend.wit", "wit/deps/capabilities/keyvalue.wit"] {
             assert!(files.iter().any(|file| file.path == path), "{path}");
         }
     }
