@@ -72,7 +72,8 @@ const OVER_REDIS: Template = Template {
 };
 
 const OVER_HTTP: Template = Template {
-    about: ", `src/lines.c` writes the lines",
+    about: ", `src/lines.c` writes the lines. A line is a header, or \
+            `{\"trace_id\": .., \"event\": ..}`; one may arrive twice, because the host calls again after an error",
     tests: &[("lines_test", "sdk/batch.c src/lines.c")],
     sources: sources! {
         "src/backend.c" from "c/template/http/src/backend.c",

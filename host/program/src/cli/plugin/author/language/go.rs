@@ -70,7 +70,8 @@ const OVER_REDIS: Template = Template {
 };
 
 const OVER_HTTP: Template = Template {
-    about: "",
+    about: ". A line is a header, or \
+            `{\"trace_id\": .., \"event\": ..}`; one may arrive twice, because the host calls again after an error",
     sources: sources! {
         "main.go" from "go/template/http/main.go",
         "main_test.go" from "go/template/http/main_test.go",
