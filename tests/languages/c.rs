@@ -5,6 +5,7 @@ use std::fs;
 use crate::author::{
     Author, from_nothing_to_a_running_plugin, sdk, the_example_passes_the_suite, the_template_passes_the_suite,
 };
+use crate::receiver;
 
 #[test]
 fn the_template_leads_from_nothing_to_a_running_plugin_whose_assertions_name_their_line() {
@@ -43,6 +44,7 @@ fn the_template_over_http_passes_the_suite_for_forwarders_and_its_own_tests() {
     let author = the_template_passes_the_suite("c", &["--over", "http"]);
     run_the_tests_of_the_template(&author, 1);
     run_a_test_of_the_sdk(&author, "sdk/http.c sdk/http_error.c sdk/http_url.c", "http_test");
+    receiver::each_that_misbehaves_is_an_error(&author);
 }
 
 /// Runs the lines that the template's README has for its tests.

@@ -5,6 +5,7 @@ use std::fs;
 use crate::author::{
     Author, from_nothing_to_a_running_plugin, sdk, the_example_passes_the_suite, the_template_passes_the_suite,
 };
+use crate::receiver;
 
 #[test]
 fn the_template_leads_from_nothing_to_a_running_plugin_whose_panics_name_their_line() {
@@ -37,6 +38,7 @@ fn the_template_over_redis_passes_the_suite_and_its_own_tests() {
 fn the_template_over_http_passes_the_suite_for_forwarders_and_its_own_tests() {
     let author = the_template_passes_the_suite("go", &["--over", "http"]);
     run_tests(&author, &["http", "internal/columns"]);
+    receiver::each_that_misbehaves_is_an_error(&author);
 }
 
 /// Runs the tests of the template, and those of packages of the SDK that need the bindings of this plugin: these are in the repository

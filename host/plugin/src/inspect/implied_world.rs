@@ -154,7 +154,7 @@ impl Names {
                          this host does not have",
                         interface.text()
                     ),
-                    "use a newer host, or build the module without that import",
+                    "use a newer host, or build the module without that import or with bindings that embed the world",
                 ));
             }
             // Handles are dropped by a function that no interface lists.
@@ -293,7 +293,7 @@ mod tests {
             (names(&[], &["reflow:storage/backend@0.2.0"]), ["0.2.0", "rebuild it against 0.1.1"]),
             (names(&[("acme:shop/till@1.0.0", "open")], &[EXPORT]), ["acme:shop/till@1.0.0", "newer host"]),
             (names(&[], &[EXPORT, "acme:shop/till@1.0.0"]), ["exports `acme:shop/till@1.0.0`", "without that export"]),
-            (names(&[("wasi:sockets/tcp@0.2.0", "x")], &[EXPORT]), ["wasi:sockets/tcp@0.2.0", "newer host"]),
+            (names(&[("wasi:sockets/tcp@0.2.0", "x")], &[EXPORT]), ["wasi:sockets/tcp@0.2.0", "embed the world"]),
             (names(&[(keyvalue, "[method]bucket.fly")], &[EXPORT]), ["[method]bucket.fly", "newer host"]),
         ] {
             let problem = names.check().unwrap_err().to_string();
