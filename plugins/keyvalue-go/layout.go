@@ -1,1 +1,1 @@
-../../sdk/go/template/layout.go
+../../sdk/go/template/keyvalue/layout.go

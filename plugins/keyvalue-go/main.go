@@ -1,1 +1,1 @@
-../../sdk/go/template/main.go
+../../sdk/go/template/keyvalue/main.go

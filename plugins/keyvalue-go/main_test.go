@@ -1,1 +1,1 @@
-../../sdk/go/template/main_test.go
+../../sdk/go/template/keyvalue/main_test.go

@@ -1,1 +1,1 @@
-../../sdk/go/template/query.go
+../../sdk/go/template/keyvalue/query.go

@@ -1,1 +1,1 @@
-../../sdk/go/template/walk.go
+../../sdk/go/template/keyvalue/walk.go

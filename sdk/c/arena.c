@@ -16,6 +16,7 @@ enum { FIRST_CHUNK = 64 * 1024, ALIGNMENT = 16 };
 static struct chunk *current;
 // Whether the last call is over: the host has read its answer when it next allocates or calls.
 static bool over;
+static void (*at_leave)(void);
 
 static void *take(size_t size) {
   size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
@@ -82,4 +83,9 @@ void reflow_enter(void) {
   if (over) empty();
 }
 
-void reflow_leave(void) { over = true; }
+void reflow_at_leave(void (*function)(void)) { at_leave = function; }
+
+void reflow_leave(void) {
+  if (at_leave) at_leave();
+  over = true;
+}

@@ -19,6 +19,8 @@ void reflow_append(reflow_buffer *buffer, const void *bytes, size_t len) {
 
 void reflow_append_byte(reflow_buffer *buffer, uint8_t byte) { reflow_append(buffer, &byte, 1); }
 
+void reflow_append_text(reflow_buffer *buffer, const char *text) { reflow_append(buffer, text, strlen(text)); }
+
 void reflow_append_u32(reflow_buffer *buffer, uint32_t number) {
   uint8_t bytes[4];
   for (int i = 0; i < 4; i++) bytes[i] = (uint8_t)(number >> (24 - 8 * i));

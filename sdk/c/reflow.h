@@ -128,6 +128,8 @@ typedef struct {
 } reflow_buffer;
 void reflow_append(reflow_buffer *buffer, const void *bytes, size_t len);
 void reflow_append_byte(reflow_buffer *buffer, uint8_t byte);
+/// A text with a zero at its end, without that.
+void reflow_append_text(reflow_buffer *buffer, const char *text);
 /// 4 or 8 bytes, big-endian.
 void reflow_append_u32(reflow_buffer *buffer, uint32_t number);
 void reflow_append_u64(reflow_buffer *buffer, uint64_t number);
@@ -250,6 +252,8 @@ void *reflow_arena_realloc(void *earlier, size_t size);
 void reflow_arena_free(void *memory);
 void reflow_enter(void);
 void reflow_leave(void);
+/// What is done at the end of each call.
+void reflow_at_leave(void (*function)(void));
 
 #ifdef __cplusplus
 }

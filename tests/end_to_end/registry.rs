@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use reflow_tracing_tests::servers::{Authority, Registry};
 use reflow_tracing_tests::{Backend, Host, Setting, plugin, test_plugin};
@@ -71,6 +71,19 @@ fn a_published_plugin_is_installed_locked_and_run() {
     assert!(setting.stdout(&["plugin", "list"]).contains("differs from"), "the list says so");
     setting.stdout(&["plugin", "install", &pinned]);
     Host::start(&setting).stop();
+
+    // Several at once: none loses the entry of another.
+    let names = ["one", "two", "three", "four"];
+    let installing = names.map(|name| {
+        let mut install = setting.command(&["plugin", "install", &pinned, "--name", name]);
+        install.stdout(Stdio::null()).spawn().expect("the program starts")
+    });
+    for mut install in installing {
+        assert!(install.wait().expect("it ends").success());
+    }
+    for name in names {
+        assert!(lock(&setting).contains(&format!("[plugin.{name}]")), "{}", lock(&setting));
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +13,11 @@ use reflow_tracing_tests::{Host, Setting, fixture, plugin};
 
 /// Compiling a plugin with an interpreter in it takes that long on a busy machine with two cores.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A folder of the SDKs in the repository.
+pub fn sdk(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk").join(path)
+}
 
 /// The plugin in the folder `ledger`.
 pub struct Author {
@@ -105,6 +110,16 @@ impl Author {
         }
     }
 
+    /// Runs lines of shell in the folder of the plugin. Panics when one fails; returns what they print.
+    pub fn shell(&self, lines: &str) -> String {
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", lines]).current_dir(self.file("")).env("GOTOOLCHAIN", "local");
+        let output = shell.output().expect("the shell starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{lines}\n{}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
     /// Starts `plugin dev`.
     pub fn develop(&self) -> Development {
         let mut command = self.setting.command(&["plugin", "dev", "ledger"]);
@@ -152,12 +167,13 @@ pub fn from_nothing_to_a_running_plugin(language: &str, edit: impl FnOnce(&Autho
     error
 }
 
-/// The template with these arguments of `plugin new` passes every case.
-pub fn the_template_passes_the_suite(language: &str, arguments: &[&str]) {
+/// The template with these arguments of `plugin new` passes every case. Returns its author.
+pub fn the_template_passes_the_suite(language: &str, arguments: &[&str]) -> Author {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let author = Author::create_with(language, arguments);
     author.build();
     passes_the_suite(&author.setting, "plugins/ledger.wasm");
+    author
 }
 
 /// The plugin `plugins/NAME.wasm` of the repository passes every case.

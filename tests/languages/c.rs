@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::author::{Author, from_nothing_to_a_running_plugin, the_example_passes_the_suite};
+use crate::author::{
+    Author, from_nothing_to_a_running_plugin, sdk, the_example_passes_the_suite, the_template_passes_the_suite,
+};
+use crate::receiver;
 
 #[test]
 fn the_template_leads_from_nothing_to_a_running_plugin_whose_assertions_name_their_line() {
@@ -20,6 +23,48 @@ fn the_template_leads_from_nothing_to_a_running_plugin_whose_assertions_name_the
 #[test]
 fn the_example_passes_the_conformance_suite() {
     the_example_passes_the_suite("keyvalue-c");
+}
+
+#[test]
+fn the_template_over_sql_passes_the_suite_and_its_own_tests() {
+    let author = the_template_passes_the_suite("c", &["--over", "sql"]);
+    run_the_tests_of_the_template(&author, 1);
+    run_a_test_of_the_sdk(&author, "sdk/sql.c", "sql_test");
+}
+
+#[test]
+fn the_template_over_redis_passes_the_suite_and_its_own_tests() {
+    let author = the_template_passes_the_suite("c", &["--over", "redis"]);
+    run_the_tests_of_the_template(&author, 2);
+    run_a_test_of_the_sdk(&author, "sdk/redis.c", "redis_test");
+}
+
+#[test]
+fn the_template_over_http_passes_the_suite_for_forwarders_and_its_own_tests() {
+    let author = the_template_passes_the_suite("c", &["--over", "http"]);
+    run_the_tests_of_the_template(&author, 1);
+    run_a_test_of_the_sdk(&author, "sdk/http.c sdk/http_error.c sdk/http_url.c", "http_test");
+    receiver::each_that_misbehaves_is_an_error(&author);
+}
+
+/// Runs the lines that the template's README has for its tests.
+fn run_the_tests_of_the_template(author: &Author, count: usize) {
+    let readme = fs::read_to_string(author.file("README.md")).expect("a file of the template");
+    let (_, tests) = readme.split_once("```sh\ncc ").expect("it has them");
+    let (tests, _) = tests.split_once("```").expect("they end");
+    let said = author.shell(&format!("cc {tests}"));
+    assert_eq!(said.matches(" passed, 0 failed\n").count(), count, "{said}");
+}
+
+/// Runs a test of the SDK that needs the bindings of this plugin.
+fn run_a_test_of_the_sdk(author: &Author, sources: &str, name: &str) {
+    let file = sdk("c/test").join(name).with_extension("c");
+    let said = author.shell(&format!(
+        "cc -Werror -Wall -ffunction-sections -Wl,--gc-sections -Isdk -Ibindings sdk/arena.c sdk/bytes.c sdk/error.c {sources} '{}' \
+         -o build/{name}\nbuild/{name}",
+        file.display()
+    ));
+    assert!(said.contains(" passed, 0 failed\n"), "{said}");
 }
 
 #[test]

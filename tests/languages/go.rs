@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::author::{Author, from_nothing_to_a_running_plugin, the_example_passes_the_suite};
+use crate::author::{
+    Author, from_nothing_to_a_running_plugin, sdk, the_example_passes_the_suite, the_template_passes_the_suite,
+};
+use crate::receiver;
 
 #[test]
 fn the_template_leads_from_nothing_to_a_running_plugin_whose_panics_name_their_line() {
@@ -17,6 +20,34 @@ fn the_template_leads_from_nothing_to_a_running_plugin_whose_panics_name_their_l
 #[test]
 fn the_example_passes_the_conformance_suite() {
     the_example_passes_the_suite("keyvalue-go");
+}
+
+#[test]
+fn the_template_over_sql_passes_the_suite_and_its_own_tests() {
+    let author = the_template_passes_the_suite("go", &["--over", "sql"]);
+    run_tests(&author, &["sql"]);
+}
+
+#[test]
+fn the_template_over_redis_passes_the_suite_and_its_own_tests() {
+    let author = the_template_passes_the_suite("go", &["--over", "redis"]);
+    run_tests(&author, &["redis"]);
+}
+
+#[test]
+fn the_template_over_http_passes_the_suite_for_forwarders_and_its_own_tests() {
+    let author = the_template_passes_the_suite("go", &["--over", "http"]);
+    run_tests(&author, &["http", "internal/columns"]);
+    receiver::each_that_misbehaves_is_an_error(&author);
+}
+
+/// Runs the tests of the template, and those of packages of the SDK that need the bindings of this plugin: these are in the repository
+/// only.
+fn run_tests(author: &Author, packages: &[&str]) {
+    let packages: Vec<_> = packages.iter().map(|name| format!("github.com/offbit-ai/reflow/sdk/go/{name}")).collect();
+    let sdk = sdk("go").canonicalize().expect("it is there");
+    let said = author.shell(&format!("rm -r sdk; ln -s '{}' sdk; go test . {}", sdk.display(), packages.join(" ")));
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok")).count(), 1 + packages.len(), "{said}");
 }
 
 #[test]

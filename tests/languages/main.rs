@@ -6,3 +6,4 @@ mod c;
 mod go;
 mod javascript;
 mod python;
+mod receiver;

@@ -42,8 +42,17 @@ pub const WASI: &[(&str, &str)] = &[
 
 /// The version of the contract.
 pub fn version() -> &'static str {
-    let first = PACKAGES[0].files[0].1.lines().next().unwrap_or_default();
-    first.split_once('@').map_or("", |(_, version)| version.trim_end_matches(';'))
+    version_in(PACKAGES[0].files[0].1)
+}
+
+/// The version of [`WASI`].
+pub fn wasi_version() -> &'static str {
+    version_in(WASI[0].1)
+}
+
+fn version_in(file: &'static str) -> &'static str {
+    let package = file.lines().find(|line| line.starts_with("package ")).unwrap_or_default();
+    package.split_once('@').map_or("", |(_, version)| version.trim_end_matches(';'))
 }
 
 #[cfg(test)]
@@ -56,7 +65,7 @@ mod tests {
     #[test]
     fn every_file_of_the_contract_is_listed() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("wit");
-        assert_eq!(version(), "0.1.1");
+        assert_eq!((version(), wasi_version()), ("0.1.1", "0.2.12"));
         let packages = PACKAGES.iter().map(|package| (package.name, package.files));
         for ((name, files), folder) in packages.chain([("WASI", WASI)]).zip(["deps/storage", ".", "deps"]) {
             let mut found: Vec<String> = fs::read_dir(root.join(folder))

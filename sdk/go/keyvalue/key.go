@@ -1,18 +1,12 @@
 package keyvalue
 
-import "encoding/binary"
+import "github.com/offbit-ai/reflow/sdk/go/plugin"
 
-// Sort is 8 bytes that sort like the number: big-endian, with the sign bit flipped.
-func Sort(number int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(number)^1<<63) }
+// Sort is 8 bytes that sort like the number: see [plugin.Sort].
+func Sort(number int64) []byte { return plugin.Sort(number) }
 
 // Unsort is the number of 8 such bytes.
-func Unsort(bytes []byte) int64 { return int64(binary.BigEndian.Uint64(bytes) ^ 1<<63) }
+func Unsort(bytes []byte) int64 { return plugin.Unsort(bytes) }
 
 // Key joins parts of a key.
-func Key(parts ...[]byte) []byte {
-	var key []byte
-	for _, part := range parts {
-		key = append(key, part...)
-	}
-	return key
-}
+func Key(parts ...[]byte) []byte { return plugin.Key(parts...) }

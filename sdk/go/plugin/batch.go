@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/offbit-ai/reflow/sdk/go/bindings/reflow_storage_batch"
+	"github.com/offbit-ai/reflow/sdk/go/internal/columns"
 	"github.com/offbit-ai/reflow/sdk/go/internal/memory"
 )
 
@@ -65,14 +66,7 @@ func (b *EventBatch) Texts(field string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	texts := column.Texts()
-	values := make([]string, len(texts.Ends))
-	start := uint32(0)
-	for i, end := range texts.Ends {
-		values[i] = texts.Text[start:end]
-		start = end
-	}
-	return values, nil
+	return columns.SplitTexts(column.Texts()), nil
 }
 
 // Blobs is the column of a field with bytes.
@@ -81,14 +75,7 @@ func (b *EventBatch) Blobs(field string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	blobs := column.Blobs()
-	values := make([][]byte, len(blobs.Ends))
-	start := uint32(0)
-	for i, end := range blobs.Ends {
-		values[i] = blobs.Data[start:end:end]
-		start = end
-	}
-	return values, nil
+	return columns.SplitBlobs(column.Blobs()), nil
 }
 
 // Integers is the column of a field with integers, such as `timestamp`. An absent value is 0.
@@ -126,13 +113,8 @@ func (b *EventBatch) Present(field string) ([]bool, error) {
 
 // Push appends events by their bodies. It fails on an invalid body, and then adds nothing.
 func (b *EventBatch) Push(bodies [][]byte) error {
-	blobs := reflow_storage_batch.Blobs{Ends: make([]uint32, 0, len(bodies))}
-	for _, body := range bodies {
-		blobs.Data = append(blobs.Data, body...)
-		blobs.Ends = append(blobs.Ends, uint32(len(blobs.Data)))
-	}
 	defer memory.Release()
-	if result := b.raw.Push(blobs); result.IsErr() {
+	if result := b.raw.Push(columns.JoinBlobs(bodies)); result.IsErr() {
 		return errors.New(result.Err())
 	}
 	return nil

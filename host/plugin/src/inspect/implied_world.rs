@@ -154,7 +154,7 @@ impl Names {
                          this host does not have",
                         interface.text()
                     ),
-                    "use a newer host, or build the module without that import",
+                    "use a newer host, or build the module without that import or with bindings that embed the world",
                 ));
             }
             // Handles are dropped by a function that no interface lists.
@@ -183,7 +183,7 @@ impl Names {
         for interface in self.imports.keys() {
             let imported = match is_wasi(interface) {
                 // Linking ignores the patch version.
-                true => format!("{}@{}", interface.name, wasi_version()),
+                true => format!("{}@{}", interface.name, wit::wasi_version()),
                 false => interface.text(),
             };
             text.push_str(&format!("import {imported};\n"));
@@ -237,12 +237,6 @@ fn is_wasi(interface: &Interface) -> bool {
         let package = interface.name.split(['/', ':']).nth(1).unwrap_or_default();
         wit::WASI.iter().any(|(file, _)| file.strip_suffix(".wit") == Some(package))
     }
-}
-
-fn wasi_version() -> &'static str {
-    let (_, file) = wit::WASI[0];
-    let package = file.lines().find(|line| line.starts_with("package ")).unwrap_or_default();
-    package.split_once('@').map_or("", |(_, version)| version.trim_end_matches(';'))
 }
 
 /// 0.1 of 0.1.2.
@@ -299,7 +293,7 @@ mod tests {
             (names(&[], &["reflow:storage/backend@0.2.0"]), ["0.2.0", "rebuild it against 0.1.1"]),
             (names(&[("acme:shop/till@1.0.0", "open")], &[EXPORT]), ["acme:shop/till@1.0.0", "newer host"]),
             (names(&[], &[EXPORT, "acme:shop/till@1.0.0"]), ["exports `acme:shop/till@1.0.0`", "without that export"]),
-            (names(&[("wasi:sockets/tcp@0.2.0", "x")], &[EXPORT]), ["wasi:sockets/tcp@0.2.0", "newer host"]),
+            (names(&[("wasi:sockets/tcp@0.2.0", "x")], &[EXPORT]), ["wasi:sockets/tcp@0.2.0", "embed the world"]),
             (names(&[(keyvalue, "[method]bucket.fly")], &[EXPORT]), ["[method]bucket.fly", "newer host"]),
         ] {
             let problem = names.check().unwrap_err().to_string();

@@ -1,6 +1,7 @@
 //! `plugins.lock`, beside the plugins: what was installed from where, with its digest.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::io::Write as _;
 use std::path::Path;
@@ -9,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// The file in the folder of the plugins.
 pub const FILE: &str = "plugins.lock";
+/// The file beside it that is locked while it changes. The other is replaced as a whole, so a lock of that one would be one of a file
+/// that is gone.
+const GUARD_FILE: &str = ".plugins.lock.guard";
 const VERSION: u32 = 1;
 const HEADER: &str = "# Written by `reflow-tracing plugin install`. Keep it with the configuration.\n";
 
@@ -20,6 +24,9 @@ pub struct Lock {
     #[serde(default)]
     plugin: BTreeMap<String, Locked>,
 }
+
+/// The right to change the lock of a folder, which one process has at a time. It ends with its value, or with the process.
+pub struct Guard(#[expect(dead_code, reason = "it is held")] File);
 
 /// A plugin that was installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +61,18 @@ impl Lock {
         Ok(lock)
     }
 
+    /// Reads the lock of this folder to change it. Waits while another process changes it.
+    pub fn read_to_change(folder: &Path) -> Result<(Self, Guard), String> {
+        let file = folder.join(GUARD_FILE);
+        let locked = || {
+            let file = File::options().create(true).truncate(false).write(true).open(&file)?;
+            file.lock()?;
+            Ok(Guard(file))
+        };
+        let guard = locked().map_err(|error: io::Error| format!("can't lock {}: {error}", file.display()))?;
+        Ok((Self::read(folder)?, guard))
+    }
+
     /// The entry of a plugin.
     pub fn get(&self, name: &str) -> Option<&Locked> {
         self.plugin.get(name)
@@ -65,7 +84,7 @@ impl Lock {
     }
 
     /// Writes the lock of this folder, as a whole or not at all.
-    pub fn write(&self, folder: &Path) -> io::Result<()> {
+    pub fn write(&self, folder: &Path, _guard: &Guard) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
         let mut options = tempfile::Builder::new();
         #[cfg(unix)]
@@ -115,13 +134,34 @@ mod tests {
     #[test]
     fn a_lock_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let mut lock = Lock::read(folder.path()).unwrap();
-        assert_eq!(lock.get("ledger"), None);
+        assert_eq!(Lock::read(folder.path()).unwrap().get("ledger"), None);
+        let (mut lock, guard) = Lock::read_to_change(folder.path()).unwrap();
         lock.set("ledger", locked());
         lock.set("with.a dot", locked());
-        lock.write(folder.path()).unwrap();
+        lock.write(folder.path(), &guard).unwrap();
         assert_eq!(Lock::read(folder.path()).unwrap(), lock);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left behind");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "a temporary file was left behind");
+    }
+
+    #[test]
+    fn plugins_that_are_installed_at_the_same_time_all_have_their_entries() {
+        let folder = tempfile::tempdir().unwrap();
+        let names: Vec<_> = (0..40).map(|number| format!("plugin-{number}")).collect();
+        std::thread::scope(|scope| {
+            for names in names.chunks(10) {
+                let folder = folder.path();
+                scope.spawn(move || {
+                    for name in names {
+                        let (mut lock, guard) = Lock::read_to_change(folder).unwrap();
+                        lock.set(name, locked());
+                        lock.write(folder, &guard).unwrap();
+                    }
+                });
+            }
+        });
+        let lock = Lock::read(folder.path()).unwrap();
+        let missing: Vec<_> = names.iter().filter(|name| lock.get(name).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

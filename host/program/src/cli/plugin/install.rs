@@ -43,7 +43,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     check_name(&name)
         .map_err(|problem| anyhow!("a plugin can't be named `{name}`: {problem}; choose another with `--name`"))?;
     let folder = &config.plugins.dir;
-    let mut lock = Lock::read(folder).map_err(|problem| anyhow!(problem))?;
+    let lock = Lock::read(folder).map_err(|problem| anyhow!(problem))?;
     let mut registry = Registry::new(&source, insecure)?;
     let artifact = registry.pull(|manifest| admit(&name, lock.get(&name), &source, manifest, update)).await?;
     let digest = Digest::of(&artifact.component);
@@ -53,15 +53,19 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(failed)?;
     let configured = config.plugins.named.get(&name);
     let file = configured.and_then(|plugin| plugin.file.clone()).unwrap_or_else(|| folder.join(format!("{name}.wasm")));
+    // Another process may have installed a plugin meanwhile, also one with this name.
+    let (mut lock, guard) = Lock::read_to_change(folder).map_err(|problem| anyhow!(problem))?;
+    admit(&name, lock.get(&name), &source, &artifact.manifest, update)?;
     // The file is last: a running host loads it when it changes, and then looks at the others.
     place_signatures(artifact.signatures.as_deref(), &file)?;
     let locked =
         Locked { source: source.to_string(), manifest: artifact.manifest.to_string(), sha256: digest.hex().to_owned() };
     if lock.get(&name) != Some(&locked) {
         lock.set(&name, locked);
-        lock.write(folder).with_context(failed)?;
+        lock.write(folder, &guard).with_context(failed)?;
     }
     place::write(&artifact.component, &file)?;
+    drop(guard);
     let usable: Vec<_> = inspection.may_use().collect();
     output::print(|out| {
         writeln!(out, "installed {} ({}) from {source}", file.display(), size(inspection.bytes))?;

