@@ -1,5 +1,7 @@
 //! Python.
 
+mod opensearch;
+
 use crate::author::{
     Author, from_nothing_to_a_running_plugin, the_example_passes_the_suite, the_template_passes_the_suite,
 };
