@@ -63,12 +63,18 @@ class OpenSearch(StorageBackend):
         raise Conflict(f"other writers changed {len(left)} headers in {self.settings.traces} at the same time")
 
     def store_events(self, events: EventBatch) -> None:
+        writes = documents.events(self.settings, events)
         # An event that is stored already is left as it is.
-        self.client.bulk(documents.events(self.settings, events), {409: "version_conflict_engine_exception"})
-        summary.store(self.client, summary.of_batch(events))
+        statuses = self.client.bulk(writes, documents.STORED)
+        sources = [write.source for write, status in zip(writes, statuses) if status < 300]
+        # A call that was interrupted may have stored it without its summary. It counts as it was stored then.
+        stored = [write.target for write, status in zip(writes, statuses) if status >= 300]
+        found = self.client.get_many(self.settings.events, stored, summary.OF_EVENT)
+        sources += [document["_source"] for document in found if document["found"]]
+        summary.store(self.client, summary.of_events(sources))
 
     def get_traces(self, ids: Sequence[UUID]) -> Sequence[Optional[bytes]]:
-        found = self.client.get_many(self.settings.traces, [id.hex for id in ids], ["body"])
+        found = self.client.get_many(self.settings.traces, [{"_id": id.hex} for id in ids], ["body"])
         bodies = [document["_source"].get("body") if document["found"] else None for document in found]
         return [None if body is None else b64decode(body) for body in bodies]
 

@@ -12,6 +12,9 @@ from settings import Settings
 #: Characters of a reason that are shown.
 SHOWN = 500
 
+#: Documents that one request reads by their ids.
+GOT = 1_000
+
 #: What says that the disk is too full to write.
 FULL = ("flood-stage", "flood stage", "read-only-allow-delete", "read_only_allow_delete")
 
@@ -89,19 +92,21 @@ class Client:
             raise Unavailable(f"OpenSearch could not count on all shards of {index}")
         return int(answer["count"])
 
-    def get_many(self, index: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
-        """The documents with these ids, in their order, also when a search does not see them yet. Reads fewer at a time when they are
-        large."""
-        if not ids:
-            return []
-        body = {"docs": [{"_id": id, "_source": list(fields)} for id in ids]}
+    def get_many(self, index: str, targets: Sequence[Mapping[str, str]], fields: Sequence[str]) -> list[Any]:
+        """The documents with these ids, in their order, also when a search does not see them yet."""
+        return [found for start in range(0, len(targets), GOT) for found in self._get(index, targets[start : start + GOT], fields)]
+
+    def _get(self, index: str, targets: Sequence[Mapping[str, str]], fields: Sequence[str]) -> list[Any]:
+        """Reads fewer at a time when they are large."""
+        places = [{name: target[name] for name in ("_id", "routing") if name in target} for target in targets]
         try:
+            body = {"docs": [{**place, "_source": list(fields)} for place in places]}
             found = self.call("POST", f"/{index}/_mget", body)["docs"]
         except Exhausted:
-            half = len(ids) // 2
+            half = len(targets) // 2
             if half == 0:
-                raise Exhausted(f"the document {ids[0]} is larger than `max_answer_kb`: raise it") from None
-            return self.get_many(index, ids[:half], fields) + self.get_many(index, ids[half:], fields)
+                raise Exhausted(f"the document {targets[0]['_id']} is larger than `max_answer_kb`: raise it") from None
+            return self._get(index, targets[:half], fields) + self._get(index, targets[half:], fields)
         for document in found:
             if "error" in document:
                 raise meaning(failed(503, document["error"]), f"POST /{index}/_mget")

@@ -15,6 +15,9 @@ from settings import Settings
 LONGEST = 512
 
 HASHED = "sha256:"
+#: The answer to the write of an event that is stored already.
+STORED = {409: "version_conflict_engine_exception"}
+
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LEAST, MOST = -(2**63), 2**63 - 1
 

@@ -15,7 +15,7 @@ TRIES = 5
 def delete(client: Client, ids: list[str]) -> int:
     """Deletes traces with their events. Returns how many there were. After a failure, it can be called again."""
     index = client.settings.traces
-    documents = [document for document in client.get_many(index, ids, ["start"]) if document["found"]]
+    documents = [document for document in client.get_many(index, [{"_id": id} for id in ids], ["start"]) if document["found"]]
     existed = with_events(client, ids) | {document["_id"] for document in documents if document["_source"].get("start") is not None}
     # The header goes first: no query finds a trace of which a part is deleted.
     deletions = (Action("delete", {"_index": index, "_id": document["_id"]}) for document in documents)

@@ -11,7 +11,7 @@ from reflow_tracing_plugin import Exhausted, InvalidArgument, PageRequest, Statu
 from reflow_tracing_plugin.keys import number_of, sortable
 
 #: Hits of the first request of a search, and of any request: fewer than the 10,000 that OpenSearch returns at most.
-FIRST, MOST = 100, 5_000
+FIRST, MOST = 500, 5_000
 #: A page ends when its bodies have this many bytes.
 PAGE_BYTES = 8 * 1024 * 1024
 
@@ -69,9 +69,9 @@ def hits(
         if len(page) < size:
             return
         after = Place.of_hit(page[-1])
-        # Twice as many of these documents still are only a quarter of what an answer may have.
-        if sum(len(hit.get("_source", {}).get("body", "")) + 1_000 for hit in page) * 8 < limit:
-            size = min(size * 2, MOST)
+        # Four times as many of these documents would be half of what an answer may have.
+        if sum(len(hit.get("_source", {}).get("body", "")) + 500 for hit in page) * 8 < limit:
+            size = min(size * 4, MOST)
 
 
 def traces(client: Client, query: TraceQuery, page: PageRequest) -> TracePage:
@@ -84,7 +84,6 @@ def traces(client: Client, query: TraceQuery, page: PageRequest) -> TracePage:
     size = 0
     last = None
     fields = ["body"]
-    # A long text is not part of a short one, so such a filter looks at the events of traces with long actors only.
     if query.actor is not None:
         fields += ["actors", "actors_cut"]
     # One more shows whether another page follows.

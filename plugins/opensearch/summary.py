@@ -1,12 +1,16 @@
 """What the events of a trace are like, in the document of the trace: so that a query for traces is one search."""
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from client import Action, Client
-from documents import is_long, keyed
-from reflow_tracing_plugin import Conflict, EventBatch
+from documents import is_long
+from reflow_tracing_plugin import Conflict
+
+#: The fields of an event that its summary is made of.
+OF_EVENT = ("trace", "type", "actor", "error")
 
 FIELDS = ("kinds", "actors", "actors_cut", "event_error")
 
@@ -57,14 +61,14 @@ class Summary:
         }
 
 
-def of_batch(events: EventBatch) -> dict[str, Summary]:
+def of_events(sources: Iterable[Mapping[str, Any]]) -> dict[str, Summary]:
     """The summary of the events of each trace, by the id of its document."""
     summaries: defaultdict[str, Summary] = defaultdict(Summary)
-    for (trace_id, kind, actor), has_error in zip(events.rows("trace-id", "event-type", "actor-id"), events.present("error")):
-        summary = summaries[trace_id.hex]
-        summary.kinds.add(keyed(kind))
-        summary.add_actor(actor)
-        summary.event_error = summary.event_error or has_error
+    for source in sources:
+        summary = summaries[source["trace"]]
+        summary.kinds.add(source["type"])
+        summary.add_actor(source["actor"])
+        summary.event_error = summary.event_error or "error" in source
     return dict(summaries)
 
 
@@ -73,7 +77,7 @@ def store(client: Client, summaries: dict[str, Summary]) -> None:
     left = summaries
     for _ in range(TRIES):
         ids = list(left)
-        documents = client.get_many(client.settings.traces, ids, FIELDS)
+        documents = client.get_many(client.settings.traces, [{"_id": id} for id in ids], FIELDS)
         changes = [(id, change(client, id, document, left[id])) for id, document in zip(ids, documents)]
         actions = [(id, action) for id, action in changes if action is not None]
         statuses = client.bulk((action for _, action in actions), OVERTAKEN)

@@ -22,6 +22,8 @@ from .errors import Exhausted, InvalidArgument, StorageError, Unavailable
 
 _handler = generated("wit_world.imports.outgoing_handler")
 _types = generated("wit_world.imports.wasi_http_types")
+_poll = generated("wit_world.imports.poll")
+_clock = generated("wit_world.imports.monotonic_clock")
 
 #: The size that an answer may have, unless `request` is told otherwise.
 MAX_BYTES = 16 * 1024 * 1024
@@ -73,14 +75,13 @@ def request(
         # The host takes the request, and then its body: neither is closed here.
         outgoing = _outgoing(method, target, headers or {}, body)
         sent = outgoing.body()
-        options = None if end is None else _options(end)
         try:
-            future = opened.enter_context(_handler.handle(outgoing, options))
+            # The time limit is kept here, not by options of the request: wasmtime 48 never frees their handle.
+            future = opened.enter_context(_handler.handle(outgoing, None))
         except Exception as error:
             raise _converted(error, target) from None
-        _write(sent, body)
-        with future.subscribe() as ready:
-            ready.block()
+        _write(sent, body, target, end)
+        _wait(future, target, end)
         answer = opened.enter_context(_received(future, target))
         with answer.headers() as fields:
             received = _joined(fields.entries())
@@ -131,27 +132,35 @@ def _outgoing(method: str, target: _Target, headers: Mapping[str, str], body: by
     return outgoing
 
 
-def _options(end: float) -> Any:
-    nanoseconds = max(1, int((end - time.monotonic()) * 1e9))
-    options = _types.RequestOptions()
-    for limit in (options.set_connect_timeout, options.set_first_byte_timeout, options.set_between_bytes_timeout):
-        limit(nanoseconds)
-    return options
+def _wait(resource: Any, target: _Target, end: Optional[float]) -> None:
+    """Waits until a future or a stream is ready."""
+    with resource.subscribe() as ready:
+        if end is None:
+            ready.block()
+            return
+        left = int((end - time.monotonic()) * 1e9)
+        if left > 0:
+            with _clock.subscribe_duration(left) as alarm:
+                if 0 in _poll.poll([ready, alarm]):
+                    return
+        elif ready.ready():
+            return
+    raise Unavailable(f"{target.origin} did not answer in time")
 
 
-def _write(body: Any, content: bytes) -> None:
+def _write(body: Any, content: bytes, target: _Target, end: Optional[float]) -> None:
     """Writes the body and ends it. A server that answers before it has read the body is heard, so a failure here is not an error."""
     try:
         with body.write() as stream:
             view = memoryview(content)
             while view:
-                with stream.subscribe() as ready:
-                    ready.block()
+                _wait(stream, target, end)
                 room = min(stream.check_write(), _CHUNK)
                 if room:
                     stream.write(bytes(view[:room]))
                     view = view[room:]
-            stream.blocking_flush()
+            stream.flush()
+            _wait(stream, target, end)
         _types.OutgoingBody.finish(body, None)
     except Exception as error:
         if not hasattr(error, "value"):
@@ -170,8 +179,9 @@ def _received(future: Any, target: _Target) -> Any:
 def _read(stream: Any, target: _Target, max_bytes: int, end: Optional[float]) -> bytes:
     pieces = bytearray()
     while True:
+        _wait(stream, target, end)
         try:
-            pieces += stream.blocking_read(_CHUNK)
+            pieces += stream.read(_CHUNK)
         except Exception as error:
             case = type(getattr(error, "value", None)).__name__
             if case == "StreamError_Closed":
@@ -186,8 +196,6 @@ def _read(stream: Any, target: _Target, max_bytes: int, end: Optional[float]) ->
             raise _of_code(code, target) from None
         if len(pieces) > max_bytes:
             raise AnswerTooLarge(f"the answer of {target.origin} has more than {max_bytes} bytes")
-        if end is not None and time.monotonic() > end:
-            raise Unavailable(f"{target.origin} did not answer in time")
 
 
 def _joined(entries: list[tuple[str, bytes]]) -> dict[str, str]:

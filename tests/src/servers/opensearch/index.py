@@ -150,18 +150,15 @@ class Index:
         found = self.matching(body.get("query", {"match_all": {}}), routing)
         sort = [next(iter(one.items())) for one in body.get("sort", [])]
         keys = [self.sort_key(field, order["order"]) for field, order in sort]
-        for _, key, falls in reversed(keys):
-            found.sort(key=key, reverse=falls)
-        page = found
+        page = [([key(document) for key, _ in keys], document) for document in found]
         if "search_after" in body:
-            page = [document for document in found if is_after(keys, document, body["search_after"])]
-        page = page[start : start + size]
+            page = [(place, document) for place, document in page if is_after(keys, place, body["search_after"])]
+        for position in reversed(range(len(keys))):
+            page.sort(key=lambda entry: entry[0][position], reverse=keys[position][1])
         hits: list[dict[str, Any]] = []
-        for document in page:
+        for place, document in page[start : start + size]:
             hit = {"_index": self.name, "_id": document.id, "_score": None, **chosen(document.source, body.get("_source", True))}
-            if sort:
-                hit["sort"] = [key(document) for _, key, _ in keys]
-            hits.append(hit)
+            hits.append({**hit, "sort": place} if sort else hit)
         answer: dict[str, Any] = {"took": 1, "timed_out": False, "_shards": SHARDS, "hits": {"max_score": None, "hits": hits}}
         if body.get("track_total_hits", True):
             answer["hits"]["total"] = {"value": len(found), "relation": "eq"}
@@ -169,14 +166,14 @@ class Index:
             answer["aggregations"] = {name: buckets(found, one["terms"]) for name, one in body["aggs"].items()}
         return answer
 
-    def sort_key(self, field: str, order: str) -> tuple[str, Any, bool]:
+    def sort_key(self, field: str, order: str) -> tuple[Any, bool]:
         if field not in self.mappings["properties"]:
             raise Problem(400, "query_shard_exception", f"No mapping found for [{field}] in order to sort on").of_search()
         falls = order == "desc"
         pick = max if falls else min
         # What has no value comes last.
         missing: Any = (-(2**63) if falls else 2**63 - 1) if self.mappings["properties"][field]["type"] == "long" else ""
-        return field, lambda document: pick(document.values.get(field, [missing])), falls
+        return lambda document: pick(document.values.get(field, [missing])), falls
 
     def delete_by_query(self, query: dict[str, Any], most: Optional[int], proceed: bool) -> dict[str, Any]:
         found = self.matching(query)[:most]
@@ -206,9 +203,8 @@ def merge(into: dict[str, Any], change: dict[str, Any]) -> bool:
     return changed
 
 
-def is_after(keys: list[Any], document: Document, place: list[Any]) -> bool:
-    for (_, key, falls), bound in zip(keys, place):
-        value = key(document)
+def is_after(keys: list[Any], place: list[Any], other: list[Any]) -> bool:
+    for (_, falls), value, bound in zip(keys, place, other):
         if value != bound:
             return (value < bound) if falls else (value > bound)
     return False
