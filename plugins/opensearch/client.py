@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 from urllib.parse import urlencode
 
-from reflow_tracing_plugin import Conflict, Exhausted, InvalidArgument, NotFound, StorageError, Unavailable
+from reflow_tracing_plugin import Conflict, Exhausted, NotFound, StorageError, Unavailable
 from reflow_tracing_plugin.http import Response, request
 from settings import Settings
 
@@ -190,9 +190,9 @@ def meaning(problem: Failed, what: str) -> StorageError:
     if status in (408, 429) or status >= 500:
         return Unavailable(message)
     if status == 401:
-        return InvalidArgument(f"{message}. Set the header `authorization` in the grant `http`")
+        return StorageError(f"{message}. Set the header `authorization` in the grant `http`")
     if status == 403:
-        return InvalidArgument(f"{message}. Give its user the permissions that the README of the plugin lists")
+        return StorageError(f"{message}. Give its user the permissions that the README of the plugin lists")
     if kind == "index_not_found_exception":
         return NotFound(f"{message}. Restart the host, which creates the indexes")
     if status == 409:
