@@ -64,6 +64,7 @@ async function bundle(rolldown, main, about, world) {
         input: resolve(main),
         platform: 'neutral',
         resolve: { mainFields: ['module', 'main'] },
+        moduleTypes: { '.sql': 'text' },
         plugins: [
             {
                 name: 'contract',

@@ -129,6 +129,30 @@ fn the_guide_leads_from_nothing_to_a_running_plugin() {
 }
 
 #[test]
+fn each_template_passes_its_suite_in_what_it_is_given_without_a_grant() {
+    let setting = Setting::new(Backend::Sqlite);
+    for (over, expected) in [
+        // First, since it has all features: the SDK is compiled once.
+        ("http", "a forwarder, since it answers no read"),
+        ("keyvalue", "each case has its own store"),
+        ("redis", "each case has its own store"),
+    ] {
+        setting.stdout(&["plugin", "new", "ledger", "--lang", "rust", "--over", over, "--path", over]);
+        let script = format!(
+            "if [ -e one ]; then rm -r one/src; cp -r {over}/src one/src; else cp -r {over} one; fi\n\
+             cargo fmt --manifest-path one/Cargo.toml --check\n\
+             cargo test --manifest-path one/Cargo.toml --quiet\n\
+             reflow-tracing plugin build one\n\
+             reflow-tracing plugin test plugins/ledger.wasm"
+        );
+        let done = shell(&setting, &script);
+        let said = said(&done);
+        assert!(done.status.success() && said.contains(expected), "{over}: {said}");
+        assert!(said.contains(" passed, 0 failed, 0 skipped"), "{over}: {said}");
+    }
+}
+
+#[test]
 fn a_plugin_that_stores_nothing_fails_the_suite() {
     let setting = Setting::new(Backend::Sqlite);
     let output = setting.run(&["plugin", "test", "plugins/hostile.wasm", "--filter", "batches"]);

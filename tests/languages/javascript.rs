@@ -5,7 +5,9 @@ mod webhook;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::author::{Author, from_nothing_to_a_running_plugin, the_example_passes_the_suite};
+use crate::author::{
+    Author, from_nothing_to_a_running_plugin, the_example_passes_the_suite, the_template_passes_the_suite,
+};
 
 #[test]
 fn the_template_in_typescript_leads_from_nothing_to_a_running_plugin() {
@@ -28,6 +30,23 @@ fn the_template_in_javascript_leads_from_nothing_to_a_running_plugin() {
 #[test]
 fn the_example_passes_the_conformance_suite() {
     the_example_passes_the_suite("keyvalue-typescript");
+}
+
+// The templates in the two languages differ in their types only, so each is compiled in one of them.
+
+#[test]
+fn the_template_over_sql_passes_the_conformance_suite() {
+    the_template_passes_the_suite("typescript", &["--over", "sql"]);
+}
+
+#[test]
+fn the_template_over_redis_passes_the_conformance_suite() {
+    the_template_passes_the_suite("javascript", &["--over", "redis"]);
+}
+
+#[test]
+fn the_template_over_http_passes_the_suite_for_forwarders() {
+    the_template_passes_the_suite("typescript", &["--over", "http"]);
 }
 
 #[test]
@@ -82,15 +101,23 @@ fn tools_of_another_version_than_the_plugin_pins_are_refused() {
 }
 
 #[test]
-fn the_tests_of_the_templates_pass_without_a_host() {
-    for language in ["typescript", "javascript"] {
-        let author = Author::create(language);
-        let mut tests = Command::new(node());
-        tests.args(["--import", "./sdk/testing/register.js", "--test", "test/plugin.test.js"]);
-        tests.current_dir(author.file("")).env("NODE_PATH", modules());
-        let output = tests.output().expect("Node.js starts");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("# pass 6"), "{language}: {said}");
+fn the_tests_of_the_templates_pass_without_a_host_and_so_does_the_check_of_types() {
+    for (language, types) in [("typescript", "tsconfig.json"), ("javascript", "jsconfig.json")] {
+        for over in ["keyvalue", "sql", "redis", "http"] {
+            let author = Author::create_with(language, &["--over", over]);
+            let run = |arguments: &[&str]| {
+                let mut node = Command::new(node());
+                node.args(arguments).current_dir(author.file("")).env("NODE_PATH", modules());
+                let output = node.output().expect("Node.js starts");
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(output.status.success(), "{language} over {over}: {said}");
+                said
+            };
+            let said = run(&["--import", "./sdk/testing/register.js", "--test", "test/plugin.test.js"]);
+            assert!(said.contains("# fail 0") && !said.contains("# pass 0"), "{language} over {over}: {said}");
+            let compiler = modules().join("typescript/bin/tsc");
+            run(&[compiler.to_str().expect("a path of ours"), "-p", types]);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::Receiver;
 use reflow_tracing_storage::{StorageBackend, StorageError};
 
 /// The backend under test, shared so that a case can use it from several tasks.
@@ -30,6 +31,16 @@ pub(super) enum Needs {
     Without(Ability),
 }
 
+type Checking = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// How a case is run.
+#[derive(Clone, Copy)]
+pub(super) enum Check {
+    Store(fn(Store) -> Checking),
+    /// Tells the receiver of a forwarder how to answer.
+    Forwarder(fn(Store, Receiver) -> Checking),
+}
+
 /// A check of one sentence of the contract, on an empty store.
 pub struct Case {
     /// Topic and name, such as `deletion::a_deleted_trace_is_gone_from_every_read`.
@@ -37,13 +48,22 @@ pub struct Case {
     /// The sentence of the contract.
     pub contract: &'static str,
     pub(super) needs: Needs,
-    pub(super) check: fn(Store) -> Pin<Box<dyn Future<Output = Outcome> + Send>>,
+    pub(super) check: Check,
 }
 
 impl Case {
-    /// Checks `store`, which must be empty.
+    /// Checks `store`, which must be empty. A case of [`Suite::of_forwarder`](crate::Suite::of_forwarder) may need its receiver
+    /// too, and fails without.
     pub fn run(&self, store: Store) -> impl Future<Output = Outcome> + Send + 'static {
-        (self.check)(store)
+        self.run_with(store, None)
+    }
+
+    pub(super) fn run_with(&self, store: Store, receiver: Option<Receiver>) -> Checking {
+        match (self.check, receiver) {
+            (Check::Store(check), _) => check(store),
+            (Check::Forwarder(check), Some(receiver)) => check(store, receiver),
+            (Check::Forwarder(_), None) => Box::pin(async { Err(Failure::new("the case needs a receiver")) }),
+        }
     }
 
     pub(super) fn applies(&self, absent: &[Ability]) -> bool {
@@ -121,12 +141,22 @@ macro_rules! ensure {
 
 /// Declares the cases of a topic: function, `[needs]` if any, and the sentence of the contract.
 macro_rules! cases {
+    ($topic:literal with a receiver: $($function:ident => $contract:literal,)+) => {
+        pub(super) const CASES: &[$crate::Case] = &[$($crate::Case {
+            name: concat!($topic, "::", stringify!($function)),
+            contract: $contract,
+            needs: $crate::case::Needs::Nothing,
+            check: $crate::case::Check::Forwarder(|store, receiver| {
+                Box::pin(async move { $function(&store, &receiver).await })
+            }),
+        }),+];
+    };
     ($topic:literal: $($function:ident $([$($needs:tt)+])? => $contract:literal,)+) => {
         pub(super) const CASES: &[$crate::Case] = &[$($crate::Case {
             name: concat!($topic, "::", stringify!($function)),
             contract: $contract,
             needs: $crate::case::cases!(@needs $($($needs)+)?),
-            check: |store| Box::pin(async move { $function(&store).await }),
+            check: $crate::case::Check::Store(|store| Box::pin(async move { $function(&store).await })),
         }),+];
     };
     (@needs) => { $crate::case::Needs::Nothing };

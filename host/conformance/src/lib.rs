@@ -25,6 +25,7 @@ pub mod faults;
 pub mod generate;
 mod history;
 mod oracle;
+mod receiver;
 mod report;
 
 use std::any::Any;
@@ -36,6 +37,7 @@ use std::time::{Duration, Instant};
 pub use case::{Ability, Case, Failure, Outcome, Store};
 pub use history::{History, Write, check_against_oracle, check_generated};
 pub use oracle::Oracle;
+pub use receiver::{Answer, Receiver};
 pub use report::{Report, Verdict};
 
 use reflow_tracing_storage::{StorageBackend, StorageError};
@@ -43,6 +45,7 @@ use reflow_tracing_storage::{StorageBackend, StorageError};
 /// A fresh, empty store for one case, with the values that must live as long.
 pub struct Subject {
     store: Store,
+    receiver: Option<Receiver>,
     kept: Vec<Box<dyn Any + Send>>,
 }
 
@@ -54,7 +57,13 @@ impl Subject {
 
     /// The same for a shared backend.
     pub fn shared(store: Store) -> Self {
-        Self { store, kept: Vec::new() }
+        Self { store, receiver: None, kept: Vec::new() }
+    }
+
+    /// The receiver of a forwarder; see [`Suite::of_forwarder`].
+    #[must_use]
+    pub fn received_by(self, receiver: Receiver) -> Self {
+        Self { receiver: Some(receiver), ..self }
     }
 
     /// Keeps `value`, such as the guard of a temporary directory, until the case ends.
@@ -77,6 +86,7 @@ where
 /// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Suite {
+    forwarder: bool,
     absent: Vec<Ability>,
     time_limit: Duration,
     only: Option<String>,
@@ -92,7 +102,16 @@ impl Default for Suite {
 impl Suite {
     /// Every case, each with 60 seconds.
     pub fn new() -> Self {
-        Self { absent: Vec::new(), time_limit: Duration::from_secs(60), only: None, names: None }
+        let time_limit = Duration::from_secs(60);
+        Self { forwarder: false, absent: Vec::new(), time_limit, only: None, names: None }
+    }
+
+    /// The cases for a forwarder, which sends what is written to a receiver and answers no read.
+    ///
+    /// The reads of its [`Subject`] return what the receiver accepted, as a store would return it. Cases about failures tell the
+    /// receiver, given with [`Subject::received_by`], how to answer.
+    pub fn of_forwarder() -> Self {
+        Self { forwarder: true, ..Self::new() }
     }
 
     /// The backend lacks this optional ability. Its cases are skipped, and its methods must return
@@ -126,7 +145,8 @@ impl Suite {
 
     /// The cases that these options select.
     pub fn cases(&self) -> impl Iterator<Item = &'static Case> {
-        cases::all().filter(|case| {
+        let topics = if self.forwarder { cases::OF_FORWARDER } else { cases::OF_STORE };
+        topics.iter().copied().flatten().filter(|case| {
             self.only.as_ref().is_none_or(|part| case.name.contains(part.as_str()))
                 && self.names.as_ref().is_none_or(|names| names.contains(case.name))
                 && case.applies(&self.absent)
@@ -163,10 +183,10 @@ impl Suite {
     }
 
     async fn run_case(&self, case: &'static Case, subject: Subject) -> (Outcome, Duration) {
-        let Subject { store, kept } = subject;
+        let Subject { store, receiver, kept } = subject;
         let started = Instant::now();
         // A separate task catches a panic of the case or of the backend.
-        let mut task = tokio::spawn(case.run(store.clone()));
+        let mut task = tokio::spawn(case.run_with(store.clone(), receiver));
         let outcome = match tokio::time::timeout(self.time_limit, &mut task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Err(Failure::of_task(error)),

@@ -1,29 +1,12 @@
 // Whether a trace matches a query.
 import { Events, Uuid, type TraceQuery } from '#sdk';
 import { key, type Bucket } from '#sdk/keyvalue';
-import type { Header } from './header.js';
+import { matchesHeader, type Header } from './header.js';
 import { ofTrace } from './keys.js';
 
 export function matches(bucket: Bucket, query: TraceQuery, id: Uuid, header: Header): boolean {
     // What the header tells comes first, since it costs nothing more.
-    return ofHeader(query, header) && ofEvents(bucket, query, id, header);
-}
-
-function ofHeader(query: TraceQuery, header: Header): boolean {
-    const { flowId, executionId, startFrom, startTo, status, error, tags, minDuration, maxDuration } = query;
-    const { startTime, endTime } = header;
-    const duration = endTime === undefined ? undefined : endTime - startTime;
-    return (
-        (flowId === undefined || flowId === header.flowId) &&
-        (executionId === undefined || executionId.equals(header.executionId)) &&
-        (startFrom === undefined || startFrom <= startTime) &&
-        (startTo === undefined || startTime <= startTo) &&
-        (status === undefined || status === header.status) &&
-        (error === undefined || error === header.error) &&
-        tags.every(([name, value]) => header.tags.some((tag) => tag[0] === name && tag[1] === value)) &&
-        (minDuration === undefined || (duration !== undefined && minDuration <= duration)) &&
-        (maxDuration === undefined || (duration !== undefined && duration <= maxDuration))
-    );
+    return matchesHeader(query, header) && ofEvents(bucket, query, id, header);
 }
 
 function ofEvents(bucket: Bucket, query: TraceQuery, id: Uuid, header: Header): boolean {

@@ -1,4 +1,4 @@
-// Batches of events, whose rows are plain objects. A body is the JSON of its row.
+// Batches of events, whose rows are plain objects. A body is the JSON of its row, and so is its field `json`.
 const COLUMNS = {
     'trace-id': ['uuids', 'traceId'],
     'event-id': ['uuids', 'eventId'],
@@ -7,6 +7,7 @@ const COLUMNS = {
     'actor-id': ['texts', 'actorId'],
     error: ['texts', 'error'],
     body: ['blobs', 'body'],
+    json: ['texts', 'body'],
 };
 const encoder = new TextEncoder();
 

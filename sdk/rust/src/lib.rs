@@ -51,13 +51,14 @@
 //!
 //! A store that needs work from time to time implements [`Maintenance`], one that drops many traces at once [`Expiry`].
 //!
-//! [`keyvalue`], [`config`], [`render`], [`secrets`] and [`metrics`] are the host's other capabilities. HTTP requests, to the origins
-//! that the operator granted, go through `wasi:http/outgoing-handler`, for example with the crate `wasip2`
-//! (`tests/plugins/probe/src/http.rs` shows how), which also has WASI's clocks and random numbers.
+//! [`keyvalue`], [`config`], [`render`], [`secrets`] and [`metrics`] are the host's other capabilities. The feature `http` adds requests to
+//! the origins that the operator granted (`http`). The crate `wasip2` has WASI's clocks and random numbers.
 
 mod bindings;
 pub mod config;
 mod export;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod keyvalue;
 pub mod log;
 pub mod metrics;

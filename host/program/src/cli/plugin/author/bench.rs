@@ -37,16 +37,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let start = Instant::now();
     let stores = args.stores.stores(&args.file).await?;
     let compiled = start.elapsed();
+    ensure!(!stores.check().await?.forwards, "the plugin answers no read, so there is nothing to read back: it is a forwarder");
     let folder = tempfile::tempdir().context("can't create a temporary folder")?;
     let memory = measure(&MemoryStorage::default(), &args).await.context("memory")?;
     let sqlite = SqliteStorage::new(folder.path().join("traces.db")).await.context("sqlite")?;
     let sqlite_figures = measure(&sqlite, &args).await.context("sqlite")?;
     sqlite.close().await?;
     let start = Instant::now();
-    let (plugin, _folder) = stores.open().await.context("can't open the plugin")?;
+    let store = stores.open().await.context("can't open the plugin")?;
     let opened = start.elapsed();
-    let figures = measure(&plugin, &args).await.with_context(|| stores.name.clone())?;
-    plugin.close().await?;
+    let figures = measure(&store.plugin, &args).await.with_context(|| stores.name.clone())?;
+    store.plugin.close().await?;
 
     let mut table =
         new_table(["store", "stored/s", "processor, us an event", "beside SQLite", "read/s", "beside SQLite"]);

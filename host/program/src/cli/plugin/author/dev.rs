@@ -3,17 +3,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 
 use super::build::{compile, install_built};
 use super::test::{StoreArgs, tell};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::output;
 use crate::cli::plugin::report::summary;
-use reflow_tracing::TraceId;
 use reflow_tracing::plugin::Inspection;
-use reflow_tracing::storage::conformance::{Ability, Suite};
-use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
 
 /// Build and test the plugin in a folder whenever a file in it changes
 ///
@@ -57,20 +53,16 @@ async fn once(args: &Args, failing: &mut BTreeSet<&'static str>) -> anyhow::Resu
     })?;
     output::print(|out| writeln!(out, "{}", summary(&installed)))?;
     let stores = args.stores.stores(&installed.file).await?;
-    let mut suite = Suite::new();
-    let (store, _folder) = stores.open().await.context("can't open the plugin")?;
-    if let Err(StorageError::Unsupported(_)) = store.delete_trace(TraceId::new()).await {
-        suite = suite.without(Ability::Deletion);
-    }
-    store.close().await?;
+    let abilities = stores.check().await?;
+    let suite = abilities.restrict(abilities.kind_of_suite());
     if !failing.is_empty() {
-        let report = tell(&suite.clone().only_these(failing.iter().copied()), &stores).await?;
+        let report = tell(&suite.clone().only_these(failing.iter().copied()), &stores, abilities).await?;
         *failing = report.failed().map(|verdict| verdict.case.name).collect();
         if !failing.is_empty() {
             return print_count(failing.len(), report.verdicts().len(), " of those that failed before");
         }
     }
-    let report = tell(&suite, &stores).await?;
+    let report = tell(&suite, &stores, abilities).await?;
     *failing = report.failed().map(|verdict| verdict.case.name).collect();
     print_count(failing.len(), report.verdicts().len(), "")
 }

@@ -4,6 +4,7 @@ mod bench;
 mod bindings;
 mod build;
 mod dev;
+mod interrupt;
 mod language;
 mod manifest;
 mod name;
@@ -27,8 +28,8 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Bindings(args) => bindings::run(&args),
-        Command::Test(args) => test::run(args).await,
-        Command::Dev(args) => dev::run(args).await,
-        Command::Bench(args) => bench::run(args).await,
+        Command::Test(args) => interrupt::until_interrupted(test::run(args)).await,
+        Command::Dev(args) => interrupt::until_interrupted(dev::run(args)).await,
+        Command::Bench(args) => interrupt::until_interrupted(bench::run(args)).await,
     }
 }

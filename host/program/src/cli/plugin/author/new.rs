@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
-    let files = (kit.files)(&args.name, over)?;
+    let files = args.lang.files(&args.name, over)?;
     refuse_used(&folder)?;
     for File { path, text } in files {
         write(&folder, &path, &text)?;
@@ -76,4 +76,29 @@ fn refuse_used(folder: &Path) -> anyhow::Result<()> {
 /// The value as it is written on the command line.
 fn name_of(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_relative_link_of_a_new_plugin_leads_to_a_file() {
+        for language in Language::value_variants() {
+            for over in language.kit().over {
+                let files = language.files("ledger", *over).unwrap();
+                let paths: BTreeSet<_> = files.iter().map(|file| Path::new(&file.path)).collect();
+                for file in files.iter().filter(|file| file.path.ends_with(".md")) {
+                    let links = file.text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+                    for link in links.filter(|link| !link.contains(':') && !link.starts_with('#')) {
+                        // None of them has a reason to leave its folder.
+                        let target = Path::new(&file.path).with_file_name(link.split('#').next().unwrap_or_default());
+                        assert!(paths.contains(&*target), "{link} in {} of {language:?} over {over:?}", file.path);
+                    }
+                }
+            }
+        }
+    }
 }

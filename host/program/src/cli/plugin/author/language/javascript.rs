@@ -11,10 +11,12 @@ use serde::Deserialize;
 use super::kit::{File, Kit, Over, Source, contract, copied, filled, sources};
 use super::tool;
 
+const OVER: &[Over] = &[Over::Keyvalue, Over::Sql, Over::Redis, Over::Http];
+
 pub(super) const TYPESCRIPT: Kit = Kit {
-    over: &[Over::Keyvalue],
+    over: OVER,
     source: "src/plugin.ts",
-    files: |name, _| Ok(files(name, TYPESCRIPT_TEMPLATE, TYPESCRIPT_COPIES)),
+    files: |name, over| Ok(files(name, over, &TYPESCRIPT_TEMPLATE)),
     build: |folder, name| {
         let tools = Tools::find(folder)?;
         tools.check_types(folder)?;
@@ -23,14 +25,14 @@ pub(super) const TYPESCRIPT: Kit = Kit {
 };
 
 pub(super) const JAVASCRIPT: Kit = Kit {
-    over: &[Over::Keyvalue],
+    over: OVER,
     source: "src/plugin.js",
-    files: |name, _| Ok(files(name, JAVASCRIPT_TEMPLATE, JAVASCRIPT_COPIES)),
+    files: |name, over| Ok(files(name, over, &JAVASCRIPT_TEMPLATE)),
     build: |folder, name| Tools::find(folder)?.build(folder, name),
 };
 
-/// What a new plugin imports: what it stores in, and what needs no grant.
-const CAPABILITIES: [&str; 4] = ["config", "keyvalue", "log", "metrics"];
+/// What a new plugin imports beside what it stores in: what needs no grant.
+const CAPABILITIES: [&str; 3] = ["config", "log", "metrics"];
 
 /// The oldest Node.js that the tools run on.
 const NODE: u32 = 20;
@@ -38,38 +40,116 @@ const NODE: u32 = 20;
 const PACKAGES: [&str; 4] = [COMPONENTIZE, "@bytecodealliance/jco", "rolldown", "typescript"];
 const COMPONENTIZE: &str = "@bytecodealliance/componentize-js";
 
-const TYPESCRIPT_TEMPLATE: &[Source] = sources! {
+/// The files of a new plugin in one of the languages.
+struct Template {
+    language: &'static str,
+    extension: &'static str,
+    filled: &'static [Source],
+    copied: &'static [Source],
+    keyvalue: &'static [Source],
+    sql: &'static [Source],
+    redis: &'static [Source],
+    http: &'static [Source],
+}
+
+impl Template {
+    /// What it has for plugins over this capability, and the rows about these files in the README.
+    fn over(&self, over: Over) -> (&'static [Source], &'static str) {
+        match over {
+            Over::Keyvalue => (
+                self.keyvalue,
+                "| `src/keys.{{extension}}`, `src/header.{{extension}}` | how it stores |\n\
+                 | `src/query.{{extension}}`, `src/walk.{{extension}}` | how it finds |\n",
+            ),
+            Over::Sql => (self.sql, "| `src/schema.sql` | its tables |\n| `src/query.{{extension}}` | queries as SQL |\n"),
+            Over::Redis => (
+                self.redis,
+                "| `src/keys.{{extension}}`, `src/header.{{extension}}` | how it stores |\n\
+                 | `src/query.{{extension}}` | how it finds |\n",
+            ),
+            Over::Http => (self.http, ""),
+        }
+    }
+}
+
+const TYPESCRIPT_TEMPLATE: Template = Template {
+    language: "TypeScript",
+    extension: "ts",
+    filled: sources! {
+        "package.json" from "javascript/template/typescript/package.json",
+        "plugin.toml" from "javascript/template/typescript/plugin.toml",
+    },
+    copied: sources! {
+        "tsconfig.json" from "javascript/template/typescript/tsconfig.json",
+    },
+    keyvalue: sources! {
+        "src/header.ts" from "javascript/template/typescript/header.ts",
+        "src/keys.ts" from "javascript/template/typescript/keyvalue/src/keys.ts",
+        "src/plugin.ts" from "javascript/template/typescript/keyvalue/src/plugin.ts",
+        "src/query.ts" from "javascript/template/typescript/keyvalue/src/query.ts",
+        "src/walk.ts" from "javascript/template/typescript/keyvalue/src/walk.ts",
+        "test/plugin.test.js" from "javascript/template/typescript/keyvalue/test/plugin.test.js",
+    },
+    sql: sources! {
+        "src/plugin.ts" from "javascript/template/typescript/sql/src/plugin.ts",
+        "src/query.ts" from "javascript/template/typescript/sql/src/query.ts",
+        "src/schema.sql" from "template/src/schema.sql",
+        "test/plugin.test.js" from "javascript/template/typescript/sql/test/plugin.test.js",
+    },
+    redis: sources! {
+        "src/header.ts" from "javascript/template/typescript/header.ts",
+        "src/keys.ts" from "javascript/template/typescript/redis/src/keys.ts",
+        "src/plugin.ts" from "javascript/template/typescript/redis/src/plugin.ts",
+        "src/query.ts" from "javascript/template/typescript/redis/src/query.ts",
+        "test/plugin.test.js" from "javascript/template/typescript/redis/test/plugin.test.js",
+    },
+    http: sources! {
+        "src/plugin.ts" from "javascript/template/typescript/http/src/plugin.ts",
+        "test/plugin.test.js" from "javascript/template/typescript/http/test/plugin.test.js",
+    },
+};
+
+const JAVASCRIPT_TEMPLATE: Template = Template {
+    language: "JavaScript",
+    extension: "js",
+    filled: sources! {
+        "package.json" from "javascript/template/javascript/package.json",
+        "plugin.toml" from "javascript/template/javascript/plugin.toml",
+    },
+    copied: sources! {
+        "jsconfig.json" from "javascript/template/javascript/jsconfig.json",
+    },
+    keyvalue: sources! {
+        "src/header.js" from "javascript/template/javascript/header.js",
+        "src/keys.js" from "javascript/template/javascript/keyvalue/src/keys.js",
+        "src/plugin.js" from "javascript/template/javascript/keyvalue/src/plugin.js",
+        "src/query.js" from "javascript/template/javascript/keyvalue/src/query.js",
+        "src/walk.js" from "javascript/template/javascript/keyvalue/src/walk.js",
+        "test/plugin.test.js" from "javascript/template/javascript/keyvalue/test/plugin.test.js",
+    },
+    sql: sources! {
+        "src/plugin.js" from "javascript/template/javascript/sql/src/plugin.js",
+        "src/query.js" from "javascript/template/javascript/sql/src/query.js",
+        "src/schema.sql" from "template/src/schema.sql",
+        "test/plugin.test.js" from "javascript/template/javascript/sql/test/plugin.test.js",
+    },
+    redis: sources! {
+        "src/header.js" from "javascript/template/javascript/header.js",
+        "src/keys.js" from "javascript/template/javascript/redis/src/keys.js",
+        "src/plugin.js" from "javascript/template/javascript/redis/src/plugin.js",
+        "src/query.js" from "javascript/template/javascript/redis/src/query.js",
+        "test/plugin.test.js" from "javascript/template/javascript/redis/test/plugin.test.js",
+    },
+    http: sources! {
+        "src/plugin.js" from "javascript/template/javascript/http/src/plugin.js",
+        "test/plugin.test.js" from "javascript/template/javascript/http/test/plugin.test.js",
+    },
+};
+
+/// What plugins in both languages get, with placeholders.
+const TEMPLATE: &[Source] = sources! {
     ".gitignore" from "javascript/template/gitignore",
-    "README.md" from "javascript/template/typescript/README.md",
-    "package.json" from "javascript/template/typescript/package.json",
-    "plugin.toml" from "javascript/template/typescript/plugin.toml",
-};
-
-const TYPESCRIPT_COPIES: &[Source] = sources! {
-    "src/header.ts" from "javascript/template/typescript/src/header.ts",
-    "src/keys.ts" from "javascript/template/typescript/src/keys.ts",
-    "src/plugin.ts" from "javascript/template/typescript/src/plugin.ts",
-    "src/query.ts" from "javascript/template/typescript/src/query.ts",
-    "src/walk.ts" from "javascript/template/typescript/src/walk.ts",
-    "test/plugin.test.js" from "javascript/template/typescript/test/plugin.test.js",
-    "tsconfig.json" from "javascript/template/typescript/tsconfig.json",
-};
-
-const JAVASCRIPT_TEMPLATE: &[Source] = sources! {
-    ".gitignore" from "javascript/template/gitignore",
-    "README.md" from "javascript/template/javascript/README.md",
-    "package.json" from "javascript/template/javascript/package.json",
-    "plugin.toml" from "javascript/template/javascript/plugin.toml",
-};
-
-const JAVASCRIPT_COPIES: &[Source] = sources! {
-    "jsconfig.json" from "javascript/template/javascript/jsconfig.json",
-    "src/header.js" from "javascript/template/javascript/src/header.js",
-    "src/keys.js" from "javascript/template/javascript/src/keys.js",
-    "src/plugin.js" from "javascript/template/javascript/src/plugin.js",
-    "src/query.js" from "javascript/template/javascript/src/query.js",
-    "src/walk.js" from "javascript/template/javascript/src/walk.js",
-    "test/plugin.test.js" from "javascript/template/javascript/test/plugin.test.js",
+    "README.md" from "javascript/template/README.md",
 };
 
 /// What plugins in both languages get, unchanged.
@@ -85,6 +165,7 @@ const SDK: &[Source] = sources! {
     "sdk/errors.js" from "javascript/errors.js",
     "sdk/events.d.ts" from "javascript/events.d.ts",
     "sdk/events.js" from "javascript/events.js",
+    "sdk/files.d.ts" from "javascript/files.d.ts",
     "sdk/index.d.ts" from "javascript/index.d.ts",
     "sdk/index.js" from "javascript/index.js",
     "sdk/keys.d.ts" from "javascript/keys.d.ts",
@@ -114,6 +195,7 @@ const SDK: &[Source] = sources! {
     "sdk/testing/metrics.js" from "javascript/testing/metrics.js",
     "sdk/testing/package.js" from "javascript/testing/package.js",
     "sdk/testing/refused.js" from "javascript/testing/refused.js",
+    "sdk/testing/render.js" from "javascript/testing/render.js",
     "sdk/testing/register.js" from "javascript/testing/register.js",
     "sdk/testing/secrets.js" from "javascript/testing/secrets.js",
     "sdk/time.d.ts" from "javascript/time.d.ts",
@@ -122,8 +204,27 @@ const SDK: &[Source] = sources! {
     "sdk/uuid.js" from "javascript/uuid.js",
 };
 
-fn files(name: &str, template: &[Source], copies: &[Source]) -> Vec<File> {
-    filled(template, name).chain(copied(copies)).chain(copied(SDK)).chain(contract(&CAPABILITIES)).collect()
+fn files(name: &str, over: Over, template: &'static Template) -> Vec<File> {
+    let (sources, rows) = template.over(over);
+    let values = [
+        ("{{files}}", rows),
+        ("{{language}}", template.language),
+        ("{{extension}}", template.extension),
+        ("{{does}}", over.does()),
+        ("{{configuration}}", &over.configuration(name)),
+    ];
+    let fill = |file: File| {
+        let text = values.iter().fold(file.text, |text, (placeholder, value)| text.replace(placeholder, value));
+        File { text, ..file }
+    };
+    let mut capabilities: Vec<_> = CAPABILITIES.into_iter().chain(over.imports().iter().copied()).collect();
+    capabilities.sort_unstable();
+    filled(TEMPLATE, name)
+        .map(fill)
+        .chain(filled(template.filled, name))
+        .chain([template.copied, sources, SDK].into_iter().flat_map(copied))
+        .chain(contract(&capabilities))
+        .collect()
 }
 
 /// The tools, of the versions that a plugin pins.
@@ -235,22 +336,26 @@ mod tests {
     use super::super::kit::listed::files_in;
     use super::*;
 
+    const TEMPLATES: [&Template; 2] = [&TYPESCRIPT_TEMPLATE, &JAVASCRIPT_TEMPLATE];
+
     #[test]
     fn every_file_of_the_sdk_and_of_the_templates_is_written() {
         let written = |lists: &[&[Source]]| -> BTreeSet<String> {
-            let files = lists.iter().flat_map(|list| list.iter());
-            files.map(|file| file.path.trim_start_matches('.').to_owned()).filter(|path| path != "gitignore").collect()
+            lists.iter().flat_map(|list| list.iter()).map(|file| file.path.to_owned()).collect()
         };
-        for (language, lists) in [
-            ("typescript", [TYPESCRIPT_TEMPLATE, TYPESCRIPT_COPIES]),
-            ("javascript", [JAVASCRIPT_TEMPLATE, JAVASCRIPT_COPIES]),
-        ] {
-            assert_eq!(
-                written(&lists),
-                files_in(&format!("sdk/javascript/template/{language}")),
-                "the lists in {}",
-                file!()
-            );
+        for template in TEMPLATES {
+            let folder = format!("sdk/javascript/template/{}", template.language.to_lowercase());
+            for over in OVER {
+                // These are not in the folder of this capability.
+                let shared = ["src/schema.sql".to_owned(), format!("src/header.{}", template.extension)];
+                let mut listed = written(&[template.over(*over).0]);
+                listed.retain(|path| !shared.contains(path));
+                let capability = format!("{over:?}").to_lowercase();
+                assert_eq!(listed, files_in(&format!("{folder}/{capability}")), "the lists in {}", file!());
+            }
+            let mut others = files_in(&folder);
+            others.retain(|path| !path.contains('/') && !path.starts_with("header."));
+            assert_eq!(written(&[template.filled, template.copied]), others, "the lists in {}", file!());
         }
         // Its own tests, its README and the templates are not part of a plugin.
         let apart = |file: &String| {
@@ -265,11 +370,23 @@ mod tests {
     #[test]
     fn the_example_is_what_plugin_new_writes() {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/keyvalue-typescript");
-        for file in files("keyvalue-typescript", TYPESCRIPT_TEMPLATE, TYPESCRIPT_COPIES) {
+        for file in files("keyvalue-typescript", Over::Keyvalue, &TYPESCRIPT_TEMPLATE) {
             if !file.path.starts_with("docs/") {
                 let text = fs::read_to_string(example.join(&file.path))
                     .unwrap_or_else(|error| panic!("{}: {error}", file.path));
                 assert_eq!(text, file.text, "{}", file.path);
+            }
+        }
+    }
+
+    #[test]
+    fn a_readme_has_no_placeholder_left_and_names_its_files() {
+        for (template, over) in TEMPLATES.into_iter().flat_map(|template| OVER.iter().map(move |over| (template, *over))) {
+            let files = files("ledger", over, template);
+            let readme = &files.iter().find(|file| file.path == "README.md").unwrap().text;
+            assert!(!readme.contains("{{"), "{readme}");
+            for path in readme.split('`').filter(|word| word.starts_with("src/")) {
+                assert!(files.iter().any(|file| file.path == path), "{path} of {over:?}: {readme}");
             }
         }
     }
@@ -287,8 +404,8 @@ mod tests {
 
     #[test]
     fn both_templates_pin_every_tool() {
-        for template in [TYPESCRIPT_TEMPLATE, JAVASCRIPT_TEMPLATE] {
-            let text = template.iter().find(|file| file.path == "package.json").unwrap().text;
+        for template in TEMPLATES {
+            let text = template.filled.iter().find(|file| file.path == "package.json").unwrap().text;
             let package: Package = serde_json::from_str(text).unwrap();
             assert!(PACKAGES.iter().all(|name| package.pinned(name).is_some()), "{text}");
         }

@@ -24,6 +24,53 @@ pub(in crate::cli::plugin::author) enum Over {
     Keyvalue,
     /// A SQL database: SQLite, PostgreSQL or MariaDB
     Sql,
+    /// Redis's data types
+    Redis,
+    /// A service that takes JSON over HTTP: a forwarder, which does not read
+    Http,
+}
+
+impl Over {
+    /// The interfaces that a plugin over it imports: capabilities, or `http`.
+    pub(super) fn imports(self) -> &'static [&'static str] {
+        match self {
+            Self::Keyvalue => &["keyvalue"],
+            Self::Sql => &["sql"],
+            Self::Redis => &["redis"],
+            Self::Http => &["render", "http"],
+        }
+    }
+
+    /// What a plugin over it does, as a sentence of its README.
+    pub(super) fn does(self) -> &'static str {
+        match self {
+            Self::Keyvalue => "It stores traces in a bucket of ordered keys and values.",
+            Self::Sql => "It stores traces in a SQLite database.",
+            Self::Redis => "It stores traces in Redis, 6.2 or newer.",
+            Self::Http => {
+                "It posts every trace header and every event that is stored to a URL, as lines of JSON. It keeps nothing, so it is used \
+                 beside a store."
+            }
+        }
+    }
+
+    /// The configuration that uses such a plugin with this name.
+    pub(super) fn configuration(self, name: &str) -> String {
+        let grants = match self {
+            Self::Keyvalue => format!("keyvalue = {{ default = \"file:{name}.kv\" }}"),
+            Self::Sql => format!("sql = {{ default = \"sqlite:{name}.db\" }}"),
+            Self::Redis => {
+                format!("redis = {{ default = {{ url = \"redis://127.0.0.1:6379\", prefix = \"{name}:\" }} }}")
+            }
+            Self::Http => {
+                return format!(
+                    "[storage]\nbackend = \"sqlite\"\nalso = [\"{name}\"]\n\n[plugins.{name}]\n\
+                     grants = {{ http = [\"https://example.com\"] }}\nconfig = {{ url = \"https://example.com/traces\" }}"
+                );
+            }
+        };
+        format!("[storage]\nbackend = \"{name}\"\n\n[plugins.{name}]\ngrants = {{ {grants} }}")
+    }
 }
 
 /// A file of a new plugin, with its path in the folder.
@@ -66,7 +113,13 @@ pub(super) fn copied(sources: &[Source]) -> impl Iterator<Item = File> {
     sources.iter().map(|Source { path, text }| File { path: (*path).to_owned(), text: (*text).to_owned() })
 }
 
-/// The world of the plugin in `wit/world.wit`, named `local:backend/plugin`, with these interfaces of `reflow:capabilities`, and
+/// The version of the files of WASI.
+fn wasi_version() -> &'static str {
+    let package = wit::WASI.iter().find_map(|(_, text)| text.lines().find_map(|line| line.strip_prefix("package wasi:http@")));
+    package.map_or("", |version| version.trim_end_matches(';'))
+}
+
+/// The world of the plugin in `wit/world.wit`, named `local:backend/plugin`, with these interfaces of `reflow:capabilities` or `http`, and
 /// the packages that it may refer to, WASI's HTTP included: the layout that every generator of bindings takes. The world has a fixed name, because not every
 /// name of a plugin is valid in WIT.
 pub(super) fn contract(capabilities: &[&str]) -> impl Iterator<Item = File> {
@@ -77,7 +130,10 @@ pub(super) fn contract(capabilities: &[&str]) -> impl Iterator<Item = File> {
          world plugin {{\n    include reflow:storage/storage-plugin@{version};\n"
     );
     for capability in capabilities {
-        world.push_str(&format!("    import reflow:capabilities/{capability}@{version};\n"));
+        world.push_str(&match *capability {
+            "http" => format!("    import wasi:http/outgoing-handler@{};\n", wasi_version()),
+            capability => format!("    import reflow:capabilities/{capability}@{version};\n"),
+        });
     }
     world.push_str("}\n");
     let packages = wit::PACKAGES.iter().flat_map(|package| {
@@ -128,6 +184,9 @@ mod tests {
         let world = files.iter().find(|file| file.path == "wit/world.wit").unwrap();
         assert!(world.text.contains("import reflow:capabilities/keyvalue@0.1.1;"), "{}", world.text);
         assert!(world.text.contains("include reflow:storage/storage-plugin@0.1.1;") && !world.text.contains("sql"));
+        let http: Vec<File> = contract(&["http"]).collect();
+        let world = http.iter().find(|file| file.path == "wit/world.wit").unwrap();
+        assert!(world.text.contains("import wasi:http/outgoing-handler@0.2.12;"), "{}", world.text);
         for path in ["wit/deps/storage/backend.wit", "wit/deps/capabilities/keyvalue.wit"] {
             assert!(files.iter().any(|file| file.path == path), "{path}");
         }

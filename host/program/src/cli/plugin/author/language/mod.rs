@@ -5,6 +5,7 @@ pub(super) mod c;
 pub(super) mod go;
 mod javascript;
 mod kit;
+mod links;
 mod python;
 pub(super) mod rust;
 mod tool;
@@ -39,5 +40,9 @@ impl Language {
             Self::JavaScript => &javascript::JAVASCRIPT,
             Self::TypeScript => &javascript::TYPESCRIPT,
         }
+    }
+    /// The files of a new plugin with this name over this capability. Fails if the language does not allow the name.
+    pub(super) fn files(self, name: &str, over: Over) -> anyhow::Result<Vec<File>> {
+        Ok(links::resolved((self.kit().files)(name, over)?))
     }
 }

@@ -81,10 +81,7 @@ const SHARED: &[Source] = sources! {
 };
 
 fn files(name: &str, over: Over) -> anyhow::Result<Vec<File>> {
-    let template = match over {
-        Over::Keyvalue => OVER_KEYVALUE,
-        Over::Sql => OVER_SQL,
-    };
+    let template = if over == Over::Sql { OVER_SQL } else { OVER_KEYVALUE };
     let shared = filled(MANIFEST, name).chain(copied(SHARED)).chain(contract(&template.capabilities));
     Ok(shared.chain(filled(template.filled, name)).chain(copied(template.copied)).collect())
 }

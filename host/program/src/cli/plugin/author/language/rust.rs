@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::kit::{File, Kit, Over, Source, copied, filled, sources};
 
 pub(super) const KIT: Kit = Kit {
-    over: &[Over::Sql],
+    over: &[Over::Sql, Over::Keyvalue, Over::Redis, Over::Http],
     source: "src/lib.rs",
     files,
     build: |folder, _| {
@@ -23,12 +23,33 @@ pub(super) const KIT: Kit = Kit {
 /// The target that yields components.
 pub(in crate::cli::plugin) const TARGET: &str = "wasm32-wasip2";
 
-fn files(name: &str, _: Over) -> anyhow::Result<Vec<File>> {
+fn files(name: &str, over: Over) -> anyhow::Result<Vec<File>> {
     ensure!(
         !is_reserved(name),
         "the name `{name}` is reserved: Rust does not allow it for a crate, or the plugin depends on a crate with this name"
     );
-    Ok(filled(TEMPLATE, name).chain(copied(COPIES)).chain(contract()).collect())
+    let (sources, about, features) = template(over);
+    let values = [
+        ("{{files}}", about),
+        ("{{features}}", features),
+        ("{{does}}", over.does()),
+        ("{{configuration}}", &over.configuration(name)),
+    ];
+    let fill = |file: File| {
+        let text = values.iter().fold(file.text, |text, (placeholder, value)| text.replace(placeholder, value));
+        File { text, ..file }
+    };
+    Ok(filled(TEMPLATE, name).map(fill).chain(copied(sources)).chain(copied(SDK)).chain(contract()).collect())
+}
+
+/// The sources of a plugin over this capability, what its README says about them, and the features of the SDK that it needs.
+fn template(over: Over) -> (&'static [Source], &'static str, &'static str) {
+    match over {
+        Over::Sql => (SQL, ", `src/query.rs` holds its queries, `src/schema.sql` its tables", ""),
+        Over::Keyvalue => (KEYVALUE, ", `src/query.rs` and `src/header.rs` say how it stores and finds", ""),
+        Over::Redis => (REDIS, ", `src/query.rs` and `src/header.rs` say how it stores and finds", ""),
+        Over::Http => (HTTP, "", ", features = [\"http\"]"),
+    }
 }
 
 fn is_reserved(name: &str) -> bool {
@@ -48,6 +69,7 @@ fn is_reserved(name: &str) -> bool {
         "reflow_tracing_plugin",
         "std",
         "test",
+        "wasip2",
         "wit-bindgen",
         "wit_bindgen",
     ];
@@ -62,15 +84,35 @@ const TEMPLATE: &[Source] = sources! {
     "sdk/rust/Cargo.toml" from "template/sdk.toml",
 };
 
-/// Files that are copied unchanged. Their relative paths are those of the repository.
-const COPIES: &[Source] = sources! {
+const SQL: &[Source] = sources! {
     "src/lib.rs" from "template/src/lib.rs",
     "src/query.rs" from "template/src/query.rs",
     "src/schema.sql" from "template/src/schema.sql",
+};
+
+const KEYVALUE: &[Source] = sources! {
+    "src/header.rs" from "template/header.rs",
+    "src/lib.rs" from "template/keyvalue/lib.rs",
+    "src/query.rs" from "template/keyvalue/query.rs",
+};
+
+const REDIS: &[Source] = sources! {
+    "src/header.rs" from "template/header.rs",
+    "src/lib.rs" from "template/redis/lib.rs",
+    "src/query.rs" from "template/redis/query.rs",
+};
+
+const HTTP: &[Source] = sources! {
+    "src/lib.rs" from "template/http/lib.rs",
+};
+
+/// Files that are copied unchanged. Their relative paths are those of the repository.
+const SDK: &[Source] = sources! {
     "docs/writing-a-plugin.md" from "writing-a-plugin.md",
     "sdk/rust/src/bindings.rs" from "sdk/bindings.rs",
     "sdk/rust/src/config.rs" from "sdk/config.rs",
     "sdk/rust/src/export.rs" from "sdk/export.rs",
+    "sdk/rust/src/http.rs" from "sdk/http.rs",
     "sdk/rust/src/keyvalue.rs" from "sdk/keyvalue.rs",
     "sdk/rust/src/lib.rs" from "sdk/lib.rs",
     "sdk/rust/src/log.rs" from "sdk/log.rs",
@@ -197,7 +239,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_sdk_is_copied() {
-        let copied = COPIES.iter().filter_map(|file| file.path.strip_prefix("sdk/rust/src/")).map(str::to_owned);
+        let copied = SDK.iter().filter_map(|file| file.path.strip_prefix("sdk/rust/src/")).map(str::to_owned);
         assert_eq!(
             copied.collect::<std::collections::BTreeSet<_>>(),
             files_in("sdk/rust/src"),
@@ -207,17 +249,24 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_template_is_copied() {
-        let template = files_in("sdk/rust/template");
-        assert_eq!(template.len(), TEMPLATE.len() + 3, "the lists in {}", file!());
-        for file in COPIES.iter().filter(|file| file.path.starts_with("src/")) {
-            assert!(template.contains(file.path), "{}", file.path);
+    fn every_file_of_the_templates_is_copied() {
+        let written: usize = KIT.over.iter().map(|over| template(*over).0.len()).sum();
+        // One file is in two of them.
+        assert_eq!(files_in("sdk/rust/template").len(), TEMPLATE.len() + written - 1, "the lists in {}", file!());
+    }
+
+    #[test]
+    fn a_new_plugin_has_no_placeholder_left() {
+        for over in KIT.over {
+            for file in files("ledger", *over).unwrap().iter().filter(|file| !file.path.starts_with("sdk/rust/src/")) {
+                assert!(!file.text.contains("{{name}}") && !file.text.contains("{{f"), "{}: {}", file.path, file.text);
+            }
         }
     }
 
     #[test]
     fn the_copy_of_the_sdk_depends_on_what_the_sdk_depends_on() {
-        let line = |text: &str| text.lines().find(|line| line.starts_with("wit-bindgen")).map(str::to_owned);
+        let line = |text: &str| text.lines().find(|line| line.starts_with("wit-bindgen =")).map(str::to_owned);
         let workspace = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml")).unwrap();
         let copy = TEMPLATE.iter().find(|file| file.path == "sdk/rust/Cargo.toml").unwrap();
         assert!(line(copy.text).is_some());

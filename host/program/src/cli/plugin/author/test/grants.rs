@@ -35,17 +35,29 @@ pub(super) fn parse(text: &str) -> Result<Grant, String> {
     Ok(grant)
 }
 
-/// The default grants of a plugin: a new file for each capability that stores in one.
-pub(super) fn temporary<'a>(capabilities: impl Iterator<Item = &'a str>) -> Vec<Grant> {
-    let grant = |capability: &'a str| {
-        let value = match capability {
-            "sql" => format!("sqlite:{DIR}/default.db"),
-            "keyvalue" => format!("file:{DIR}/default.kv"),
-            _ => return None,
-        };
-        Some(Grant { capability: capability.into(), label: Some("default".into()), value })
-    };
-    capabilities.filter_map(grant).collect()
+impl Grant {
+    /// Whether it is a grant of this capability.
+    pub(super) fn is_of(&self, capability: &str) -> bool {
+        self.capability == capability
+    }
+
+    /// A new file in every case for a capability that stores in one.
+    pub(super) fn of_file(capability: &str) -> Option<Self> {
+        match capability {
+            "sql" => Some(Self::default_of(capability, format!("sqlite:{DIR}/default.db"))),
+            "keyvalue" => Some(Self::default_of(capability, format!("file:{DIR}/default.kv"))),
+            _ => None,
+        }
+    }
+
+    /// The Redis server with this URL, where every case has keys of its own.
+    pub(super) fn of_redis(url: &str) -> Self {
+        Self::default_of("redis", format!("{{ url = {url:?}, prefix = \"{RANDOM}:\" }}"))
+    }
+
+    fn default_of(capability: &str, value: String) -> Self {
+        Self { capability: capability.into(), label: Some("default".into()), value }
+    }
 }
 
 /// Whether each case has its own store with these grants.
@@ -122,12 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn what_stores_in_a_file_is_granted_by_default() {
-        let grants = temporary(["http", "keyvalue", "redis", "sql"].into_iter());
+    fn what_stores_in_a_file_or_in_redis_is_new_in_every_case() {
+        let files = ["http", "keyvalue", "redis", "sql"].into_iter().filter_map(Grant::of_file);
+        let grants: Vec<_> = files.chain([Grant::of_redis("redis+unix:///tmp/redis.sock")]).collect();
         assert!(are_fresh(&grants));
         let (read, folder) = of_case(&grants).unwrap();
         assert_eq!(read.sql["default"], format!("sqlite:{}/default.db", folder.path().display()));
-        assert_eq!((read.keyvalue.len(), read.redis.len(), read.http.len()), (1, 0, 0));
+        assert_eq!((read.keyvalue.len(), read.http.len()), (1, 0));
+        assert_eq!(read.redis["default"].url, "redis+unix:///tmp/redis.sock");
+        assert_ne!(read.redis["default"].prefix, of_case(&grants).unwrap().0.redis["default"].prefix);
     }
 
     #[test]

@@ -1,5 +1,7 @@
+mod forwarder;
 mod grants;
 mod recording;
+mod services;
 mod stores;
 
 use std::collections::HashSet;
@@ -13,15 +15,22 @@ use crate::cli::plugin::report::{name_of, without_problems, write_problems};
 use crate::config::PluginsConfig;
 use grants::Grant;
 use reflow_tracing::plugin::{PluginConfig, PluginRuntime, PluginRuntimeConfig, inspect};
-use reflow_tracing::storage::conformance::{Ability, Report, Suite};
-pub(super) use stores::Stores;
+use reflow_tracing::storage::conformance::{Report, Suite};
+use services::RedisServer;
+pub(super) use stores::{Abilities, Stores};
 
 /// Run the conformance suite of all backends on a plugin, and print one line per case
 ///
 /// Each case starts with an empty store. In the values of --grant, {dir} is replaced with a new temporary folder and
 /// {random} with a new text, in every case. A store whose value has neither is shared: it must be empty, and the traces of a
-/// case are deleted after it. Without --grant, a plugin that may use `sql` gets a SQLite file per case, and one that may use
-/// `keyvalue` a file, each with the label `default`.
+/// case are deleted after it.
+///
+/// A capability without a --grant gets something temporary with the label `default`: `sql` a SQLite file per case, `keyvalue`
+/// a file, `redis` a redis-server that this command starts, with keys of their own for each case, and `http` a receiver on this
+/// machine, whose address is the setting `url`.
+///
+/// A plugin that answers no read is a forwarder. Its suite checks that all that was written arrives at that receiver, and what
+/// happens when the receiver fails, refuses, or does not answer. It must post JSON.
 ///
 /// The exit code is 0 when every case passed.
 #[derive(clap::Args)]
@@ -52,16 +61,26 @@ impl StoreArgs {
         let inspection = inspect(file)?;
         write_problems(&mut output::stderr(), &inspection)?;
         without_problems(&inspection)?;
+        let lacks: Vec<_> =
+            inspection.may_use().filter(|capability| !self.grants.iter().any(|grant| grant.is_of(capability))).collect();
         let mut grants = self.grants.clone();
-        if grants.is_empty() {
-            grants = grants::temporary(inspection.may_use());
-        }
+        grants.extend(lacks.iter().filter_map(|capability| Grant::of_file(capability)));
+        let redis = if lacks.contains(&"redis") { Some(RedisServer::start().await?) } else { None };
+        grants.extend(redis.as_ref().map(|server| Grant::of_redis(&server.url())));
         let name = name_of(file);
         let config = PluginConfig { limits: Stores::limits(), ..PluginConfig::default() };
         // The code that a host has compiled is used, and the other way round.
         let runtime = PluginRuntimeConfig { cache_dir: PluginsConfig::default().cache_dir(), ..Default::default() };
         let component = PluginRuntime::new(&runtime)?.compile(&name, file, &config).await?;
-        Ok(Stores { name, component, grants, config: self.config_json.clone(), written: Default::default() })
+        Ok(Stores {
+            name,
+            component,
+            grants,
+            config: self.config_json.clone(),
+            written: Default::default(),
+            receives: lacks.contains(&"http"),
+            _redis: redis,
+        })
     }
 }
 
@@ -73,22 +92,27 @@ fn parse_config(text: &str) -> Result<JsonObject, String> {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stores = args.stores.stores(&args.file).await?;
-    let mut all = Suite::new();
+    let abilities = stores.check().await?;
+    let mut all = abilities.kind_of_suite();
     if let Some(filter) = &args.filter {
         all = all.only(filter);
     }
-    let deletes = stores.check().await?;
-    let suite = if deletes { all.clone() } else { all.clone().without(Ability::Deletion) };
+    let suite = abilities.restrict(all.clone());
     let run: HashSet<_> = suite.cases().map(|case| case.name).collect();
     let skipped: Vec<_> = all.cases().filter(|case| !run.contains(case.name)).collect();
     if run.is_empty() {
         bail!("no case matches --filter {:?}", args.filter.unwrap_or_default());
     }
-    let (separate, shared) =
-        ("each case has its own store", "the cases share a store, which is emptied after each case");
-    output::print(|out| writeln!(out, "{}", if stores.are_fresh() { separate } else { shared }))?;
+    let stores_are = if abilities.forwards {
+        "a forwarder, since it answers no read: each case has its own receiver, and reads what that has accepted"
+    } else if stores.are_fresh() {
+        "each case has its own store"
+    } else {
+        "the cases share a store, which is emptied after each case"
+    };
+    output::print(|out| writeln!(out, "{stores_are}"))?;
 
-    let report = tell(&suite, &stores).await?;
+    let report = tell(&suite, &stores, abilities).await?;
     let (passed, failed) = (run.len() - report.failed().count(), report.failed().count());
     output::print(|out| {
         for case in &skipped {
@@ -101,11 +125,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Runs the cases, and prints a line for each.
-pub(super) async fn tell(suite: &Suite, stores: &Stores) -> anyhow::Result<Report> {
+pub(super) async fn tell(suite: &Suite, stores: &Stores, abilities: Abilities) -> anyhow::Result<Report> {
     let mut failed_to_print = None;
     let report = suite
         .run_telling(
-            || stores.next(),
+            || stores.next(abilities),
             |verdict| {
                 if let Err(error) = output::print(|out| writeln!(out, "{verdict}")) {
                     failed_to_print = Some(error);

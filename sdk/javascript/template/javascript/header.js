@@ -1,4 +1,4 @@
-// How a header is stored: the length of the fields, the fields as JSON, the body.
+// How a header is stored: the length of the fields, the fields as JSON, the body. And whether it matches a query.
 import { StorageError, Uuid } from '#sdk';
 
 /** @param {import('#sdk').Trace} trace */
@@ -30,6 +30,24 @@ export function decodeHeader(stored) {
             body: stored.subarray(end),
         };
     } catch (cause) {
-        throw new StorageError('a header in the bucket is not one that this plugin stored', { cause });
+        throw new StorageError('a stored header is not one of this plugin', { cause });
     }
+}
+
+/** Whether it matches what a query asks of headers. */
+export function matchesHeader(query, header) {
+    const { flowId, executionId, startFrom, startTo, status, error, tags, minDuration, maxDuration } = query;
+    const { startTime, endTime } = header;
+    const duration = endTime === undefined ? undefined : endTime - startTime;
+    return (
+        (flowId === undefined || flowId === header.flowId) &&
+        (executionId === undefined || executionId.equals(header.executionId)) &&
+        (startFrom === undefined || startFrom <= startTime) &&
+        (startTo === undefined || startTime <= startTo) &&
+        (status === undefined || status === header.status) &&
+        (error === undefined || error === header.error) &&
+        tags.every(([name, value]) => header.tags.some((tag) => tag[0] === name && tag[1] === value)) &&
+        (minDuration === undefined || (duration !== undefined && minDuration <= duration)) &&
+        (maxDuration === undefined || (duration !== undefined && duration <= maxDuration))
+    );
 }
