@@ -11,10 +11,8 @@
 | `x` trace-id `0` or `1` | nothing: `1` if an event has an error |
 """
 
-import json
 from uuid import UUID
 
-from reflow_tracing_plugin import Status, Trace
 from reflow_tracing_plugin.keys import number_of, sortable
 from reflow_tracing_plugin.keyvalue import EventEntry, Field, Present, Sortable
 
@@ -46,18 +44,3 @@ def start_of(key: bytes) -> int:
 def trace_of(key: bytes) -> UUID:
     """The trace in such a key."""
     return UUID(bytes=key[9:])
-
-
-def pack(trace: Trace) -> bytes:
-    """The value of a header: the length of its fields, the fields as JSON, and the body."""
-    fields = [trace.flow_id, trace.execution_id.hex, trace.start_time, trace.end_time, trace.status.value, trace.error, trace.tags]
-    text = json.dumps(fields, separators=(",", ":")).encode()
-    return len(text).to_bytes(4, "big") + text + trace.body
-
-
-def unpack(trace_id: UUID, value: bytes) -> Trace:
-    """The header with this value."""
-    end = 4 + int.from_bytes(value[:4], "big")
-    flow_id, execution_id, start_time, end_time, status, error, tags = json.loads(value[4:end])
-    tags = [(name, text) for name, text in tags]
-    return Trace(trace_id, flow_id, UUID(hex=execution_id), start_time, end_time, Status(status), error, tags, value[end:])

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reflow_tracing_tests::{Host, Setting, fixture, plugin};
@@ -145,10 +145,15 @@ impl Author {
 /// Held by what compiles plugins to machine code: the next one finds the functions of the language's runtime compiled.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Waits for its turn to compile a plugin.
+pub fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// From nothing to a running plugin, and to another version of it while the host runs. `edit` makes every query fail with an error
 /// that says `closed today`. Returns that error.
 pub fn from_nothing_to_a_running_plugin(language: &str, edit: impl FnOnce(&Author)) -> String {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let author = Author::create(language);
     author.build();
     // The example is the template, and passes the whole suite in a test of its own.
@@ -169,7 +174,7 @@ pub fn from_nothing_to_a_running_plugin(language: &str, edit: impl FnOnce(&Autho
 
 /// The template with these arguments of `plugin new` passes every case. Returns its author.
 pub fn the_template_passes_the_suite(language: &str, arguments: &[&str]) -> Author {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let author = Author::create_with(language, arguments);
     author.build();
     passes_the_suite(&author.setting, "plugins/ledger.wasm");
@@ -178,7 +183,7 @@ pub fn the_template_passes_the_suite(language: &str, arguments: &[&str]) -> Auth
 
 /// The plugin `plugins/NAME.wasm` of the repository passes every case.
 pub fn the_example_passes_the_suite(name: &str) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let file = plugin(name);
     passes_the_suite(&Setting::empty(), file.to_str().expect("a path of ours"));
 }

@@ -1,5 +1,9 @@
 //! Python.
 
+mod opensearch;
+
+use std::process::Command;
+
 use crate::author::{
     Author, from_nothing_to_a_running_plugin, the_example_passes_the_suite, the_template_passes_the_suite,
 };
@@ -22,6 +26,28 @@ fn the_example_passes_the_conformance_suite() {
 #[test]
 fn the_template_over_sql_passes_the_conformance_suite() {
     the_template_passes_the_suite("python", &["--over", "sql"]);
+}
+
+#[test]
+fn the_template_over_redis_passes_the_conformance_suite() {
+    the_template_passes_the_suite("python", &["--over", "redis"]);
+}
+
+#[test]
+fn the_template_over_http_passes_the_suite_for_forwarders() {
+    the_template_passes_the_suite("python", &["--over", "http"]);
+}
+
+#[test]
+fn the_tests_of_the_templates_pass_without_a_host() {
+    for over in ["keyvalue", "sql", "redis", "http"] {
+        let author = Author::create_with("python", &["--over", over]);
+        let mut tests = Command::new("python3");
+        let output =
+            tests.args(["-m", "unittest"]).current_dir(author.file("")).output().expect("python3 is installed");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("OK") && !said.contains("Ran 0 tests"), "{over}: {said}");
+    }
 }
 
 #[test]

@@ -1,29 +1,16 @@
 """The parts of the SDK that need no host, and those that need only the types that componentize-py generates."""
 
-import shutil
-import subprocess
-import sys
-import tempfile
 import unittest
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID
 
-ROOT = Path(__file__).parents[3]
-#: The types of the contract, for as long as this program runs.
-GENERATED = tempfile.TemporaryDirectory()
+from generated import generate
 
 
 def setUpModule() -> None:
-    """Generates the bindings, without a component around them: its functions fail, its types work."""
-    compiler = shutil.which("componentize-py")
-    if compiler is None:
-        raise unittest.SkipTest("componentize-py is not on the PATH: `cargo xtask setup --lang python` installs it")
-    wit = ROOT / "plugins/keyvalue-python/wit"
-    command = [compiler, "--quiet", "-d", str(wit), "-w", "local:backend/plugin", "bindings", GENERATED.name]
-    subprocess.run(command, check=True)
-    sys.path.insert(0, GENERATED.name)
+    generate()
 
 
 class Keys(unittest.TestCase):
@@ -162,6 +149,94 @@ class Listings(unittest.TestCase):
     def test_an_empty_page_does_not_end_a_listing(self) -> None:
         self.assertEqual(list(self.bucket().keys(b"")), [b"a", b"b", b"c"])
         self.assertEqual([value for _, value in self.bucket().entries(b"")], [b"va", b"vb", b"vc"])
+
+
+class Redis(unittest.TestCase):
+    def test_replies_are_nested_as_the_server_nested_them(self) -> None:
+        from reflow_tracing_plugin import Exhausted, StorageError, Unavailable
+        from reflow_tracing_plugin.redis import Connection
+        from wit_world.imports import redis
+
+        def pipeline(commands: list[list[bytes]]) -> list[object]:
+            self.assertEqual(commands, [[b"GET", UUID(int=5).bytes], [b"ZRANGE", b"times", b"-1", b"\xff"]])
+            return [
+                redis.Reply_Nil(),
+                redis.Reply_Array(3),
+                redis.Reply_Integer(7),
+                redis.Reply_Array(1),
+                redis.Reply_Bytes(b"one"),
+                redis.Reply_Array(0),
+                redis.Reply_Failed("OOM command not allowed"),
+                redis.Reply_Status("OK"),
+            ]
+
+        server = Connection(SimpleNamespace(pipeline=pipeline))
+        commands = [("GET", UUID(int=5)), ["ZRANGE", b"times", -1, b"\xff"]]
+        nil, nested, failed, status = server.pipeline(commands)
+        self.assertEqual((nil, nested, status), (None, [7, [b"one"], []], "OK"))
+        self.assertIsInstance(failed, Exhausted)
+        self.assertRaises(Exhausted, server.run, commands)
+
+        def refused(commands: list[list[bytes]]) -> list[object]:
+            return [redis.Reply_Failed("READONLY You can't write against a read only replica.")]
+
+        self.assertRaises(Unavailable, Connection(SimpleNamespace(pipeline=refused)).command, "SET", "a", 1)
+        self.assertRaises(TypeError, server.command, "SET", "a", True)
+        self.assertRaises(TypeError, server.command, "SET", "a", 1.5)
+        self.assertTrue(issubclass(Exhausted, StorageError))
+
+    def test_a_template_joins_the_parts_of_an_argument(self) -> None:
+        from reflow_tracing_plugin.redis import Connection, Field, Joined, Present, Sortable
+        from wit_world.imports import redis
+
+        seen = []
+
+        def pipeline_batch(unless: object, commands: object, events: object) -> int:
+            seen.append((unless, commands, events))
+            return 2
+
+        server = Connection(SimpleNamespace(pipeline_batch=pipeline_batch))
+        batch = SimpleNamespace(handle="batch")
+        written = server.pipeline_batch([("SADD", Joined("k:", Field("trace-id")), Present("error"))], batch, unless=["EXISTS", Sortable("event-id")])
+        self.assertEqual(written, 2)
+        fixed = redis.Part_Fixed
+        unless = [[fixed(b"EXISTS")], [redis.Part_Sortable("event-id")]]
+        command = [[fixed(b"SADD")], [fixed(b"k:"), redis.Part_Field("trace-id")], [redis.Part_Present("error")]]
+        self.assertEqual(seen, [(unless, [command], "batch")])
+
+    def test_a_transaction_that_was_overtaken_answers_none(self) -> None:
+        from reflow_tracing_plugin.redis import Connection
+        from wit_world.imports import redis
+
+        def atomically(expected: list[object], commands: object) -> object:
+            self.assertEqual(expected, [redis.Expectation(b"a", b"1"), redis.Expectation(b"b", None)])
+            return None
+
+        server = Connection(SimpleNamespace(atomically=atomically))
+        self.assertIsNone(server.atomically({"a": 1, "b": None}, [("DEL", "a")]))
+
+
+class Rendering(unittest.TestCase):
+    def test_ends_count_bytes_in_both_directions(self) -> None:
+        from unittest.mock import patch
+
+        from componentize_py_types import Err
+        from reflow_tracing_plugin import InvalidArgument, render
+        from wit_world.imports.batch import Blobs, Texts
+
+        host = SimpleNamespace(
+            headers_to_json=lambda blobs: Texts(blobs.data.decode(), blobs.ends),
+            events_from_json=lambda texts: Blobs(texts.text.encode(), texts.ends),
+        )
+        with patch.object(render, "_render", host):
+            self.assertEqual(render.traces_to_json(["é".encode(), b"", b"ab"]), ["é", "", "ab"])
+            self.assertEqual(render.events_from_json(["é", "", "ab"]), ["é".encode(), b"", b"ab"])
+
+        def fail(_: object) -> None:
+            raise Err("not a header")
+
+        with patch.object(render, "_render", SimpleNamespace(headers_from_json=fail)):
+            self.assertRaisesRegex(InvalidArgument, "not a header", render.traces_from_json, ["{}"])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-//! Real servers that tests start, in temporary folders.
+//! Servers that tests start, in temporary folders. All are real but `opensearch`.
 
 mod authority;
 mod clickhouse;
 mod mariadb;
+mod opensearch;
 mod postgres;
 mod redis;
 mod registry;
@@ -12,6 +13,7 @@ mod unprivileged;
 pub use authority::{Authority, Certificate};
 pub use clickhouse::ClickHouse;
 pub use mariadb::MariaDb;
+pub use opensearch::OpenSearch;
 pub use postgres::Postgres;
 pub use redis::RedisServer;
 pub use registry::Registry;

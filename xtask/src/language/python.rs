@@ -10,7 +10,7 @@ use super::toolset::Toolset;
 use super::venv;
 use crate::process;
 
-pub const TOOLSET: Toolset = Toolset { name: "python", plugins: &["keyvalue-python"], setup, test_sdk };
+pub const TOOLSET: Toolset = Toolset { name: "python", plugins: &["keyvalue-python", "opensearch"], setup, test_sdk };
 
 /// What the template of new plugins pins.
 const REQUIREMENTS: &str = "sdk/python/template/requirements.txt";

@@ -9,7 +9,8 @@ from typing import Any, Optional
 from uuid import UUID
 
 import search
-from layout import ACTOR, ERROR, EVENT, KIND, of_start, of_trace, pack, unpack
+from header import pack, unpack
+from layout import ACTOR, ERROR, EVENT, KIND, of_start, of_trace
 from reflow_tracing_plugin import (
     EventBatch,
     EventPage,

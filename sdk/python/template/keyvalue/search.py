@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, islice, takewhile
 from typing import NamedTuple, Optional
 
-from layout import ROOM, of_trace, start_of, trace_of, unpack
+import header
+from layout import ROOM, of_trace, start_of, trace_of
 from reflow_tracing_plugin import Exhausted, InvalidArgument, PageRequest, Status, Trace, TracePage, TraceQuery, Unsupported
 from reflow_tracing_plugin.keys import sortable
 from reflow_tracing_plugin.keyvalue import Bucket
@@ -63,7 +64,7 @@ def matches(bucket: Bucket, query: TraceQuery, after: Optional[Place], wanted: i
     while chunk := list(islice(places, size)):
         for place, trace in zip(chunk, headers(bucket, chunk)):
             # The key of a header that was replaced by a concurrent write may be left.
-            if trace and trace.start_time == start_of(place.key) and header_matches(query, trace):
+            if trace and trace.start_time == start_of(place.key) and header.matches(query, trace):
                 if events_match(bucket, query, trace):
                     yield place, trace
         size = min(size * 2, CHUNK)
@@ -116,7 +117,7 @@ def headers(bucket: Bucket, places: list[Place]) -> list[Optional[Trace]]:
     """The headers of these traces."""
     ids = [trace_of(place.key) for place in places]
     values = read(bucket, [of_trace(b"h", trace_id) for trace_id in ids])
-    return [None if value is None else unpack(trace_id, value) for trace_id, value in zip(ids, values)]
+    return [None if value is None else header.unpack(trace_id, value) for trace_id, value in zip(ids, values)]
 
 
 def read(bucket: Bucket, keys: list[bytes]) -> list[Optional[bytes]]:
@@ -128,25 +129,6 @@ def read(bucket: Bucket, keys: list[bytes]) -> list[Optional[bytes]]:
         if half == 0:
             raise
         return read(bucket, keys[:half]) + read(bucket, keys[half:])
-
-
-def header_matches(query: TraceQuery, trace: Trace) -> bool:
-    """Whether a header fulfils what a query says about headers."""
-    if query.min_duration is not None or query.max_duration is not None:
-        if trace.end_time is None:
-            return False
-        duration = trace.end_time - trace.start_time
-        if query.min_duration is not None and duration < query.min_duration:
-            return False
-        if query.max_duration is not None and duration > query.max_duration:
-            return False
-    return (
-        (query.flow_id is None or query.flow_id == trace.flow_id)
-        and (query.execution_id is None or query.execution_id == trace.execution_id)
-        and (query.status is None or query.status == trace.status)
-        and (query.error is None or query.error == trace.error)
-        and all(tag in trace.tags for tag in query.tags)
-    )
 
 
 def events_match(bucket: Bucket, query: TraceQuery, trace: Trace) -> bool:

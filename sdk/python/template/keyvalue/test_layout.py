@@ -3,9 +3,10 @@
 import unittest
 from uuid import UUID
 
-from layout import of_start, pack, start_of, trace_of, unpack
+from header import matches, pack, unpack
+from layout import of_start, start_of, trace_of
 from reflow_tracing_plugin import Status, Trace, TraceQuery
-from search import Place, comes_after, header_matches
+from search import Place, comes_after
 
 ID = UUID("64749864-655c-45d0-b056-02f3ad0653fc")
 TRACE = Trace(ID, "orders", UUID(int=7), -5, 2**63 - 1, Status.FAILED, "no stock \0 é", [("region", "eu")], b"\x00\xff")
@@ -37,7 +38,7 @@ class Layout(unittest.TestCase):
             TraceQuery(flow_id="orders", status=Status.FAILED, error=TRACE.error, tags=[("region", "eu")]),
             TraceQuery(min_duration=2**63, execution_id=UUID(int=7)),
         ):
-            self.assertTrue(header_matches(query, TRACE), query)
+            self.assertTrue(matches(query, TRACE), query)
         for query in (
             TraceQuery(flow_id="Orders"),
             TraceQuery(status=Status.COMPLETED),
@@ -45,7 +46,7 @@ class Layout(unittest.TestCase):
             TraceQuery(tags=[("region", "eu"), ("region", "us")]),
             TraceQuery(max_duration=5),
         ):
-            self.assertFalse(header_matches(query, TRACE), query)
+            self.assertFalse(matches(query, TRACE), query)
 
 
 if __name__ == "__main__":

@@ -9,52 +9,72 @@ use anyhow::{Context, bail};
 use super::kit::{File, Kit, Over, Source, contract, copied, filled, sources};
 use super::tool;
 
-pub(super) const KIT: Kit = Kit { over: &[Over::Keyvalue, Over::Sql], source: "app.py", files, build };
+pub(super) const KIT: Kit =
+    Kit { over: &[Over::Keyvalue, Over::Sql, Over::Redis, Over::Http], source: "app.py", files, build };
 
 /// The version that new plugins pin, and that the SDK works with.
 const VERSION: &str = "0.25.1";
 const TOOL: &str = "componentize-py";
+
+/// What a new plugin imports beside what it stores in: what needs no grant.
+const CAPABILITIES: [&str; 3] = ["config", "log", "metrics"];
+
 /// A template over a capability.
 struct Template {
-    /// What it imports: what it stores in, and what needs no grant.
-    capabilities: [&'static str; 4],
-    /// Files with placeholders between `{{` and `}}`.
-    filled: &'static [Source],
+    /// Its file with placeholders.
+    app: &'static [Source],
     /// Files that are copied unchanged.
     copied: &'static [Source],
+    /// The rows about these files in the README.
+    rows: &'static str,
 }
 
-const OVER_KEYVALUE: Template = Template {
-    capabilities: ["config", "keyvalue", "log", "metrics"],
-    filled: sources! {
-        "README.md" from "python/template/keyvalue/README.md",
-        "app.py" from "python/template/keyvalue/app.py",
-    },
-    copied: sources! {
-        "layout.py" from "python/template/keyvalue/layout.py",
-        "search.py" from "python/template/keyvalue/search.py",
-        "test_layout.py" from "python/template/keyvalue/test_layout.py",
-    },
-};
+fn template(over: Over) -> Template {
+    match over {
+        Over::Keyvalue => Template {
+            app: sources! { "app.py" from "python/template/keyvalue/app.py" },
+            copied: sources! {
+                "header.py" from "python/template/header.py",
+                "layout.py" from "python/template/keyvalue/layout.py",
+                "search.py" from "python/template/keyvalue/search.py",
+                "test_layout.py" from "python/template/keyvalue/test_layout.py",
+            },
+            rows: "| `layout.py`, `header.py` | how it stores |\n| `search.py` | how it finds |\n",
+        },
+        Over::Sql => Template {
+            app: sources! { "app.py" from "python/template/sql/app.py" },
+            copied: sources! {
+                "query.py" from "python/template/sql/query.py",
+                "schema.sql" from "template/src/schema.sql",
+                "test_query.py" from "python/template/sql/test_query.py",
+            },
+            rows: "| `schema.sql` | its tables |\n| `query.py` | queries as SQL |\n",
+        },
+        Over::Redis => Template {
+            app: sources! { "app.py" from "python/template/redis/app.py" },
+            copied: sources! {
+                "header.py" from "python/template/header.py",
+                "layout.py" from "python/template/redis/layout.py",
+                "search.py" from "python/template/redis/search.py",
+                "test_layout.py" from "python/template/redis/test_layout.py",
+            },
+            rows: "| `layout.py`, `header.py` | how it stores |\n| `search.py` | how it finds |\n",
+        },
+        Over::Http => Template {
+            app: sources! { "app.py" from "python/template/http/app.py" },
+            copied: sources! { "test_app.py" from "python/template/http/test_app.py" },
+            rows: "",
+        },
+    }
+}
 
-const OVER_SQL: Template = Template {
-    capabilities: ["config", "log", "metrics", "sql"],
-    filled: sources! {
-        "README.md" from "python/template/sql/README.md",
-        "app.py" from "python/template/sql/app.py",
-    },
-    copied: sources! {
-        "query.py" from "python/template/sql/query.py",
-        "schema.sql" from "template/src/schema.sql",
-        "test_query.py" from "python/template/sql/test_query.py",
-    },
-};
-
-const MANIFEST: &[Source] = sources! {
+/// Files of all templates, with placeholders between `{{` and `}}`.
+const FILLED: &[Source] = sources! {
+    "README.md" from "python/template/README.md",
     "plugin.toml" from "python/template/plugin.toml",
 };
 
-/// What all templates share.
+/// What all templates share as it is.
 const SHARED: &[Source] = sources! {
     ".gitignore" from "python/template/gitignore",
     "requirements.txt" from "python/template/requirements.txt",
@@ -68,12 +88,15 @@ const SHARED: &[Source] = sources! {
     "reflow_tracing_plugin/config.py" from "python/reflow_tracing_plugin/config.py",
     "reflow_tracing_plugin/errors.py" from "python/reflow_tracing_plugin/errors.py",
     "reflow_tracing_plugin/export.py" from "python/reflow_tracing_plugin/export.py",
+    "reflow_tracing_plugin/http.py" from "python/reflow_tracing_plugin/http.py",
     "reflow_tracing_plugin/keys.py" from "python/reflow_tracing_plugin/keys.py",
     "reflow_tracing_plugin/keyvalue.py" from "python/reflow_tracing_plugin/keyvalue.py",
     "reflow_tracing_plugin/log.py" from "python/reflow_tracing_plugin/log.py",
     "reflow_tracing_plugin/metrics.py" from "python/reflow_tracing_plugin/metrics.py",
     "reflow_tracing_plugin/model.py" from "python/reflow_tracing_plugin/model.py",
     "reflow_tracing_plugin/py.typed" from "python/reflow_tracing_plugin/py.typed",
+    "reflow_tracing_plugin/redis.py" from "python/reflow_tracing_plugin/redis.py",
+    "reflow_tracing_plugin/render.py" from "python/reflow_tracing_plugin/render.py",
     "reflow_tracing_plugin/secrets.py" from "python/reflow_tracing_plugin/secrets.py",
     "reflow_tracing_plugin/sql.py" from "python/reflow_tracing_plugin/sql.py",
     "reflow_tracing_plugin/time.py" from "python/reflow_tracing_plugin/time.py",
@@ -81,9 +104,16 @@ const SHARED: &[Source] = sources! {
 };
 
 fn files(name: &str, over: Over) -> anyhow::Result<Vec<File>> {
-    let template = if over == Over::Sql { OVER_SQL } else { OVER_KEYVALUE };
-    let shared = filled(MANIFEST, name).chain(copied(SHARED)).chain(contract(&template.capabilities));
-    Ok(shared.chain(filled(template.filled, name)).chain(copied(template.copied)).collect())
+    let Template { app, copied: own, rows } = template(over);
+    let imports = [over.imports(), &CAPABILITIES].concat();
+    let with_placeholders = filled(FILLED, name).chain(filled(app, name)).map(|File { path, text }| File {
+        path,
+        text: text
+            .replace("{{does}}", over.does())
+            .replace("{{configuration}}", &over.configuration(name))
+            .replace("{{files}}", rows),
+    });
+    Ok(with_placeholders.chain(copied(own)).chain(copied(SHARED)).chain(contract(&imports)).collect())
 }
 
 fn build(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
@@ -148,15 +178,29 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_sdk_and_of_the_template_is_written() {
-        for (over, folder, other) in [(Over::Keyvalue, "keyvalue/", "sql/"), (Over::Sql, "sql/", "keyvalue/")] {
-            let template = files_in("sdk/python/template").into_iter().filter(|file| !file.starts_with(other));
-            let template = template.map(|file| file.trim_start_matches(folder).to_owned());
-            let sdk = files_in("sdk/python/reflow_tracing_plugin").into_iter();
-            let wanted = template.chain(sdk.map(|file| format!("reflow_tracing_plugin/{file}")));
+    fn every_file_of_the_sdk_and_of_the_templates_is_written() {
+        let folders = [("keyvalue", Over::Keyvalue), ("sql", Over::Sql), ("redis", Over::Redis), ("http", Over::Http)];
+        let all = files_in("sdk/python/template");
+        let shared = all.iter().filter(|file| !file.contains('/')).cloned();
+        let sdk = files_in("sdk/python/reflow_tracing_plugin").into_iter();
+        let mut shared: BTreeSet<_> = shared.chain(sdk.map(|file| format!("reflow_tracing_plugin/{file}"))).collect();
+        // How a header is stored matters to those templates that store one themselves.
+        assert!(shared.remove("header.py"));
+        for (folder, over) in folders {
+            let own = all.iter().filter_map(|file| file.strip_prefix(&format!("{folder}/"))).map(str::to_owned);
             let written = written(over);
-            let missing: Vec<_> = wanted.filter(|file| !written.contains(file)).collect();
+            let missing: Vec<_> = own.chain(shared.clone()).filter(|file| !written.contains(file)).collect();
             assert!(missing.is_empty(), "{missing:?} are not in the lists in {}", file!());
+            assert_eq!(written.contains("header.py"), [Over::Keyvalue, Over::Redis].contains(&over));
+        }
+    }
+
+    #[test]
+    fn no_placeholder_is_left() {
+        for over in KIT.over {
+            for file in files("ledger", *over).unwrap() {
+                assert!(!file.text.contains("{{") || file.path.starts_with("docs/"), "{}", file.path);
+            }
         }
     }
 
