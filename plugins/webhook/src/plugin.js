@@ -1,5 +1,6 @@
 // Forwards traces: every stored header and event is posted as JSON to a URL. It keeps nothing, so it is used beside a store.
 import { Backend, Unavailable, plugin } from '#sdk';
+import { request } from '#sdk/http';
 import * as metrics from '#sdk/metrics';
 import { traceBodiesToJson } from '#sdk/render';
 import * as secrets from '#sdk/secrets';
@@ -31,9 +32,7 @@ class Webhook extends Backend {
 
     async healthCheck() {
         // Any answer shows that the receiver can be reached; many refuse the method.
-        const { status } = await this.#send('HEAD', {}, undefined, this.#settings.timeout_ms).catch((error) => {
-            throw new Unavailable(`${this.#settings.url} can't be reached: ${error.message}`);
-        });
+        const { status } = await this.#send('HEAD', {}, undefined, this.#settings.timeout_ms);
         if (status >= 500 && status !== 501) throw new Unavailable(`${this.#settings.url} answered ${status}`);
     }
 
@@ -56,7 +55,7 @@ class Webhook extends Backend {
     async #send(method, headers, body, timeout) {
         const { url, headers: fixed, secret_headers: secret } = this.#settings;
         const granted = Object.fromEntries(Object.entries(secret).map(([name, label]) => [name, secrets.text(label)]));
-        const response = await fetch(url, { method, headers: { ...fixed, ...granted, ...headers }, body, signal: AbortSignal.timeout(timeout) });
+        const response = await request(url, { method, headers: { ...fixed, ...granted, ...headers }, body }, { timeout });
         return { status: response.status, retryAfter: retryAfter(response.headers.get('retry-after'), Date.now()) };
     }
 }

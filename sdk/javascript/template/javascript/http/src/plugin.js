@@ -3,6 +3,7 @@
 //
 // `wit/deps/storage/backend.wit` specifies each function. Those that are not here answer `unsupported`.
 import { Backend, InvalidArgument, plugin, StorageError, Unavailable } from '#sdk';
+import { request } from '#sdk/http';
 import { traceBodiesToJson } from '#sdk/render';
 
 /** A larger batch is posted in several requests; one line may be larger. In units of text, each of which is one to three bytes. */
@@ -40,28 +41,21 @@ export class Forwarder extends Backend {
 
     async healthCheck() {
         // Any answer shows that the receiver can be reached; many refuse the method.
-        await this.#send({ method: 'HEAD', signal: AbortSignal.timeout(PATIENCE) });
+        await request(this.#url, { method: 'HEAD' }, { timeout: PATIENCE });
     }
 
     /** Posts the lines. Returns when all were accepted; otherwise the host calls again, so a receiver may get lines twice. */
     async #post(lines) {
-        const signal = AbortSignal.timeout(PATIENCE);
+        const end = performance.now() + PATIENCE;
         const headers = { 'content-type': 'application/x-ndjson' };
         for (const body of bodies(lines)) {
-            const { ok, status } = await this.#send({ method: 'POST', headers, body, signal });
+            const timeout = end - performance.now();
+            const { ok, status } = await request(this.#url, { method: 'POST', headers, body }, { timeout });
             if (ok) continue;
             const text = `${this.#url} answered ${status}`;
             // It may accept the same later.
             if (status >= 500 || status === 408 || status === 429) throw new Unavailable(text);
             throw new StorageError(`${text}: it refuses what it was sent`);
-        }
-    }
-
-    async #send(request) {
-        try {
-            return await fetch(this.#url, request);
-        } catch (error) {
-            throw new Unavailable(`${this.#url} can't be reached: ${error}`);
         }
     }
 }

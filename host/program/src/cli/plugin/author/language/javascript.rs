@@ -168,6 +168,8 @@ const SDK: &[Source] = sources! {
     "sdk/events.d.ts" from "javascript/events.d.ts",
     "sdk/events.js" from "javascript/events.js",
     "sdk/files.d.ts" from "javascript/files.d.ts",
+    "sdk/http.d.ts" from "javascript/http.d.ts",
+    "sdk/http.js" from "javascript/http.js",
     "sdk/index.d.ts" from "javascript/index.d.ts",
     "sdk/index.js" from "javascript/index.js",
     "sdk/keys.d.ts" from "javascript/keys.d.ts",
