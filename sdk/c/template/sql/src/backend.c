@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#pragma clang diagnostic ignored "-Wc23-extensions"
 static const char schema[] = {
 #embed "schema.sql"
     , 0};
