@@ -148,8 +148,7 @@ impl Request {
         let options = RequestOptions::new();
         // The host may not support it; the deadline holds anyway.
         let _ = options.set_connect_timeout(Some(deadline.nanoseconds()));
-        let pending =
-            outgoing_handler::handle(request, Some(options)).map_err(|code| self.failed(&code))?;
+        let pending = outgoing_handler::handle(request, Some(options)).map_err(|code| self.failed(&code))?;
         // A receiver that refuses may stop reading: its answer says why.
         let written = self.write(outgoing, body, &deadline);
         deadline.wait(&pending.subscribe())?;
@@ -229,7 +228,9 @@ impl Request {
             ErrorCode::HttpRequestDenied => Error::Denied(format!(
                 "the host does not allow requests to {url}: its origin must be among the grants of `http`"
             )),
-            ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestMethodInvalid => self.invalid("its address or method"),
+            ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestMethodInvalid => {
+                self.invalid("its address or method")
+            }
             code => Error::Unavailable(format!("{url} can't be reached: {code}")),
         }
     }

@@ -37,7 +37,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let start = Instant::now();
     let stores = args.stores.stores(&args.file).await?;
     let compiled = start.elapsed();
-    ensure!(!stores.check().await?.forwards, "the plugin answers no read, so there is nothing to read back: it is a forwarder");
+    ensure!(
+        !stores.check().await?.forwards,
+        "the plugin answers no read, so there is nothing to read back: it is a forwarder"
+    );
     let folder = tempfile::tempdir().context("can't create a temporary folder")?;
     let memory = measure(&MemoryStorage::default(), &args).await.context("memory")?;
     let sqlite = SqliteStorage::new(folder.path().join("traces.db")).await.context("sqlite")?;

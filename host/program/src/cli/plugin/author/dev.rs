@@ -3,7 +3,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-
 use super::build::{compile, install_built};
 use super::test::{StoreArgs, tell};
 use crate::cli::config_file::ConfigFile;

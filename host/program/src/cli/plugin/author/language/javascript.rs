@@ -61,7 +61,9 @@ impl Template {
                 "| `src/keys.{{extension}}`, `src/header.{{extension}}` | how it stores |\n\
                  | `src/query.{{extension}}`, `src/walk.{{extension}}` | how it finds |\n",
             ),
-            Over::Sql => (self.sql, "| `src/schema.sql` | its tables |\n| `src/query.{{extension}}` | queries as SQL |\n"),
+            Over::Sql => {
+                (self.sql, "| `src/schema.sql` | its tables |\n| `src/query.{{extension}}` | queries as SQL |\n")
+            }
             Over::Redis => (
                 self.redis,
                 "| `src/keys.{{extension}}`, `src/header.{{extension}}` | how it stores |\n\
@@ -383,7 +385,9 @@ mod tests {
 
     #[test]
     fn a_readme_has_no_placeholder_left_and_names_its_files() {
-        for (template, over) in TEMPLATES.into_iter().flat_map(|template| OVER.iter().map(move |over| (template, *over))) {
+        for (template, over) in
+            TEMPLATES.into_iter().flat_map(|template| OVER.iter().map(move |over| (template, *over)))
+        {
             let files = files("ledger", over, template);
             let readme = &files.iter().find(|file| file.path == "README.md").unwrap().text;
             assert!(!readme.contains("{{"), "{readme}");

@@ -115,7 +115,8 @@ pub(super) fn copied(sources: &[Source]) -> impl Iterator<Item = File> {
 
 /// The version of the files of WASI.
 fn wasi_version() -> &'static str {
-    let package = wit::WASI.iter().find_map(|(_, text)| text.lines().find_map(|line| line.strip_prefix("package wasi:http@")));
+    let package =
+        wit::WASI.iter().find_map(|(_, text)| text.lines().find_map(|line| line.strip_prefix("package wasi:http@")));
     package.map_or("", |version| version.trim_end_matches(';'))
 }
 

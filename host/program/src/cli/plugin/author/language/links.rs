@@ -66,7 +66,8 @@ mod tests {
     #[test]
     fn a_link_leads_to_the_copy_or_to_the_repository() {
         let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
-        let text = "a [P](../sdk/python/README.md#x), [C](../sdk/c/README.md), [here](#y), [web](https://a.example/b) b";
+        let text =
+            "a [P](../sdk/python/README.md#x), [C](../sdk/c/README.md), [here](#y), [web](https://a.example/b) b";
         let files = resolved(vec![file("docs/python.md", ""), file("docs/writing-a-plugin.md", text)]);
         let repository = env!("CARGO_PKG_REPOSITORY");
         let expected = format!(

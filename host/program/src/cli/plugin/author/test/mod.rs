@@ -61,8 +61,10 @@ impl StoreArgs {
         let inspection = inspect(file)?;
         write_problems(&mut output::stderr(), &inspection)?;
         without_problems(&inspection)?;
-        let lacks: Vec<_> =
-            inspection.may_use().filter(|capability| !self.grants.iter().any(|grant| grant.is_of(capability))).collect();
+        let lacks: Vec<_> = inspection
+            .may_use()
+            .filter(|capability| !self.grants.iter().any(|grant| grant.is_of(capability)))
+            .collect();
         let mut grants = self.grants.clone();
         grants.extend(lacks.iter().filter_map(|capability| Grant::of_file(capability)));
         let redis = if lacks.contains(&"redis") { Some(RedisServer::start().await?) } else { None };

@@ -4,8 +4,8 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use super::grants::{self, Grant};
 use super::forwarder::Forwarder;
+use super::grants::{self, Grant};
 use super::recording::{Recording, Written};
 use super::services::{HttpReceiver, RedisServer};
 use reflow_tracing::plugin::{Limits, PluginBackend, PluginComponent, PluginConfig};
@@ -76,8 +76,9 @@ impl Stores {
             Err(StorageError::Unsupported(_)) => false,
             Err(error) => return Err(error).context("the plugin fails to delete a trace that does not exist"),
         };
-        let reads_nothing = matches!(store.query_traces(TraceQuery::default()).await, Err(StorageError::Unsupported(_)))
-            && matches!(store.get_events(TraceId::new()).await, Err(StorageError::Unsupported(_)));
+        let reads_nothing =
+            matches!(store.query_traces(TraceQuery::default()).await, Err(StorageError::Unsupported(_)))
+                && matches!(store.get_events(TraceId::new()).await, Err(StorageError::Unsupported(_)));
         if reads_nothing && !self.receives && self.grants.iter().any(|grant| grant.is_of("http")) {
             bail!(
                 "the plugin answers no read, so this command must see what it sends: leave out --grant http=.., and it starts a \

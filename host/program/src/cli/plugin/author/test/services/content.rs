@@ -86,7 +86,10 @@ mod tests {
         let wrapped = json!({ "trace_id": id, "event": event });
         let read = |body: String| Content::read(body.as_bytes()).unwrap();
         let all = read(format!("{}\n{wrapped}\n{flat}\n", json!(trace)));
-        assert_eq!(all, Content { traces: vec![trace.clone()], events: vec![(id, event.clone()), (id, event.clone())] });
+        assert_eq!(
+            all,
+            Content { traces: vec![trace.clone()], events: vec![(id, event.clone()), (id, event.clone())] }
+        );
         let nested = read(json!({ "type": "events", "streams": [{ "items": [wrapped] }, [trace]] }).to_string());
         assert_eq!(nested, Content { traces: vec![trace], events: vec![(id, event)] });
     }

@@ -34,8 +34,7 @@ impl HttpReceiver {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let origin = format!("http://{}", listener.local_addr()?);
         let shared = Shared::default();
-        let router =
-            Router::new().fallback(receive).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(shared.clone());
+        let router = Router::new().fallback(receive).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(shared.clone());
         let task = tokio::spawn(async move { axum::serve(listener, router).await }).abort_handle();
         Ok(Self { origin, shared, task })
     }
