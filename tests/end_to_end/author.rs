@@ -155,7 +155,6 @@ fn each_template_passes_its_suite_in_what_it_is_given_without_a_grant() {
         let script = format!(
             "if [ -e one ]; then rm -r one/src; cp -r {over}/src one/src; else cp -r {over} one; fi\n\
              cargo fmt --manifest-path one/Cargo.toml --check\n\
-             cargo test --manifest-path one/Cargo.toml --quiet\n\
              reflow-tracing plugin build one\n\
              reflow-tracing plugin test plugins/ledger.wasm"
         );

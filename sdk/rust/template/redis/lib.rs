@@ -248,7 +248,7 @@ impl Backend for Store {
                 .arg("BYLEX");
             let range = range.arg("LIMIT").number(0).number(COUNTED);
             let ids = self.server.run_one(range)?.into_elements();
-            let ids: Vec<_> = ids
+            let ids: Vec<[u8; 16]> = ids
                 .into_iter()
                 .filter_map(|id| id.into_bytes()?.try_into().ok())
                 .collect();
