@@ -199,7 +199,8 @@ mod tests {
     fn no_placeholder_is_left() {
         for over in KIT.over {
             for file in files("ledger", *over).unwrap() {
-                assert!(!file.text.contains("{{") || file.path.starts_with("docs/"), "{}", file.path);
+                let left = ["name", "does", "configuration", "files", "contract"].map(|word| format!("{{{{{word}}}}}"));
+                assert!(!left.iter().any(|word| file.text.contains(word)), "{}", file.path);
             }
         }
     }
