@@ -19,11 +19,14 @@ pub mod pool;
 mod read;
 /// Opens SQLite files for reading only.
 pub mod read_only;
+mod reserve;
 mod schema;
 mod select;
+mod space;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod write;
 mod writer;
 
 pub use backend::SqliteStorage;

@@ -34,7 +34,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
     let shutdown = Signals::install()?;
     let url = format!("ws://{}", main.local_addr().context("the listener has no address")?);
-    output::print(|out| writeln!(out, "listening on {url}"))?;
+    if let Err(error) = output::print(|out| writeln!(out, "listening on {url}")) {
+        tracing::warn!("the address {url} can't be printed: {error}");
+    }
     let listeners = Listeners { main, operations };
     server::serve(listeners, storage, Settings::new(&config), shutdown.received()).await?;
     tracing::info!("shut down: every event is stored, the store is closed");
