@@ -311,7 +311,9 @@ impl StorageBackend for SqliteBackend {
         self.readers.close();
         match flushed {
             // Acknowledged writes are in the log, where the next program that opens the file finds them.
-            Err(StorageError::Unavailable(reason) | StorageError::Exhausted(reason)) => tracing::info!("closed without a checkpoint: {reason}"),
+            Err(StorageError::Unavailable(reason) | StorageError::Exhausted(reason)) => {
+                tracing::info!("closed without a checkpoint: {reason}")
+            }
             other => other?,
         }
         Ok(())

@@ -87,4 +87,3 @@ impl Entry for Job {
         self.size
     }
 }
-

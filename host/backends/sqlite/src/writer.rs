@@ -171,7 +171,8 @@ impl Thread {
     fn ends_traces(&self, connection: &Connection, write: &Write) -> bool {
         let Write::Store { headers, events } = write else { return false };
         let running = "SELECT 1 FROM trace WHERE trace_id = ?1 AND start_time IS NOT NULL AND end_time IS NULL";
-        let ends = |row: &HeaderRow| row.header.end_time.is_some() && self.has(connection, running, row).unwrap_or(false);
+        let ends =
+            |row: &HeaderRow| row.header.end_time.is_some() && self.has(connection, running, row).unwrap_or(false);
         events.is_empty() && !headers.is_empty() && headers.iter().all(ends)
     }
 
@@ -189,20 +190,14 @@ impl Thread {
         applied
     }
 
-    fn apply_all(
-        &mut self,
-        connection: &mut Connection,
-        jobs: &[&Job],
-        room: u64,
-    ) -> Result<Vec<u64>, StorageError> {
+    fn apply_all(&mut self, connection: &mut Connection, jobs: &[&Job], room: u64) -> Result<Vec<u64>, StorageError> {
         let path = self.path.clone();
         let on_error = |error: rusqlite::Error| describe(&path, &error);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(on_error)?;
         if room > 0 {
             self.space.check(&transaction, room)?;
         }
-        let data_version =
-            transaction.pragma_query_value(None, "data_version", |row| row.get(0)).map_err(on_error)?;
+        let data_version = transaction.pragma_query_value(None, "data_version", |row| row.get(0)).map_err(on_error)?;
         if data_version != self.data_version {
             // Another process wrote, and may have deleted traces.
             self.sequences.clear();

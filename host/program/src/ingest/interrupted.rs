@@ -125,7 +125,10 @@ impl Interrupted {
             }
         }
         if let Some((traces, error)) = postponed {
-            tracing::warn!(traces, "the ends of interrupted traces were not stored yet, the last of them because: {error}");
+            tracing::warn!(
+                traces,
+                "the ends of interrupted traces were not stored yet, the last of them because: {error}"
+            );
         }
     }
 

@@ -19,9 +19,9 @@ use uuid::Uuid;
 use reflow_tracing_storage::write_queue::{Lane, Ticket};
 
 use super::chunk::{Chunk, Outcomes, Received};
+use super::interrupted::may_pass;
 use super::live::LiveEvent;
 use super::open_trace::OpenTrace;
-use super::interrupted::may_pass;
 use super::trace_ids::TraceIds;
 use super::{CommitError, HOST_STOPPED, Ingest};
 use reflow_tracing::storage::StorageError;
