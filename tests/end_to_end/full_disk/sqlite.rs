@@ -84,6 +84,35 @@ async fn retention_on_a_full_disk_gives_room_to_later_writes() {
 }
 
 #[tokio::test]
+async fn what_a_killed_host_left_on_a_full_disk_is_read_and_deleted() {
+    let setting = Setting::new(Backend::Sqlite);
+    let folder = setting.path().join("disk");
+    let disk = Disk::mount(&folder);
+    setting.write("[server]\nport = 0\n[storage.sqlite]\ndatabase_path = \"disk/traces.db\"\n");
+    let host = Host::start(&setting);
+    for _ in 0..6 {
+        let mut connection = Connection::open(&host.url).await;
+        let trace = connection.start_trace("disk").await;
+        assert!(is_stored(&connection.record(&trace, "a", json!("x".repeat(1 << 20))).await));
+    }
+    let until = Instant::now() + Duration::from_secs(10);
+    while setting.stdout(&["query", "--status", "completed"]).matches("Completed").count() < 6 {
+        assert!(Instant::now() < until, "{}", host.log());
+    }
+    host.kill();
+    // The index of the log is not there, as after a restart of the machine.
+    std::fs::remove_file(folder.join("traces.db-shm")).expect("it is there");
+    disk.fill();
+    assert_eq!(setting.traces().len(), 6);
+    let said = setting.stdout(&["retain", "--max-traces", "2"]);
+    assert!(said.contains("deleted 4 traces"), "{said}");
+    let host = Host::start(&setting);
+    assert_eq!(health(&host).0, 200);
+    host.stop();
+    assert_is_sound(&folder.join("traces.db"));
+}
+
+#[tokio::test]
 async fn a_write_that_does_not_fit_leaves_its_room_to_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("disk");
@@ -91,13 +120,15 @@ async fn a_write_that_does_not_fit_leaves_its_room_to_others() {
     let file = disk.0.join("traces.db");
     let storage = SqliteStorage::new(&file).await.expect("it opens");
     for _ in 0..3 {
-        let refused = storage.store_trace(ended(600)).await;
+        // Those that are stored together with it are not refused for it.
+        let (refused, beside) = tokio::join!(storage.store_trace(ended(600)), storage.store_trace(ended(1)));
         assert!(matches!(refused, Err(StorageError::Exhausted(_))), "{refused:?}");
+        beside.expect("this one fits");
         for _ in 0..3 {
             storage.store_trace(ended(10)).await.expect("this one fits");
         }
     }
-    assert_eq!(count(&storage).await, 9);
+    assert_eq!(count(&storage).await, 12);
 }
 
 #[tokio::test]
@@ -118,7 +149,7 @@ async fn a_host_on_a_full_disk_ends_traces_and_stops() {
 
     drop(connection);
     let until = Instant::now() + Duration::from_secs(10);
-    while setting.traces()[0].status != ExecutionStatus::Completed {
+    while setting.traces()[0].status != reflow_tracing_protocol::ExecutionStatus::Completed {
         assert!(Instant::now() < until, "{}", host.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -19,9 +19,10 @@ use crate::header::HeaderRow;
 use crate::pool::{Pool, blocking};
 use crate::read::{GET_HEADER, complete, events, find, headerless, sequence_of};
 use crate::reserve::Reserve;
+use crate::rows::DELETED_AT_ONCE;
 use crate::select::{Select, narrowed};
 use crate::write::Write;
-use crate::writer::{DELETED_AT_ONCE, Writer};
+use crate::writer::Writer;
 use crate::{connection, disk, header, leases, read_only, schema, stream};
 
 /// Stores traces in a SQLite file.

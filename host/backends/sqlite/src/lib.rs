@@ -20,6 +20,7 @@ mod read;
 /// Opens SQLite files for reading only.
 pub mod read_only;
 mod reserve;
+mod rows;
 mod schema;
 mod select;
 mod space;

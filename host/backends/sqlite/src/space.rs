@@ -1,10 +1,10 @@
 //! Gives room back to the file system: free pages of the file, and the log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reflow_tracing_storage::StorageError;
-use rusqlite::{Connection, ErrorCode, Transaction};
+use rusqlite::{Connection, ErrorCode};
 
 use crate::connection::{LOG_LIMIT, describe};
 use crate::disk;
@@ -36,32 +36,43 @@ impl Space {
         Self { path, log: log.into(), reserve, busy_timeout, is_pending: true, last_step: Instant::now() }
     }
 
-    /// Fails with [`StorageError::Exhausted`] if a transaction of about `bytes` may not fit on the disk, its log and what the log
-    /// already holds for the database included: a log that can't be moved to the database takes its room for ever.
-    pub(super) fn check(&self, transaction: &Transaction<'_>, bytes: u64) -> Result<(), StorageError> {
-        let Some(free) = disk::available(&self.path).filter(|free| *free < PLENTY) else { return Ok(()) };
-        let (size, unused): (u64, u64) = transaction
+    /// For each write, whether there is room on the disk for about so many bytes. What adds nothing has room.
+    ///
+    /// A write goes to the log first and from there to the file, and a log that can't be moved to the file keeps its room for
+    /// ever. So there must be room for both, and for what the log already holds.
+    pub(super) fn admit(&self, connection: &Connection, writes: &[u64]) -> Vec<Result<(), StorageError>> {
+        let admitted = self.admit_beside_log(connection, writes);
+        // SQLite keeps the log for later; here it is in the way.
+        if admitted.iter().any(Result::is_err) && self.log_len() > 0 && self.empty_log(connection) {
+            return self.admit_beside_log(connection, writes);
+        }
+        admitted
+    }
+
+    fn admit_beside_log(&self, connection: &Connection, writes: &[u64]) -> Vec<Result<(), StorageError>> {
+        let mut room = match self.room(connection, writes.iter().any(|bytes| *bytes > 0)) {
+            Ok(room) => room,
+            Err(error) => {
+                let refused = |bytes: &u64| if *bytes > 0 { Err(error.clone()) } else { Ok(()) };
+                return writes.iter().map(refused).collect();
+            }
+        };
+        writes.iter().map(|bytes| room.as_mut().map_or(Ok(()), |room| room.take(*bytes, &self.path))).collect()
+    }
+
+    /// The room for writes; `None` if there is plenty, or nothing is asked for. Fails if the rest of the disk is for deleting.
+    fn room(&self, connection: &Connection, is_asked: bool) -> Result<Option<Room>, StorageError> {
+        if !is_asked {
+            return Ok(None);
+        }
+        self.reserve.ensure()?;
+        let Some(free) = disk::available(&self.path).filter(|free| *free < PLENTY) else { return Ok(None) };
+        let (size, unused): (u64, u64) = connection
             .prepare_cached(include_str!("sql/room.sql"))
             .and_then(|mut size| size.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
             .map_err(|error| describe(&self.path, &error))?;
         let only_in_log = size.saturating_sub(self.path.metadata().map_or(0, |file| file.len()));
-        // Once to the log, and once to the database.
-        let needed = only_in_log.saturating_add(bytes).saturating_add(bytes.saturating_sub(unused));
-        if free >= needed {
-            return Ok(());
-        }
-        Err(StorageError::Exhausted(format!(
-            "the disk of {} is full: {} KiB are free, and the write needs about {} KiB; free space on it, or delete traces with \
-             `reflow-tracing retain`",
-            self.path.display(),
-            free / 1024,
-            needed / 1024
-        )))
-    }
-
-    /// Fails with [`StorageError::Exhausted`] if no more may be stored, because the rest of the disk is for deleting.
-    pub(super) fn ensure_reserve(&self) -> Result<(), StorageError> {
-        self.reserve.ensure()
+        Ok(Some(Room { free: free.saturating_sub(only_in_log), unused }))
     }
 
     /// Gives up the reserve, for what frees room on a full disk. Returns whether there was one, for
@@ -82,11 +93,15 @@ impl Space {
 
     /// Makes a log short again that holds what was rolled back, so that it does not keep the rest of the disk.
     pub(super) fn after_full(&self, connection: &Connection) {
-        if self.log.metadata().is_ok_and(|log| log.len() > LOG_LIMIT) && !self.empty_log(connection) {
+        if self.log_len() > LOG_LIMIT && !self.empty_log(connection) {
             // It holds pages that the file does not have yet, or a reader needs it.
             let had_reserve = self.give_up_reserve(connection);
             self.put_back(connection, had_reserve);
         }
+    }
+
+    fn log_len(&self) -> u64 {
+        self.log.metadata().map_or(0, |log| log.len())
     }
 
     /// Moves the log to the database and cuts it off. Returns whether no reader or full disk prevented that.
@@ -131,6 +146,33 @@ impl Space {
             self.empty_log(connection);
         }
         Ok(left)
+    }
+}
+
+/// Room on a disk that is nearly full.
+struct Room {
+    free: u64,
+    /// Within the file.
+    unused: u64,
+}
+
+impl Room {
+    /// Takes the room for a write of `bytes`. Fails if there is too little; a smaller write may have room.
+    fn take(&mut self, bytes: u64, path: &Path) -> Result<(), StorageError> {
+        let reused = bytes.min(self.unused);
+        let needed = bytes + (bytes - reused);
+        if needed > self.free {
+            return Err(StorageError::Exhausted(format!(
+                "the disk of {} is full: {} KiB are free, and the write needs about {} KiB; free space on it, or delete traces with \
+                 `reflow-tracing retain`",
+                path.display(),
+                self.free / 1024,
+                needed / 1024
+            )));
+        }
+        self.free -= needed;
+        self.unused -= reused;
+        Ok(())
     }
 }
 

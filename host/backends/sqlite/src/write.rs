@@ -23,7 +23,7 @@ pub(super) enum Write {
     RenewLease(Uuid, Duration),
     /// A batch that doesn't take long.
     DeleteTraces(Vec<TraceId>),
-    /// Deletes [`DELETED_AT_ONCE`](crate::writer::DELETED_AT_ONCE) of the traces that started before a time, in nanoseconds since
+    /// Deletes [`DELETED_AT_ONCE`](crate::rows::DELETED_AT_ONCE) of the traces that started before a time, in nanoseconds since
     /// the epoch, at most.
     DeleteBefore(i64),
     /// Changes nothing, but writes as a small event would; fails if the file can't be written.

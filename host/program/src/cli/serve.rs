@@ -2,7 +2,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::config_file::ConfigFile;
-use super::output;
+use super::{log, output};
 use crate::config::open_host_storage;
 use crate::config::plugin_file;
 use crate::server::{self, Listeners, Settings};
@@ -30,6 +30,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         storage = open_host_storage(&config) => storage?,
         signal = signals.next() => {
             tracing::info!("{signal}: ending before the store is open");
+            log::finish();
             std::process::exit(0);
         }
     };
