@@ -1,6 +1,7 @@
 //! Hosts as they are deployed: in Kubernetes, with the configuration of Reflow's own server, with probes.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use reflow_tracing_tests::{Backend, Host, Setting};
@@ -170,4 +171,41 @@ async fn a_host_that_is_asked_to_stop_is_not_ready_before_it_refuses_connections
     assert_eq!(Host::get_from(&operations, "/ready").0, 503);
     Connection::open(&host.url).await.start_trace("late").await;
     host.wait();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_connection_without_a_request_does_not_delay_the_end_of_a_host() {
+    use std::io::Write;
+
+    let setting = Setting::new(Backend::Sqlite);
+    let host = Host::start(&setting);
+    let mut connection = Connection::open(&host.url).await;
+    connection.start_and_record("open").await;
+    let connect = || TcpStream::connect(host.url.trim_start_matches("ws://")).expect("the host listens");
+    let (_idle, mut half) = (connect(), connect());
+    half.write_all(b"GET / HTTP/1.1\r\nHo").expect("the host is there");
+    let start = Instant::now();
+    host.stop();
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    assert_eq!(setting.traces()[0].events.len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_host_that_waits_for_its_database_ends_when_it_is_asked_to() {
+    let setting = Setting::empty();
+    // It accepts connections and never answers.
+    let database = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = database.local_addr().expect("it is bound");
+    setting.write(&format!(
+        "[server]\nport = 0\n[storage]\nbackend = \"postgres\"\n[storage.postgres]\n\
+         connection_url = \"postgresql://x@{address}/x\"\nconnection_timeout_ms = 30000\n"
+    ));
+    let mut host = setting.command(&["serve"]).spawn().expect("the program starts");
+    let _asked = database.accept().expect("it asks for its database");
+    let sent = Command::new("kill").args(["-TERM", &host.id().to_string()]).status().expect("kill is there");
+    assert!(sent.success());
+    let status = host.wait().expect("it is ours");
+    assert!(status.success(), "the host ended with {status}");
 }

@@ -1,5 +1,5 @@
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::DateTime;
@@ -18,8 +18,11 @@ use crate::config::SqliteConfig;
 use crate::header::HeaderRow;
 use crate::pool::{Pool, blocking};
 use crate::read::{GET_HEADER, complete, events, find, headerless, sequence_of};
+use crate::reserve::Reserve;
+use crate::rows::DELETED_AT_ONCE;
 use crate::select::{Select, narrowed};
-use crate::writer::{Write, Writer};
+use crate::write::Write;
+use crate::writer::Writer;
 use crate::{connection, disk, header, leases, read_only, schema, stream};
 
 /// Stores traces in a SQLite file.
@@ -59,9 +62,12 @@ impl SqliteStorage {
             } else {
                 // The settings of a connection change the file, which may be another program's.
                 schema::refuse_foreign(&config)?;
-                let mut connection = connection::open(&config)?;
-                schema::prepare(&mut connection, &path)?;
-                Some(Writer::start(connection, path)?)
+                let connection = match open(&config, &path) {
+                    // On a full disk, what a killed host left may need a little room to be opened.
+                    Err(_) if disk::check_room(&path).is_err() && Reserve::of(&path).release() => open(&config, &path)?,
+                    opened => opened?,
+                };
+                Some(Writer::start(connection, path, config.busy_timeout())?)
             };
             let set_up = if config.read_only { schema::read_as_newest } else { |_: &mut Connection| Ok(()) };
             let backend = SqliteBackend { writer, readers: Pool::new(config, set_up) };
@@ -99,9 +105,27 @@ impl SqliteStorage {
 
 metered!(SqliteStorage);
 
+/// Opens a file for writing.
+fn open(config: &SqliteConfig, path: &Path) -> Result<Connection, StorageError> {
+    let mut connection = connection::open(config)?;
+    schema::prepare(&mut connection, path)?;
+    Ok(connection)
+}
+
 impl SqliteBackend {
     fn writer(&self) -> Result<&Writer, StorageError> {
         self.writer.as_ref().ok_or_else(|| StorageError::read_only(self.readers.path().display()))
+    }
+
+    /// Gives free pages back to the file system, until a time at most, and moves the log to the file.
+    async fn give_back(&self, until: Option<Instant>) -> Result<(), StorageError> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        // An error concerns the checkpoint, too.
+        while let Ok(1..) = writer.write(Write::GiveBack).await
+            && until.is_none_or(|until| Instant::now() < until)
+        {}
+        writer.write(Write::Checkpoint).await?;
+        Ok(())
     }
 
     /// One page of matching traces.
@@ -140,8 +164,8 @@ impl SqliteBackend {
     }
 }
 
-/// Traces deleted per transaction, so that writers don't wait long.
-const DELETED_AT_ONCE: usize = 100;
+/// How long closing gives free pages back to the file system. The next program that opens the file goes on.
+const GIVE_BACK_AT_CLOSE: Duration = Duration::from_secs(3);
 
 #[async_trait]
 impl StorageBackend for SqliteBackend {
@@ -227,13 +251,30 @@ impl StorageBackend for SqliteBackend {
     async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
         match deletion {
             Deletion::Traces(trace_ids) => {
-                let mut deleted = 0;
-                for trace_ids in trace_ids.chunks(DELETED_AT_ONCE) {
-                    deleted += self.writer()?.write(Write::DeleteTraces(trace_ids.to_vec())).await?;
+                let (mut deleted, mut at_once, mut left) = (0, DELETED_AT_ONCE, &trace_ids[..]);
+                while !left.is_empty() {
+                    let (first, rest) = left.split_at(at_once.min(left.len()));
+                    match self.writer()?.write(Write::DeleteTraces(first.to_vec())).await {
+                        // On a full disk, the reserve is enough for fewer.
+                        Err(StorageError::Exhausted(_)) if first.len() > 1 => at_once = first.len() / 2,
+                        outcome => {
+                            deleted += outcome?;
+                            left = rest;
+                        }
+                    }
                 }
                 Ok(deleted)
             }
-            Deletion::StartedBefore(time) => self.writer()?.write(Write::DeleteBefore(time::nanos(time))).await,
+            Deletion::StartedBefore(time) => {
+                let mut deleted = 0;
+                loop {
+                    let of_batch = self.writer()?.write(Write::DeleteBefore(time::nanos(time))).await?;
+                    deleted += of_batch;
+                    if of_batch < DELETED_AT_ONCE as u64 {
+                        return Ok(deleted);
+                    }
+                }
+            }
         }
     }
 
@@ -261,19 +302,19 @@ impl StorageBackend for SqliteBackend {
         Ok(StorageMetrics::unmeasured(Some(self.readers.read(size).await?)))
     }
 
+    /// Also gives free pages back to the file system.
     async fn flush(&self) -> Result<(), StorageError> {
-        if let Some(writer) = &self.writer {
-            writer.write(Write::Checkpoint).await?;
-        }
-        Ok(())
+        self.give_back(None).await
     }
 
     async fn close(&self) -> Result<(), StorageError> {
-        let flushed = self.flush().await;
+        let flushed = self.give_back(Some(Instant::now() + GIVE_BACK_AT_CLOSE)).await;
         self.readers.close();
         match flushed {
             // Acknowledged writes are in the log, where the next program that opens the file finds them.
-            Err(StorageError::Unavailable(reason)) => tracing::info!("closed without a checkpoint: {reason}"),
+            Err(StorageError::Unavailable(reason) | StorageError::Exhausted(reason)) => {
+                tracing::info!("closed without a checkpoint: {reason}")
+            }
             other => other?,
         }
         Ok(())

@@ -8,6 +8,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::config::SqliteConfig;
 use reflow_tracing_storage::StorageError;
 
+/// A log (or a rollback journal that stays) is cut to this length when it begins anew: more than it usually grows to, 4 MB. One
+/// that a long read or a large transaction let grow gives its room back.
+pub(crate) const LOG_LIMIT: u64 = 5 << 20;
+
 /// Opens the file that `config` names. Creates the file and its folder if they are missing.
 pub fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
     let path = file_name(config)?;
@@ -42,9 +46,10 @@ fn configure(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result
         // Must be set before the first write; later it requires a rewrite of the whole file.
         connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
     }
-    // This pragma returns a row, so it can't be part of the batch.
+    // These pragmas return a row, so they can't be part of the batch.
     let mode = config.journal_mode.pragma();
     connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))?;
+    connection.query_row(&format!("PRAGMA journal_size_limit = {LOG_LIMIT}"), [], |_| Ok(()))?;
     connection.execute_batch(&format!("PRAGMA synchronous = {}", config.synchronous.pragma()))?;
     configure_reads(connection, config)
 }

@@ -1,10 +1,10 @@
-//! Checks for free disk space.
+//! Free disk space: how much there is, and whether a write fits.
 //!
 //! A small write into the database proves nothing: a rolled back transaction may never reach the disk, and a committed one may
 //! fit into the existing log. So the check writes an unnamed temporary file in the same folder.
 
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use reflow_tracing_storage::StorageError;
 
@@ -13,18 +13,16 @@ const ROOM: usize = 256 * 1024;
 
 /// Fails with [`StorageError::Exhausted`] if the disk or a quota has no space for a write into `database`. Blocks.
 pub fn check_room(database: &Path) -> Result<(), StorageError> {
-    // SQLite follows a symbolic link and keeps its other files beside the target.
-    let file = database.canonicalize();
-    let file = file.as_deref().unwrap_or(database);
+    let file = real(database);
     // The file and its folder may not exist yet.
-    let absolute = std::path::absolute(file);
-    let folder = absolute.as_deref().unwrap_or(file).ancestors().skip(1).find(|folder| folder.is_dir());
+    let absolute = std::path::absolute(&file);
+    let folder = absolute.as_deref().unwrap_or(&file).ancestors().skip(1).find(|folder| folder.is_dir());
     let Some(folder) = folder else { return Ok(()) };
-    let written = tempfile::tempfile_in(folder).and_then(|mut probe| probe.write_all(&noise()));
+    let written = tempfile::tempfile_in(folder).and_then(|mut probe| probe.write_all(&noise(ROOM)));
     let Err(error) = written else { return Ok(()) };
     let of = file.display();
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Err(StorageError::Exhausted(format!(
+        _ if is_full(&error) => Err(StorageError::Exhausted(format!(
             "the disk of {of} is full: {} KiB could not be written to {}: {error}",
             ROOM / 1024,
             folder.display()
@@ -36,10 +34,31 @@ pub fn check_room(database: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// The file of a database: SQLite follows a symbolic link and keeps its other files beside the target.
+pub(crate) fn real(database: &Path) -> PathBuf {
+    database.canonicalize().unwrap_or_else(|_| database.to_owned())
+}
+
+/// Whether an error says that there is no room.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// The free bytes of the disk of an existing file; `None` where the system doesn't say.
+pub(crate) fn available(file: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::fs::statvfs(file)
+        .ok()
+        .filter(|disk| disk.f_blocks > 0)
+        .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    #[cfg(not(unix))]
+    return None;
+}
+
 /// Bytes that no file system can compress.
-fn noise() -> Vec<u8> {
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let words = (0..ROOM / 8).flat_map(|_| {
+    let words = (0..bytes / 8).flat_map(|_| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;

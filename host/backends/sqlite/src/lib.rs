@@ -19,11 +19,15 @@ pub mod pool;
 mod read;
 /// Opens SQLite files for reading only.
 pub mod read_only;
+mod reserve;
+mod rows;
 mod schema;
 mod select;
+mod space;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod write;
 mod writer;
 
 pub use backend::SqliteStorage;

@@ -16,6 +16,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::config::SqliteConfig;
 use super::connection::{describe, file_name};
+use super::disk::check_room;
+use super::reserve::Reserve;
 
 /// A connection to a file.
 pub struct Reader {
@@ -87,7 +89,18 @@ pub fn open(config: &SqliteConfig) -> Result<Reader, StorageError> {
     let path = file_name(config)?;
     check_exists(path)?;
     let opened = |flags, name: &Path| connect(config, name, flags);
-    let error = match opened(OpenFlags::SQLITE_OPEN_READ_ONLY, path) {
+    let mut first = opened(OpenFlags::SQLITE_OPEN_READ_ONLY, path);
+    let reserve = Reserve::of(path);
+    if first.as_ref().is_err_and(may_need_write_access)
+        && let Err(StorageError::Exhausted(_)) = check_room(path)
+        && reserve.release()
+    {
+        // The index of the log, which a killed program did not leave behind, takes a few kilobytes.
+        first = opened(OpenFlags::SQLITE_OPEN_READ_ONLY, path);
+        // Where there is no room for both, that is for deleting all the same.
+        let _ = reserve.make();
+    }
+    let error = match first {
         Ok(connection) => return Ok(connection.into()),
         Err(error) => error,
     };

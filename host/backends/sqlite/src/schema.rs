@@ -69,10 +69,31 @@ pub(super) fn read_as_newest(connection: &mut Connection) -> rusqlite::Result<()
     }
 }
 
-/// Creates the tables in a new file, migrates an older one, and rejects any other.
+/// What a host creates each time it opens a file, if it is not as it should be.
+const EACH_TIME: [&str; 2] = [include_str!("sql/views.sql"), include_str!("sql/leases.sql")];
+
+/// Whether nothing has to be created or migrated.
+fn is_prepared(connection: &Connection) -> rusqlite::Result<bool> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let newest = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    if pragma("application_id")? != APPLICATION_ID || pragma("user_version")? != newest {
+        return Ok(false);
+    }
+    // SQLite keeps the text of a statement; of CREATE TABLE IF NOT EXISTS, without the condition.
+    let known = EACH_TIME.concat().replace(" IF NOT EXISTS", "");
+    let mut created = connection.prepare(include_str!("sql/created_each_time.sql"))?;
+    let created = created.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(created.len() == 4 && created.iter().all(|statement| known.contains(&format!("{statement};"))))
+}
+
+/// Creates the tables in a new file, migrates an older one, and rejects any other. Writes only if something has to change, so that a
+/// store opens on a full disk.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {
     let newest = MIGRATIONS.len();
     let on_error = |error: rusqlite::Error| describe(path, &error);
+    if is_prepared(connection).map_err(on_error)? {
+        return Ok(());
+    }
     // Two hosts may start at the same time: the first to get the lock creates the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(on_error)?;
     let version = version(&transaction, path)?;
@@ -90,7 +111,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(on_error)?;
         transaction.pragma_update(None, "user_version", newest as u32).map_err(on_error)?;
     }
-    for each_time in [include_str!("sql/views.sql"), include_str!("sql/leases.sql")] {
+    for each_time in EACH_TIME {
         transaction.execute_batch(each_time).map_err(on_error)?;
     }
     transaction.commit().map_err(on_error)

@@ -14,17 +14,17 @@ use reflow_tracing_model::{
 };
 use reflow_tracing_storage::{StorageBackend, StorageError};
 
-fn folder() -> (TempDir, PathBuf) {
+pub(crate) fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("traces.db");
     (folder, file)
 }
 
-fn config(file: &Path) -> SqliteConfig {
+pub(crate) fn config(file: &Path) -> SqliteConfig {
     SqliteConfig { database_path: file.to_str().unwrap().into(), ..Default::default() }
 }
 
-fn trace(events: usize) -> FlowTrace {
+pub(crate) fn trace(events: usize) -> FlowTrace {
     let event = |number| TraceEvent {
         actor_id: format!("actor {number}"),
         timestamp: DateTime::from_timestamp(1_800_000_000, number as u32).unwrap(),
@@ -34,7 +34,7 @@ fn trace(events: usize) -> FlowTrace {
 }
 
 /// A connection as another program's.
-fn other(file: &Path) -> Connection {
+pub(crate) fn other(file: &Path) -> Connection {
     Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
 }
 

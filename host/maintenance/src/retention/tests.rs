@@ -52,9 +52,13 @@ async fn expired_traces_are_deleted_as_the_dry_run_reported() {
     assert_eq!(retain(&storage, &policy, false).await.unwrap(), RetentionReport::default());
 }
 
+fn year(year: i32) -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339(&format!("{year}-01-01T00:00:00Z")).unwrap().to_utc()
+}
+
 /// A trace whose own time can't be right, received so many hours ago.
 fn received(year: i32, hours: i64) -> FlowTrace {
-    let start_time = chrono::DateTime::parse_from_rfc3339(&format!("{year}-01-01T00:00:00Z")).unwrap().to_utc();
+    let start_time = self::year(year);
     let mut trace = aged(hours);
     let received_at = trace.start_time.to_rfc3339();
     trace.metadata.tags.insert(reflow_tracing_model::RECEIVED_TAG.into(), received_at);
@@ -158,14 +162,68 @@ async fn deleting_one_large_trace_for_size_keeps_the_small_ones() {
     assert_eq!(retain_as_planned(&storage, &policy).await.by_size, 1);
 }
 
-/// Traces of different sizes, an hour apart, the newest first. Some are being written.
+/// What a trace of the random tests is.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Ended,
+    /// It had an event five minutes ago, and perhaps one that says 2100.
+    BeingWritten {
+        and_later: bool,
+    },
+    /// Its last event came 90 minutes ago, and perhaps one that says 2100.
+    Abandoned {
+        and_later: bool,
+    },
+    /// It starts in this year, and was received when a trace in its place would have started.
+    Received(i32),
+    /// It starts in 2200, and nobody knows when it was received.
+    Future,
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        10 => Just(Kind::Ended),
+        2 => any::<bool>().prop_map(|and_later| Kind::BeingWritten { and_later }),
+        2 => any::<bool>().prop_map(|and_later| Kind::Abandoned { and_later }),
+        1 => prop_oneof![Just(1970), Just(2200)].prop_map(Kind::Received),
+        1 => Just(Kind::Future),
+    ]
+}
+
+fn of_kind(kind: Kind, hours: i64) -> FlowTrace {
+    let open = |last_event, and_later| {
+        let mut trace = running(hours, last_event);
+        if and_later {
+            trace.events.push(TraceEvent { timestamp: year(2100), ..TraceEvent::default() });
+        }
+        trace
+    };
+    match kind {
+        Kind::Ended => aged(hours),
+        Kind::BeingWritten { and_later } => open(5, and_later),
+        Kind::Abandoned { and_later } => open(90, and_later),
+        Kind::Received(year) => received(year, hours),
+        Kind::Future => FlowTrace {
+            start_time: year(2200),
+            end_time: None,
+            status: ExecutionStatus::Running,
+            ..received(2200, hours)
+        },
+    }
+}
+
+/// Traces of every kind and of different sizes, an hour apart, the newest first.
 fn traces() -> impl Strategy<Value = Vec<FlowTrace>> {
-    let trace = (1..8usize, prop::bool::weighted(0.2));
+    let trace = (1..8usize, kinds());
     prop::collection::vec(trace, 1..300).prop_map(|traces| {
-        let numbered = traces.into_iter().zip(1..);
+        // The first is clearly older than an event that came 90 minutes ago.
+        let numbered = traces.into_iter().zip(2..);
         numbered
-            .map(|((kilobytes, is_open), hours)| {
-                let mut trace = if is_open { running(hours, 5) } else { aged(hours) };
+            .map(|((kilobytes, kind), hours)| {
+                let mut trace = of_kind(kind, hours);
+                if let Kind::Future = kind {
+                    trace.metadata.tags.clear();
+                }
                 trace.events[0].data.error = Some("x".repeat(1024 * kilobytes));
                 trace
             })
@@ -193,12 +251,19 @@ fn policy(traces: usize, bytes: u64, [age, count, size]: [Option<f64>; 3]) -> Re
 async fn assert_planned(storage: &dyn StorageBackend, traces: Vec<FlowTrace>, bounds: [Option<f64>; 3]) {
     let count = traces.len();
     storage.store_traces(traces).await.unwrap();
+    // Events without a header are no trace yet.
+    for _ in 0..3 {
+        storage.store_event(TraceId::new(), TraceEvent::default()).await.unwrap();
+    }
     let bytes = size(storage).await.unwrap();
     let policy = policy(count, bytes, bounds);
     let planned = retain(storage, &policy, true).await.unwrap();
     assert_eq!(kept(storage).await.len(), count, "a dry run deletes nothing");
     let report = retain(storage, &policy, false).await.unwrap();
     assert_eq!((report.by_age, report.by_count), (planned.by_age, planned.by_count), "{policy:?}");
+    if policy.max_bytes.is_none() {
+        assert_eq!(report, planned, "{policy:?}");
+    }
     let tolerated = count as u64 / 20 + 2;
     assert!(report.by_size.abs_diff(planned.by_size) <= tolerated, "{policy:?}: {planned:?}, then {report:?}");
     assert!(report.being_written.abs_diff(planned.being_written) <= tolerated, "{planned:?}, then {report:?}");
@@ -263,6 +328,17 @@ async fn every_bound_keeps_traces_that_are_being_written() {
         assert_eq!(retain(&storage, &by_count, false).await.unwrap().being_written, 1, "{policy:?}");
         assert_eq!(kept(&storage).await, [active.trace_id], "{policy:?}");
     }
+}
+
+#[tokio::test]
+async fn a_trace_that_is_being_written_is_kept_although_an_event_comes_from_the_future() {
+    let by_age = RetentionPolicy { max_age: Some(Duration::from_secs(HOUR)), ..RetentionPolicy::default() };
+    let kinds = [Kind::BeingWritten { and_later: true }, Kind::Abandoned { and_later: true }];
+    let [active, abandoned] = kinds.map(|kind| of_kind(kind, 500));
+    let storage = filled(&[active.clone(), abandoned]).await;
+    let report = retain_as_planned(&storage, &by_age).await;
+    assert_eq!((report.deleted(), report.being_written), (1, 1));
+    assert_eq!(kept(&storage).await, [active.trace_id]);
 }
 
 /// Memory that reports this size. With size 0, it does not support deletion.

@@ -8,6 +8,7 @@ mod filter;
 mod get;
 mod host;
 mod import;
+mod log;
 mod machine;
 mod migrate;
 mod output;
@@ -34,6 +35,7 @@ use clap::{Parser, Subcommand};
 use printable::{Place, Printable};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Stores the execution traces of Reflow programs, and answers queries about them
 #[derive(Parser)]
@@ -65,18 +67,27 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let (filter, ignored) = log_filter(&std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default());
+    // Its own colours are all that the lines have: it escapes those in the text.
+    let writer = match &cli.command {
+        Command::Serve(_) => {
+            let log = log::start();
+            BoxMakeWriter::new(move || log.clone())
+        }
+        _ => BoxMakeWriter::new(|| Printable::new(std::io::stderr(), Place::ColouredLines)),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        // Its own colours are all that the lines have: it escapes those in the text.
-        .with_writer(|| Printable::new(std::io::stderr(), Place::ColouredLines))
+        .with_writer(writer)
         // Lines that can't be written are lost. Reporting that on stderr would panic in the caller.
         .log_internal_errors(false)
         .init();
     for directive in ignored {
         tracing::warn!("ignoring an invalid directive in {}: {directive}", EnvFilter::DEFAULT_ENV);
     }
-    match run(cli) {
+    let done = run(cli);
+    log::finish();
+    match done {
         Ok(code) => code,
         Err(error) => {
             // The reader may be gone; ignore the error.

@@ -50,6 +50,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let storage = open_existing(&config, &url).await?;
     retention::check(&*storage, &policy).await?;
     let report = retention::retain(&*storage, &policy, args.dry_run).await?;
+    if report.deleted() > 0
+        && !args.dry_run
+        && let Err(error) = storage.flush().await
+    {
+        tracing::warn!("the traces were deleted, but not all of their room was given back yet: {error}");
+    }
     storage.close().await?;
     let done = if args.dry_run { "would delete" } else { "deleted" };
     Ok(output::print(|out| writeln!(out, "{done} {report}"))?)

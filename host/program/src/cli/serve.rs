@@ -2,7 +2,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::config_file::ConfigFile;
-use super::output;
+use super::{log, output};
 use crate::config::open_host_storage;
 use crate::config::plugin_file;
 use crate::server::{self, Listeners, Settings};
@@ -24,7 +24,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Some(port) => Some(operations_listener(&config.server.address_with(port)).await?),
         None => None,
     };
-    let storage = open_host_storage(&config).await?;
+    // The first process of a container would ignore them otherwise, while a database keeps it waiting.
+    let mut signals = Signals::install()?;
+    let storage = tokio::select! {
+        storage = open_host_storage(&config) => storage?,
+        signal = signals.next() => {
+            tracing::info!("{signal}: ending before the store is open");
+            log::finish();
+            std::process::exit(0);
+        }
+    };
     tracing::info!(backend = storage.name, "opened the store");
     if let Some(plugin) = &storage.plugin
         && config.plugins.reload
@@ -32,11 +41,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         plugin.reload_on_change(&plugin_file(&storage.name, &config)?);
     }
 
-    let shutdown = Signals::install()?;
     let url = format!("ws://{}", main.local_addr().context("the listener has no address")?);
-    output::print(|out| writeln!(out, "listening on {url}"))?;
+    if let Err(error) = output::print(|out| writeln!(out, "listening on {url}")) {
+        tracing::warn!("the address {url} can't be printed: {error}");
+    }
     let listeners = Listeners { main, operations };
-    server::serve(listeners, storage, Settings::new(&config), shutdown.received()).await?;
+    server::serve(listeners, storage, Settings::new(&config), signals.received()).await?;
     tracing::info!("shut down: every event is stored, the store is closed");
     Ok(())
 }

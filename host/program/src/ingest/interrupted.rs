@@ -32,6 +32,11 @@ const RENEWAL: Duration = Duration::from_secs(5);
 /// The traces of hosts that went away that are ended in one round.
 const ENDED_AT_ONCE: usize = 1_000;
 
+/// Whether the end of a trace can be stored later: the store is away, or full.
+pub(super) fn may_pass(error: &StorageError) -> bool {
+    error.is_retryable() || matches!(error, StorageError::Exhausted(_))
+}
+
 /// What ends the traces that nobody sends any more. Clones are the same.
 #[derive(Clone)]
 pub(super) struct Interrupted {
@@ -100,6 +105,7 @@ impl Interrupted {
 
     /// Ends the traces whose last connection left at least `grace` ago.
     pub(super) async fn end(&self, grace: Duration, reason: &str) {
+        let mut postponed: Option<(usize, StorageError)> = None;
         for trace in self.open.interrupted(grace) {
             let trace_id = trace.trace_id;
             let _lock = trace.storing.lock().await;
@@ -107,8 +113,8 @@ impl Interrupted {
                 continue;
             }
             match self.headers.interrupt(&trace, reason).await {
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(%trace_id, "the end of an interrupted trace was not stored yet: {error}");
+                Err(error) if may_pass(&error) => {
+                    postponed = Some((postponed.map_or(0, |(traces, _)| traces) + 1, error));
                     self.open.postpone(trace_id);
                 }
                 Err(error) => {
@@ -117,6 +123,12 @@ impl Interrupted {
                 }
                 Ok(()) => self.open.forget(trace_id),
             }
+        }
+        if let Some((traces, error)) = postponed {
+            tracing::warn!(
+                traces,
+                "the ends of interrupted traces were not stored yet, the last of them because: {error}"
+            );
         }
     }
 

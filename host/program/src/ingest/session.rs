@@ -19,6 +19,7 @@ use uuid::Uuid;
 use reflow_tracing_storage::write_queue::{Lane, Ticket};
 
 use super::chunk::{Chunk, Outcomes, Received};
+use super::interrupted::may_pass;
 use super::live::LiveEvent;
 use super::open_trace::OpenTrace;
 use super::trace_ids::TraceIds;
@@ -248,7 +249,7 @@ impl Session {
         let (store, host) = (&self.ingest.headers, self.ingest.headers.host);
         let mut pauses = END_RETRIES.into_iter();
         while let Err(error) = store.leave(host, headers.clone()).await {
-            if !error.is_retryable() {
+            if !may_pass(&error) {
                 // Which of them it refuses is not known; the others are to have their end.
                 for (trace, header) in traces.iter().zip(&headers) {
                     if let Err(error) = store.leave(host, vec![header.clone()]).await {
@@ -258,7 +259,7 @@ impl Session {
                 }
                 return;
             }
-            match pauses.next() {
+            match pauses.next().filter(|_| error.is_retryable()) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return not_stored(&headers, error),
             }

@@ -36,6 +36,9 @@ use traffic::Traffic;
 /// allow more (systemd: 90 s).
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 
+/// The time that requests over HTTP have at a shutdown. A connection without a complete request would never end by itself.
+const REQUEST_GRACE: Duration = Duration::from_secs(3);
+
 /// The time after which a connection ends whose peer receives nothing. It allows for a pause of the peer, because its traces end
 /// with the connection; the data that waits for the peer is bounded.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -83,7 +86,8 @@ pub async fn serve(
     let operations = Operations::new(storage, health, traffic.clone(), metrics, stops_soon);
     let access = Arc::new(access);
     let guarded = |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(&access), access::enforce));
-    let reflow = reflow::router(ingest.clone(), traffic, max_connections, Stopped::new(stopped.clone()), alive);
+    let reflow =
+        reflow::router(ingest.clone(), traffic, max_connections, Stopped::new(stopped.clone()), alive.downgrade());
     let app = guarded(operations.main().merge(reflow));
 
     // Until the end, so that it can be seen how the host stops.
@@ -107,11 +111,20 @@ pub async fn serve(
         })
         .into_future();
     let grace_ends = async {
-        Stopped::new(stopped).wait().await;
+        Stopped::new(stopped.clone()).wait().await;
         tokio::time::sleep(SHUTDOWN_GRACE).await;
     };
+    let requests_end = async {
+        Stopped::new(stopped.clone()).wait().await;
+        tokio::time::sleep(REQUEST_GRACE).await;
+    };
     let all_served = async {
-        let result = serving.await;
+        let result = tokio::select! {
+            result = serving => result,
+            () = requests_end => Ok(()),
+        };
+        // No WebSocket is opened any more, and those that are open hold their own.
+        drop(alive);
         while all_ended.recv().await.is_some() {}
         result
     };

@@ -1,6 +1,7 @@
 //! The workers' end.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use reflow_tracing_model::TraceId;
 use tokio::sync::{Semaphore, oneshot};
@@ -78,6 +79,15 @@ impl<E: Entry> Batches<E> {
                 }
             }
         })
+    }
+
+    /// The next batch if one is due now; `None` at the end.
+    pub fn poll_now(&self) -> Poll<Option<Batch<E>>> {
+        match self.worker.shared.next() {
+            Next::Store(taken) => Poll::Ready(Some(self.batch(taken))),
+            Next::End => Poll::Ready(None),
+            Next::Wait(_) => Poll::Pending,
+        }
     }
 
     /// Sets the maximum number of batches in flight.

@@ -32,6 +32,8 @@ const NOT_A_WEBSOCKET: &str =
 
 const TOO_MANY_CONNECTIONS: &str = "The host has as many connections as `max_connections` in `[server]` of its configuration allows. Try again later.\n";
 
+const STOPPING: &str = "The host is stopping. Connect again later, or to another one.\n";
+
 #[derive(Clone)]
 struct Shared {
     ingest: Ingest,
@@ -39,16 +41,17 @@ struct Shared {
     /// A permit for each connection.
     connections: Arc<Semaphore>,
     stopped: Stopped,
-    alive: mpsc::Sender<Infallible>,
+    alive: mpsc::WeakSender<Infallible>,
 }
 
-/// Upgrades every request to a connection, which holds `alive` until its traces have ended.
+/// Upgrades every request to a connection, which holds a sender of `alive` until its traces have ended. When there is none, the host
+/// takes no more.
 pub(super) fn router(
     ingest: Ingest,
     traffic: Traffic,
     max_connections: Option<NonZeroUsize>,
     stopped: Stopped,
-    alive: mpsc::Sender<Infallible>,
+    alive: mpsc::WeakSender<Infallible>,
 ) -> Router {
     let permits = max_connections.map_or(Semaphore::MAX_PERMITS, |max| max.get().min(Semaphore::MAX_PERMITS));
     let connections = Arc::new(Semaphore::new(permits));
@@ -62,6 +65,9 @@ async fn upgrade(
 ) -> Response {
     match socket::upgrade(request) {
         Ok((response, socket)) => {
+            let Some(alive) = alive.upgrade() else {
+                return (StatusCode::SERVICE_UNAVAILABLE, STOPPING).into_response();
+            };
             let Ok(permit) = connections.try_acquire_owned() else {
                 traffic.turned_away(peer);
                 return (StatusCode::SERVICE_UNAVAILABLE, TOO_MANY_CONNECTIONS).into_response();

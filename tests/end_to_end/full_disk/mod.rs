@@ -1,6 +1,8 @@
 //! Full disks under a running host: `/health` reports them, and reports when there is space again. A disk is a small file system in
 //! memory; mounting it needs privileges.
 
+mod sqlite;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
