@@ -392,6 +392,114 @@ async fn an_abandoned_statement_ends_in_the_server_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_removed_its_time_limit_ends_when_its_call_does() {
+    let limits = Limits { connections: 2, call_timeout_ms: 1_000, ..limits() };
+    for probe in [Probe::postgres(limits.clone()).await, Probe::mariadb(limits).await] {
+        let sql = probe.pick(
+            "",
+            "SELECT set_config('statement_timeout', '0', false), pg_sleep(1001)",
+            "SET STATEMENT max_statement_time = 0 FOR SELECT SLEEP(1001)",
+        );
+        for round in 0..3 {
+            let told = probe.tell("query", sql).await;
+            assert!(told.contains("longer than 1000 ms"), "{}: {told}", probe.name());
+            let at_work = probe.at_work("(1001)");
+            assert!(at_work <= 2, "{}: {at_work} statements run behind two connections, round {round}", probe.name());
+        }
+        probe.ends("(1001)").await;
+        probe.expect("query", "SELECT 1", "1").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_sees_nothing_that_another_left_in_its_session() {
+    // With one connection, each call would see it.
+    let limits = limits_of_one();
+    let of_postgres = [
+        ("SELECT set_config('my.own', 'left', false)", "SELECT coalesce(current_setting('my.own', true), '')", "\"\""),
+        ("SELECT set_config('statement_timeout', '0', false)", "SELECT current_setting('statement_timeout')", "\"30s\""),
+        ("SELECT set_config('role', 'pg_monitor', false)", "SELECT current_user::text", "\"postgres\""),
+        ("SELECT pg_advisory_lock(7)::text", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7", "0"),
+        ("CREATE TEMP TABLE mine (a INT)", "SELECT to_regclass('mine')::text", "null"),
+        ("SELECT 1 AS a INTO TEMP mine", "SELECT to_regclass('mine')::text", "null"),
+        ("PREPARE mine AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'", "0"),
+        ("SELECT secretly('LISTEN mine')", "SELECT count(*) FROM pg_listening_channels()", "0"),
+        ("SELECT secretly('PREPARE mine AS SELECT 1')", "SELECT count(*) FROM pg_prepared_statements WHERE from_sql", "0"),
+    ];
+    let of_mariadb = [
+        ("SELECT @mine := 1", "SELECT @mine", "null"),
+        ("SELECT 1 INTO @mine", "SELECT @mine", "null"),
+        ("SELECT GET_LOCK('mine', 0)", "SELECT IS_USED_LOCK('mine')", "null"),
+        ("CREATE TEMPORARY TABLE mine (a INT)", "SELECT count(*) FROM information_schema.temporary_tables", "0"),
+        ("SET @@session.sql_mode = ''", "SELECT @@session.sql_mode <> ''", "1"),
+        ("INSERT INTO counted (n) VALUES (1)", "SELECT LAST_INSERT_ID()", "0"),
+        ("SELECT secretly()", "SELECT @mine", "null"),
+        // Last: from now on, every statement may run code.
+        ("INSERT INTO watched (n) VALUES (1)", "SELECT @mine", "null"),
+    ];
+    let of_sqlite = [
+        ("CREATE TEMP TABLE mine (a)", "SELECT count(*) FROM sqlite_temp_schema", "0"),
+        ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys", "1"),
+    ];
+    for probe in Probe::all(limits).await {
+        let left = match probe.database {
+            Database::Sqlite(_) => &of_sqlite[..],
+            Database::Postgres(_) => {
+                probe
+                    .run(
+                        "CREATE FUNCTION secretly(statement text) RETURNS int LANGUAGE plpgsql AS \
+                         $$ BEGIN EXECUTE statement; RETURN 1; END $$",
+                    )
+                    .await;
+                &of_postgres[..]
+            }
+            Database::MariaDb(_) => {
+                probe.run("CREATE TABLE counted (id INT AUTO_INCREMENT PRIMARY KEY, n INT)").await;
+                probe.run("CREATE TABLE watched (n INT)").await;
+                &of_mariadb[..]
+            }
+        };
+        for (leave, look, expected) in left {
+            if leave.contains("secretly()") {
+                probe.run("CREATE FUNCTION secretly() RETURNS INT BEGIN SET @mine = 1; RETURN 1; END").await;
+                probe.run("CREATE TRIGGER watching BEFORE INSERT ON watched FOR EACH ROW SET @mine = 1").await;
+            }
+            let how = if leave.starts_with("SELECT") { "query" } else { "execute" };
+            let told = probe.tell(how, leave).await;
+            assert!(!told.contains(": "), "{}: {leave}: {told}", probe.name());
+            probe.expect("query", look, expected).await;
+        }
+    }
+    let sqlite = Probe::sqlite(limits_of_one()).await;
+    sqlite.expect_start("execute", "ATTACH '' AS mine", "access-denied").await;
+    sqlite.run("VACUUM").await;
+}
+
+fn limits_of_one() -> Limits {
+    Limits { connections: 1, ..limits() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_a_call_left_is_soon_free_for_others() {
+    for probe in [Probe::postgres(limits()).await, Probe::mariadb(limits()).await] {
+        let lock = probe.pick("", "SELECT pg_advisory_lock(77)::text", "SELECT GET_LOCK('lock 77', 0)");
+        probe.tell("query", lock).await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let held = || match &probe.database {
+            Database::Postgres(server) => {
+                server.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77")
+            }
+            Database::MariaDb(server) => server.query("SELECT IS_USED_LOCK('lock 77') IS NOT NULL"),
+            Database::Sqlite(_) => unreachable!("it has no locks by name"),
+        };
+        while held() != "0" {
+            assert!(Instant::now() < deadline, "{}: it is still held", probe.name());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_of_the_database_has_its_sqlstate() {
     for probe in Probe::all(limits()).await {
         probe.run("CREATE TABLE t (id INT PRIMARY KEY)").await;

@@ -64,6 +64,7 @@ impl PostgresStorage {
             return Err(StorageError::Configuration(format!("in the settings of PostgreSQL: {problem}")));
         }
         let primary = Server::primary(&config)?;
+        primary.check_sessions().await?;
         if config.read_only {
             let layout = schema::check_to_read(&primary, &config).await?;
             let database = Arc::new(Database::open(&config, primary, layout).await?);

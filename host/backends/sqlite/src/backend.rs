@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::config::SqliteConfig;
 use crate::header::HeaderRow;
-use crate::pool::{Pool, blocking};
+use crate::pool::{Pool, SetUp, blocking};
 use crate::read::{GET_HEADER, complete, events, find, headerless, sequence_of};
 use crate::select::{Select, narrowed};
 use crate::writer::{Write, Writer};
@@ -63,7 +63,10 @@ impl SqliteStorage {
                 schema::prepare(&mut connection, &path)?;
                 Some(Writer::start(connection, path)?)
             };
-            let set_up = if config.read_only { schema::read_as_newest } else { |_: &mut Connection| Ok(()) };
+            let set_up: SetUp = match config.read_only {
+                true => |connection, _| schema::read_as_newest(connection),
+                false => |_, _| Ok(()),
+            };
             let backend = SqliteBackend { writer, readers: Pool::new(config, set_up) };
             Ok(Self(Metered::around(backend)))
         })

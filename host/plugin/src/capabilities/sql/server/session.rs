@@ -13,7 +13,8 @@ use super::super::database::{Database, OpenTransaction, Statements, events_of};
 use super::super::error::refused;
 use super::super::input::InputRows;
 use super::dialect::{Dialect, Options};
-use super::lease::{Lease, Pool, is_lost};
+use super::lease::{Lease, State};
+use super::pool::Pool;
 use super::statement::{self, Query};
 use crate::capabilities::connections::ConnectionBudget;
 use crate::contract::batch::EventBatch;
@@ -145,6 +146,7 @@ async fn execute_rows<D: Dialect>(
     rows: &mut InputRows<'_>,
 ) -> Result<u64, SqlError> {
     session.note(statement);
+    rows.lookup_statements().for_each(|lookup| session.note(lookup));
     let in_transaction = session.in_transaction();
     let result = statement::execute_rows::<D>(session.start(), statement, rows, in_transaction).await;
     session.finish(result)
@@ -199,17 +201,20 @@ async fn serve<D: Dialect>(
     started: oneshot::Sender<Fetched>,
     mut requests: FetchRequests,
 ) {
-    // In a transaction, the next statement skips the remaining rows. Elsewhere, closing the connection is cheaper.
+    // In a transaction, the next statement skips the remaining rows. Elsewhere, ending the session is cheaper.
     let skippable = session.in_transaction();
     let mut answer = started;
-    let (connection, busy) = session.start_stream();
+    let (connection, state) = session.start_stream();
     let mut steps = D::run(connection, &query.statement, query.arguments);
     loop {
-        *busy = true;
+        *state = State::Running;
         let fetched = statement::fetch::<D>(&mut steps).await;
         let more = matches!(fetched, Ok((_, false)));
         let at_end = matches!(fetched, Ok((_, true)) | Err(SqlError::Database(_)));
-        *busy = is_lost(&fetched) || !(at_end || skippable);
+        *state = match State::after(&fetched) {
+            State::Ready if !at_end && !skippable => State::Running,
+            after => after,
+        };
         // The receiver may be gone.
         let sent = answer.send(fetched);
         if !more || sent.is_err() {
