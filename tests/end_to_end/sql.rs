@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig};
+use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig, excessive_grants};
 use reflow_tracing::storage::{StorageBackend, StorageError};
 use reflow_tracing::{FlowId, TraceEvent, TraceId, TraceQuery};
-use reflow_tracing_tests::servers::{MariaDb, Postgres};
+use reflow_tracing_tests::servers::{MariaDb, PgBouncer, Postgres};
 use reflow_tracing_tests::{event_of_id, test_plugin};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -424,13 +424,14 @@ async fn a_call_sees_nothing_that_another_left_in_its_session() {
         ("SELECT 1 AS a INTO TEMP mine", "SELECT to_regclass('mine')::text", "null"),
         ("PREPARE mine AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'", "0"),
         ("SELECT secretly('LISTEN mine')", "SELECT count(*) FROM pg_listening_channels()", "0"),
-        ("SELECT secretly('PREPARE mine AS SELECT 1')", "SELECT count(*) FROM pg_prepared_statements WHERE from_sql", "0"),
+        ("SELECT secretly('PREPARE mine AS SELECT 1')", "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'", "0"),
+        ("SELECT secretly('DEALLOCATE ALL')", "SELECT 1", "1"),
     ];
     let of_mariadb = [
         ("SELECT @mine := 1", "SELECT @mine", "null"),
         ("SELECT 1 INTO @mine", "SELECT @mine", "null"),
         ("SELECT GET_LOCK('mine', 0)", "SELECT IS_USED_LOCK('mine')", "null"),
-        ("CREATE TEMPORARY TABLE mine (a INT)", "SELECT count(*) FROM information_schema.temporary_tables", "0"),
+        ("CREATE TEMPORARY TABLE mine (a INT)", "SELECT * FROM mine", "database 42S02"),
         ("SET @@session.sql_mode = ''", "SELECT @@session.sql_mode <> ''", "1"),
         ("INSERT INTO counted (n) VALUES (1)", "SELECT LAST_INSERT_ID()", "0"),
         ("SELECT secretly()", "SELECT @mine", "null"),
@@ -467,12 +468,56 @@ async fn a_call_sees_nothing_that_another_left_in_its_session() {
             let how = if leave.starts_with("SELECT") { "query" } else { "execute" };
             let told = probe.tell(how, leave).await;
             assert!(!told.contains(": "), "{}: {leave}: {told}", probe.name());
-            probe.expect("query", look, expected).await;
+            probe.expect_start("query", look, expected).await;
         }
     }
     let sqlite = Probe::sqlite(limits_of_one()).await;
     sqlite.expect_start("execute", "ATTACH '' AS mine", "access-denied").await;
     sqlite.run("VACUUM").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_shares_sessions_is_refused() {
+    let server = Postgres::shared();
+    let session = PgBouncer::start(&server, "session");
+    let backend = open(&session.url(), limits()).await.expect("it opens");
+    assert_eq!(tell(&backend, "query", "SELECT 1", "").await, "1");
+    assert_eq!(tell(&backend, "query", "SELECT 1", "").await, "1", "in a session that was reset");
+    let transaction = PgBouncer::start(&server, "transaction");
+    let backend = open(&transaction.url(), limits()).await.expect("nothing is connected yet");
+    let told = tell(&backend, "query", "SELECT 1", "").await;
+    assert!(told.contains("pool_mode = session"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_can_leave_the_database_is_noticed() {
+    let (postgres, mariadb) = (Postgres::shared(), MariaDb::shared());
+    postgres.query(
+        "CREATE ROLE reader LOGIN; CREATE ROLE filer LOGIN IN ROLE pg_read_server_files; \
+         CREATE ROLE runner LOGIN IN ROLE pg_execute_server_program",
+    );
+    mariadb.query("CREATE DATABASE own; CREATE USER own@localhost; GRANT ALL ON own.* TO own@localhost");
+    mariadb.query("CREATE USER filer@localhost; GRANT FILE ON *.* TO filer@localhost");
+    for (url, expected) in [
+        (postgres.url("postgres"), Some("superuser")),
+        (postgres.url("filer"), Some("files of the server")),
+        (postgres.url("runner"), Some("programs on the server")),
+        (postgres.url("reader"), None),
+        (mariadb.url("root", "own"), Some("all privileges")),
+        (mariadb.url("filer", "information_schema"), Some("FILE")),
+        (mariadb.url("own", "own"), None),
+        ("sqlite:nowhere.db".into(), None),
+    ] {
+        let grants = Grants { sql: [("default".into(), url.clone())].into(), ..Grants::default() };
+        let warnings = excessive_grants("p", &PluginConfig { grants, ..PluginConfig::default() }).await;
+        match expected {
+            None => assert!(warnings.is_empty(), "{url}: {warnings:?}"),
+            Some(part) => {
+                let [warning] = &warnings[..] else { panic!("{url}: {warnings:?}") };
+                assert!(warning.contains(part) && warning.contains("plugins.p.grants.sql.default"), "{warning}");
+            }
+        }
+    }
 }
 
 fn limits_of_one() -> Limits {

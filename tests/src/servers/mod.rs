@@ -3,6 +3,7 @@
 mod authority;
 mod clickhouse;
 mod mariadb;
+mod pgbouncer;
 mod postgres;
 mod redis;
 mod registry;
@@ -12,6 +13,7 @@ mod unprivileged;
 pub use authority::{Authority, Certificate};
 pub use clickhouse::ClickHouse;
 pub use mariadb::MariaDb;
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use redis::RedisServer;
 pub use registry::Registry;

@@ -370,7 +370,8 @@ const SESSION: [(&str, &str); 2] = [
     ("jit", "off"),
 ];
 
-fn options(setting: &str, url: &str) -> Result<PgConnectOptions, StorageError> {
+/// The options of a URL, without what is of a session.
+pub(super) fn options(setting: &str, url: &str) -> Result<PgConnectOptions, StorageError> {
     let options = url::parse(url).map_err(|problem| configuration(setting, problem))?;
     // What a pooler between here and the server may not know is set after connecting.
     Ok(options.application_name("reflow-tracing").extra_float_digits(None).disable_statement_logging())

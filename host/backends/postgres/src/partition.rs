@@ -1,6 +1,6 @@
 //! The partitions of the table `event`: creates missing ones and drops expired ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,6 +13,11 @@ use super::deletion;
 
 const HOUR: i128 = 3_600_000_000_000;
 const DAY: i128 = 24 * HOUR;
+
+/// The number of partitions from which on none is created for a time far from now. What strangers send has such times too.
+const MANY: usize = 500;
+/// A time this close to now gets its partition anyway.
+const NEAR: i128 = 2 * DAY;
 
 /// The comment on a partition that is about to be dropped, so that the next run finishes an interrupted drop.
 const EXPIRED: &str = "expired";
@@ -103,6 +108,17 @@ pub(super) fn ahead(interval: PartitionInterval) -> [Span; 2] {
     [now, next]
 }
 
+/// The times whose events are placed in the partition of another time.
+#[derive(Debug, Default)]
+pub(super) struct Moved(HashMap<i64, i64>);
+
+impl Moved {
+    /// The time that determines the partition.
+    pub(super) fn place(&self, at: i64) -> i64 {
+        self.0.get(&at).copied().unwrap_or(at)
+    }
+}
+
 /// A missing partition that this program must not create.
 #[derive(Debug)]
 pub(super) struct Missing(pub Span);
@@ -155,14 +171,20 @@ impl Partitions {
         *known = found.iter().map(|span| (span.from, span.to)).collect();
     }
 
-    /// Ensures that partitions for these times exist.
+    fn count(&self) -> usize {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Ensures that partitions for these times exist. Returns the times that have to be placed elsewhere, because there are
+    /// many partitions already.
     pub(super) async fn ensure(
         &self,
         connection: &mut PgConnection,
         times: &[i64],
-    ) -> sqlx::Result<Result<(), Missing>> {
+    ) -> sqlx::Result<Result<Moved, Missing>> {
+        let mut moved = Moved::default();
         if times.iter().all(|at| self.covers(*at)) {
-            return Ok(Ok(()));
+            return Ok(Ok(moved));
         }
         self.learn(&attached(connection).await?);
         for at in times {
@@ -172,9 +194,17 @@ impl Partitions {
             if !self.auto_create {
                 return Ok(Err(Missing(Span::around(self.interval, *at))));
             }
-            self.create(connection, *at).await?;
+            let now = time::nanos(Utc::now());
+            let is_far = (i128::from(*at) - i128::from(now)).abs() > NEAR;
+            let place = if is_far && self.count() >= MANY { now } else { *at };
+            if place != *at {
+                moved.0.insert(*at, place);
+            }
+            if !self.covers(place) {
+                self.create(connection, place).await?;
+            }
         }
-        Ok(Ok(()))
+        Ok(Ok(moved))
     }
 
     /// Creates the current partition and the next one.

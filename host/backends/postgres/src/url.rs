@@ -111,6 +111,10 @@ fn checked_parameters(query: &str) -> Result<Vec<String>, String> {
         let name = parameter.split('=').next().unwrap_or_default();
         let is_setting = name.strip_prefix("options[").is_some_and(|rest| rest.ends_with(']'))
             || name.to_ascii_lowercase().starts_with("options%5b");
+        let value = parameter.split_once('=').map_or("", |(_, value)| value);
+        if name == "statement-cache-capacity" && value.parse::<u16>().is_err() {
+            return Err(format!("`{name}` must be 0 to {}", u16::MAX));
+        }
         if PARAMETERS.contains(&name) || is_setting {
             parameters.push(parameter.to_owned());
         } else if UNSUPPORTED.contains(&name) {

@@ -1,5 +1,6 @@
 //! The command line of the program `reflow-tracing`.
 
+mod arguments;
 mod config_file;
 mod copying;
 mod doctor;
@@ -63,7 +64,10 @@ enum Command {
 /// Runs the program with the arguments of the process. The exit code is 0 on success, 1 on failure and 2 for invalid
 /// arguments; `doctor` has one more.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match arguments::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let (filter, ignored) = log_filter(&std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -2,6 +2,7 @@
 
 mod harmless;
 mod read;
+mod url;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow, MySqlStatement};
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow, MySqlStatement};
 use sqlx::{Arguments, AssertSqlSafe, Either, Executor, MySql, Row, SqlSafeStr, Statement};
 
 use super::error::{database_error, wrong_number_of_parameters};
@@ -27,6 +28,10 @@ const PARAMETERS_PER_STATEMENT: usize = 65_535;
 impl Dialect for MySql {
     const INTERFACE_NAME: &'static str = "mysql";
     const URL: &'static str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://USER:PASSWORD@localhost/DATABASE?socket=/FILE for a Unix socket";
+
+    fn options(url: &str) -> Result<MySqlConnectOptions, String> {
+        url::parse(url)
+    }
 
     /// The id of the connection.
     type SessionId = u64;
@@ -75,6 +80,24 @@ impl Dialect for MySql {
                    OR EXISTS (SELECT 1 FROM information_schema.routines \
                    WHERE routine_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema'))";
         async move { connection.fetch_one(sqlx::raw_sql(sql)).await?.try_get_unchecked(0) }.boxed()
+    }
+
+    fn excessive_right(connection: &mut MySqlConnection) -> BoxFuture<'_, sqlx::Result<Option<&'static str>>> {
+        async move {
+            let rows = connection.fetch_all(sqlx::raw_sql("SHOW GRANTS")).await?;
+            let grants = rows.iter().map(|row| row.try_get_unchecked(0)).collect::<sqlx::Result<Vec<String>>>()?;
+            let of_all = |right: &str| {
+                let mut rights = grants.iter().filter_map(|grant| grant.split_once(" ON *.* TO "));
+                rights.any(|(rights, _)| rights.trim_start_matches("GRANT ").split(", ").any(|one| one == right))
+            };
+            Ok(match () {
+                () if of_all("ALL PRIVILEGES") => Some("has all privileges, with which it may read and write files of the server"),
+                () if of_all("FILE") => Some("has the privilege FILE, with which it may read and write files of the server"),
+                () if of_all("SUPER") => Some("has the privilege SUPER"),
+                () => None,
+            })
+        }
+        .boxed()
     }
 
     fn end<'c>(connection: &'c mut MySqlConnection, id: &'c u64) -> BoxFuture<'c, sqlx::Result<bool>> {

@@ -20,6 +20,9 @@ pub(in super::super) trait Dialect: sqlx::Database {
     /// The form of a URL, for messages.
     const URL: &'static str;
 
+    /// Parses a URL. The error shows no part of it.
+    fn options(url: &str) -> Result<Options<Self>, String>;
+
     /// Names a session in the server.
     type SessionId: Send + Sync;
 
@@ -57,6 +60,9 @@ pub(in super::super) trait Dialect: sqlx::Database {
     ) -> BoxFuture<'c, sqlx::Result<bool>> {
         ready(Ok(false)).boxed()
     }
+
+    /// What the user may do beyond the database.
+    fn excessive_right(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<Option<&'static str>>>;
 
     /// Tells the server to end a session of the same user. Returns whether it is gone.
     fn end<'c>(connection: &'c mut Self::Connection, id: &'c Self::SessionId) -> BoxFuture<'c, sqlx::Result<bool>>;

@@ -12,7 +12,8 @@ use super::super::cursor::{Cursor, FetchRequests, Fetched, OpenCursor, Rows, Run
 use super::super::database::{Database, OpenTransaction, Statements, events_of};
 use super::super::error::refused;
 use super::super::input::InputRows;
-use super::dialect::{Dialect, Options};
+use super::dialect::Dialect;
+use super::error::describe;
 use super::lease::{Lease, State};
 use super::pool::Pool;
 use super::statement::{self, Query};
@@ -42,7 +43,7 @@ type Session<D> = OwnedMutexGuard<Lease<D>>;
 impl<D: Dialect> Server<D> {
     /// Does not connect yet. Fails with the problem of the URL, without showing it.
     pub(in super::super) fn new(url: &str, limits: &ServerLimits) -> Result<Self, String> {
-        let options = url.parse::<Options<D>>().map_err(|error| format!("{error}; write {}", D::URL))?;
+        let options = D::options(url).map_err(|problem| format!("{problem}; write {}", D::URL))?;
         Ok(Self(Arc::new(Pool::new(options, limits.call_timeout, limits.connections.clone()))))
     }
 
@@ -120,6 +121,12 @@ impl<D: Dialect> Database for Server<D> {
         let mut lease = self.0.lease().await?;
         lease.begin().await?;
         Ok(Box::new(Transaction { lease: Arc::new(Mutex::new(lease)), cursors: Arc::default() }))
+    }
+
+    async fn excessive_right(&self) -> Result<Option<&'static str>, SqlError> {
+        let mut lease = self.0.lease().await?;
+        let right = D::excessive_right(lease.start()).await.map_err(describe::<D>);
+        lease.finish(right)
     }
 }
 
