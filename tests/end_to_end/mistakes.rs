@@ -60,8 +60,14 @@ fn no_mistake_shows_a_password() {
 #[test]
 fn a_number_out_of_its_range_is_named_with_the_range() {
     for (configuration, parts) in [
-        ("[storage.postgres]\npartition_retention_days = 4000000000\n", ["`[storage.postgres]`", "`partition_retention_days`", "0 to 36500"]),
-        ("[storage.sqlite]\nbusy_timeout_ms = 4000000000\n", ["`[storage.sqlite]`", "`busy_timeout_ms`", "0 to 86400000"]),
+        (
+            "[storage.postgres]\npartition_retention_days = 4000000000\n",
+            ["`[storage.postgres]`", "`partition_retention_days`", "0 to 36500"],
+        ),
+        (
+            "[storage.sqlite]\nbusy_timeout_ms = 4000000000\n",
+            ["`[storage.sqlite]`", "`busy_timeout_ms`", "0 to 86400000"],
+        ),
     ] {
         assert_names(&refusal(configuration), &parts);
     }

@@ -417,14 +417,26 @@ async fn a_call_sees_nothing_that_another_left_in_its_session() {
     let limits = limits_of_one();
     let of_postgres = [
         ("SELECT set_config('my.own', 'left', false)", "SELECT coalesce(current_setting('my.own', true), '')", "\"\""),
-        ("SELECT set_config('statement_timeout', '0', false)", "SELECT current_setting('statement_timeout')", "\"30s\""),
+        (
+            "SELECT set_config('statement_timeout', '0', false)",
+            "SELECT current_setting('statement_timeout')",
+            "\"30s\"",
+        ),
         ("SELECT set_config('role', 'pg_monitor', false)", "SELECT current_user::text", "\"postgres\""),
-        ("SELECT pg_advisory_lock(7)::text", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7", "0"),
+        (
+            "SELECT pg_advisory_lock(7)::text",
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7",
+            "0",
+        ),
         ("CREATE TEMP TABLE mine (a INT)", "SELECT to_regclass('mine')::text", "null"),
         ("SELECT 1 AS a INTO TEMP mine", "SELECT to_regclass('mine')::text", "null"),
         ("PREPARE mine AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'", "0"),
         ("SELECT secretly('LISTEN mine')", "SELECT count(*) FROM pg_listening_channels()", "0"),
-        ("SELECT secretly('PREPARE mine AS SELECT 1')", "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'", "0"),
+        (
+            "SELECT secretly('PREPARE mine AS SELECT 1')",
+            "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'",
+            "0",
+        ),
         ("SELECT secretly('DEALLOCATE ALL')", "SELECT 1", "1"),
     ];
     let of_mariadb = [

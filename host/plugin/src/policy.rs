@@ -198,6 +198,13 @@ impl From<&str> for HttpGrant {
     }
 }
 
+/// The scheme of a URL for a message. Text before a `:` that is no scheme may be a password.
+pub(crate) fn shown_scheme(scheme: &str) -> &str {
+    let is_scheme =
+        scheme.len() <= 16 && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
+    if is_scheme { scheme } else { ".." }
+}
+
 /// Supported stack sizes: the minimum lets a language runtime start, the maximum can be allocated for every call.
 const STACK_KB: RangeInclusive<u64> = 64..=64 * 1024;
 /// Table elements for which an engine reserves address space. Only elements in use take memory.
@@ -275,9 +282,12 @@ impl Limits {
 
     /// Fails on a limit out of its range.
     pub(crate) fn check(&self, plugin: &str) -> Result<(), StorageError> {
-        range::problem(&self.numbers()).map_or(Ok(()), |problem| {
-            Err(StorageError::Configuration(format!("plugins.{plugin}.limits: {problem}")))
-        })
+        for number in self.numbers() {
+            if let Some(problem) = number.problem() {
+                return Err(StorageError::Configuration(format!("plugins.{plugin}.limits.{}: {problem}", number.name)));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

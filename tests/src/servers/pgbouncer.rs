@@ -18,7 +18,8 @@ impl PgBouncer {
     pub fn start(server: &Postgres, pool_mode: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("bouncer").tempdir().expect("a temporary folder");
         let path = folder.path().display();
-        let upstream = format!("host={} port={} dbname=postgres user=postgres", server.socket_folder().display(), server.port());
+        let upstream =
+            format!("host={} port={} dbname=postgres user=postgres", server.socket_folder().display(), server.port());
         let configuration = format!(
             "[databases]\npostgres = {upstream}\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\nunix_socket_dir = {path}\n\
              auth_type = any\npool_mode = {pool_mode}\ndefault_pool_size = 20\nmax_client_conn = 100\n"

@@ -47,7 +47,9 @@ pub(super) async fn begin(
             .execute(&mut *transaction)
             .await?;
         let absent = concat!(include_str!("sql/store_traces.sql"), "WHERE trace.start_time IS NULL");
-        header::bind(sqlx::query(absent), &rows.values().collect::<Vec<_>>(), &moved).execute(&mut *transaction).await?;
+        header::bind(sqlx::query(absent), &rows.values().collect::<Vec<_>>(), &moved)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         database.committed(connection).await?;
         Ok(None)

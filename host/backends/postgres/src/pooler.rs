@@ -21,6 +21,7 @@ pub async fn share_sessions(one: &mut PgConnection, other: &mut PgConnection) ->
 /// Names the session: several servers may share an address, and have processes of the same number.
 async fn process(connection: &mut PgConnection) -> sqlx::Result<String> {
     // Not prepared: a statement that is prepared in one session is missing in another.
-    let sql = "SELECT pid || ' ' || backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
+    let sql =
+        "SELECT pid || ' ' || backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
     connection.fetch_one(sqlx::raw_sql(sql)).await?.try_get(0)
 }

@@ -28,7 +28,8 @@ const PARAMETERS: &[&str] = &[
 ];
 
 /// Parameters that other programs read, without effect here and harmless.
-const IGNORED: &[&str] = &["connect_timeout", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"];
+const IGNORED: &[&str] =
+    &["connect_timeout", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"];
 
 /// Parameters that other programs read, and that ask for what this one does not do.
 const UNSUPPORTED: &[&str] = &[

@@ -21,7 +21,8 @@ async fn every_documented_form_of_a_url_reaches_the_server() {
         format!("postgresql://postgres@{encoded}:{port}/postgres?application_name=mine&connect_timeout=3"),
     ] {
         let config = PostgresConfig { connection_url: connection_url.clone(), ..config(&server) };
-        let storage = PostgresStorage::with_config(config).await.unwrap_or_else(|error| panic!("{connection_url}: {error}"));
+        let storage =
+            PostgresStorage::with_config(config).await.unwrap_or_else(|error| panic!("{connection_url}: {error}"));
         storage.health_check().await.unwrap();
         storage.close().await.unwrap();
     }
@@ -51,7 +52,8 @@ async fn a_pooler_that_shares_sessions_is_refused_by_name() {
         assert!(matches!(&error, StorageError::Configuration(_)), "{error:?}");
         let message = error.to_string();
         assert!(message.contains("pool_mode = session") && message.contains("`connection_url`"), "{message}");
-        let schema = format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{}'", config.schema_name.replace('\'', "''"));
+        let schema =
+            format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{}'", config.schema_name.replace('\'', "''"));
         assert_eq!(server.query(&schema), "0", "nothing was created");
     }
     // The server itself is as usable as before.

@@ -35,7 +35,8 @@ fn hide<'a>(mut text: String, given: impl Iterator<Item = &'a str>) -> String {
     secret.sort_by_key(|part| std::cmp::Reverse(part.len()));
     for part in secret {
         let kept = part.split_once("://").map_or("", |(scheme, _)| scheme);
-        let is_scheme = kept.len() < 20 && kept.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
+        let is_scheme =
+            kept.len() < 20 && kept.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
         text = text.replace(part, &if is_scheme && !kept.is_empty() { format!("{kept}://..") } else { "..".into() });
     }
     text

@@ -159,7 +159,8 @@ impl Config {
     /// Warnings about grants of the plugins in use that give more rights than a store needs.
     pub async fn excessive_grants(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for backend in std::iter::once(&self.storage.backend).chain(self.storage.also.iter().map(|also| &also.backend)) {
+        for backend in std::iter::once(&self.storage.backend).chain(self.storage.also.iter().map(|also| &also.backend))
+        {
             if let Backend::Plugin(name) = backend
                 && let Some(plugin) = self.plugins.named.get(&**name)
             {

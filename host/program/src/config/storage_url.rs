@@ -213,7 +213,9 @@ mod tests {
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("secret"));
         }
-        for text in ["postgresql://me:secret@[::/d", "postgresql://me:secret@h:99999999/d", "postgresql://me:12/secret@h/d"] {
+        for text in
+            ["postgresql://me:secret@[::/d", "postgresql://me:secret@h:99999999/d", "postgresql://me:12/secret@h/d"]
+        {
             let problem = text.parse::<StorageUrl>().unwrap_err();
             assert!(!problem.contains("secret"), "{problem}");
             assert_eq!(Secret(text.into()).to_string(), "postgresql");

@@ -72,7 +72,15 @@ mod tests {
 
     #[test]
     fn only_addresses_of_the_internet_are_global() {
-        for global in ["1.1.1.1", "100.63.0.1", "172.32.0.1", "192.169.0.1", "2606:4700::1111", "2001:4860::1", "64:ff9b::101:101"] {
+        for global in [
+            "1.1.1.1",
+            "100.63.0.1",
+            "172.32.0.1",
+            "192.169.0.1",
+            "2606:4700::1111",
+            "2001:4860::1",
+            "64:ff9b::101:101",
+        ] {
             assert!(Reach::Internet.allows(global.parse().unwrap()), "{global}");
         }
         for special in [
@@ -108,6 +116,9 @@ mod tests {
             assert!(!Reach::Internet.allows(address), "{special}");
             assert!(Reach::Everywhere.allows(address), "{special}");
         }
-        assert!(Reach::Loopback.allows("127.0.0.1".parse().unwrap()) && !Reach::Loopback.allows("10.0.0.1".parse().unwrap()));
+        assert!(
+            Reach::Loopback.allows("127.0.0.1".parse().unwrap())
+                && !Reach::Loopback.allows("10.0.0.1".parse().unwrap())
+        );
     }
 }

@@ -149,9 +149,11 @@ fn reason(error: &Error) -> String {
     match error {
         Error::Connect(error) => format!("can't connect: {error}"),
         Error::Tls(error) => format!("TLS: {error}"),
-        Error::DestinationIpProhibited => "the name has only addresses of this machine or of private networks; to allow them, grant \
+        Error::DestinationIpProhibited => {
+            "the name has only addresses of this machine or of private networks; to allow them, grant \
                                            `{ origin = \"..\", private = true }`"
-            .into(),
+                .into()
+        }
         Error::DnsError { rcode: Some(problem), .. } => format!("can't resolve the name: {problem}"),
         Error::Hyper(error) => {
             let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));

@@ -78,10 +78,15 @@ impl Origins {
                     false => grant.origin.clone(),
                 };
                 let number = index + 1;
-                StorageError::Configuration(format!("plugins.{plugin}.grants.http: entry {number}, {entry:?}: {problem}"))
+                StorageError::Configuration(format!(
+                    "plugins.{plugin}.grants.http: entry {number}, {entry:?}: {problem}"
+                ))
             })
         };
-        Ok(Self { allowed: grants.http.iter().enumerate().map(allowed).collect::<Result<_, _>>()?, idle: Arc::default() })
+        Ok(Self {
+            allowed: grants.http.iter().enumerate().map(allowed).collect::<Result<_, _>>()?,
+            idle: Arc::default(),
+        })
     }
 
     /// The entry that allows the origin.
@@ -343,6 +348,20 @@ mod tests {
         }
         // An empty label is not valid.
         assert!("https://.example.com/".parse::<Uri>().map_or(true, |uri| Origin::of(&uri).is_err()));
+    }
+
+    #[test]
+    fn a_name_leads_to_the_internet_unless_the_grant_says_more() {
+        let reach = |origin: &str, private| Allowed::of(&HttpGrant { private, ..origin.into() }).unwrap().reach();
+        for origin in
+            ["https://api.example.com", "https://*.example.com", "http://localhost.example.com", "http://a.localhost"]
+        {
+            assert_eq!(reach(origin, false), Reach::Internet, "{origin}");
+            assert_eq!(reach(origin, true), Reach::Everywhere, "{origin}");
+        }
+        assert_eq!(reach("http://LocalHost.:9000", false), Reach::Loopback);
+        assert_eq!(reach("http://127.0.0.1:9000", false), Reach::Everywhere);
+        assert_eq!(reach("http://[fd00::1]", false), Reach::Everywhere);
     }
 
     #[test]

@@ -152,3 +152,21 @@ fn with_timeout(body: Incoming, limit: Duration) -> WasiBody {
     });
     StreamBody::new(frames).boxed_unsync()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_address_that_a_name_has_is_checked() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let origin = Origin::of(&format!("http://localhost:{port}/").parse().unwrap()).unwrap();
+        let target = |reach| Target { origin: origin.clone(), tls: None, reach };
+        assert!(matches!(connect(&target(Reach::Internet)).await, Err(Error::DestinationIpProhibited)));
+        connect(&target(Reach::Loopback)).await.expect("it is this machine");
+        connect(&target(Reach::Everywhere)).await.expect("everything is allowed");
+    }
+}

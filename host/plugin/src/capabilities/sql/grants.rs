@@ -10,7 +10,7 @@ use super::database::Database;
 use super::server::{Server, ServerLimits};
 use super::sqlite::SqliteFile;
 use crate::capabilities::connections::ConnectionBudget;
-use crate::policy::PluginConfig;
+use crate::policy::{PluginConfig, shown_scheme};
 
 /// The databases of a plugin, by label. All of its instances share them.
 pub(crate) struct Databases {
@@ -59,10 +59,10 @@ fn database(url: &str, limits: &ServerLimits) -> Result<Arc<dyn Database>, Strin
         },
         "postgresql" | "postgres" => Ok(Arc::new(Server::<sqlx::Postgres>::new(url, limits)?)),
         "mysql" | "mariadb" => Ok(Arc::new(Server::<sqlx::MySql>::new(url, limits)?)),
-        // What is before the `:` may be anything.
-        scheme => Err(format!(
-            "`{scheme}:..` is not a supported database; write sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE or \
-             mysql://USER:PASSWORD@HOST/DATABASE (or mariadb://..)"
+        other => Err(format!(
+            "`{}:..` is not a supported database; write sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE or \
+             mysql://USER:PASSWORD@HOST/DATABASE (or mariadb://..)",
+            shown_scheme(other)
         )),
     }
 }

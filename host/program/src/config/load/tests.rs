@@ -279,6 +279,9 @@ fn what_json_does_not_have_is_a_text_for_a_plugin_or_refused() {
     for number in ["inf", "-inf", "nan"] {
         let name = number.trim_start_matches('-').to_lowercase();
         assert_refused(&format!("[plugins.p]\nconfig = {{ ttl = {number} }}"), &["line 2", "JSON"]);
-        assert_refused(&format!("[plugins.p.config]\nttl = [{number}]"), &["line 2", if name == "nan" { "NaN" } else { "inf" }]);
+        assert_refused(
+            &format!("[plugins.p.config]\nttl = [{number}]"),
+            &["line 2", if name == "nan" { "NaN" } else { "inf" }],
+        );
     }
 }

@@ -11,7 +11,10 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow, MySqlStatement};
+use sqlx::mysql::{
+    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow,
+    MySqlStatement,
+};
 use sqlx::{Arguments, AssertSqlSafe, Either, Executor, MySql, Row, SqlSafeStr, Statement};
 
 use super::error::{database_error, wrong_number_of_parameters};
@@ -91,8 +94,12 @@ impl Dialect for MySql {
                 rights.any(|(rights, _)| rights.trim_start_matches("GRANT ").split(", ").any(|one| one == right))
             };
             Ok(match () {
-                () if of_all("ALL PRIVILEGES") => Some("has all privileges, with which it may read and write files of the server"),
-                () if of_all("FILE") => Some("has the privilege FILE, with which it may read and write files of the server"),
+                () if of_all("ALL PRIVILEGES") => {
+                    Some("has all privileges, with which it may read and write files of the server")
+                }
+                () if of_all("FILE") => {
+                    Some("has the privilege FILE, with which it may read and write files of the server")
+                }
                 () if of_all("SUPER") => Some("has the privilege SUPER"),
                 () => None,
             })
@@ -107,11 +114,12 @@ impl Dialect for MySql {
         async move {
             match connection.execute(kill).await {
                 Ok(_) => Ok(false),
-                Err(error) => match error.as_database_error().and_then(|it| it.try_downcast_ref::<MySqlDatabaseError>())
-                {
-                    Some(error) if error.number() == NO_SUCH_THREAD => Ok(true),
-                    _ => Err(error),
-                },
+                Err(error) => {
+                    match error.as_database_error().and_then(|it| it.try_downcast_ref::<MySqlDatabaseError>()) {
+                        Some(error) if error.number() == NO_SUCH_THREAD => Ok(true),
+                        _ => Err(error),
+                    }
+                }
             }
         }
         .boxed()

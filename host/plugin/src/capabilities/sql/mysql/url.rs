@@ -6,8 +6,20 @@ use sqlx::mysql::MySqlConnectOptions;
 
 /// The parameters that mean something.
 const PARAMETERS: &[&str] = &[
-    "charset", "collation", "socket", "sslca", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "sslmode", "ssl-mode",
-    "statement-cache-capacity", "time-zone", "timezone",
+    "charset",
+    "collation",
+    "socket",
+    "sslca",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "sslmode",
+    "ssl-mode",
+    "statement-cache-capacity",
+    "time-zone",
+    "timezone",
 ];
 
 /// Parses `mysql://USER:PASSWORD@HOST:PORT/DATABASE`, or `mariadb://..`. The host may be an IPv6 address in brackets; with
@@ -19,7 +31,9 @@ pub(super) fn parse(url: &str) -> Result<MySqlConnectOptions, String> {
     let (before, query) = after.split_once('?').unwrap_or((after, ""));
     let (authority, path) = before.split_at(before.find('/').unwrap_or(before.len()));
     if after.contains('#') || path.contains('@') {
-        return Err("it has a `#` or a `/` that ends the part before it; in a user or a password, write %23 and %2F".into());
+        return Err(
+            "it has a `#` or a `/` that ends the part before it; in a user or a password, write %23 and %2F".into()
+        );
     }
     for (index, parameter) in query.split('&').enumerate().filter(|(_, parameter)| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -41,7 +55,10 @@ pub(super) fn parse(url: &str) -> Result<MySqlConnectOptions, String> {
         host => (login, host),
     };
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
-    let options = MySqlConnectOptions::from_str(&format!("mysql://{login}{}{host}{path}{query}", if login.is_empty() { "" } else { "@" }));
+    let options = MySqlConnectOptions::from_str(&format!(
+        "mysql://{login}{}{host}{path}{query}",
+        if login.is_empty() { "" } else { "@" }
+    ));
     let options = options.map_err(|error| match error {
         sqlx::Error::Configuration(problem) => problem.to_string(),
         other => other.to_string(),

@@ -99,14 +99,14 @@ impl Dialect for Postgres {
         .boxed()
     }
 
-    fn end<'c>(connection: &'c mut PgConnection, (pid, start): &'c Self::SessionId) -> BoxFuture<'c, sqlx::Result<bool>> {
+    fn end<'c>(
+        connection: &'c mut PgConnection,
+        (pid, start): &'c Self::SessionId,
+    ) -> BoxFuture<'c, sqlx::Result<bool>> {
         // The statement can't prevent this, as it could a cancellation.
         let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
                    WHERE pid = $1 AND backend_start = $2::timestamptz";
-        async move {
-            Ok(sqlx::query(sql).bind(pid).bind(start).fetch_optional(connection).await?.is_none())
-        }
-        .boxed()
+        async move { Ok(sqlx::query(sql).bind(pid).bind(start).fetch_optional(connection).await?.is_none()) }.boxed()
     }
 
     fn prepare<'c>(connection: &'c mut PgConnection, statement: &Arc<str>) -> BoxFuture<'c, sqlx::Result<PgStatement>> {

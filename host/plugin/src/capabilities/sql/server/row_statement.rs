@@ -16,9 +16,15 @@ mod tests {
         for plain in ["SELECT 1", "insert INTO t VALUES (1)", "-- why\n  delete from t"] {
             assert!(is_row_statement(plain), "{plain}");
         }
-        for other in
-            ["BEGIN", "SET x = 1", "SELECT 1; BEGIN", "LOCK TABLES t WRITE", "CREATE TEMP TABLE t (a INT)", "(SELECT", ""]
-        {
+        for other in [
+            "BEGIN",
+            "SET x = 1",
+            "SELECT 1; BEGIN",
+            "LOCK TABLES t WRITE",
+            "CREATE TEMP TABLE t (a INT)",
+            "(SELECT",
+            "",
+        ] {
             assert!(!is_row_statement(other), "{other}");
         }
     }

@@ -88,7 +88,8 @@ fn leaves_something(context: &AuthContext<'_>) -> bool {
 pub(super) fn run<T>(statement: &str, work: impl FnOnce() -> T) -> T {
     let words = statement.split(|letter: char| letter.is_whitespace() || letter == ';').filter(|word| !word.is_empty());
     let words: Vec<_> = words.map(str::to_ascii_lowercase).collect();
-    VACUUMING.set(matches!(&words[..], [vacuum, rest @ ..] if vacuum == "vacuum" && (rest.is_empty() || rest == ["main"])));
+    VACUUMING
+        .set(matches!(&words[..], [vacuum, rest @ ..] if vacuum == "vacuum" && (rest.is_empty() || rest == ["main"])));
     let result = work();
     VACUUMING.set(false);
     result
