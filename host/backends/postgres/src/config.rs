@@ -1,11 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use reflow_tracing_storage::StorageError;
 use reflow_tracing_storage::range::{self, Number};
 use serde::Deserialize;
-
-use super::connection;
 
 /// Settings of a [`PostgresStorage`](super::PostgresStorage).
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -82,18 +79,8 @@ impl PostgresConfig {
         ]
     }
 
-    /// Fails with [`StorageError::Configuration`] on settings that can't be used, without connecting. The error shows no part of
-    /// a URL.
-    pub fn check(&self) -> Result<(), StorageError> {
-        if let Some(problem) = self.problem() {
-            return Err(StorageError::Configuration(format!("in the settings of PostgreSQL: {problem}")));
-        }
-        connection::options("connection_url", &self.connection_url)?;
-        self.read_replica_url.as_ref().map_or(Ok(()), |url| connection::options("read_replica_url", url).map(drop))
-    }
-
     /// A problem of the settings, if there is one.
-    fn problem(&self) -> Option<String> {
+    pub(super) fn problem(&self) -> Option<String> {
         range::problem(&self.numbers()).or_else(|| self.other_problem().map(Into::into))
     }
 

@@ -370,8 +370,20 @@ const SESSION: [(&str, &str); 2] = [
     ("jit", "off"),
 ];
 
+impl PostgresConfig {
+    /// Fails with [`StorageError::Configuration`] on settings that can't be used, without connecting. The error shows no part of
+    /// a URL.
+    pub fn check(&self) -> Result<(), StorageError> {
+        if let Some(problem) = self.problem() {
+            return Err(StorageError::Configuration(format!("in the settings of PostgreSQL: {problem}")));
+        }
+        options("connection_url", &self.connection_url)?;
+        self.read_replica_url.as_ref().map_or(Ok(()), |url| options("read_replica_url", url).map(drop))
+    }
+}
+
 /// The options of a URL, without what is of a session.
-pub(super) fn options(setting: &str, url: &str) -> Result<PgConnectOptions, StorageError> {
+fn options(setting: &str, url: &str) -> Result<PgConnectOptions, StorageError> {
     let options = url::parse(url).map_err(|problem| configuration(setting, problem))?;
     // What a pooler between here and the server may not know is set after connecting.
     Ok(options.application_name("reflow-tracing").extra_float_digits(None).disable_statement_logging())

@@ -12,7 +12,7 @@ use sqlx::query::Query;
 
 use super::column::{invalid, json, optional_json, optional_text, text};
 use super::escape::escape;
-use super::partition::Moved;
+use super::placement::Moved;
 
 /// The columns that [`Found::read`] reads, in its order.
 pub(super) const COLUMNS: &str = "seq, placed_at, trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata, \

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::database::{Database, retried};
 use super::header::{self, HeaderRow};
-use super::partition::{Moved, Partitions};
+use super::partition::Partitions;
+use super::placement::Moved;
 
 /// Starts or extends the lease of a host. Returns whether it was valid until now.
 pub(super) async fn renew(database: &Database, host: Uuid, duration: Duration) -> Result<bool, StorageError> {

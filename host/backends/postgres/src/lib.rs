@@ -19,6 +19,7 @@ mod layout;
 mod leases;
 mod maintenance;
 mod partition;
+mod placement;
 pub mod pooler;
 mod read;
 mod replica;

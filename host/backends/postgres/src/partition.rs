@@ -1,6 +1,6 @@
 //! The partitions of the table `event`: creates missing ones and drops expired ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::config::PartitionInterval;
 use super::deletion;
+use super::placement::Moved;
 
 const HOUR: i128 = 3_600_000_000_000;
 const DAY: i128 = 24 * HOUR;
@@ -108,17 +109,6 @@ pub(super) fn ahead(interval: PartitionInterval) -> [Span; 2] {
     [now, next]
 }
 
-/// The times whose events are placed in the partition of another time.
-#[derive(Debug, Default)]
-pub(super) struct Moved(HashMap<i64, i64>);
-
-impl Moved {
-    /// The time that determines the partition.
-    pub(super) fn place(&self, at: i64) -> i64 {
-        self.0.get(&at).copied().unwrap_or(at)
-    }
-}
-
 /// A missing partition that this program must not create.
 #[derive(Debug)]
 pub(super) struct Missing(pub Span);
@@ -198,7 +188,7 @@ impl Partitions {
             let is_far = (i128::from(*at) - i128::from(now)).abs() > NEAR;
             let place = if is_far && self.count() >= MANY { now } else { *at };
             if place != *at {
-                moved.0.insert(*at, place);
+                moved.insert(*at, place);
             }
             if !self.covers(place) {
                 self.create(connection, place).await?;

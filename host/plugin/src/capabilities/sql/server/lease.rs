@@ -46,8 +46,10 @@ impl State {
 }
 
 impl<D: Dialect> Lease<D> {
-    pub(super) fn new(connected: Connected<D>, pool: &Arc<Pool<D>>, permit: ConnectionPermit) -> Self {
-        Self {
+    /// Leases a connection. Fails when none becomes free in time.
+    pub(super) async fn of(pool: &Arc<Pool<D>>) -> Result<Self, SqlError> {
+        let (connected, permit) = pool.acquire().await?;
+        Ok(Self {
             connected: Some(connected),
             state: State::Ready,
             tainted: false,
@@ -55,7 +57,7 @@ impl<D: Dialect> Lease<D> {
             pool: Arc::clone(pool),
             runtime: Handle::current(),
             permit: Some(permit),
-        }
+        })
     }
 
     /// The connection, for a statement. It counts as running until [`finish`](Self::finish), because the call may be cancelled

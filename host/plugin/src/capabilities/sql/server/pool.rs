@@ -16,10 +16,8 @@ use tokio::time::{sleep, timeout};
 use super::super::error::refused;
 use super::dialect::{Dialect, Options};
 use super::error::describe;
-use crate::capabilities::connections::{ConnectionBudget, TooManyConnections};
+use crate::capabilities::connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
 use crate::contract::bindings::reflow::capabilities::sql::SqlError;
-
-use super::lease::Lease;
 
 /// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,10 +70,10 @@ impl<D: Dialect> Pool<D> {
         }
     }
 
-    /// Leases a connection. Fails when none becomes free in time.
-    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<D>, SqlError> {
+    /// A connection whose session is as new. Fails when none becomes free in time.
+    pub(super) async fn acquire(&self) -> Result<(Connected<D>, ConnectionPermit), SqlError> {
         let permit = self.budget.acquire().await.map_err(|TooManyConnections| SqlError::PoolExhausted)?;
-        Ok(Lease::new(self.connected().await?, self, permit))
+        Ok((self.connected().await?, permit))
     }
 
     async fn connected(&self) -> Result<Connected<D>, SqlError> {

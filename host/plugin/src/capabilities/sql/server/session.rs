@@ -48,7 +48,7 @@ impl<D: Dialect> Server<D> {
     }
 
     async fn hold(&self) -> Result<Session<D>, SqlError> {
-        Ok(Arc::new(Mutex::new(self.0.lease().await?)).lock_owned().await)
+        Ok(Arc::new(Mutex::new(Lease::of(&self.0).await?)).lock_owned().await)
     }
 
     fn open_cursor(&self) -> OpenCursor {
@@ -118,13 +118,13 @@ impl<D: Dialect> Database for Server<D> {
     }
 
     async fn begin(&self) -> Result<Box<dyn OpenTransaction>, SqlError> {
-        let mut lease = self.0.lease().await?;
+        let mut lease = Lease::of(&self.0).await?;
         lease.begin().await?;
         Ok(Box::new(Transaction { lease: Arc::new(Mutex::new(lease)), cursors: Arc::default() }))
     }
 
     async fn excessive_right(&self) -> Result<Option<&'static str>, SqlError> {
-        let mut lease = self.0.lease().await?;
+        let mut lease = Lease::of(&self.0).await?;
         let right = D::excessive_right(lease.start()).await.map_err(describe::<D>);
         lease.finish(right)
     }
