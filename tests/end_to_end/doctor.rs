@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use reflow_tracing_tests::servers::Postgres;
-use reflow_tracing_tests::{Backend, Setting};
+use reflow_tracing_tests::{Backend, Host, Setting};
 
 /// A folder whose configuration names the database at this URL.
 fn setting(url: &str) -> Setting {
@@ -104,4 +104,21 @@ fn an_unreachable_server_is_an_error() {
     let setting = setting("postgresql://postgres@127.0.0.1:1/postgres");
     let error = printed(setting.run(&["doctor"]), 1);
     assert!(error.contains("127.0.0.1:1") && error.contains("is the server running"), "{error}");
+}
+
+#[test]
+fn a_grant_of_a_superuser_is_a_warning_at_start_and_of_the_doctor() {
+    let server = Postgres::shared();
+    let setting = Setting::new(Backend::Relational);
+    setting.write(&format!(
+        "[server]\nport = 0\n[storage]\nbackend = \"relational\"\n[plugins.relational]\ngrants = {{ sql = {{ default = \"{}\" }} }}\n",
+        server.database()
+    ));
+    let text = printed(setting.run(&["doctor"]), 3);
+    let warning = "plugins.relational.grants.sql.default: the user is a superuser";
+    assert!(text.contains(&format!("-- warning: {warning}")), "{text}");
+    let host = Host::start(&setting);
+    let log = host.log();
+    host.stop();
+    assert!(log.contains(warning), "{log}");
 }

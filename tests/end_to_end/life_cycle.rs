@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginConfig, PluginRuntime, PluginRuntimeConfig};
 use reflow_tracing::storage::{StorageBackend, StorageBackendExt, StorageError};
@@ -188,6 +188,27 @@ async fn a_changed_file_takes_over_under_load_without_a_failed_call() {
     let count = backend.count_traces(TraceQuery::default()).await.expect("it counts");
     assert_eq!(count, one + two);
     assert_eq!(report.errors, Default::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_the_same_length_and_time_takes_over() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("relational.wasm");
+    let write = |note: &str, to: &Path| {
+        fs::write(to, another_version(note)).expect("a file of our own");
+        let open = fs::File::options().append(true).open(to).expect("a file of our own");
+        // As reproducible builds give every file.
+        open.set_modified(SystemTime::UNIX_EPOCH).expect("a file of our own");
+    };
+    let backend = followed(folder.path()).await;
+    write("one", &file);
+    until("the first version", async || backend.report().reloads == 1).await;
+    let new = folder.path().join("new");
+    write("two", &new);
+    fs::rename(&new, &file).expect("a file of our own");
+    until("the one that replaced it", async || backend.report().reloads == 2).await;
+    write("six", &file);
+    until("the one written over it", async || backend.report().reloads == 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,43 @@ fn a_wrong_type_is_named_with_the_right_one() {
 }
 
 #[test]
+fn no_mistake_shows_a_password() {
+    for configuration in [
+        "[storage.postgres]\nconnection_url = \"postgresql://u:hunter2@h/d\" x\n",
+        "[storage]\npostgres = \"postgresql://u:hunter2@h/d\"\n",
+    ] {
+        let message = refusal(configuration);
+        assert_names(&message, &["reflow_tracing.toml", "line 2"]);
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+    let setting = Setting::new(Backend::Sqlite);
+    for arguments in [
+        ["query", "--store", "postgresq://u:hunter2@h/d"],
+        ["query", "--store", "postgresql://u:12/hunter2@h/d"],
+        ["query", "postgresql://u:hunter2@h/d", "--errors"],
+    ] {
+        let message = setting.failure(&arguments);
+        assert!(message.starts_with("error: ") && !message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn a_number_out_of_its_range_is_named_with_the_range() {
+    for (configuration, parts) in [
+        (
+            "[storage.postgres]\npartition_retention_days = 4000000000\n",
+            ["`[storage.postgres]`", "`partition_retention_days`", "0 to 36500"],
+        ),
+        (
+            "[storage.sqlite]\nbusy_timeout_ms = 4000000000\n",
+            ["`[storage.sqlite]`", "`busy_timeout_ms`", "0 to 86400000"],
+        ),
+    ] {
+        assert_names(&refusal(configuration), &parts);
+    }
+}
+
+#[test]
 fn a_missing_plugin_is_named_with_the_expected_file() {
     assert_names(
         &refusal("[storage]\nbackend = \"redsi\"\n"),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig};
+use reflow_tracing::plugin::{Grants, Limits, PluginBackend, PluginComponent, PluginConfig, excessive_grants};
 use reflow_tracing::storage::{StorageBackend, StorageError};
 use reflow_tracing::{FlowId, TraceEvent, TraceId, TraceQuery};
-use reflow_tracing_tests::servers::{MariaDb, Postgres};
+use reflow_tracing_tests::servers::{MariaDb, PgBouncer, Postgres};
 use reflow_tracing_tests::{event_of_id, test_plugin};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -388,6 +388,171 @@ async fn an_abandoned_statement_ends_in_the_server_too() {
         assert!(told.contains("longer than 3000 ms") || told == "timeout", "{}: {told}", probe.name());
         probe.ends("(1000)").await;
         probe.expect("query", "SELECT 1", "1").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_removed_its_time_limit_ends_when_its_call_does() {
+    let limits = Limits { connections: 2, call_timeout_ms: 1_000, ..limits() };
+    for probe in [Probe::postgres(limits.clone()).await, Probe::mariadb(limits).await] {
+        let sql = probe.pick(
+            "",
+            "SELECT set_config('statement_timeout', '0', false), pg_sleep(1001)",
+            "SET STATEMENT max_statement_time = 0 FOR SELECT SLEEP(1001)",
+        );
+        for round in 0..3 {
+            let told = probe.tell("query", sql).await;
+            assert!(told.contains("longer than 1000 ms"), "{}: {told}", probe.name());
+            let at_work = probe.at_work("(1001)");
+            assert!(at_work <= 2, "{}: {at_work} statements run behind two connections, round {round}", probe.name());
+        }
+        probe.ends("(1001)").await;
+        probe.expect("query", "SELECT 1", "1").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_sees_nothing_that_another_left_in_its_session() {
+    // With one connection, each call would see it.
+    let limits = limits_of_one();
+    let of_postgres = [
+        ("SELECT set_config('my.own', 'left', false)", "SELECT coalesce(current_setting('my.own', true), '')", "\"\""),
+        (
+            "SELECT set_config('statement_timeout', '0', false)",
+            "SELECT current_setting('statement_timeout')",
+            "\"30s\"",
+        ),
+        ("SELECT set_config('role', 'pg_monitor', false)", "SELECT current_user::text", "\"postgres\""),
+        (
+            "SELECT pg_advisory_lock(7)::text",
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7",
+            "0",
+        ),
+        ("CREATE TEMP TABLE mine (a INT)", "SELECT to_regclass('mine')::text", "null"),
+        ("SELECT 1 AS a INTO TEMP mine", "SELECT to_regclass('mine')::text", "null"),
+        ("PREPARE mine AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'", "0"),
+        ("SELECT secretly('LISTEN mine')", "SELECT count(*) FROM pg_listening_channels()", "0"),
+        (
+            "SELECT secretly('PREPARE mine AS SELECT 1')",
+            "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'",
+            "0",
+        ),
+        ("SELECT secretly('DEALLOCATE ALL')", "SELECT 1", "1"),
+    ];
+    let of_mariadb = [
+        ("SELECT @mine := 1", "SELECT @mine", "null"),
+        ("SELECT 1 INTO @mine", "SELECT @mine", "null"),
+        ("SELECT GET_LOCK('mine', 0)", "SELECT IS_USED_LOCK('mine')", "null"),
+        ("CREATE TEMPORARY TABLE mine (a INT)", "SELECT * FROM mine", "database 42S02"),
+        ("SET @@session.sql_mode = ''", "SELECT @@session.sql_mode <> ''", "1"),
+        ("INSERT INTO counted (n) VALUES (1)", "SELECT LAST_INSERT_ID()", "0"),
+        ("SELECT secretly()", "SELECT @mine", "null"),
+        // Last: from now on, every statement may run code.
+        ("INSERT INTO watched (n) VALUES (1)", "SELECT @mine", "null"),
+    ];
+    let of_sqlite = [
+        ("CREATE TEMP TABLE mine (a)", "SELECT count(*) FROM sqlite_temp_schema", "0"),
+        ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys", "1"),
+    ];
+    for probe in Probe::all(limits).await {
+        let left = match probe.database {
+            Database::Sqlite(_) => &of_sqlite[..],
+            Database::Postgres(_) => {
+                probe
+                    .run(
+                        "CREATE FUNCTION secretly(statement text) RETURNS int LANGUAGE plpgsql AS \
+                         $$ BEGIN EXECUTE statement; RETURN 1; END $$",
+                    )
+                    .await;
+                &of_postgres[..]
+            }
+            Database::MariaDb(_) => {
+                probe.run("CREATE TABLE counted (id INT AUTO_INCREMENT PRIMARY KEY, n INT)").await;
+                probe.run("CREATE TABLE watched (n INT)").await;
+                &of_mariadb[..]
+            }
+        };
+        for (leave, look, expected) in left {
+            if leave.contains("secretly()") {
+                probe.run("CREATE FUNCTION secretly() RETURNS INT BEGIN SET @mine = 1; RETURN 1; END").await;
+                probe.run("CREATE TRIGGER watching BEFORE INSERT ON watched FOR EACH ROW SET @mine = 1").await;
+            }
+            let how = if leave.starts_with("SELECT") { "query" } else { "execute" };
+            let told = probe.tell(how, leave).await;
+            assert!(!told.contains(": "), "{}: {leave}: {told}", probe.name());
+            probe.expect_start("query", look, expected).await;
+        }
+    }
+    let sqlite = Probe::sqlite(limits_of_one()).await;
+    sqlite.expect_start("execute", "ATTACH '' AS mine", "access-denied").await;
+    sqlite.run("VACUUM").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_shares_sessions_is_refused() {
+    let server = Postgres::shared();
+    let session = PgBouncer::start(&server, "session");
+    let backend = open(&session.url(), limits()).await.expect("it opens");
+    assert_eq!(tell(&backend, "query", "SELECT 1", "").await, "1");
+    assert_eq!(tell(&backend, "query", "SELECT 1", "").await, "1", "in a session that was reset");
+    let transaction = PgBouncer::start(&server, "transaction");
+    let backend = open(&transaction.url(), limits()).await.expect("nothing is connected yet");
+    let told = tell(&backend, "query", "SELECT 1", "").await;
+    assert!(told.contains("pool_mode = session"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_can_leave_the_database_is_noticed() {
+    let (postgres, mariadb) = (Postgres::shared(), MariaDb::shared());
+    postgres.query(
+        "CREATE ROLE reader LOGIN; CREATE ROLE filer LOGIN IN ROLE pg_read_server_files; \
+         CREATE ROLE runner LOGIN IN ROLE pg_execute_server_program",
+    );
+    mariadb.query("CREATE DATABASE own; CREATE USER own@localhost; GRANT ALL ON own.* TO own@localhost");
+    mariadb.query("CREATE USER filer@localhost; GRANT FILE ON *.* TO filer@localhost");
+    for (url, expected) in [
+        (postgres.url("postgres"), Some("superuser")),
+        (postgres.url("filer"), Some("files of the server")),
+        (postgres.url("runner"), Some("programs on the server")),
+        (postgres.url("reader"), None),
+        (mariadb.url("root", "own"), Some("all privileges")),
+        (mariadb.url("filer", "information_schema"), Some("FILE")),
+        (mariadb.url("own", "own"), None),
+        ("sqlite:nowhere.db".into(), None),
+    ] {
+        let grants = Grants { sql: [("default".into(), url.clone())].into(), ..Grants::default() };
+        let warnings = excessive_grants("p", &PluginConfig { grants, ..PluginConfig::default() }).await;
+        match expected {
+            None => assert!(warnings.is_empty(), "{url}: {warnings:?}"),
+            Some(part) => {
+                let [warning] = &warnings[..] else { panic!("{url}: {warnings:?}") };
+                assert!(warning.contains(part) && warning.contains("plugins.p.grants.sql.default"), "{warning}");
+            }
+        }
+    }
+}
+
+fn limits_of_one() -> Limits {
+    Limits { connections: 1, ..limits() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_a_call_left_is_soon_free_for_others() {
+    for probe in [Probe::postgres(limits()).await, Probe::mariadb(limits()).await] {
+        let lock = probe.pick("", "SELECT pg_advisory_lock(77)::text", "SELECT GET_LOCK('lock 77', 0)");
+        probe.tell("query", lock).await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let held = || match &probe.database {
+            Database::Postgres(server) => {
+                server.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77")
+            }
+            Database::MariaDb(server) => server.query("SELECT IS_USED_LOCK('lock 77') IS NOT NULL"),
+            Database::Sqlite(_) => unreachable!("it has no locks by name"),
+        };
+        while held() != "0" {
+            assert!(Instant::now() < deadline, "{}: it is still held", probe.name());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

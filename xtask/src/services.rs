@@ -25,6 +25,7 @@ const SERVICES: &[Service] = &[
     tool("redis-server", "redis-server"),
     Service { program: "postgres", package: "postgresql", folder: "/usr/lib/postgresql/*/bin" },
     Service { program: "mariadbd", package: "mariadb-server", folder: "/usr/sbin" },
+    Service { program: "pgbouncer", package: "pgbouncer", folder: "/usr/sbin" },
     // Plugins are published there.
     tool("docker-registry", "docker-registry"),
     // Certificates for tests of TLS.

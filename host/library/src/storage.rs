@@ -19,7 +19,7 @@ pub use reflow_tracing_postgres::{
 pub use reflow_tracing_sqlite::{JournalMode, SqliteConfig, SqliteStorage, SynchronousMode, TempStore};
 pub use reflow_tracing_storage::{
     AlsoMetrics, CallMetrics, Deletion, Detail, PageRequest, SpoolMetrics, StorageBackend, StorageBackendExt,
-    StorageError, StorageMetrics, StorageStats, TracePart, async_trait, paging,
+    StorageError, StorageMetrics, StorageStats, TracePart, async_trait, paging, range,
 };
 
 // What callers and implementations of the contract name, so that one `use` of everything here is enough for them.

@@ -5,6 +5,9 @@
 #[allow(dead_code)] // Other tests use the rest.
 mod clickhouse;
 #[cfg(feature = "postgres")]
+#[path = "../../../tests/src/servers/pgbouncer.rs"]
+mod pgbouncer;
+#[cfg(feature = "postgres")]
 #[path = "../../../tests/src/servers/postgres.rs"]
 #[allow(dead_code)] // Other tests use the rest.
 mod postgres;
@@ -17,5 +20,7 @@ mod unprivileged;
 
 #[cfg(feature = "clickhouse")]
 pub use clickhouse::ClickHouse;
+#[cfg(feature = "postgres")]
+pub use pgbouncer::PgBouncer;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;

@@ -7,12 +7,14 @@ mod backend;
 mod capabilities;
 mod contract;
 mod inspect;
+mod plain_json;
 mod policy;
 mod runtime;
 pub mod wit;
 
 pub use backend::PluginBackend;
 pub use capabilities::metrics::{Histogram, Metric};
+pub use capabilities::sql::excessive_grants;
 pub use inspect::{Code, Explanation, InspectError, Inspection, Kind, Problem, explain, inspect, world_of};
 pub use policy::{Grants, HttpGrant, Limits, PluginConfig, RedisGrant};
 pub use runtime::call_metrics::{LatencyBucket, PluginCalls, PluginErrors};

@@ -9,6 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::range::{self, Number};
+
+use crate::plain_json;
 
 /// The configuration of a plugin: the table `[plugins.NAME]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -18,7 +21,8 @@ pub struct PluginConfig {
     pub file: Option<PathBuf>,
     /// What the plugin may reach.
     pub grants: Grants,
-    /// The plugin's own settings. `open` gets them as a JSON object.
+    /// The plugin's own settings. `open` gets them as a JSON object. Dates and times of TOML are texts there.
+    #[serde(deserialize_with = "plain_json::deserialize")]
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Resource limits.
     pub limits: Limits,
@@ -56,7 +60,8 @@ impl Grants {
             "sql" => self.sql.keys().map(String::as_str).collect(),
             "redis" => self.redis.keys().map(String::as_str).collect(),
             "keyvalue" => self.keyvalue.keys().map(String::as_str).collect(),
-            "http" => self.http.iter().map(|grant| grant.origin.as_str()).collect(),
+            // A user or a password makes no valid grant, but must not be shown.
+            "http" => self.http.iter().map(|grant| grant.origin.rsplit('@').next().unwrap_or_default()).collect(),
             "secrets" => self.secrets.keys().map(String::as_str).collect(),
             _ => Vec::new(),
         }
@@ -145,6 +150,9 @@ pub struct HttpGrant {
     /// Headers that the host sets in each request, in place of the plugin's own. `{env:NAME}` and `{file:PATH}` in a value are
     /// secrets, which the plugin does not see: `{ authorization = "Bearer {env:TOKEN}" }`.
     pub headers: BTreeMap<String, String>,
+    /// Whether the host may be on this machine or in a private network. An origin with an IP address, or `localhost`, needs no
+    /// such grant.
+    pub private: bool,
 }
 
 impl std::fmt::Debug for HttpGrant {
@@ -155,12 +163,13 @@ impl std::fmt::Debug for HttpGrant {
             .field("origin", &self.origin)
             .field("ca", &self.ca)
             .field("headers", &headers)
+            .field("private", &self.private)
             .finish()
     }
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, deny_unknown_fields, expecting = "an origin, or a table of `origin`, `ca` and `headers`")]
+#[serde(untagged, deny_unknown_fields, expecting = "an origin, or a table of `origin`, `ca`, `headers` and `private`")]
 enum HttpGrantForm {
     Origin(String),
     Table {
@@ -169,6 +178,8 @@ enum HttpGrantForm {
         ca: Option<PathBuf>,
         #[serde(default)]
         headers: BTreeMap<String, String>,
+        #[serde(default)]
+        private: bool,
     },
 }
 
@@ -176,7 +187,7 @@ impl From<HttpGrantForm> for HttpGrant {
     fn from(form: HttpGrantForm) -> Self {
         match form {
             HttpGrantForm::Origin(origin) => Self { origin, ..Self::default() },
-            HttpGrantForm::Table { origin, ca, headers } => Self { origin, ca, headers },
+            HttpGrantForm::Table { origin, ca, headers, private } => Self { origin, ca, headers, private },
         }
     }
 }
@@ -187,16 +198,23 @@ impl From<&str> for HttpGrant {
     }
 }
 
+/// The scheme of a URL for a message. Text before a `:` that is no scheme may be a password.
+pub(crate) fn shown_scheme(scheme: &str) -> &str {
+    let is_scheme =
+        scheme.len() <= 16 && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
+    if is_scheme { scheme } else { ".." }
+}
+
 /// Supported stack sizes: the minimum lets a language runtime start, the maximum can be allocated for every call.
-const STACK_KB: RangeInclusive<u32> = 64..=64 * 1024;
+const STACK_KB: RangeInclusive<u64> = 64..=64 * 1024;
 /// Table elements for which an engine reserves address space. Only elements in use take memory.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 2_000_000;
 /// Instance slots of an engine.
 pub(crate) const INSTANCE_SLOTS: u32 = 1_000;
 /// Below the maximum of a semaphore.
-const MAX_CONNECTIONS: usize = 100_000;
+const MAX_CONNECTIONS: u64 = 100_000;
 /// Half the slots: during a reload, the old and the new version both have instances.
-const MAX_INSTANCES: usize = INSTANCE_SLOTS as usize / 2;
+const MAX_INSTANCES: u64 = INSTANCE_SLOTS as u64 / 2;
 
 /// Resource limits of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,36 +262,29 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Fails on a limit that allows nothing, and on one that the host can't enforce.
+    /// The limits with their ranges: what allows something, and what the host can enforce.
+    pub fn numbers(&self) -> Vec<Number> {
+        /// The address space of 32-bit memory is smaller.
+        const MOST_MB: u64 = 65_536;
+        vec![
+            Number::new("memory_mb", self.memory_mb, 1..=MOST_MB),
+            Number::new("recycle_mb", self.recycle_mb, 0..=MOST_MB),
+            Number::new("call_timeout_ms", self.call_timeout_ms, 1..=range::DAY_MS),
+            Number::new("cpu_ms", self.cpu_ms, 1..=range::DAY_MS),
+            Number::new("instances", self.instances, 1..=MAX_INSTANCES),
+            Number::new("stack_kb", self.stack_kb, STACK_KB),
+            Number::new("table_elements", self.table_elements, 1..=MAX_TABLE_ELEMENTS as u64),
+            Number::new("handles", self.handles, 1..=1_000_000),
+            Number::new("result_mb", self.result_mb, 1..=MOST_MB),
+            Number::new("connections", self.connections, 1..=MAX_CONNECTIONS),
+        ]
+    }
+
+    /// Fails on a limit out of its range.
     pub(crate) fn check(&self, plugin: &str) -> Result<(), StorageError> {
-        let refuse = |name: &str, problem: String| {
-            Err(StorageError::Configuration(format!("plugins.{plugin}.limits.{name}: {problem}")))
-        };
-        let at_least_one = [
-            ("memory_mb", u64::from(self.memory_mb)),
-            ("call_timeout_ms", self.call_timeout_ms),
-            ("cpu_ms", self.cpu_ms),
-            ("instances", self.instances as u64),
-            ("table_elements", self.table_elements as u64),
-            ("handles", self.handles as u64),
-            ("result_mb", u64::from(self.result_mb)),
-            ("connections", self.connections as u64),
-        ];
-        if let Some((name, _)) = at_least_one.iter().find(|(_, limit)| *limit == 0) {
-            return refuse(name, "it must be at least 1".into());
-        }
-        if !STACK_KB.contains(&self.stack_kb) {
-            let problem = format!("it must be between {} and {}", STACK_KB.start(), STACK_KB.end());
-            return refuse("stack_kb", problem);
-        }
-        let at_most = [
-            ("instances", self.instances, MAX_INSTANCES),
-            ("connections", self.connections, MAX_CONNECTIONS),
-            ("table_elements", self.table_elements, MAX_TABLE_ELEMENTS),
-        ];
-        for (name, count, most) in at_most {
-            if count > most {
-                return refuse(name, format!("it must be at most {most}"));
+        for number in self.numbers() {
+            if let Some(problem) = number.problem() {
+                return Err(StorageError::Configuration(format!("plugins.{plugin}.limits.{}: {problem}", number.name)));
             }
         }
         Ok(())

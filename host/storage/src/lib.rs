@@ -10,6 +10,7 @@ mod extras;
 pub mod layer;
 pub mod metrics;
 pub mod paging;
+pub mod range;
 #[cfg(feature = "redis")]
 mod redis_error;
 pub mod refusals;

@@ -45,7 +45,7 @@ impl Postgres {
         Self::start_with("")
     }
 
-    /// A new server that listens on a free port too, at 127.0.0.1 and 127.0.0.2. With a certificate and its key, it speaks TLS there and nothing else.
+    /// A new server that listens on a free port too, at 127.0.0.1, 127.0.0.2 and ::1. With a certificate and its key, it speaks TLS there and nothing else.
     pub fn on_port(tls: Option<[&Path; 2]>) -> Self {
         let port =
             || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
@@ -119,6 +119,11 @@ impl Postgres {
     /// The URL for a user, with an optional password.
     pub fn url(&self, user: &str) -> String {
         format!("postgresql://{user}@localhost:{}/postgres?host={}", self.port, self.path().display())
+    }
+
+    /// The folder of its Unix socket.
+    pub fn socket_folder(&self) -> &Path {
+        self.path()
     }
 
     /// The port of one that has one.

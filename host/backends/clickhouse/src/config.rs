@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use reflow_tracing_storage::range::{self, Number};
 use serde::Deserialize;
 
 /// Settings of a [`ClickHouseStorage`](super::ClickHouseStorage).
@@ -59,12 +60,29 @@ impl ClickHouseConfig {
         Duration::from_millis(self.flush_interval_ms)
     }
 
-    /// A problem of the settings, if there is one.
-    pub(super) fn problem(&self) -> Option<&'static str> {
+    /// The numbers among the settings, with their ranges.
+    pub fn numbers(&self) -> Vec<Number> {
         /// A batch is one block on the server, which makes it atomic.
-        const LARGEST_BATCH: usize = 1_000_000;
+        const LARGEST_BATCH: u64 = 1_000_000;
         /// The server stores expiry times in 32 bits.
-        const LONGEST_RETENTION: u32 = 10_000;
+        const LONGEST_RETENTION: u64 = 10_000;
+        /// A pebibyte: more than any machine has.
+        const MOST_MEMORY: u64 = 1 << 50;
+        vec![
+            Number::new("batch_size", self.batch_size, 1..=LARGEST_BATCH),
+            Number::new("flush_interval_ms", self.flush_interval_ms, 0..=range::DAY_MS),
+            Number::new("max_memory_usage", self.max_memory_usage, 0..=MOST_MEMORY),
+            Number::new("max_execution_time_ms", self.max_execution_time_ms, 0..=range::YEAR_MS),
+            Number::new("retention_days", self.retention_days, 0..=LONGEST_RETENTION),
+        ]
+    }
+
+    /// A problem of the settings, if there is one.
+    pub(super) fn problem(&self) -> Option<String> {
+        range::problem(&self.numbers()).or_else(|| self.other_problem().map(Into::into))
+    }
+
+    fn other_problem(&self) -> Option<&'static str> {
         let host = self.url.strip_prefix("http://").or_else(|| self.url.strip_prefix("https://"));
         match host {
             None => Some("`url` must begin with `http://` or `https://`"),
@@ -87,8 +105,6 @@ impl ClickHouseConfig {
                 Some("`cluster` must be the name of a cluster; leave it out for a single server")
             }
             Some(_) if self.password.is_some() && self.username.is_none() => Some("`password` needs `username`"),
-            Some(_) if !(1..=LARGEST_BATCH).contains(&self.batch_size) => Some("`batch_size` must be 1 to 1000000"),
-            Some(_) if self.retention_days > LONGEST_RETENTION => Some("`retention_days` must be at most 10000"),
             Some(_) => None,
         }
     }

@@ -1,3 +1,4 @@
+use reflow_tracing_storage::range::{self, Number};
 use serde::Deserialize;
 
 /// The bounds of a [`MemoryStorage`](super::MemoryStorage).
@@ -12,6 +13,18 @@ pub struct MemoryConfig {
     pub max_memory_mb: usize,
     /// Which trace is evicted first.
     pub eviction_policy: EvictionPolicy,
+}
+
+impl MemoryConfig {
+    /// The numbers among the settings, with their ranges. Every number works; a larger one than these was not meant.
+    pub fn numbers(&self) -> Vec<Number> {
+        const MOST: u64 = 1_000_000_000_000;
+        vec![
+            Number::new("max_traces", self.max_traces, 0..=MOST),
+            Number::new("max_events_per_trace", self.max_events_per_trace, 0..=MOST),
+            Number::new("max_memory_mb", self.max_memory_mb, 0..=range::TEBIBYTE_MB),
+        ]
+    }
 }
 
 impl Default for MemoryConfig {

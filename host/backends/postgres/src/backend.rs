@@ -60,10 +60,9 @@ impl PostgresStorage {
     /// another version; the schema is not changed then. Fails with [`StorageError::Unavailable`] if the server can't be
     /// reached.
     pub async fn with_config(config: PostgresConfig) -> Result<Self, StorageError> {
-        if let Some(problem) = config.problem() {
-            return Err(StorageError::Configuration(format!("in the settings of PostgreSQL: {problem}")));
-        }
+        config.check()?;
         let primary = Server::primary(&config)?;
+        primary.check_sessions().await?;
         if config.read_only {
             let layout = schema::check_to_read(&primary, &config).await?;
             let database = Arc::new(Database::open(&config, primary, layout).await?);

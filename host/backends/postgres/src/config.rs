@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use reflow_tracing_storage::range::{self, Number};
 use serde::Deserialize;
 
 /// Settings of a [`PostgresStorage`](super::PostgresStorage).
@@ -66,16 +67,30 @@ impl PostgresConfig {
         Duration::from_millis(self.connection_timeout_ms)
     }
 
+    /// The numbers among the settings, with their ranges.
+    pub fn numbers(&self) -> Vec<Number> {
+        vec![
+            Number::new("max_connections", self.max_connections, 1..=10_000),
+            Number::new("min_connections", self.min_connections, 0..=10_000),
+            Number::new("connection_timeout_ms", self.connection_timeout_ms, 1..=range::DAY_MS),
+            Number::new("idle_timeout_ms", self.idle_timeout_ms, 0..=range::YEAR_MS),
+            Number::new("max_lifetime_ms", self.max_lifetime_ms, 0..=range::YEAR_MS),
+            Number::new("partition_retention_days", self.partition_retention_days, 0..=range::CENTURY_DAYS),
+        ]
+    }
+
     /// A problem of the settings, if there is one.
-    pub(super) fn problem(&self) -> Option<&'static str> {
+    pub(super) fn problem(&self) -> Option<String> {
+        range::problem(&self.numbers()).or_else(|| self.other_problem().map(Into::into))
+    }
+
+    fn other_problem(&self) -> Option<&'static str> {
         /// PostgreSQL truncates longer names.
         const MAX_IDENTIFIER: usize = 63;
         match () {
-            () if self.max_connections == 0 => Some("`max_connections` is 0; it must be at least 1"),
             () if self.min_connections > self.max_connections => {
                 Some("`min_connections` is greater than `max_connections`")
             }
-            () if self.connection_timeout_ms == 0 => Some("`connection_timeout_ms` is 0; it must be at least 1"),
             () if self.schema_name.is_empty() || self.schema_name.len() > MAX_IDENTIFIER => {
                 Some("`schema_name` must have 1 to 63 bytes")
             }

@@ -1,7 +1,6 @@
 //! Connections to the server, and the conversion of its errors.
 
 use std::io;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,15 +8,18 @@ use std::time::{Duration, Instant};
 use reflow_tracing_storage::StorageError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Error, PgConnection, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error, Executor, PgConnection, PgPool, Postgres};
 
 use super::config::PostgresConfig;
+use super::{pooler, url};
 use reflow_tracing_storage::task::Supervised;
 
 /// A server with the database.
 pub(super) struct Server {
     pub pool: PgPool,
     options: PgConnectOptions,
+    /// The statements that set up each session.
+    set_up: Arc<str>,
     /// The setting that contains its URL.
     setting: &'static str,
     /// Its name in messages, without the password.
@@ -126,7 +128,8 @@ impl Server {
         url: &str,
         timeout: Duration,
     ) -> Result<Self, StorageError> {
-        let options = options(config, setting, url)?;
+        let options = options(setting, url)?;
+        let set_up: Arc<str> = session(config, &options).into();
         let target = name(&options);
         let lost = Lost::default();
         let milliseconds = |limit: u64| (limit > 0).then(|| Duration::from_millis(limit));
@@ -147,15 +150,43 @@ impl Server {
                     Box::pin(async move { Ok(!in_doubt || connection.ping().await.is_ok()) })
                 }
             })
+            .after_connect({
+                let set_up = set_up.clone();
+                move |connection, _| Box::pin(prepare(connection, set_up.clone()))
+            })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, setting, target, timeout, lost, resting: Resting::new(longest) })
+        Ok(Self { pool, options, set_up, setting, target, timeout, lost, resting: Resting::new(longest) })
     }
 
     /// A connection outside of the pool. Unlike the pool, it fails immediately if the server can't be reached.
     pub(super) async fn connect(&self) -> Result<PgConnection, StorageError> {
-        match tokio::time::timeout(self.timeout, self.options.connect()).await {
+        let connect = async {
+            let mut connection = self.options.connect().await?;
+            prepare(&mut connection, self.set_up.clone()).await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(self.timeout, connect).await {
             Ok(connected) => connected.map_err(|error| self.describe(error)),
             Err(_) => Err(StorageError::Unavailable(format!("{} does not answer", self.target))),
+        }
+    }
+
+    /// Fails if connections share sessions of the server.
+    pub(super) async fn check_sessions(&self) -> Result<(), StorageError> {
+        let mut one = self.connect().await?;
+        // A server without a place for another connection shows nothing.
+        let Ok(mut other) = self.connect().await else { return Ok(()) };
+        let shared = pooler::share_sessions(&mut one, &mut other).await.map_err(|error| self.describe(error))?;
+        // The answer is known.
+        let _ = (one.close().await, other.close().await);
+        match shared {
+            false => Ok(()),
+            true => Err(StorageError::Configuration(format!(
+                "{} is reached through a pooler in transaction mode, such as PgBouncer with `pool_mode = transaction`. The host \
+                 locks and sets things for its session, which would reach other clients. Use `pool_mode = session` for this \
+                 database, or the address of the server itself in `{}`",
+                self.target, self.setting
+            ))),
         }
     }
 
@@ -321,6 +352,12 @@ pub(super) fn code(error: &Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(Into::into)
 }
 
+/// Sets up a session.
+async fn prepare(connection: &mut PgConnection, statements: Arc<str>) -> sqlx::Result<()> {
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(statements))).await?;
+    Ok(())
+}
+
 /// `name` as a quoted SQL identifier.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -333,19 +370,36 @@ const SESSION: [(&str, &str); 2] = [
     ("jit", "off"),
 ];
 
-fn options(config: &PostgresConfig, setting: &str, url: &str) -> Result<PgConnectOptions, StorageError> {
-    if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
-        return Err(configuration(setting, "it must begin with `postgresql://`"));
+impl PostgresConfig {
+    /// Fails with [`StorageError::Configuration`] on settings that can't be used, without connecting. The error shows no part of
+    /// a URL.
+    pub fn check(&self) -> Result<(), StorageError> {
+        if let Some(problem) = self.problem() {
+            return Err(StorageError::Configuration(format!("in the settings of PostgreSQL: {problem}")));
+        }
+        options("connection_url", &self.connection_url)?;
+        self.read_replica_url.as_ref().map_or(Ok(()), |url| options("read_replica_url", url).map(drop))
     }
-    let options = PgConnectOptions::from_str(url).map_err(|problem| configuration(setting, problem))?;
-    let options = if config.read_only { options.options([("default_transaction_read_only", "on")]) } else { options };
-    let given = options.get_options().unwrap_or_default().to_owned();
-    let own = SESSION.into_iter().filter(|(name, _)| !given.contains(name));
-    Ok(options
-        .application_name("reflow-tracing")
-        .options([("search_path", quoted(&config.schema_name))])
-        .options(own)
-        .disable_statement_logging())
+}
+
+/// The options of a URL, without what is of a session.
+fn options(setting: &str, url: &str) -> Result<PgConnectOptions, StorageError> {
+    let options = url::parse(url).map_err(|problem| configuration(setting, problem))?;
+    // What a pooler between here and the server may not know is set after connecting.
+    Ok(options.application_name("reflow-tracing").extra_float_digits(None).disable_statement_logging())
+}
+
+/// The statements that set up a session of this program.
+fn session(config: &PostgresConfig, options: &PgConnectOptions) -> String {
+    let mut statements = format!("SET search_path TO {};", quoted(&config.schema_name));
+    let given = options.get_options().unwrap_or_default();
+    for (name, value) in SESSION.into_iter().filter(|(name, _)| !given.contains(name)) {
+        statements += &format!(" SET {name} = {value};");
+    }
+    if config.read_only {
+        statements += " SET default_transaction_read_only = on;";
+    }
+    statements
 }
 
 fn configuration(setting: &str, problem: impl std::fmt::Display) -> StorageError {
@@ -359,6 +413,10 @@ fn name(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or(options.get_username());
     match options.get_socket() {
         Some(socket) => format!("the PostgreSQL database {database} at {}", socket.display()),
-        None => format!("the PostgreSQL database {database} at {}:{}", options.get_host(), options.get_port()),
+        None => {
+            let (host, port) = (options.get_host(), options.get_port());
+            let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+            format!("the PostgreSQL database {database} at {host}:{port}")
+        }
     }
 }

@@ -12,6 +12,7 @@ use sqlx::query::Query;
 
 use super::column::{invalid, json, optional_json, optional_text, text};
 use super::escape::escape;
+use super::placement::Moved;
 
 /// The columns that [`Found::read`] reads, in its order.
 pub(super) const COLUMNS: &str = "seq, placed_at, trace_id, flow_id, execution_id, start_time, end_time, status, error, version, metadata, \
@@ -61,6 +62,7 @@ pub(super) fn tags_json(tags: &BTreeMap<String, String>) -> serde_json::Result<S
 pub(super) fn bind<'q>(
     query: Query<'q, sqlx::Postgres, PgArguments>,
     rows: &[&HeaderRow],
+    moved: &Moved,
 ) -> Query<'q, sqlx::Postgres, PgArguments> {
     macro_rules! bind {
         ($query:expr, $row:ident, $($column:expr),+ $(,)?) => {
@@ -71,7 +73,7 @@ pub(super) fn bind<'q>(
         query,
         row,
         row.header.trace_id.0,
-        row.placed_at(),
+        moved.place(row.placed_at()),
         escape(row.header.flow_id.as_str()),
         row.header.execution_id.0,
         row.start(),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::database::{Database, retried};
 use super::header::{self, HeaderRow};
 use super::partition::Partitions;
+use super::placement::Moved;
 
 /// Starts or extends the lease of a host. Returns whether it was valid until now.
 pub(super) async fn renew(database: &Database, host: Uuid, duration: Duration) -> Result<bool, StorageError> {
@@ -33,11 +34,13 @@ pub(super) async fn begin(
     let rows = rows(headers)?;
     let placed: Vec<i64> = rows.values().map(HeaderRow::placed_at).collect();
     let missing = retried!(database, |connection| {
-        if let Some(partitions) = partitions
-            && let Err(missing) = partitions.ensure(connection, &placed).await?
-        {
-            return Ok(Some(missing));
-        }
+        let moved = match partitions {
+            None => Moved::default(),
+            Some(partitions) => match partitions.ensure(connection, &placed).await? {
+                Ok(moved) => moved,
+                Err(missing) => return Ok(Some(missing)),
+            },
+        };
         let mut transaction = connection.begin().await?;
         sqlx::query("INSERT INTO held (trace_id, host) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING")
             .bind(ids(&rows))
@@ -45,7 +48,9 @@ pub(super) async fn begin(
             .execute(&mut *transaction)
             .await?;
         let absent = concat!(include_str!("sql/store_traces.sql"), "WHERE trace.start_time IS NULL");
-        header::bind(sqlx::query(absent), &rows.values().collect::<Vec<_>>()).execute(&mut *transaction).await?;
+        header::bind(sqlx::query(absent), &rows.values().collect::<Vec<_>>(), &moved)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         database.committed(connection).await?;
         Ok(None)
@@ -80,7 +85,7 @@ pub(super) async fn leave(database: &Database, host: Uuid, headers: Vec<FlowTrac
         let left: Vec<_> = rows.values().filter(is_left).collect();
         if !left.is_empty() {
             let running = concat!(include_str!("sql/store_traces.sql"), "WHERE trace.end_time IS NULL");
-            header::bind(sqlx::query(running), &left).execute(&mut *transaction).await?;
+            header::bind(sqlx::query(running), &left, &Moved::default()).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         database.committed(connection).await

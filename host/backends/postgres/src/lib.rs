@@ -19,12 +19,15 @@ mod layout;
 mod leases;
 mod maintenance;
 mod partition;
+mod placement;
+pub mod pooler;
 mod read;
 mod replica;
 mod schema;
 mod select;
 mod settings;
 mod stream;
+pub mod url;
 mod writer;
 mod writer_session;
 

@@ -10,9 +10,15 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::config::PartitionInterval;
 use super::deletion;
+use super::placement::Moved;
 
 const HOUR: i128 = 3_600_000_000_000;
 const DAY: i128 = 24 * HOUR;
+
+/// The number of partitions from which on none is created for a time far from now. What strangers send has such times too.
+const MANY: usize = 500;
+/// A time this close to now gets its partition anyway.
+const NEAR: i128 = 2 * DAY;
 
 /// The comment on a partition that is about to be dropped, so that the next run finishes an interrupted drop.
 const EXPIRED: &str = "expired";
@@ -155,14 +161,20 @@ impl Partitions {
         *known = found.iter().map(|span| (span.from, span.to)).collect();
     }
 
-    /// Ensures that partitions for these times exist.
+    fn count(&self) -> usize {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Ensures that partitions for these times exist. Returns the times that have to be placed elsewhere, because there are
+    /// many partitions already.
     pub(super) async fn ensure(
         &self,
         connection: &mut PgConnection,
         times: &[i64],
-    ) -> sqlx::Result<Result<(), Missing>> {
+    ) -> sqlx::Result<Result<Moved, Missing>> {
+        let mut moved = Moved::default();
         if times.iter().all(|at| self.covers(*at)) {
-            return Ok(Ok(()));
+            return Ok(Ok(moved));
         }
         self.learn(&attached(connection).await?);
         for at in times {
@@ -172,9 +184,17 @@ impl Partitions {
             if !self.auto_create {
                 return Ok(Err(Missing(Span::around(self.interval, *at))));
             }
-            self.create(connection, *at).await?;
+            let now = time::nanos(Utc::now());
+            let is_far = (i128::from(*at) - i128::from(now)).abs() > NEAR;
+            let place = if is_far && self.count() >= MANY { now } else { *at };
+            if place != *at {
+                moved.insert(*at, place);
+            }
+            if !self.covers(place) {
+                self.create(connection, place).await?;
+            }
         }
-        Ok(Ok(()))
+        Ok(Ok(moved))
     }
 
     /// Creates the current partition and the next one.

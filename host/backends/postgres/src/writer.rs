@@ -19,6 +19,7 @@ use super::connection::code;
 use super::database::Database;
 use super::header::{self, HeaderRow, Location};
 use super::partition::{Missing, Partitions};
+use super::placement::Moved;
 use super::writer_session::WriterSession;
 use super::{deletion, event};
 use reflow_tracing_storage::sql::EventRow;
@@ -230,17 +231,19 @@ impl Task {
         // Creating a partition waits for the lock of partitions, whose holder may wait to delete.
         session.unlock().await?;
         let connection = &mut *session.connection;
-        if let Some(partitions) = &self.partitions {
-            ensure_partitions(connection, partitions, &unknown, afresh).await?;
-        }
-        let new = unknown.iter().filter(|(trace_id, _)| group.with_events.contains(trace_id)).collect::<Vec<_>>();
+        let moved = match &self.partitions {
+            Some(partitions) => ensure_partitions(connection, partitions, &unknown, afresh).await?,
+            None => Moved::default(),
+        };
+        let new = unknown.iter().filter(|(trace_id, _)| group.with_events.contains(trace_id));
+        let new: Vec<_> = new.map(|(trace_id, at)| (*trace_id, moved.place(*at))).collect();
         let statements = group.events.len() + usize::from(!group.headers.is_empty());
         if copy || statements > 1 {
             let mut transaction = deletion::begin_writing(connection, self.partitions.is_some()).await?;
-            run(&mut transaction, group, &new, copy).await?;
+            run(&mut transaction, group, &new, &moved, copy).await?;
             transaction.commit().await?;
         } else {
-            run(connection, group, &new, copy).await?;
+            run(connection, group, &new, &moved, copy).await?;
         }
         Ok(self.database.committed(connection).await?)
     }
@@ -315,9 +318,9 @@ async fn ensure_partitions(
     partitions: &Partitions,
     unknown: &[(TraceId, i64)],
     afresh: bool,
-) -> Result<(), Failure> {
+) -> Result<Moved, Failure> {
     if !afresh && unknown.iter().all(|(_, at)| partitions.covers(*at)) {
-        return Ok(());
+        return Ok(Moved::default());
     }
     // A trace that is stored keeps its partition, regardless of the times in this batch.
     let ids: Vec<Uuid> = unknown.iter().map(|(trace_id, _)| trace_id.0).collect();
@@ -337,7 +340,8 @@ async fn ensure_partitions(
 async fn run(
     connection: &mut PgConnection,
     group: &Group<'_>,
-    new: &[&(TraceId, i64)],
+    new: &[(TraceId, i64)],
+    moved: &Moved,
     copy: bool,
 ) -> Result<(), Failure> {
     if copy {
@@ -360,12 +364,12 @@ async fn run(
     }
     if !group.headers.is_empty() {
         let query = sqlx::query(include_str!("sql/store_traces.sql"));
-        header::bind(query, &group.headers).execute(connection).await?;
+        header::bind(query, &group.headers, moved).execute(connection).await?;
     }
     Ok(())
 }
 
-async fn copy_events(connection: &mut PgConnection, group: &Group<'_>, new: &[&(TraceId, i64)]) -> Result<(), Failure> {
+async fn copy_events(connection: &mut PgConnection, group: &Group<'_>, new: &[(TraceId, i64)]) -> Result<(), Failure> {
     let ids: Vec<Uuid> = group.with_events.iter().map(|trace_id| trace_id.0).collect();
     let mut locations = HashMap::with_capacity(ids.len());
     let query = if new.is_empty() {
@@ -398,7 +402,7 @@ async fn send(
 type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
 /// Binds the new traces and the times of their partitions.
-fn bind_new<'q>(query: Query<'q>, new: &[&(TraceId, i64)]) -> Query<'q> {
+fn bind_new<'q>(query: Query<'q>, new: &[(TraceId, i64)]) -> Query<'q> {
     let (ids, starts): (Vec<Uuid>, Vec<i64>) = new.iter().map(|(trace_id, at)| (trace_id.0, *at)).unzip();
     query.bind(ids).bind(starts)
 }

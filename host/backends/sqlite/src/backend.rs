@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::config::SqliteConfig;
 use crate::header::HeaderRow;
-use crate::pool::{Pool, blocking};
+use crate::pool::{Pool, SetUp, blocking};
 use crate::read::{GET_HEADER, complete, events, find, headerless, sequence_of};
 use crate::reserve::Reserve;
 use crate::rows::DELETED_AT_ONCE;
@@ -69,7 +69,10 @@ impl SqliteStorage {
                 };
                 Some(Writer::start(connection, path, config.busy_timeout())?)
             };
-            let set_up = if config.read_only { schema::read_as_newest } else { |_: &mut Connection| Ok(()) };
+            let set_up: SetUp = match config.read_only {
+                true => |connection, _| schema::read_as_newest(connection),
+                false => |_, _| Ok(()),
+            };
             let backend = SqliteBackend { writer, readers: Pool::new(config, set_up) };
             Ok(Self(Metered::around(backend)))
         })

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use reflow_tracing_storage::StorageError;
+use reflow_tracing_storage::range::{self, Number};
 use serde::Deserialize;
 
 /// Settings of a [`SqliteStorage`](super::SqliteStorage).
@@ -44,6 +46,21 @@ impl Default for SqliteConfig {
 }
 
 impl SqliteConfig {
+    /// The numbers among the settings, with their ranges.
+    pub fn numbers(&self) -> Vec<Number> {
+        vec![
+            Number::new("cache_size_mb", self.cache_size_mb, 0..=range::TEBIBYTE_MB),
+            Number::new("busy_timeout_ms", self.busy_timeout_ms, 0..=range::DAY_MS),
+            Number::new("max_connections", self.max_connections, 0..=10_000),
+            Number::new("mmap_size_mb", self.mmap_size_mb, 0..=range::TEBIBYTE_MB),
+        ]
+    }
+
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        range::problem(&self.numbers())
+            .map_or(Ok(()), |problem| Err(StorageError::Configuration(format!("in the settings of SQLite: {problem}"))))
+    }
+
     pub(crate) fn busy_timeout(&self) -> Duration {
         Duration::from_millis(self.busy_timeout_ms.into())
     }

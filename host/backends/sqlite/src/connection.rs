@@ -27,8 +27,9 @@ pub fn open(config: &SqliteConfig) -> Result<Connection, StorageError> {
     Ok(connection)
 }
 
-/// The file that `config` names.
+/// The file that `config` names. Fails on settings out of their range.
 pub(crate) fn file_name(config: &SqliteConfig) -> Result<&Path, StorageError> {
+    config.check()?;
     let path = Path::new(&config.database_path);
     if config.database_path.is_empty() || config.database_path.starts_with(":memory:") {
         let message =

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -17,21 +18,31 @@ pub struct Pool {
 
 struct Shared {
     config: SqliteConfig,
-    set_up: fn(&mut Connection) -> rusqlite::Result<()>,
-    idle: Mutex<Vec<Reader>>,
+    set_up: SetUp,
+    idle: Mutex<Vec<Opened>>,
     permits: Arc<Semaphore>,
+}
+
+/// Sets up a connection. When the flag is set later, the connection has changed in a way that the next caller must not see, and
+/// is not used again.
+pub type SetUp = fn(&mut Connection, &Arc<AtomicBool>) -> rusqlite::Result<()>;
+
+/// A connection that was set up, with the flag for it.
+struct Opened {
+    reader: Reader,
+    changed: Arc<AtomicBool>,
 }
 
 /// A connection borrowed from a pool.
 pub struct Pooled {
-    reader: Option<Reader>,
+    opened: Option<Opened>,
     shared: Arc<Shared>,
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
 impl Pool {
     /// A pool whose connections run `set_up` when they are opened.
-    pub fn new(config: SqliteConfig, set_up: fn(&mut Connection) -> rusqlite::Result<()>) -> Self {
+    pub fn new(config: SqliteConfig, set_up: SetUp) -> Self {
         let permits = Arc::new(Semaphore::new(config.max_connections.max(1) as usize));
         Self { shared: Arc::new(Shared { config, set_up, idle: Mutex::default(), permits }) }
     }
@@ -48,7 +59,7 @@ impl Pool {
             .await
             .map_err(|_| StorageError::Unavailable(format!("{} is closed", self.path().display())))?;
         let idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Ok(Pooled { reader: idle, shared: Arc::clone(&self.shared), _permit: permit })
+        Ok(Pooled { opened: idle, shared: Arc::clone(&self.shared), _permit: permit })
     }
 
     /// Runs `work` with a connection on a thread that may block.
@@ -88,7 +99,7 @@ impl Pool {
 }
 
 impl Shared {
-    fn open(&self) -> Result<Reader, StorageError> {
+    fn open(&self) -> Result<Opened, StorageError> {
         let config = &self.config;
         let mut reader = if config.read_only {
             let reader = read_only::open(config)?;
@@ -97,8 +108,9 @@ impl Shared {
         } else {
             open(config)?.into()
         };
-        (self.set_up)(&mut reader.connection).map_err(|error| self.describe(&error))?;
-        Ok(reader)
+        let changed = Arc::default();
+        (self.set_up)(&mut reader.connection, &changed).map_err(|error| self.describe(&error))?;
+        Ok(Opened { reader, changed })
     }
 
     fn describe(&self, error: &rusqlite::Error) -> StorageError {
@@ -109,19 +121,19 @@ impl Shared {
 impl Pooled {
     /// The connection, opened at the first use.
     pub fn connection(&mut self) -> Result<&mut Connection, StorageError> {
-        let reader = match self.reader.take() {
-            Some(reader) => reader,
+        let opened = match self.opened.take() {
+            Some(opened) => opened,
             None => self.shared.open()?,
         };
-        Ok(&mut self.reader.insert(reader).connection)
+        Ok(&mut self.opened.insert(opened).reader.connection)
     }
 
     /// Fails if what was read does not count: see [`Reader::check`]. The next caller gets another connection.
     fn check(&mut self) -> Result<(), StorageError> {
-        let Some(reader) = &self.reader else { return Ok(()) };
-        let checked = reader.check();
+        let Some(opened) = &self.opened else { return Ok(()) };
+        let checked = opened.reader.check();
         if checked.is_err() {
-            self.reader = None;
+            self.opened = None;
         }
         checked
     }
@@ -130,11 +142,12 @@ impl Pooled {
 impl Drop for Pooled {
     fn drop(&mut self) {
         // An open transaction would keep its lock. If the rollback fails, closing the connection releases it.
-        if let Some(reader) = self.reader.take()
-            && (reader.connection.is_autocommit() || reader.connection.execute_batch("ROLLBACK").is_ok())
+        if let Some(opened) = self.opened.take()
+            && (opened.reader.connection.is_autocommit() || opened.reader.connection.execute_batch("ROLLBACK").is_ok())
+            && !opened.changed.load(Ordering::Relaxed)
             && !self.shared.permits.is_closed()
         {
-            self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+            self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(opened);
         }
     }
 }

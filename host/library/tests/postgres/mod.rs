@@ -1,5 +1,6 @@
 //! The PostgreSQL backend against a real server.
 
+mod connecting;
 mod contract;
 mod deletion;
 mod faults;

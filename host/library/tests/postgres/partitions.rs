@@ -74,6 +74,43 @@ async fn past_future_and_extreme_times_have_partitions() {
 }
 
 #[tokio::test]
+async fn times_far_from_now_make_no_partitions_without_end() {
+    let server = Postgres::shared();
+    let config = partitioned(&server, PartitionInterval::Daily);
+    let storage = PostgresStorage::with_config(config.clone()).await.unwrap();
+    // As many as the host makes, quickly.
+    query(
+        &server,
+        &config,
+        "DO $$ BEGIN FOR day IN 1..500 LOOP EXECUTE format( \
+         'CREATE TABLE old_%s PARTITION OF event FOR VALUES FROM (%s) TO (%s)', \
+         day, day * 86400000000000, (day + 1) * 86400000000000); END LOOP; END $$",
+    );
+    let before = partitions(&server, &config);
+    let days = |days| Utc::now() + TimeDelta::days(days);
+    let far: Vec<_> = [-9_000, 9_000, -700, 3].map(|count| trace(days(count))).into();
+    for stored in &far {
+        storage.store_trace(stored.clone()).await.unwrap();
+    }
+    // Without headers, too.
+    let of_event: Vec<_> = (0..3).map(|number| (TraceId::new(), event(days(-5_000 + number)))).collect();
+    storage.store_events(of_event.clone()).await.unwrap();
+    let after = partitions(&server, &config);
+    assert!(after <= before + 1, "{before} partitions, then {after}");
+    for stored in far {
+        assert_eq!(storage.get_trace(stored.trace_id).await.unwrap(), Some(stored));
+    }
+    for (trace_id, event) in of_event {
+        assert_eq!(storage.get_events(trace_id).await.unwrap(), [event]);
+    }
+    // Close to now, there is always one.
+    let near = trace(days(-1));
+    storage.store_trace(near.clone()).await.unwrap();
+    assert_eq!(partitions(&server, &config), after + 1);
+    assert_eq!(storage.get_trace(near.trace_id).await.unwrap(), Some(near));
+}
+
+#[tokio::test]
 async fn the_events_of_a_trace_are_in_one_partition_regardless_of_their_times() {
     let server = Postgres::shared();
     let config = partitioned(&server, PartitionInterval::Hourly);

@@ -10,8 +10,9 @@ use reflow_tracing::storage::layers::tee;
 
 /// Check the settings of the database server, and print the settings to change, as SQL
 ///
-/// Only PostgreSQL is checked, as the store or in `also`. For each backend of `also`, a line says what waits for it. The exit code is 0 when no setting needs a change, 3 when one does, and 1 when the check
-/// failed.
+/// Only PostgreSQL is checked, as the store or in `also`. For each backend of `also`, a line says what waits for it. A line warns of
+/// each database granted to a plugin whose user may leave the database, for example a superuser. The exit code is 0 when no setting
+/// and no grant needs a change, 3 when one does, and 1 when the check failed.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -27,6 +28,9 @@ const FINDINGS: u8 = 3;
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.config.load()?;
     config.check_also()?;
+    let warnings = config.excessive_grants().await;
+    output::print(|out| warnings.iter().try_for_each(|warning| writeln!(out, "-- warning: {warning}")))?;
+    let without_advice = if warnings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) };
     let storage = config.storage;
     describe_queues(&storage).await?;
     let is_postgres = |backend: &Backend| *backend == Backend::BuiltIn(BuiltIn::Postgres);
@@ -34,7 +38,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         output::print(|out| {
             writeln!(out, "-- the backend is `{}`: only PostgreSQL has settings to check", storage.backend)
         })?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(without_advice);
     }
     let settings = storage.postgres.server_settings().await?;
     let (memory, source) = match (args.memory, settings.local.then(machine::memory)) {
@@ -75,7 +79,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Ok(())
     })?;
-    Ok(if advice.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
+    Ok(if advice.is_empty() { without_advice } else { ExitCode::from(FINDINGS) })
 }
 
 /// Prints what waits for the backends of `also`.

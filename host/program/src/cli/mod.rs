@@ -1,5 +1,6 @@
 //! The command line of the program `reflow-tracing`.
 
+mod arguments;
 mod config_file;
 mod copying;
 mod doctor;
@@ -65,7 +66,10 @@ enum Command {
 /// Runs the program with the arguments of the process. The exit code is 0 on success, 1 on failure and 2 for invalid
 /// arguments; `doctor` has one more.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match arguments::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let (filter, ignored) = log_filter(&std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default());
     // Its own colours are all that the lines have: it escapes those in the text.
     let writer = match &cli.command {

@@ -57,7 +57,8 @@ impl ClickHouseUrl {
         let host = url.host_str().filter(|host| !host.is_empty())?.to_owned();
         let port = url.port().unwrap_or(if tls { 8443 } else { 8123 });
         let database = decoded(url.path().strip_prefix('/')?)?;
-        if database.is_empty() || url.fragment().is_some() {
+        // A `/` that is not encoded may be of the password, and so the rest of it.
+        if database.is_empty() || url.fragment().is_some() || url.path()[1..].contains(['/', '@']) {
             return None;
         }
         let username = match url.username() {

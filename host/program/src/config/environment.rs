@@ -100,10 +100,11 @@ pub(super) fn apply(
         if *known == "REFLOW_TRACING_STORAGE_BACKEND" {
             warnings.extend(warning_for_backend(&value.to_string_lossy()));
         }
-        // Every variable refuses an empty value.
-        set(config, value.to_str().unwrap_or_default()).map_err(|expected| ConfigError::InvalidVariable {
+        // Every variable refuses an empty value. Only such a value, and a port, can be invalid; others may have a password.
+        let value = value.to_str().ok_or(ConfigError::VariableNotUtf8 { name: known })?;
+        set(config, value).map_err(|expected| ConfigError::InvalidVariable {
             name: known,
-            value: value.to_string_lossy().into_owned(),
+            value: value.to_owned(),
             expected,
         })?;
     }

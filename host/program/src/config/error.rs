@@ -16,14 +16,20 @@ pub enum ConfigError {
     #[error("can't read the configuration file `{}`: {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
     /// The file is not a valid configuration.
-    #[error("{origin}: {}{}", error.to_string().trim_end(), suggestion::for_error(error.message()))]
-    Invalid { origin: Source, error: Box<toml::de::Error> },
+    #[error("{origin}: {problem}")]
+    Invalid { origin: Source, problem: String },
+    /// A number is out of its range.
+    #[error("{origin}: in `[{table}]`: {problem}")]
+    OutOfRange { origin: Source, table: String, problem: String },
     /// The variable with the configuration is not JSON.
     #[error("{origin}: {problem}")]
     NotJson { origin: Source, problem: String },
     /// The value of a variable is invalid.
     #[error("the environment variable {name} is {value:?}; expected {expected}")]
     InvalidVariable { name: &'static str, value: String, expected: &'static str },
+    /// The value of a variable is not text.
+    #[error("the environment variable {name} is not valid UTF-8")]
+    VariableNotUtf8 { name: &'static str },
     /// A variable has the program's prefix, but not a known name.
     #[error("the environment variable {name} is unknown; the known ones are {}{}", known.join(", "), suggestion::question(name, known.iter().copied()))]
     UnknownVariable { name: String, known: Vec<&'static str> },

@@ -12,6 +12,7 @@ use super::error::ConfigError;
 use super::inline_json;
 use super::reflow_names::ReflowNames;
 use super::settings::Config;
+use super::shown;
 use super::source::{CONFIG, CONFIG_FILE, FILES, Source};
 
 /// A configuration, and what an operator should know about it.
@@ -46,7 +47,10 @@ impl Config {
             (None, None, None) => Self::read_first(&FILES)?,
         };
         loaded.warnings.extend(environment::apply(&mut loaded.config, variables)?);
-        Ok(loaded)
+        match loaded.config.number_out_of_range() {
+            Some((table, problem)) => Err(ConfigError::OutOfRange { origin: loaded.source, table, problem }),
+            None => Ok(loaded),
+        }
     }
 
     fn read_first(files: &[&str]) -> Result<Loaded, ConfigError> {
@@ -86,10 +90,7 @@ impl Config {
         });
         match parsed {
             Ok((config, warnings)) => Ok(Loaded { config, source, warnings }),
-            Err(mut error) => {
-                error.set_input(Some(toml));
-                Err(ConfigError::Invalid { origin: source, error: Box::new(error) })
-            }
+            Err(error) => Err(ConfigError::Invalid { origin: source, problem: shown::error(toml, &error) }),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::layers;
 use super::plugins::check_name;
 use super::settings::{Config, StorageConfig};
 use reflow_tracing::maintenance::retention;
-use reflow_tracing::plugin::{PluginBackend, PluginRuntime, PluginRuntimeConfig};
+use reflow_tracing::plugin::{PluginBackend, PluginRuntime, PluginRuntimeConfig, excessive_grants};
 use reflow_tracing::storage::layers::lazy::Lazy;
 use reflow_tracing::storage::layers::metrics::Metered;
 use reflow_tracing::storage::{
@@ -107,6 +107,9 @@ pub async fn open_host_storage(config: &Config) -> Result<OpenStorage, OpenError
     config.check_retention()?;
     config.storage.check_writable()?;
     config.check_also()?;
+    for warning in config.excessive_grants().await {
+        tracing::warn!("{warning}");
+    }
     let opening = Opening::default();
     let opened = match open_backend(config, &opening).await {
         Err(OpenError::Backend { name, error })
@@ -153,6 +156,20 @@ impl StorageConfig {
 }
 
 impl Config {
+    /// Warnings about grants of the plugins in use that give more rights than a store needs.
+    pub async fn excessive_grants(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for backend in std::iter::once(&self.storage.backend).chain(self.storage.also.iter().map(|also| &also.backend))
+        {
+            if let Backend::Plugin(name) = backend
+                && let Some(plugin) = self.plugins.named.get(&**name)
+            {
+                warnings.extend(excessive_grants(name, plugin).await);
+            }
+        }
+        warnings
+    }
+
     /// Refuses a retention policy that the backend can't enforce, as far as that is known without opening it.
     pub fn check_retention(&self) -> Result<(), OpenError> {
         if self.storage.backend == Backend::BuiltIn(BuiltIn::Postgres)

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::backend::{Backend, BuiltIn};
 use super::clickhouse_url::ClickHouseUrl;
 use super::settings::Config;
+use reflow_tracing::storage::PostgresConfig;
 
 /// A store as one text: `memory:`, `sqlite:PATH`, `postgresql://..`, `clickhouse://..`, `plugin:NAME`. All other settings
 /// of the store come from the configuration. `Display` and `Debug` omit passwords.
@@ -30,8 +31,9 @@ pub struct Secret(String);
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(mut url) = url::Url::parse(&self.0) else {
-            // The password of a URL that can't be parsed may be anywhere in it.
+        // The password of a URL that can't be parsed may be anywhere in it.
+        let parsed = url::Url::parse(&self.0).ok().filter(|_| problem_of(&self.0).is_none());
+        let Some(mut url) = parsed else {
             return f.write_str(self.0.split_once("://").map_or("..", |(scheme, _)| scheme));
         };
         // Fails only for a URL without a host, which has no password there.
@@ -45,6 +47,12 @@ impl fmt::Display for Secret {
         }
         url.fmt(f)
     }
+}
+
+/// What is wrong with a URL of PostgreSQL, without any part of it.
+fn problem_of(url: &str) -> Option<String> {
+    let config = PostgresConfig { connection_url: url.to_owned(), ..PostgresConfig::default() };
+    config.check().err().map(|error| error.to_string())
 }
 
 const FORMS: &str = "a store is `sqlite:PATH`, `postgresql://USER@HOST/DATABASE`, `clickhouse://USER@HOST:PORT/DATABASE`, \
@@ -65,7 +73,10 @@ impl FromStr for StorageUrl {
             }
             "postgresql" | "postgres" => match rest {
                 "" => Ok(Self::Postgres(None)),
-                _ if rest.starts_with("//") => Ok(Self::Postgres(Some(Secret(text.to_owned())))),
+                _ if rest.starts_with("//") => match problem_of(text) {
+                    None => Ok(Self::Postgres(Some(Secret(text.to_owned())))),
+                    Some(problem) => Err(problem),
+                },
                 _ => Err(FORMS.into()),
             },
             "clickhouse" if rest.is_empty() => Ok(Self::ClickHouse(None)),
@@ -197,12 +208,20 @@ mod tests {
             ("postgresql://me@h/d?password=secret", "postgresql://me@h/d"),
             ("postgresql://me@h/d?password=secret&sslmode=require", "postgresql://me@h/d?sslmode=require"),
             ("clickhouse://me:secret@h:1/d?secure=true", "clickhouse://me@h:1/d?secure=true"),
-            ("postgresql://me:secret@[::/d", "postgresql"),
-            ("postgresql://me:secret@h:99999999/d", "postgresql"),
         ] {
             let url = parse(text);
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("secret"));
+        }
+        for text in
+            ["postgresql://me:secret@[::/d", "postgresql://me:secret@h:99999999/d", "postgresql://me:12/secret@h/d"]
+        {
+            let problem = text.parse::<StorageUrl>().unwrap_err();
+            assert!(!problem.contains("secret"), "{problem}");
+            assert_eq!(Secret(text.into()).to_string(), "postgresql");
+        }
+        for text in ["clickhouse://me:12/secret@h/d", "clickhouse://me:secret#@h/d", "clickhouse://me:secret?@h/d"] {
+            assert!(!text.parse::<StorageUrl>().unwrap_err().contains("secret"), "{text}");
         }
     }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio_rustls::{TlsConnector, rustls};
+use tokio_rustls::rustls;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
 
 use super::origins::{Header, Origin};
-use super::send::{Exchange, Timeouts, send};
+use super::send::{Exchange, Target, Timeouts, send};
 use crate::capabilities::granted::Granted;
 use crate::capabilities::log::PluginLog;
 use crate::policy::Limits;
@@ -47,8 +47,8 @@ impl Http {
 }
 
 impl Hooks {
-    /// The request's origin, its TLS connector for HTTPS, and the headers to set. Fails when the origin is not granted.
-    fn check(&self, request: &Request<WasiBody>) -> Result<(Origin, Option<TlsConnector>, Vec<Header>), Error> {
+    /// Where the request goes, and the headers to set. Fails when the origin is not granted.
+    fn check(&self, request: &Request<WasiBody>) -> Result<(Target, Vec<Header>), Error> {
         let granted = &self.granted;
         let plugin = granted.log.plugin();
         let refuse = |what: String| {
@@ -57,7 +57,10 @@ impl Hooks {
         };
         match Origin::of(request.uri()) {
             Ok(origin) => match granted.http.allowing(&origin) {
-                Some(allowed) => Ok((origin, allowed.tls(), allowed.headers().to_vec())),
+                Some(allowed) => {
+                    let target = Target { origin, tls: allowed.tls(), reach: allowed.reach() };
+                    Ok((target, allowed.headers().to_vec()))
+                }
                 None => refuse(format!("`{origin}` is not granted")),
             },
             // The message omits the authority, which may contain a password.
@@ -78,7 +81,7 @@ impl WasiHttpHooks for Hooks {
         let most = self.limits.result_bytes();
         let time = self.limits.call_timeout();
         Box::new(async move {
-            let (origin, tls, headers) = checked?;
+            let (target, headers) = checked?;
             let mut request = request;
             set(headers, request.headers_mut(), &granted.log).await?;
             let request = request.map(|body| limited(body, most, Error::HttpRequestBodySize));
@@ -92,11 +95,11 @@ impl WasiHttpHooks for Hooks {
             };
             // Connects to the origin that was checked, not to one that the request names elsewhere.
             let idle = Arc::clone(&granted.http.idle);
-            let sent = send(&origin, tls, request, timeouts, idle, &granted.connections);
+            let sent = send(&target, request, timeouts, idle, &granted.connections);
             let sent = tokio::time::timeout(time, sent).await.unwrap_or(Err(Error::ConnectionTimeout));
             let (response, exchange) = sent.map_err(|error| {
                 // The plugin gets a code without the details.
-                granted.log.warn(&format!("an HTTP request to {origin} failed: {}", reason(&error)));
+                granted.log.warn(&format!("an HTTP request to {} failed: {}", target.origin, reason(&error)));
                 plugin_error(error)
             })?;
             let response = response.map(|body| limited(body, most, Error::HttpResponseBodySize));
@@ -146,6 +149,11 @@ fn reason(error: &Error) -> String {
     match error {
         Error::Connect(error) => format!("can't connect: {error}"),
         Error::Tls(error) => format!("TLS: {error}"),
+        Error::DestinationIpProhibited => {
+            "the name has only addresses of this machine or of private networks; to allow them, grant \
+                                           `{ origin = \"..\", private = true }`"
+                .into()
+        }
         Error::DnsError { rcode: Some(problem), .. } => format!("can't resolve the name: {problem}"),
         Error::Hyper(error) => {
             let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));

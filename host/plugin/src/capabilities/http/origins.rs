@@ -11,6 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use wasmtime_wasi_http::Error;
 
+use super::address::Reach;
 use super::idle::IdleConnections;
 use crate::capabilities::secrets::Filled;
 use crate::capabilities::tls;
@@ -29,6 +30,7 @@ pub(super) struct Allowed {
     /// For HTTPS.
     tls: Option<TlsConnector>,
     headers: Vec<Header>,
+    reach: Reach,
 }
 
 /// A header that the host sets in each request.
@@ -68,13 +70,23 @@ pub(super) struct Origin {
 impl Origins {
     /// The origins granted to `plugin`.
     pub(crate) fn new(plugin: &str, grants: &Grants) -> Result<Self, StorageError> {
-        let allowed = |grant: &HttpGrant| {
+        let allowed = |(index, grant): (usize, &HttpGrant)| {
             Allowed::of(grant).map_err(|problem| {
-                let entry = &grant.origin;
-                StorageError::Configuration(format!("plugins.{plugin}.grants.http: {entry:?}: {problem}"))
+                // Something else may hold a password.
+                let entry = match grant.origin.contains(['@', '?', '#']) {
+                    true => grant.origin.split('/').next().map_or("..".into(), |scheme| format!("{scheme}//..")),
+                    false => grant.origin.clone(),
+                };
+                let number = index + 1;
+                StorageError::Configuration(format!(
+                    "plugins.{plugin}.grants.http: entry {number}, {entry:?}: {problem}"
+                ))
             })
         };
-        Ok(Self { allowed: grants.http.iter().map(allowed).collect::<Result<_, _>>()?, idle: Arc::default() })
+        Ok(Self {
+            allowed: grants.http.iter().enumerate().map(allowed).collect::<Result<_, _>>()?,
+            idle: Arc::default(),
+        })
     }
 
     /// The entry that allows the origin.
@@ -94,10 +106,13 @@ impl Origins {
 }
 
 impl Allowed {
-    fn of(HttpGrant { origin, ca, headers }: &HttpGrant) -> Result<Self, String> {
+    fn of(HttpGrant { origin, ca, headers, private }: &HttpGrant) -> Result<Self, String> {
         let mut allowed = Self::parse(origin)
             .map_err(|problem| format!("{problem}; write https://HOST, https://HOST:PORT or https://*.DOMAIN"))?;
         allowed.headers = headers.iter().map(|(name, value)| Header::of(name, value)).collect::<Result<_, _>>()?;
+        if *private {
+            allowed.reach = Reach::Everywhere;
+        }
         match (allowed.scheme, ca) {
             (Scheme::Http, None) => Ok(allowed),
             (Scheme::Http, Some(_)) => Err("`ca` needs an https origin".into()),
@@ -108,6 +123,11 @@ impl Allowed {
     /// The connector, for HTTPS.
     pub(super) fn tls(&self) -> Option<TlsConnector> {
         self.tls.clone()
+    }
+
+    /// The addresses that the origin may have.
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// The headers that the host sets.
@@ -129,7 +149,12 @@ impl Allowed {
             },
             None => AllowedHost::Exactly(Host::parse(host)?),
         };
-        Ok(Self { scheme, host, port: port.unwrap_or(scheme.port()), tls: None, headers: Vec::new() })
+        let reach = match &host {
+            AllowedHost::Exactly(Host::Address(_)) => Reach::Everywhere,
+            AllowedHost::Exactly(Host::Name(name)) if name == "localhost" => Reach::Loopback,
+            _ => Reach::Internet,
+        };
+        Ok(Self { scheme, host, port: port.unwrap_or(scheme.port()), tls: None, headers: Vec::new(), reach })
     }
 }
 
@@ -326,6 +351,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_leads_to_the_internet_unless_the_grant_says_more() {
+        let reach = |origin: &str, private| Allowed::of(&HttpGrant { private, ..origin.into() }).unwrap().reach();
+        for origin in
+            ["https://api.example.com", "https://*.example.com", "http://localhost.example.com", "http://a.localhost"]
+        {
+            assert_eq!(reach(origin, false), Reach::Internet, "{origin}");
+            assert_eq!(reach(origin, true), Reach::Everywhere, "{origin}");
+        }
+        assert_eq!(reach("http://LocalHost.:9000", false), Reach::Loopback);
+        assert_eq!(reach("http://127.0.0.1:9000", false), Reach::Everywhere);
+        assert_eq!(reach("http://[fd00::1]", false), Reach::Everywhere);
+    }
+
+    #[test]
     fn an_address_is_compared_as_one() {
         assert!(allows("http://[::1]:9000", "http://[0:0:0:0:0:0:0:1]:9000/"));
         assert!(!allows("http://[::1]:9000", "http://127.0.0.1:9000/"));
@@ -373,7 +412,9 @@ mod tests {
         ] {
             let grants = Grants { http: vec!["https://fine.example".into(), entry.into()], ..Grants::default() };
             let message = Origins::new("p", &grants).err().unwrap_or_else(|| panic!("{entry} is taken")).to_string();
-            assert!(message.contains("plugins.p.grants.http") && message.contains(&format!("{entry:?}")), "{message}");
+            assert!(message.contains("plugins.p.grants.http: entry 2"), "{message}");
+            let shown = message.contains(&format!("{entry:?}"));
+            assert_eq!(shown, !entry.contains(['@', '?']), "what may hold a password is not shown: {message}");
         }
     }
 }

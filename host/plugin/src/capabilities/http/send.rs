@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::address::Reach;
 use super::idle::{Connection, IdleConnections};
 use super::origins::Origin;
 use crate::capabilities::connections::ConnectionBudget;
@@ -35,15 +36,24 @@ pub(super) struct Timeouts {
 /// Transfers the bytes of the response body until it is complete.
 pub(super) type Exchange = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-/// Sends the request to the origin, over `tls` if it is HTTPS: on an idle connection, or on a new one of `budget`.
+/// Where a request goes.
+pub(super) struct Target {
+    pub origin: Origin,
+    /// For HTTPS.
+    pub tls: Option<TlsConnector>,
+    /// The addresses that the origin may have.
+    pub reach: Reach,
+}
+
+/// Sends the request: on an idle connection, or on a new one of `budget`.
 pub(super) async fn send(
-    origin: &Origin,
-    tls: Option<TlsConnector>,
+    target: &Target,
     request: Request<WasiBody>,
     timeouts: Timeouts,
     idle: Arc<IdleConnections>,
     budget: &ConnectionBudget,
 ) -> Result<(Response<WasiBody>, Exchange), Error> {
+    let origin = &target.origin;
     let mut request = without_origin(request)?;
     while let Some(mut connection) = idle.take(origin) {
         match ask(&mut connection.sender, request, &timeouts).await {
@@ -54,16 +64,21 @@ pub(super) async fn send(
         }
     }
     let permit = idle.permit(budget).await?;
-    let connected = timeout(timeouts.connect, connect(origin, tls)).await;
+    let connected = timeout(timeouts.connect, connect(target)).await;
     let mut sender = connected.map_err(|_| Error::ConnectionTimeout)??;
     let response = ask(&mut sender, request, &timeouts).await.map_err(|(error, _)| error)?;
     Ok(exchange(response, Connection { sender, _permit: permit }, origin, timeouts, idle))
 }
 
-async fn connect(origin: &Origin, tls: Option<TlsConnector>) -> Result<SendRequest<WasiBody>, Error> {
+async fn connect(Target { origin, tls, reach }: &Target) -> Result<SendRequest<WasiBody>, Error> {
     let addresses = tokio::net::lookup_host(origin.authority()).await;
-    let addresses: Vec<_> =
-        addresses.map_err(|error| Error::DnsError { rcode: Some(error.to_string()), info_code: None })?.collect();
+    let addresses: Vec<_> = addresses
+        .map_err(|error| Error::DnsError { rcode: Some(error.to_string()), info_code: None })?
+        .filter(|address| reach.allows(address.ip()))
+        .collect();
+    if addresses.is_empty() {
+        return Err(Error::DestinationIpProhibited);
+    }
     let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(Error::Connect)?;
     // A request goes out in few packets, and its answer is waited for.
     let _ = tcp.set_nodelay(true);
@@ -136,4 +151,22 @@ fn with_timeout(body: Incoming, limit: Duration) -> WasiBody {
         }
     });
     StreamBody::new(frames).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_address_that_a_name_has_is_checked() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let origin = Origin::of(&format!("http://localhost:{port}/").parse().unwrap()).unwrap();
+        let target = |reach| Target { origin: origin.clone(), tls: None, reach };
+        assert!(matches!(connect(&target(Reach::Internet)).await, Err(Error::DestinationIpProhibited)));
+        connect(&target(Reach::Loopback)).await.expect("it is this machine");
+        connect(&target(Reach::Everywhere)).await.expect("everything is allowed");
+    }
 }

@@ -45,7 +45,7 @@ impl File {
             ..SqliteConfig::default()
         };
         Self {
-            pool: Pool::new(config, set_up),
+            pool: Pool::new(config, |connection, _| set_up(connection)),
             created: OnceCell::new(),
             writing: Arc::new(Semaphore::new(1)),
             connections: connections.clone(),

@@ -16,7 +16,7 @@ use super::store::Store;
 use crate::capabilities::connections::ConnectionBudget;
 use crate::capabilities::log::PluginLog;
 use crate::capabilities::tls;
-use crate::policy::PluginConfig;
+use crate::policy::{PluginConfig, shown_scheme};
 
 /// Default size limit of a bucket in memory, in MiB.
 const MEMORY_MB: usize = 64;
@@ -81,17 +81,25 @@ fn store(
             let (client, prefix) = redis_client(url)?;
             Ok(Arc::new(Redis::new(client, &prefix, connections, config.limits.call_timeout(), reporter)))
         }
-        other => Err(format!("`{other}:` is not a kind of bucket")),
+        other => Err(format!("`{}:` is not a kind of bucket", shown_scheme(other))),
     }
 }
+
+/// A tebibyte.
+const MOST_MB: usize = 1 << 20;
 
 /// The size of a bucket in memory, from what follows `memory:`.
 fn max_mb(options: &str) -> Result<usize, String> {
     if options.is_empty() {
         return Ok(MEMORY_MB);
     }
-    let max_mb = options.strip_prefix("?max_mb=").and_then(|number| number.parse().ok()).filter(|&max_mb| max_mb > 0);
-    max_mb.ok_or_else(|| format!("`{options}` is not an option of `memory:`, which takes ?max_mb=NUMBER"))
+    let max_mb = options
+        .strip_prefix("?max_mb=")
+        .and_then(|number| number.parse().ok())
+        .filter(|max_mb| (1..=MOST_MB).contains(max_mb));
+    max_mb.ok_or_else(|| {
+        format!("`{options}` is not an option of `memory:`, which takes ?max_mb=NUMBER, at most {MOST_MB}")
+    })
 }
 
 /// The client, and the prefix of the keys. `prefix` and `ca` are options of this host, not of the Redis client.
@@ -142,7 +150,16 @@ mod tests {
 
     #[test]
     fn an_invalid_url_is_refused_without_showing_its_password() {
-        for url in ["", "cache", "file:", "file::memory:", "memory:?max_mb=0", "memory:x", "oracle:x"] {
+        for url in [
+            "",
+            "cache",
+            "file:",
+            "file::memory:",
+            "memory:?max_mb=0",
+            "memory:?max_mb=18446744073709551615",
+            "memory:x",
+            "oracle:x",
+        ] {
             let message = refusal(url);
             assert!(message.contains("plugins.p.grants.keyvalue.cache"), "{message}");
         }

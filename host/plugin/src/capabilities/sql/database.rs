@@ -38,6 +38,10 @@ pub(super) trait Database: Statements {
         None
     }
     async fn begin(&self) -> Result<Box<dyn OpenTransaction>, SqlError>;
+    /// What the user may do beyond the database, as `may ..`.
+    async fn excessive_right(&self) -> Result<Option<&'static str>, SqlError> {
+        Ok(None)
+    }
 }
 
 /// A transaction. Dropping it without a commit rolls it back, as soon as its running statement ends.

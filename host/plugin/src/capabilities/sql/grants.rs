@@ -10,7 +10,7 @@ use super::database::Database;
 use super::server::{Server, ServerLimits};
 use super::sqlite::SqliteFile;
 use crate::capabilities::connections::ConnectionBudget;
-use crate::policy::PluginConfig;
+use crate::policy::{PluginConfig, shown_scheme};
 
 /// The databases of a plugin, by label. All of its instances share them.
 pub(crate) struct Databases {
@@ -39,6 +39,11 @@ impl Databases {
         self.by_label.values().filter_map(|database| database.file())
     }
 
+    /// All of them, by label.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Arc<dyn Database>)> {
+        self.by_label.iter()
+    }
+
     pub(super) fn get(&self, label: &str) -> Option<Arc<dyn Database>> {
         self.by_label.get(label).cloned()
     }
@@ -46,7 +51,7 @@ impl Databases {
 
 /// The database at `url`. Errors never show the URL, because it may contain a password.
 fn database(url: &str, limits: &ServerLimits) -> Result<Arc<dyn Database>, String> {
-    let (scheme, rest) = url.split_once(':').unwrap_or_default();
+    let (scheme, rest) = url.trim().split_once(':').unwrap_or_default();
     match scheme {
         "sqlite" => match rest.strip_prefix("//").unwrap_or(rest) {
             "" => Err("the path is missing; write sqlite:PATH, with the path of a file".into()),
@@ -54,9 +59,10 @@ fn database(url: &str, limits: &ServerLimits) -> Result<Arc<dyn Database>, Strin
         },
         "postgresql" | "postgres" => Ok(Arc::new(Server::<sqlx::Postgres>::new(url, limits)?)),
         "mysql" | "mariadb" => Ok(Arc::new(Server::<sqlx::MySql>::new(url, limits)?)),
-        scheme => Err(format!(
-            "`{scheme}:..` is not a supported database; write sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE or \
-             mysql://USER:PASSWORD@HOST/DATABASE (or mariadb://..)"
+        other => Err(format!(
+            "`{}:..` is not a supported database; write sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE or \
+             mysql://USER:PASSWORD@HOST/DATABASE (or mariadb://..)",
+            shown_scheme(other)
         )),
     }
 }

@@ -119,6 +119,11 @@ impl<'a> InputRows<'a> {
         self.lookups.len()
     }
 
+    /// The statements of the lookups.
+    pub(super) fn lookup_statements(&self) -> impl Iterator<Item = &'a str> {
+        self.lookups.iter().map(|column| column.statement)
+    }
+
     /// The statement of a lookup, and its distinct UUIDs in the order of the rows.
     pub(super) fn lookup(&self, lookup: usize) -> (&'a str, Vec<Uuid>) {
         let Column { index, statement } = &self.lookups[lookup];

@@ -17,9 +17,11 @@ mod input;
 mod mysql;
 mod postgres;
 mod repeated;
+mod rights;
 mod server;
 mod sqlite;
 
 pub use cursor::Cursor;
 pub use database::{Connection, Transaction};
 pub(crate) use grants::Databases;
+pub use rights::excessive_grants;

@@ -1,5 +1,6 @@
 //! Reloads a plugin when its file changes.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, Weak};
@@ -42,14 +43,34 @@ impl Watch {
     }
 }
 
-/// Identifies a version of the file without reading it: modification time and size.
-type Stamp = Option<(SystemTime, u64)>;
+/// Identifies a version of the file without reading it. Builds that are reproducible give every file the same time, so there is
+/// also what only the file system sets.
+type Stamp = Option<(SystemTime, u64, Identity)>;
+
+/// The device, the file in it, and when the file or its metadata were changed last.
+#[cfg(unix)]
+type Identity = (u64, u64, i64, i64);
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// When the file was created.
+#[cfg(not(unix))]
+type Identity = Option<SystemTime>;
+
+#[cfg(not(unix))]
+fn identity(metadata: &Metadata) -> Identity {
+    metadata.created().ok()
+}
 
 async fn stamp(file: &Path) -> Stamp {
     let file = file.to_owned();
     let stamp = tokio::task::spawn_blocking(move || {
         let metadata = std::fs::metadata(file).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        Some((metadata.modified().ok()?, metadata.len(), identity(&metadata)))
     });
     stamp.await.ok().flatten()
 }

@@ -134,10 +134,10 @@ fn a_mistake_is_named_with_its_line_and_the_valid_settings() {
         ("[sever]\nport = 1", &["line 1", "sever", "`server`"]),
         ("[storage.memory]\nmax = 1", &["line 2", "`max`", "`max_traces`"]),
         ("[storage.sqlite]\npath = 1", &["line 2", "`path`", "`database_path`"]),
-        ("[plugins.redis]\nfiel = \"x\"", &["line 2", "fiel = \"x\"", "`file`"]),
+        ("[plugins.redis]\nfiel = \"x\"", &["line 2", "fiel = ..", "`file`"]),
         ("[plugins.redis]\n\nlimits = { memory = 1 }", &["line 3", "`memory`", "`memory_mb`"]),
         // A misspelt setting of the table looks like a plugin.
-        ("[plugins]\ndri = \"x\"", &["line 2", "dri = \"x\"", "`[plugins.NAME]`", "`dir`"]),
+        ("[plugins]\ndri = \"x\"", &["line 2", "dri = ..", "`[plugins.NAME]`", "`dir`"]),
         // Values that are names.
         ("[storage.sqlite]\nsynchronous = \"NROMAL\"", &["line 2", "NROMAL", "did you mean `normal`?"]),
         // Settings of Reflow's.
@@ -147,7 +147,7 @@ fn a_mistake_is_named_with_its_line_and_the_valid_settings() {
         ("[metrics]\nendpoint = \"metrics\"", &["line 2", "`metrics` is not a valid path", "/metrics"]),
         ("[metrics]\nendpoint = \"/health\"", &["line 2", "`/health`"]),
         // Wrong types.
-        ("[server]\nport = \"x\"", &["line 2", "port = \"x\"", "u16"]),
+        ("[server]\nport = \"x\"", &["line 2", "port = ..", "u16"]),
         ("[server]\nport = 70000", &["line 2", "70000"]),
         // Names that a plugin can't have.
         ("[plugins.memory]\n", &["line 1", "memory", "built-in"]),
@@ -267,4 +267,21 @@ fn the_first_file_that_exists_is_read() {
     assert_eq!((loaded.config.server.port, loaded.source), (2, Source::File(files[1].clone())));
     std::fs::write(&files[0], "[server]\nport = 1\n").unwrap();
     assert_eq!(Config::read_first(&names).unwrap().config.server.port, 1);
+}
+
+#[test]
+fn what_json_does_not_have_is_a_text_for_a_plugin_or_refused() {
+    let text = "[plugins.p]\nconfig = { since = 2026-01-01T00:00:00Z, day = 2026-01-02, list = [1, 2.5, 07:30:00], sub = { on = true } }\n";
+    let expected = serde_json::json!({
+        "since": "2026-01-01T00:00:00Z", "day": "2026-01-02", "list": [1, 2.5, "07:30:00"], "sub": {"on": true},
+    });
+    assert_eq!(serde_json::Value::from(load(text).unwrap().plugins.named["p"].config.clone()), expected);
+    for number in ["inf", "-inf", "nan"] {
+        let name = number.trim_start_matches('-').to_lowercase();
+        assert_refused(&format!("[plugins.p]\nconfig = {{ ttl = {number} }}"), &["line 2", "JSON"]);
+        assert_refused(
+            &format!("[plugins.p.config]\nttl = [{number}]"),
+            &["line 2", if name == "nan" { "NaN" } else { "inf" }],
+        );
+    }
 }

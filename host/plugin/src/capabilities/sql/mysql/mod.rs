@@ -1,6 +1,8 @@
 //! MySQL and MariaDB.
 
+mod harmless;
 mod read;
+mod url;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,13 +11,16 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow, MySqlStatement};
-use sqlx::{Arguments, AssertSqlSafe, Either, Executor, MySql, SqlSafeStr, Statement};
+use sqlx::mysql::{
+    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow,
+    MySqlStatement,
+};
+use sqlx::{Arguments, AssertSqlSafe, Either, Executor, MySql, Row, SqlSafeStr, Statement};
 
 use super::error::{database_error, wrong_number_of_parameters};
 use super::input::{Input, InputRows};
 use super::repeated::Repeated;
-use super::server::{Dialect, Execution, Steps, one_by_one};
+use super::server::{Dialect, Execution, Steps, is_row_statement, one_by_one};
 use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// Maximum bytes of values per statement: well below the default `max_allowed_packet`.
@@ -27,9 +32,22 @@ impl Dialect for MySql {
     const INTERFACE_NAME: &'static str = "mysql";
     const URL: &'static str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://USER:PASSWORD@localhost/DATABASE?socket=/FILE for a Unix socket";
 
-    fn set_up<'c>(connection: &'c mut MySqlConnection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<()>> {
+    fn options(url: &str) -> Result<MySqlConnectOptions, String> {
+        url::parse(url)
+    }
+
+    /// The id of the connection.
+    type SessionId = u64;
+
+    const RELEASE: &'static [&'static str] = &["ROLLBACK", "UNLOCK TABLES", "DO RELEASE_ALL_LOCKS()"];
+
+    fn set_up<'c>(
+        connection: &'c mut MySqlConnection,
+        call_timeout: Duration,
+    ) -> BoxFuture<'c, sqlx::Result<Self::SessionId>> {
         async move {
-            let version: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut *connection).await?;
+            let found = sqlx::raw_sql("SELECT VERSION(), CONNECTION_ID()").fetch_one(&mut *connection).await?;
+            let version: String = found.try_get(0)?;
             let settings = if version.contains("MariaDB") {
                 let seconds = call_timeout.as_secs().max(1);
                 format!(
@@ -40,7 +58,69 @@ impl Dialect for MySql {
                 format!("SET SESSION max_execution_time = {}", call_timeout.as_millis().min(u128::from(u32::MAX)))
             };
             connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
-            Ok(())
+            found.try_get_unchecked(1)
+        }
+        .boxed()
+    }
+
+    /// The protocol could reset a session, but the driver can't. So this undoes only what [`Dialect::is_undone`] lets pass.
+    fn reset<'c>(connection: &'c mut MySqlConnection, _call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<bool>> {
+        let script = sqlx::raw_sql("DO RELEASE_ALL_LOCKS(), LAST_INSERT_ID(0)");
+        connection.execute(script).map(|done| done.map(|_| true)).boxed()
+    }
+
+    fn is_undone(statement: &str) -> bool {
+        is_row_statement(statement) && harmless::is_harmless(statement)
+    }
+
+    fn defines_code(statement: &str) -> bool {
+        harmless::defines_code(statement)
+    }
+
+    fn runs_code(connection: &mut MySqlConnection) -> BoxFuture<'_, sqlx::Result<bool>> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM information_schema.triggers \
+                   WHERE trigger_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')) \
+                   OR EXISTS (SELECT 1 FROM information_schema.routines \
+                   WHERE routine_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema'))";
+        async move { connection.fetch_one(sqlx::raw_sql(sql)).await?.try_get_unchecked(0) }.boxed()
+    }
+
+    fn excessive_right(connection: &mut MySqlConnection) -> BoxFuture<'_, sqlx::Result<Option<&'static str>>> {
+        async move {
+            let rows = connection.fetch_all(sqlx::raw_sql("SHOW GRANTS")).await?;
+            let grants = rows.iter().map(|row| row.try_get_unchecked(0)).collect::<sqlx::Result<Vec<String>>>()?;
+            let of_all = |right: &str| {
+                let mut rights = grants.iter().filter_map(|grant| grant.split_once(" ON *.* TO "));
+                rights.any(|(rights, _)| rights.trim_start_matches("GRANT ").split(", ").any(|one| one == right))
+            };
+            Ok(match () {
+                () if of_all("ALL PRIVILEGES") => {
+                    Some("has all privileges, with which it may read and write files of the server")
+                }
+                () if of_all("FILE") => {
+                    Some("has the privilege FILE, with which it may read and write files of the server")
+                }
+                () if of_all("SUPER") => Some("has the privilege SUPER"),
+                () => None,
+            })
+        }
+        .boxed()
+    }
+
+    fn end<'c>(connection: &'c mut MySqlConnection, id: &'c u64) -> BoxFuture<'c, sqlx::Result<bool>> {
+        /// The server knows no such session.
+        const NO_SUCH_THREAD: u16 = 1094;
+        let kill = sqlx::raw_sql(AssertSqlSafe(format!("KILL {id}")));
+        async move {
+            match connection.execute(kill).await {
+                Ok(_) => Ok(false),
+                Err(error) => {
+                    match error.as_database_error().and_then(|it| it.try_downcast_ref::<MySqlDatabaseError>()) {
+                        Some(error) if error.number() == NO_SUCH_THREAD => Ok(true),
+                        _ => Err(error),
+                    }
+                }
+            }
         }
         .boxed()
     }

@@ -9,30 +9,104 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use reflow_tracing_postgres::pooler::share_sessions;
+use reflow_tracing_postgres::url;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgArguments, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{AssertSqlSafe, Either, Executor, Postgres, SqlSafeStr, Statement, TypeInfo};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{AssertSqlSafe, Either, Executor, Postgres, Row, SqlSafeStr, Statement, TypeInfo};
 
 use super::error::{database_error, wrong_number_of_parameters};
 use super::input::InputRows;
 use super::repeated::Repeated;
-use super::server::{Dialect, Execution, Steps, describe, one_by_one};
+use super::server::{Dialect, Execution, Steps, describe, is_row_statement, one_by_one};
 use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// Maximum bytes of values per statement.
 const BYTES_PER_STATEMENT: usize = 16 * 1024 * 1024;
 
+/// Prepares a statement that releases locks, and counts the statements that SQL prepared, itself among them. Planning it each time
+/// would take longer than all else in a reset.
+const PREPARE_RELEASE: &str = "PREPARE reflow_tracing_release AS SELECT pg_catalog.pg_advisory_unlock_all(), \
+                               (SELECT count(*) FROM pg_catalog.pg_prepared_statement() AS it WHERE it.from_sql)";
+
 impl Dialect for Postgres {
     const INTERFACE_NAME: &'static str = "postgresql";
     const URL: &'static str = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or postgresql://USER:PASSWORD@localhost/DATABASE?host=/FOLDER for a Unix socket";
 
-    fn set_up<'c>(connection: &'c mut PgConnection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<()>> {
-        let millis = call_timeout.as_millis().min(i32::MAX as u128);
-        let settings = format!(
-            "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; \
-             SET client_encoding = 'UTF8'"
+    fn options(url: &str) -> Result<PgConnectOptions, String> {
+        url::parse(url)
+    }
+
+    /// The process, and when it started: process ids are used again.
+    type SessionId = (i32, String);
+
+    const RELEASE: &'static [&'static str] = &["ROLLBACK", "DISCARD ALL"];
+
+    fn set_up<'c>(
+        connection: &'c mut PgConnection,
+        call_timeout: Duration,
+    ) -> BoxFuture<'c, sqlx::Result<Self::SessionId>> {
+        let script = format!(
+            "{}; {PREPARE_RELEASE}; \
+             SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()",
+            settings(call_timeout)
         );
-        connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).map(|done| done.map(|_| ())).boxed()
+        async move {
+            let row = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(script))).await?;
+            Ok((row.try_get(0)?, row.try_get(1)?))
+        }
+        .boxed()
+    }
+
+    /// What `DISCARD ALL` does, except that statements stay prepared: the driver would prepare them again in each call.
+    fn reset<'c>(connection: &'c mut PgConnection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<bool>> {
+        let script = format!(
+            "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; {}; \
+             EXECUTE reflow_tracing_release",
+            settings(call_timeout)
+        );
+        async move {
+            let row = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(script))).await?;
+            let prepared: i64 = row.try_get(1)?;
+            Ok(prepared == 1)
+        }
+        .boxed()
+    }
+
+    fn is_undone(statement: &str) -> bool {
+        is_row_statement(statement)
+    }
+
+    fn share_sessions<'c>(one: &'c mut PgConnection, other: &'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<bool>> {
+        share_sessions(one, other).boxed()
+    }
+
+    fn excessive_right(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<Option<&'static str>>> {
+        // Roles that do not exist in an older server are no members of anything.
+        let sql = "SELECT bool_or(rolsuper AND rolname = current_user), bool_or(rolname = 'pg_execute_server_program'), \
+                   bool_or(rolname IN ('pg_read_server_files', 'pg_write_server_files')) \
+                   FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'USAGE')";
+        async move {
+            let row = connection.fetch_one(sqlx::raw_sql(sql)).await?;
+            let is = |column: usize| row.try_get::<bool, _>(column);
+            Ok(match (is(0)?, is(1)?, is(2)?) {
+                (true, _, _) => Some("is a superuser, who may run programs on the server and read its files"),
+                (_, true, _) => Some("may run programs on the server"),
+                (_, _, true) => Some("may read or write files of the server"),
+                _ => None,
+            })
+        }
+        .boxed()
+    }
+
+    fn end<'c>(
+        connection: &'c mut PgConnection,
+        (pid, start): &'c Self::SessionId,
+    ) -> BoxFuture<'c, sqlx::Result<bool>> {
+        // The statement can't prevent this, as it could a cancellation.
+        let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+                   WHERE pid = $1 AND backend_start = $2::timestamptz";
+        async move { Ok(sqlx::query(sql).bind(pid).bind(start).fetch_optional(connection).await?.is_none()) }.boxed()
     }
 
     fn prepare<'c>(connection: &'c mut PgConnection, statement: &Arc<str>) -> BoxFuture<'c, sqlx::Result<PgStatement>> {
@@ -106,6 +180,13 @@ impl Dialect for Postgres {
             code => database_error(code.into(), message, matches!(code, "40001" | "40P01" | "55P03")),
         }
     }
+}
+
+fn settings(call_timeout: Duration) -> String {
+    let millis = call_timeout.as_millis().min(i32::MAX as u128);
+    format!(
+        "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; SET client_encoding = 'UTF8'"
+    )
 }
 
 fn parameter_types(statement: &PgStatement) -> &[PgTypeInfo] {

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
 use sqlx::error::DatabaseError;
 
@@ -19,8 +20,52 @@ pub(in super::super) trait Dialect: sqlx::Database {
     /// The form of a URL, for messages.
     const URL: &'static str;
 
+    /// Parses a URL. The error shows no part of it.
+    fn options(url: &str) -> Result<Options<Self>, String>;
+
+    /// Names a session in the server.
+    type SessionId: Send + Sync;
+
+    /// The statements that release what a session holds, before its connection is closed.
+    const RELEASE: &'static [&'static str];
+
     /// Sets time limits in the server for statements and idle transactions, for calls that the host cancels.
-    fn set_up<'c>(connection: &'c mut Self::Connection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<()>>;
+    fn set_up<'c>(
+        connection: &'c mut Self::Connection,
+        call_timeout: Duration,
+    ) -> BoxFuture<'c, sqlx::Result<Self::SessionId>>;
+
+    /// Makes a session as it was after [`set_up`](Self::set_up), but keeps the statements that the driver prepared. Returns
+    /// whether nothing else is left.
+    fn reset<'c>(connection: &'c mut Self::Connection, call_timeout: Duration) -> BoxFuture<'c, sqlx::Result<bool>>;
+
+    /// Whether [`reset`](Self::reset) undoes what a statement does to its session, unless it runs code of the database.
+    fn is_undone(statement: &str) -> bool;
+
+    /// Whether a statement may define code that other statements run, such as a trigger, and whose effects
+    /// [`reset`](Self::reset) does not undo.
+    fn defines_code(_statement: &str) -> bool {
+        false
+    }
+
+    /// Whether the database has such code.
+    fn runs_code(_connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<bool>> {
+        ready(Ok(false)).boxed()
+    }
+
+    /// Whether two idle connections may have the same session, or a connection several.
+    fn share_sessions<'c>(
+        _one: &'c mut Self::Connection,
+        _other: &'c mut Self::Connection,
+    ) -> BoxFuture<'c, sqlx::Result<bool>> {
+        ready(Ok(false)).boxed()
+    }
+
+    /// What the user may do beyond the database.
+    fn excessive_right(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<Option<&'static str>>>;
+
+    /// Tells the server to end a session of the same user. Returns whether it is gone.
+    fn end<'c>(connection: &'c mut Self::Connection, id: &'c Self::SessionId) -> BoxFuture<'c, sqlx::Result<bool>>;
 
     /// Prepares a statement, if it is not cached.
     fn prepare<'c>(

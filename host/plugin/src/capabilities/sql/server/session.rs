@@ -12,8 +12,10 @@ use super::super::cursor::{Cursor, FetchRequests, Fetched, OpenCursor, Rows, Run
 use super::super::database::{Database, OpenTransaction, Statements, events_of};
 use super::super::error::refused;
 use super::super::input::InputRows;
-use super::dialect::{Dialect, Options};
-use super::lease::{Lease, Pool, is_lost};
+use super::dialect::Dialect;
+use super::error::describe;
+use super::lease::{Lease, State};
+use super::pool::Pool;
 use super::statement::{self, Query};
 use crate::capabilities::connections::ConnectionBudget;
 use crate::contract::batch::EventBatch;
@@ -41,12 +43,12 @@ type Session<D> = OwnedMutexGuard<Lease<D>>;
 impl<D: Dialect> Server<D> {
     /// Does not connect yet. Fails with the problem of the URL, without showing it.
     pub(in super::super) fn new(url: &str, limits: &ServerLimits) -> Result<Self, String> {
-        let options = url.parse::<Options<D>>().map_err(|error| format!("{error}; write {}", D::URL))?;
+        let options = D::options(url).map_err(|problem| format!("{problem}; write {}", D::URL))?;
         Ok(Self(Arc::new(Pool::new(options, limits.call_timeout, limits.connections.clone()))))
     }
 
     async fn hold(&self) -> Result<Session<D>, SqlError> {
-        Ok(Arc::new(Mutex::new(self.0.lease().await?)).lock_owned().await)
+        Ok(Arc::new(Mutex::new(Lease::of(&self.0).await?)).lock_owned().await)
     }
 
     fn open_cursor(&self) -> OpenCursor {
@@ -116,9 +118,15 @@ impl<D: Dialect> Database for Server<D> {
     }
 
     async fn begin(&self) -> Result<Box<dyn OpenTransaction>, SqlError> {
-        let mut lease = self.0.lease().await?;
+        let mut lease = Lease::of(&self.0).await?;
         lease.begin().await?;
         Ok(Box::new(Transaction { lease: Arc::new(Mutex::new(lease)), cursors: Arc::default() }))
+    }
+
+    async fn excessive_right(&self) -> Result<Option<&'static str>, SqlError> {
+        let mut lease = Lease::of(&self.0).await?;
+        let right = D::excessive_right(lease.start()).await.map_err(describe::<D>);
+        lease.finish(right)
     }
 }
 
@@ -145,6 +153,7 @@ async fn execute_rows<D: Dialect>(
     rows: &mut InputRows<'_>,
 ) -> Result<u64, SqlError> {
     session.note(statement);
+    rows.lookup_statements().for_each(|lookup| session.note(lookup));
     let in_transaction = session.in_transaction();
     let result = statement::execute_rows::<D>(session.start(), statement, rows, in_transaction).await;
     session.finish(result)
@@ -199,17 +208,20 @@ async fn serve<D: Dialect>(
     started: oneshot::Sender<Fetched>,
     mut requests: FetchRequests,
 ) {
-    // In a transaction, the next statement skips the remaining rows. Elsewhere, closing the connection is cheaper.
+    // In a transaction, the next statement skips the remaining rows. Elsewhere, ending the session is cheaper.
     let skippable = session.in_transaction();
     let mut answer = started;
-    let (connection, busy) = session.start_stream();
+    let (connection, state) = session.start_stream();
     let mut steps = D::run(connection, &query.statement, query.arguments);
     loop {
-        *busy = true;
+        *state = State::Running;
         let fetched = statement::fetch::<D>(&mut steps).await;
         let more = matches!(fetched, Ok((_, false)));
         let at_end = matches!(fetched, Ok((_, true)) | Err(SqlError::Database(_)));
-        *busy = is_lost(&fetched) || !(at_end || skippable);
+        *state = match State::after(&fetched) {
+            State::Ready if !at_end && !skippable => State::Running,
+            after => after,
+        };
         // The receiver may be gone.
         let sent = answer.send(fetched);
         if !more || sent.is_err() {

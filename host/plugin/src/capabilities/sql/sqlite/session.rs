@@ -57,7 +57,8 @@ trait Session: Send + Sync {
 impl<S: Session> Statements for S {
     async fn execute(&self, statement: String, params: Vec<Value>) -> Result<u64, SqlError> {
         let held = self.hold(Access::Write).await?;
-        work(held, move |connection| statement::execute(connection, &statement, &params)).await
+        work(held, move |connection| confine::run(&statement, || statement::execute(connection, &statement, &params)))
+            .await
     }
 
     async fn execute_many(&self, statement: String, rows: Rows) -> Result<u64, SqlError> {
