@@ -3,7 +3,7 @@
 pub(crate) mod call_metrics;
 mod compile;
 mod component;
-mod cpu;
+pub(crate) mod cpu;
 pub(crate) mod engine;
 pub(crate) mod exports;
 mod failure;
