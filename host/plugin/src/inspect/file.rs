@@ -1,12 +1,16 @@
 //! Reads a plugin's file into the bytes of a component.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::core_module;
 use super::problem::{Kind, Problem};
+
+/// The largest file, in bytes.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// A plugin's file, read.
 pub(crate) struct PluginFile {
@@ -26,9 +30,23 @@ pub(crate) fn read(file: &Path) -> Result<PluginFile, Problem> {
     if metadata.is_dir() {
         return Err(Problem::new("this is a folder, not a file", "pass the path of the .wasm file in it"));
     }
-    let bytes = fs::read(file).map_err(|error| {
+    if !metadata.is_file() {
+        return Err(Problem::new("this is a device or a pipe, not a file", "pass the path of a component"));
+    }
+    // The file may grow.
+    let read = fs::File::open(file).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let bytes = read.map_err(|error| {
         Problem::new(format!("can't read the file: {error}"), "give the host's user the right to read it")
     })?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Problem::new(
+            format!("the file has more than {} MiB", MAX_BYTES >> 20),
+            "build it with optimization and without debug information",
+        ));
+    }
     if file.extension().is_some_and(|extension| extension == "cwasm") {
         return Err(machine_code());
     }

@@ -1,5 +1,6 @@
 //! The command line of the program `reflow-tracing`.
 
+mod compile_plugin;
 mod config_file;
 mod copying;
 mod doctor;
@@ -58,12 +59,17 @@ enum Command {
     Schema(schema::Args),
     Doctor(doctor::Args),
     Plugin(plugin::Args),
+    #[command(hide = true)]
+    CompilePlugin(compile_plugin::Args),
 }
 
 /// Runs the program with the arguments of the process. The exit code is 0 on success, 1 on failure and 2 for invalid
 /// arguments; `doctor` has one more.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::CompilePlugin(args) = &cli.command {
+        return compile_plugin::run(args);
+    }
     let (filter, ignored) = log_filter(&std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -131,6 +137,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Schema(args) => schema::run(args),
             Command::Doctor(args) => return doctor::run(args).await,
             Command::Plugin(args) => plugin::run(args).await,
+            Command::CompilePlugin(args) => return Ok(compile_plugin::run(&args)),
         };
         done.map(|()| ExitCode::SUCCESS)
     })
