@@ -9,8 +9,10 @@ use sha2::{Digest, Sha256};
 use super::core_module;
 use super::problem::{Kind, Problem};
 
-/// The largest file, in bytes.
-const MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// The largest file, in bytes. The host holds it in memory while it loads it.
+const MAX_BYTES: u64 = 128 * 1024 * 1024;
+/// The largest core module. Converting it takes several times its size.
+const MAX_CORE_MODULE: u64 = 32 * 1024 * 1024;
 
 /// A plugin's file, read.
 pub(crate) struct PluginFile {
@@ -35,7 +37,8 @@ pub(crate) fn read(file: &Path) -> Result<PluginFile, Problem> {
     }
     // The file may grow.
     let read = fs::File::open(file).and_then(|file| {
-        let mut bytes = Vec::new();
+        // Without a moment in which it has twice the memory.
+        let mut bytes = Vec::with_capacity(metadata.len().min(MAX_BYTES) as usize + 1);
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
     });
     let bytes = read.map_err(|error| {
@@ -54,6 +57,12 @@ pub(crate) fn read(file: &Path) -> Result<PluginFile, Problem> {
     let size = bytes.len() as u64;
     let (kind, component) = match kind(&bytes)? {
         Kind::Component => (Kind::Component, bytes),
+        Kind::CoreModule if size > MAX_CORE_MODULE => {
+            return Err(Problem::new(
+                format!("the core module has more than {} MiB", MAX_CORE_MODULE >> 20),
+                "convert it to a component: wasm-tools component new",
+            ));
+        }
         Kind::CoreModule => (Kind::CoreModule, core_module::to_component(&bytes)?),
     };
     Ok(PluginFile { kind, component, sha256, bytes: size })
@@ -115,6 +124,19 @@ fn unknown(bytes: &[u8]) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("large.wasm");
+        let large = |magic: &[u8], bytes: u64| {
+            std::fs::write(&file, magic).unwrap();
+            std::fs::File::options().write(true).open(&file).unwrap().set_len(bytes).unwrap();
+            read(&file).err().unwrap().to_string()
+        };
+        assert!(large(b"\0asm\x0d\0\x01\0", MAX_BYTES + 1).contains("more than 128 MiB"));
+        assert!(large(b"\0asm\x01\0\0\0", MAX_CORE_MODULE + 1).contains("core module has more than 32 MiB"));
+    }
 
     #[test]
     fn files_mistaken_for_a_component_are_named() {

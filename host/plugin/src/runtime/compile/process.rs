@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Compilation, Machine};
 
-/// The most code that a component may become, in bytes.
-const MAX_CODE: u64 = 512 * 1024 * 1024;
+/// The most code that a component may become, in bytes. That of a plugin in Python has 36 MB.
+const MAX_CODE: u64 = 128 * 1024 * 1024;
 /// The longest line of the process that is read.
 const MAX_LINE: usize = 4 * 1024;
 
