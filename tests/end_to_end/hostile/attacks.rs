@@ -153,7 +153,7 @@ async fn a_component_that_takes_too_much_to_compile_is_refused_while_the_host_ru
 
     let setting = Setting::new(Backend::Hostile);
     setting.write(
-        "[server]\nport = 0\n[storage]\nbackend = \"hostile\"\n[plugins]\ncompile_memory_mb = 160\n[plugins.hostile]\n\
+        "[server]\nport = 0\n[storage]\nbackend = \"hostile\"\n[plugins]\ncompile_memory_mb = 112\n[plugins.hostile]\n\
          grants = { sql = { default = \"sqlite:granted.db\" } }\n",
     );
     let host = Host::start(&setting);

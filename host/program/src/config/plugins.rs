@@ -44,7 +44,7 @@ impl Default for PluginsConfig {
             reload: true,
             max_connections: 1_000,
             compile_memory_mb: NonZeroU32::new(2_048).expect("it is not 0"),
-            compile_cpu_s: NonZeroU32::new(120).expect("it is not 0"),
+            compile_cpu_s: NonZeroU32::new(300).expect("it is not 0"),
             require_signed: false,
             trusted_keys: Vec::new(),
             named: BTreeMap::new(),

@@ -118,7 +118,7 @@ fn entries() -> Result<()> {
 
 /// Pushes bodies of events with attributes that take much more than their text.
 fn free_form_bodies() -> Result<()> {
-    let body = render::events_from_json(&[&event(&free_form(20_000))]).map_err(exhausted)?.remove(0);
+    let body = render::events_from_json(&[&event(&free_form(8_000))]).map_err(exhausted)?.remove(0);
     let ends = (1..=100).map(|number| (number * body.len()) as u32).collect();
     EventBatch::new().push(&Blobs { data: body.repeat(100), ends }).map_err(exhausted)
 }

@@ -64,7 +64,10 @@ impl CompilerProcess {
         let code = self.talk(&mut process, compilation, component, |line| {
             if line.starts_with(PROGRESS) {
                 progress(line);
-            } else if let Ok(mut last) = last.lock() {
+            } else if let Ok(mut last) = last.lock()
+                // More lines may follow the one that says why.
+                && !is_out_of_memory(&last)
+            {
                 line.clone_into(&mut last);
             }
         });
@@ -138,10 +141,7 @@ impl CompilerProcess {
                  optimization, or raise the limit if you trust it"
             );
         }
-        if last.contains("memory allocation of")
-            || last.contains("out of memory")
-            || last.contains("Cannot allocate memory")
-        {
+        if is_out_of_memory(last) {
             return format!(
                 "compiling it takes more than {memory_mb} MiB of memory, the maximum of plugins.compile_memory_mb: build it with \
                  optimization, or raise the limit if you trust it"
@@ -171,6 +171,11 @@ fn read(mut stdout: ChildStdout) -> io::Result<Machine> {
         ));
     }
     Ok(Machine { code, found: u32::from_le_bytes(found) })
+}
+
+/// Whether a line of the process says that an allocation failed.
+fn is_out_of_memory(line: &str) -> bool {
+    ["memory allocation of", "out of memory", "Cannot allocate memory"].iter().any(|part| line.contains(part))
 }
 
 #[cfg(unix)]
