@@ -17,4 +17,4 @@ pub use built::{fixture, host_program, plugin, root, test_plugin};
 pub use event::event_of_id;
 pub use host::{Backend, Host, Setting};
 #[cfg(target_os = "linux")]
-pub use peak_memory::wait_watching_memory;
+pub use peak_memory::{peak_memory, wait_watching_memory};

@@ -1,14 +1,16 @@
 //! A plugin as a [`StorageBackend`]: translates each operation into calls of the functions that the plugin exports.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use reflow_tracing_model::{FlowTrace, Position, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time};
+use reflow_tracing_model::{
+    EventKey, FlowTrace, Position, SortOrder, TraceEvent, TraceId, TracePage, TraceQuery, time,
+};
 use reflow_tracing_storage::{
     Deletion, Detail, PageRequest, StorageBackend, StorageError, StorageExtras, StorageStats,
 };
@@ -19,8 +21,10 @@ use super::capabilities::granted::Granted;
 use super::capabilities::metrics::{Metric, PluginMetrics};
 use super::contract::batch::EventBatch;
 use super::contract::bindings::reflow::storage::types;
+use super::contract::budget::Budget;
 use super::contract::flows::Flows;
 use super::contract::function::Function;
+use super::contract::pages::Pages;
 use super::contract::{body, convert};
 use super::policy::PluginConfig;
 use super::runtime::call_metrics::CallMetrics;
@@ -40,6 +44,17 @@ const EVENTS_PER_CALL: u32 = 10_000;
 const EVENTS_PER_STREAMED_CALL: u32 = 2_000;
 /// Approximate maximum bytes per call that stores events. `limits.result_mb` bounds the answers.
 const BYTES_PER_CALL: usize = 8 * 1024 * 1024;
+/// A batch to store takes at most this share of `limits.result_mb`: what a capability makes of it is larger.
+const SHARE_PER_CALL: usize = 8;
+/// The events of one trace that the host collects take at most so many times `limits.result_mb`.
+const COLLECTED: usize = 4;
+/// Traces that are deleted by their start before older ones are looked for again. Bounds the memory for their ids.
+const DELETED_AT_ONCE: usize = 100_000;
+/// Partitions that a plugin drops in a row. More than a store has, however small its partitions are.
+const PARTITIONS_IN_A_ROW: u32 = 10_000;
+
+/// The order of headers.
+type HeaderKey = (i128, TraceId);
 
 /// A running storage plugin.
 pub struct PluginBackend {
@@ -54,6 +69,8 @@ pub struct PluginBackend {
     flows: Flows,
     /// Whether the plugin's own health check has ever said that the store is full.
     check_sees_full_stores: AtomicBool,
+    /// Partitions dropped since none was left.
+    dropped_in_a_row: AtomicU32,
 }
 
 impl PluginBackend {
@@ -111,11 +128,12 @@ impl PluginBackend {
     /// Stores events, in chunks that are small enough for the time limit of a call.
     async fn store_in_chunks(&self, events: Vec<(TraceId, TraceEvent)>) -> Result<(), StorageError> {
         let mut events = events.into_iter().peekable();
+        let bytes_per_call = BYTES_PER_CALL.min(self.config.limits.result_bytes() / SHARE_PER_CALL);
         while events.peek().is_some() {
             let mut chunk = Vec::new();
             let mut bytes = 0;
             while chunk.len() < EVENTS_PER_CALL as usize
-                && bytes < BYTES_PER_CALL
+                && bytes < bytes_per_call
                 && let Some(event) = events.next()
             {
                 bytes += event.1.approximate_bytes();
@@ -141,24 +159,26 @@ impl PluginBackend {
             .await
     }
 
-    /// One page of headers, and the token of the next page.
+    /// One page of headers after `pages`, and the token of the next page.
     async fn header_page(
         &self,
         query: &types::TraceQuery,
         page: types::PageRequest,
+        pages: &mut Pages<HeaderKey>,
     ) -> Result<(Vec<FlowTrace>, Option<Vec<u8>>), StorageError> {
-        let limit = page.limit;
         let answer = self
             .supervisor
             .call(Function::QueryTraces, || {
                 async |store, plugin| plugin.backend().call_query_traces(store, query, &page).await
             })
             .await?;
-        if answer.bodies.len() > limit as usize {
-            let reason = format!("it returned {} traces, but {limit} were requested", answer.bodies.len());
-            return Err(self.broke_contract("query-traces", reason));
-        }
-        let headers = answer.bodies.iter().map(|body| self.header(body)).collect::<Result<_, _>>()?;
+        // One more shows that there are too many.
+        let bodies = answer.bodies.iter().take(page.limit as usize + 1);
+        let mut headers = bodies.map(|body| self.header(body)).collect::<Result<_, _>>()?;
+        let order = if query.ascending { SortOrder::OldestFirst } else { SortOrder::NewestFirst };
+        pages
+            .check("traces", &page, &mut headers, answer.next.as_deref(), |header| Position::of(header).sort_key(order))
+            .map_err(|reason| self.broke_contract("query-traces", reason))?;
         Ok((headers, answer.next))
     }
 
@@ -169,10 +189,10 @@ impl PluginBackend {
         per_call: u32,
         mut each: impl FnMut(FlowTrace) -> bool + Send,
     ) -> Result<(), StorageError> {
-        let mut token = None;
+        let (mut token, mut pages) = (None, Pages::new());
         loop {
             let page = types::PageRequest { limit: per_call, offset: 0, token };
-            let (headers, next) = self.header_page(query, page).await?;
+            let (headers, next) = self.header_page(query, page, &mut pages).await?;
             for header in headers {
                 if !each(header) {
                     return Ok(());
@@ -185,12 +205,13 @@ impl PluginBackend {
         }
     }
 
-    /// One page of a trace's events, and the request for the next page. Requests fewer events when the page exceeds what an
-    /// instance may hold.
+    /// One page of a trace's events after `pages`, and the request for the next page. Requests fewer events when the page
+    /// exceeds what an instance may hold.
     async fn event_page(
         &self,
         trace_id: TraceId,
         mut page: types::PageRequest,
+        pages: &mut Pages<EventKey>,
     ) -> Result<(Vec<TraceEvent>, Option<types::PageRequest>), StorageError> {
         let id = convert::uuid(trace_id.0);
         let (batch, next) = loop {
@@ -198,7 +219,7 @@ impl PluginBackend {
                 .supervisor
                 .call(Function::GetEvents, || {
                     async |store, plugin| match plugin.backend().call_get_events(&mut *store, id, &page).await? {
-                        Ok(page) => Ok(Ok((store.data_mut().host.remove_batch(page.events)?, page.next))),
+                        Ok(page) => Ok(Ok((store.data_mut().host.take_batch(page.events)?, page.next))),
                         Err(error) => Ok(Err(error)),
                     }
                 })
@@ -208,13 +229,11 @@ impl PluginBackend {
                 answer => break answer?,
             }
         };
-        let events = batch.into_events();
-        match next {
-            Some(_) if events.is_empty() => {
-                Err(self.broke_contract("get-events", "it returned an empty page with a token for another page".into()))
-            }
-            next => Ok((events, next.map(|token| types::PageRequest { token: Some(token), ..page }))),
-        }
+        let mut events = batch.into_events();
+        pages
+            .check("events", &page, &mut events, next.as_deref(), TraceEvent::key)
+            .map_err(|reason| self.broke_contract("get-events", reason))?;
+        Ok((events, next.map(|token| types::PageRequest { token: Some(token), ..page })))
     }
 
     /// A page of the headers that follow a position. Clients whose protocol has no page tokens continue from a position.
@@ -248,8 +267,13 @@ impl PluginBackend {
     }
 
     fn header(&self, body: &[u8]) -> Result<FlowTrace, StorageError> {
-        body::decode(body)
+        body::decode_within(body, &self.budget())
             .map_err(|error| StorageError::Corrupt(format!("plugin `{}` returned {error}", self.supervisor.plugin())))
+    }
+
+    /// What the host may hold for a call.
+    fn budget(&self) -> Budget {
+        Budget::new(self.supervisor.name(), self.config.limits.result_mb, 0)
     }
 
     fn broke_contract(&self, call: &'static str, reason: String) -> StorageError {
@@ -266,6 +290,25 @@ impl PluginBackend {
         Ok(count)
     }
 
+    /// Deletes the traces that started before `time`, some at a time.
+    async fn delete_started_before(&self, time: DateTime<Utc>) -> Result<u64, StorageError> {
+        let mut all = 0;
+        loop {
+            let ids = self.started_before(time).await?;
+            let found = ids.len();
+            let deleted = self.delete_by_ids(ids).await?;
+            all += deleted;
+            if found < DELETED_AT_ONCE {
+                return Ok(all);
+            }
+            if deleted == 0 {
+                let reason = format!("it deleted none of the {found} traces that it had listed");
+                return Err(self.broke_contract("delete-traces", reason));
+            }
+        }
+    }
+
+    /// The oldest of the traces that started before `time`, at most [`DELETED_AT_ONCE`].
     async fn started_before(&self, time: DateTime<Utc>) -> Result<Vec<types::Uuid>, StorageError> {
         let oldest = convert::query(&TraceQuery { order: SortOrder::OldestFirst, ..TraceQuery::default() });
         let mut old = Vec::new();
@@ -274,21 +317,19 @@ impl PluginBackend {
             if before {
                 old.push(convert::uuid(header.trace_id.0));
             }
-            before
+            before && old.len() < DELETED_AT_ONCE
         })
         .await?;
         Ok(old)
     }
 
     async fn delete_by_ids(&self, ids: Vec<types::Uuid>) -> Result<u64, StorageError> {
-        let mut deleted = 0;
+        let mut deleted: u64 = 0;
         for ids in ids.chunks(HEADERS_PER_CALL as usize) {
-            deleted += self
-                .supervisor
-                .call(Function::DeleteTraces, || {
-                    async |store, plugin| plugin.backend().call_delete_traces(store, ids).await
-                })
-                .await?;
+            let answer = self.supervisor.call(Function::DeleteTraces, || {
+                async |store, plugin| plugin.backend().call_delete_traces(store, ids).await
+            });
+            deleted += answer.await?.min(ids.len() as u64);
         }
         Ok(deleted)
     }
@@ -333,6 +374,7 @@ impl PluginRuntime {
             refusals: Refusals::default(),
             flows: Flows::default(),
             check_sees_full_stores: AtomicBool::new(false),
+            dropped_in_a_row: AtomicU32::new(0),
         };
         // Not `health_check`, which fails on a full disk: the store can still be read.
         backend.call_health_check().await?;
@@ -362,10 +404,20 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn get_events(&self, trace_id: TraceId) -> Result<Vec<TraceEvent>, StorageError> {
-        let mut events = Vec::new();
+        let (mut events, mut pages, mut bytes) = (Vec::new(), Pages::new(), 0);
+        let most = self.config.limits.result_bytes().saturating_mul(COLLECTED);
         let mut page = Some(types::PageRequest { limit: EVENTS_PER_CALL, offset: 0, token: None });
         while let Some(request) = page {
-            let (page_events, next) = self.event_page(trace_id, request).await?;
+            let (page_events, next) = self.event_page(trace_id, request, &mut pages).await?;
+            bytes += page_events.iter().map(TraceEvent::approximate_bytes).sum::<usize>();
+            if bytes > most {
+                return Err(StorageError::Exhausted(format!(
+                    "the events of trace {trace_id} take more than {} MiB, {COLLECTED} times plugins.{}.limits.result_mb: \
+                     `reflow-tracing export` and the library's `stream_events` read them one by one",
+                    most >> 20,
+                    self.supervisor.plugin()
+                )));
+            }
             events.extend(page_events);
             page = next;
         }
@@ -374,10 +426,10 @@ impl StorageBackend for PluginBackend {
 
     fn stream_events(&self, trace_id: TraceId) -> BoxStream<'_, Result<TraceEvent, StorageError>> {
         let first = types::PageRequest { limit: EVENTS_PER_STREAMED_CALL, offset: 0, token: None };
-        stream::try_unfold(Some(first), move |page| async move {
+        stream::try_unfold((Some(first), Pages::new()), move |(page, mut pages)| async move {
             let Some(request) = page else { return Ok::<_, StorageError>(None) };
-            let (events, next) = self.event_page(trace_id, request).await?;
-            Ok(Some((stream::iter(events.into_iter().map(Ok)), next)))
+            let (events, next) = self.event_page(trace_id, request, &mut pages).await?;
+            Ok(Some((stream::iter(events.into_iter().map(Ok)), (next, pages))))
         })
         .try_flatten()
         .boxed()
@@ -436,7 +488,7 @@ impl StorageBackend for PluginBackend {
                 offset: if token.is_some() { 0 } else { offset },
                 token,
             };
-            let (traces, next) = self.header_page(&query, request).await?;
+            let (traces, next) = self.header_page(&query, request, &mut Pages::new()).await?;
             page.traces = traces;
             page.next_page_token = next.map(encode_token);
         }
@@ -465,11 +517,12 @@ impl StorageBackend for PluginBackend {
     }
 
     async fn delete(&self, deletion: Deletion) -> Result<u64, StorageError> {
-        let ids = match deletion {
-            Deletion::Traces(trace_ids) => trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect(),
-            Deletion::StartedBefore(time) => self.started_before(time).await?,
-        };
-        self.delete_by_ids(ids).await
+        match deletion {
+            Deletion::Traces(trace_ids) => {
+                self.delete_by_ids(trace_ids.iter().map(|trace_id| convert::uuid(trace_id.0)).collect()).await
+            }
+            Deletion::StartedBefore(time) => self.delete_started_before(time).await,
+        }
     }
 
     async fn stats(&self) -> Result<StorageStats, StorageError> {
@@ -520,7 +573,16 @@ impl StorageExtras for PluginBackend {
         let dropped = self
             .supervisor
             .call(Function::DropOldest, || async |store, plugin| plugin.drop_oldest(store, ended_by).await);
-        dropped.await.map(Some)
+        let dropped = dropped.await?;
+        if dropped == 0 {
+            self.dropped_in_a_row.store(0, Ordering::Relaxed);
+        } else if self.dropped_in_a_row.fetch_add(1, Ordering::Relaxed) >= PARTITIONS_IN_A_ROW {
+            self.dropped_in_a_row.store(0, Ordering::Relaxed);
+            let reason =
+                format!("it dropped {PARTITIONS_IN_A_ROW} partitions one after another, and still has an older one");
+            return Err(self.broke_contract("drop-oldest", reason));
+        }
+        Ok(Some(dropped))
     }
 }
 

@@ -19,7 +19,7 @@ pub use inspect::{Code, Explanation, InspectError, Inspection, Kind, Problem, ex
 pub use policy::{Grants, HttpGrant, Limits, PluginConfig, RedisGrant};
 pub use runtime::call_metrics::{LatencyBucket, PluginCalls, PluginErrors};
 pub use runtime::supervisor::PluginReport;
-pub use runtime::{Admission, PluginComponent, PluginRuntime, PluginRuntimeConfig};
+pub use runtime::{Admission, CompilerProcess, PluginComponent, PluginRuntime, PluginRuntimeConfig, run_compiler};
 
 /// The example of the README, compiled.
 #[cfg(doctest)]

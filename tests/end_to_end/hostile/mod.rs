@@ -1,5 +1,6 @@
 //! A fault of a plugin affects only the call that hit it, with an error that names the plugin and the reason.
 
+mod attacks;
 mod exports;
 mod fairness;
 mod limits;

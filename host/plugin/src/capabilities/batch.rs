@@ -6,8 +6,10 @@ use super::state::HostState;
 use crate::contract::batch::{EventBatch, Row};
 use crate::contract::bindings::reflow::storage::batch::{Blobs, Column, Host, HostEventBatch, Texts};
 use crate::contract::bindings::reflow::storage::types;
+use crate::contract::budget::{Budget, OverBudget};
 use crate::contract::convert;
 use crate::contract::field::{Field, FieldValue};
+use crate::runtime::cpu::Pace;
 
 impl Host for HostState {}
 
@@ -19,61 +21,83 @@ impl HostEventBatch for HostState {
     }
 
     fn len(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<u32> {
-        Ok(u32::try_from(self.table.get(&batch)?.rows().len())?)
+        Ok(u32::try_from(self.batch(&batch)?.rows().len())?)
     }
 
-    fn columns(
+    async fn columns(
         &mut self,
         batch: Resource<EventBatch>,
-        fields: Vec<String>,
+        names: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Column>, String>> {
-        let rows = self.table.get(&batch)?.rows();
-        let mut left = self.limits.result_bytes();
-        let mut columns = Vec::new();
-        for name in fields {
-            let column = match name.parse::<Field>() {
-                Ok(field) => column(rows, field, &mut left).ok_or_else(|| {
-                    format!(
-                        "the columns of these {} events have more than {} MiB, the maximum of plugins.{}.limits.result_mb: \
-                         request fewer fields, or pass the batch to a capability",
-                        rows.len(),
-                        self.limits.result_mb,
-                        self.plugin
-                    )
-                }),
-                Err(problem) => Err(problem),
-            };
-            match column {
+        let rows = self.batch(&batch)?.rows();
+        let fields = match distinct(&names) {
+            Ok(fields) => fields,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let (mut budget, mut pace) = (self.budget(), self.pace());
+        let mut columns = Vec::with_capacity(fields.len());
+        for field in fields {
+            match column(rows, field, &mut budget, &mut pace).await? {
                 Ok(column) => columns.push(column),
-                Err(problem) => return Ok(Err(problem)),
+                Err(problem) => {
+                    return Ok(Err(format!(
+                        "the columns of these {} events: {problem}; or pass the batch to a capability",
+                        rows.len()
+                    )));
+                }
             }
         }
         Ok(Ok(columns))
     }
 
     fn present(&mut self, batch: Resource<EventBatch>, field: String) -> wasmtime::Result<Result<Vec<bool>, String>> {
-        let rows = self.table.get(&batch)?.rows();
+        let rows = self.batch(&batch)?.rows();
         Ok(field.parse().map(|field| rows.iter().map(|row| row.has(field)).collect()))
     }
 
-    fn events(&mut self, batch: Resource<EventBatch>, offset: u32, limit: u32) -> wasmtime::Result<Vec<types::Event>> {
-        let rows = self.table.get(&batch)?.rows();
-        Ok(rows.iter().skip(offset as usize).take(limit as usize).map(convert::event).collect())
+    async fn events(
+        &mut self,
+        batch: Resource<EventBatch>,
+        offset: u32,
+        limit: u32,
+    ) -> wasmtime::Result<Vec<types::Event>> {
+        let rows = self.batch(&batch)?.rows();
+        let rows = rows.iter().skip(offset as usize).take(limit as usize);
+        let (mut budget, mut pace) = (self.budget(), self.pace());
+        let mut events = Vec::new();
+        for row in rows {
+            let event = convert::event(row);
+            let bytes = size_of::<types::Event>() + event.actor_id.len() + event.body.len();
+            // The function has no error.
+            budget.take(bytes)?;
+            pace.step(bytes).await?;
+            events.push(event);
+        }
+        Ok(events)
     }
 
-    fn push(&mut self, batch: Resource<EventBatch>, bodies: Blobs) -> wasmtime::Result<Result<(), String>> {
-        let added =
-            split(&bodies).and_then(|bodies| EventBatch::from_bodies(bodies).map_err(|error| error.to_string()));
-        let added = match added {
-            Ok(added) => added,
+    async fn push(&mut self, batch: Resource<EventBatch>, bodies: Blobs) -> wasmtime::Result<Result<(), String>> {
+        self.batch(&batch)?;
+        let (mut budget, mut pace) = (self.budget(), self.pace());
+        let before = budget.left();
+        let mut added = Vec::new();
+        let bodies = match split(&bodies) {
+            Ok(bodies) => bodies,
             Err(problem) => return Ok(Err(problem)),
         };
-        if let Err(problem) = self.reserve(&added) {
-            return Ok(Err(problem));
+        for body in bodies {
+            match Row::of_body(body, &mut budget) {
+                Ok(row) => added.push(row),
+                Err(problem) => return Ok(Err(problem.to_string())),
+            }
+            pace.step(body.len()).await?;
         }
-        // Neither is shared: `added` is new, and no capability keeps a batch beyond its call.
-        let appended = self.table.get_mut(&batch)?.append(added);
-        Ok(appended.then_some(()).ok_or_else(|| "the batch is in use".into()))
+        let bytes = before - budget.left();
+        // It is not shared: no capability keeps a batch beyond its call.
+        if !self.table.get_mut(&batch)?.append(added, bytes) {
+            return Ok(Err("the batch is in use".into()));
+        }
+        Ok(self.reserve(bytes).map_err(|problem| problem.to_string()))
     }
 
     fn drop(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<()> {
@@ -82,27 +106,31 @@ impl HostEventBatch for HostState {
     }
 }
 
-/// The values of one field. `None` when they have more bytes than are `left`, which are taken from it.
-fn column(rows: &[Row], field: Field, left: &mut usize) -> Option<Column> {
-    let values = rows.iter().map(|row| row.value(field));
-    *left = left.checked_sub(rows.len() * 8)?;
-    Some(match field {
-        Field::TraceId | Field::EventId | Field::ParentEventId => Column::Uuids(
-            values
-                .flat_map(|value| match value {
-                    FieldValue::Uuid(uuid) => <[u64; 2]>::from(uuid.as_u64_pair()),
-                    _ => [0, 0],
-                })
-                .collect(),
-        ),
-        Field::Timestamp | Field::MessageSize | Field::ExecutionTimeNs => Column::Integers(
-            values
-                .map(|value| match value {
-                    FieldValue::Integer(number) => number,
-                    _ => 0,
-                })
-                .collect(),
-        ),
+/// The fields with these names. Fails on a name that is not a field, and on one that is there twice.
+fn distinct(names: &[String]) -> Result<Vec<Field>, String> {
+    let mut fields = Vec::new();
+    for name in names {
+        let field = name.parse()?;
+        if fields.contains(&field) {
+            return Err(format!("the field `{name}` is requested twice: use its column twice instead"));
+        }
+        fields.push(field);
+    }
+    Ok(fields)
+}
+
+/// The values of one field. The inner error says that they have more bytes than the budget.
+async fn column(
+    rows: &[Row],
+    field: Field,
+    budget: &mut Budget,
+    pace: &mut Pace,
+) -> wasmtime::Result<Result<Column, OverBudget>> {
+    /// A number, or the end of a text.
+    const VALUE: usize = 8;
+    let mut column = match field {
+        Field::TraceId | Field::EventId | Field::ParentEventId => Column::Uuids(Vec::new()),
+        Field::Timestamp | Field::MessageSize | Field::ExecutionTimeNs => Column::Integers(Vec::new()),
         Field::EventType
         | Field::ActorId
         | Field::Port
@@ -113,39 +141,42 @@ fn column(rows: &[Row], field: Field, left: &mut usize) -> Option<Column> {
         | Field::ToPort
         | Field::FlowId
         | Field::Attributes
-        | Field::Json => {
-            let mut texts = Texts { text: String::new(), ends: Vec::with_capacity(rows.len()) };
-            for value in values {
+        | Field::Json => Column::Texts(Texts { text: String::new(), ends: Vec::with_capacity(rows.len()) }),
+        Field::Body => Column::Blobs(Blobs { data: Vec::new(), ends: Vec::with_capacity(rows.len()) }),
+    };
+    for row in rows {
+        let value = row.value(field);
+        let bytes = VALUE
+            + match &value {
+                FieldValue::Text(text) => text.len(),
+                FieldValue::Blob(bytes) => bytes.len(),
+                FieldValue::Uuid(_) => VALUE,
+                FieldValue::Absent | FieldValue::Integer(_) => 0,
+            };
+        if let Err(problem) = budget.take(bytes) {
+            return Ok(Err(problem));
+        }
+        pace.step(bytes).await?;
+        match (&mut column, value) {
+            (Column::Uuids(halves), FieldValue::Uuid(uuid)) => halves.extend(<[u64; 2]>::from(uuid.as_u64_pair())),
+            (Column::Uuids(halves), _) => halves.extend([0, 0]),
+            (Column::Integers(numbers), FieldValue::Integer(number)) => numbers.push(number),
+            (Column::Integers(numbers), _) => numbers.push(0),
+            (Column::Texts(texts), value) => {
                 if let FieldValue::Text(text) = value {
-                    *left = left.checked_sub(text.len())?;
                     texts.text.push_str(&text);
                 }
                 texts.ends.push(texts.text.len() as u32);
             }
-            Column::Texts(texts)
-        }
-        Field::Body => {
-            let mut blobs = Blobs { data: Vec::new(), ends: Vec::with_capacity(rows.len()) };
-            for value in values {
+            (Column::Blobs(blobs), value) => {
                 if let FieldValue::Blob(bytes) = value {
-                    *left = left.checked_sub(bytes.len())?;
                     blobs.data.extend_from_slice(&bytes);
                 }
                 blobs.ends.push(blobs.data.len() as u32);
             }
-            Column::Blobs(blobs)
         }
-    })
-}
-
-/// Byte strings, concatenated.
-pub(super) fn joined<T: AsRef<[u8]>>(parts: impl IntoIterator<Item = T>) -> Blobs {
-    let mut blobs = Blobs { data: Vec::new(), ends: Vec::new() };
-    for part in parts {
-        blobs.data.extend_from_slice(part.as_ref());
-        blobs.ends.push(blobs.data.len() as u32);
     }
-    blobs
+    Ok(Ok(column))
 }
 
 /// The byte strings of `blobs`. Fails when its ends are not ascending offsets into its data.
@@ -162,22 +193,36 @@ pub(super) fn split(blobs: &Blobs) -> Result<Vec<&[u8]>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use reflow_tracing_model::{TraceEvent, TraceId};
 
     use super::*;
     use crate::contract::flows::Flows;
+    use crate::runtime::cpu::CpuTime;
 
-    #[test]
-    fn columns_have_at_most_the_bytes_that_are_left() {
+    #[tokio::test]
+    async fn columns_have_at_most_the_bytes_that_are_left() {
         let event = TraceEvent { actor_id: "x".repeat(100), ..TraceEvent::default() };
         let batch = EventBatch::new(vec![(TraceId::new(), event); 10], &Flows::default());
-        let mut left = 2_500;
-        assert!(column(batch.rows(), Field::ActorId, &mut left).is_some());
-        assert!(column(batch.rows(), Field::ActorId, &mut left).is_some());
-        assert_eq!(left, 2_500 - 2 * 10 * (100 + 8));
-        for field in [Field::ActorId, Field::Body, Field::Json] {
-            assert!(column(batch.rows(), field, &mut left).is_none(), "{field:?}");
+        let mut pace = Arc::new(CpuTime::new("p".into(), Duration::from_secs(5))).pace();
+        let mut budget = Budget::of_bytes(2_500);
+        for _ in 0..2 {
+            assert!(column(batch.rows(), Field::ActorId, &mut budget, &mut pace).await.unwrap().is_ok());
         }
-        assert!(column(batch.rows(), Field::EventId, &mut 79).is_none());
+        assert_eq!(budget.left(), 2_500 - 2 * 10 * (100 + 8));
+        for field in [Field::ActorId, Field::Body, Field::Json] {
+            assert!(column(batch.rows(), field, &mut budget, &mut pace).await.unwrap().is_err(), "{field:?}");
+        }
+        assert!(column(batch.rows(), Field::EventId, &mut Budget::of_bytes(159), &mut pace).await.unwrap().is_err());
+    }
+
+    #[test]
+    fn a_field_is_requested_once_and_by_a_name_that_there_is() {
+        let fields = |names: &[&str]| distinct(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(fields(&["body", "port"]).unwrap(), [Field::Body, Field::Port]);
+        assert!(fields(&["body", "port", "body"]).unwrap_err().contains("`body` is requested twice"));
+        assert!(fields(&["bodi"]).unwrap_err().contains("`bodi` is not a field"));
     }
 }

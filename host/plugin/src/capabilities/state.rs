@@ -6,9 +6,12 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use super::granted::Granted;
 use super::http::host::Http;
+use super::sql::{Cursor, Transaction};
 use crate::contract::batch::EventBatch;
 use crate::contract::bindings::reflow::capabilities::{config, log, metrics, secrets};
+use crate::contract::budget::{Budget, OverBudget};
 use crate::policy::Limits;
+use crate::runtime::cpu::{CpuTime, Pace};
 
 /// The handles, grants and limits of an instance.
 pub(crate) struct HostState {
@@ -18,44 +21,80 @@ pub(crate) struct HostState {
     pub(crate) granted: Arc<Granted>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) http: Http,
-    /// Bytes of the events in its batches.
-    batch_bytes: usize,
+    cpu: Arc<CpuTime>,
+    /// Bytes of the events in its batches, and of the rows in its cursors.
+    held: usize,
 }
 
 impl HostState {
-    pub(crate) fn new(plugin: Arc<str>, limits: Arc<Limits>, granted: Arc<Granted>) -> Self {
+    pub(crate) fn new(plugin: Arc<str>, limits: Arc<Limits>, granted: Arc<Granted>, cpu: &Arc<CpuTime>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         let http = Http::new(Arc::clone(&granted), Arc::clone(&limits));
-        Self { plugin, table, granted, limits, http, batch_bytes: 0 }
+        Self { plugin, table, granted, limits, http, cpu: Arc::clone(cpu), held: 0 }
     }
 
-    /// Adds a batch from a capability to the instance's handles. Fails when its batches exceed the limit.
+    /// What the host may still hold for the instance. Taking from it does not count beyond the call of a host function:
+    /// what stays is [reserved](Self::reserve).
+    pub(super) fn budget(&self) -> Budget {
+        Budget::new(&self.plugin, self.limits.result_mb, self.held)
+    }
+
+    /// For long work of a host function.
+    pub(super) fn pace(&self) -> Pace {
+        self.cpu.pace()
+    }
+
+    /// Counts bytes that the host holds until they are [released](Self::release). Fails when it would hold too many.
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        self.budget().take(bytes)?;
+        self.held += bytes;
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, bytes: usize) {
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// Adds a batch from a capability to the instance's handles. Fails when the host would hold too much.
     pub(crate) fn add_batch(&mut self, batch: EventBatch) -> wasmtime::Result<Result<Resource<EventBatch>, String>> {
-        match self.reserve(&batch) {
+        match self.reserve(batch.bytes()) {
             Ok(()) => Ok(Ok(self.table.push(batch)?)),
-            Err(problem) => Ok(Err(problem)),
+            Err(problem) => Ok(Err(problem.to_string())),
         }
+    }
+
+    /// A batch of the current call.
+    pub(super) fn batch(&self, batch: &Resource<EventBatch>) -> wasmtime::Result<&EventBatch> {
+        Ok(self.table.get(batch)?.check()?)
+    }
+
+    /// Removes a batch of the current call from the instance's handles.
+    pub(crate) fn take_batch(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<EventBatch> {
+        self.batch(&batch)?;
+        self.remove_batch(batch)
     }
 
     /// Removes a batch from the instance's handles.
-    pub(crate) fn remove_batch(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<EventBatch> {
+    pub(super) fn remove_batch(&mut self, batch: Resource<EventBatch>) -> wasmtime::Result<EventBatch> {
         let batch = self.table.delete(batch)?;
-        self.batch_bytes -= batch.bytes();
+        self.release(batch.bytes());
         Ok(batch)
     }
 
-    /// Counts the bytes of a batch. Fails when the batches of the instance exceed the limit.
-    pub(super) fn reserve(&mut self, added: &EventBatch) -> Result<(), String> {
-        let bytes = self.batch_bytes + added.bytes();
-        if bytes > self.limits.result_bytes() {
-            return Err(format!(
-                "the batches hold {bytes} bytes of events: request smaller pages, or raise plugins.{}.limits.result_mb, which is {}",
-                self.plugin, self.limits.result_mb
-            ));
+    /// Ends what lasts no longer than a call: batches, cursors and transactions. Their handles stay, because a language with a
+    /// garbage collector may drop them late.
+    pub(crate) fn end_call(&mut self) {
+        self.held = 0;
+        for resource in self.table.iter_mut() {
+            if let Some(batch) = resource.downcast_mut::<EventBatch>() {
+                batch.end();
+            } else if let Some(cursor) = resource.downcast_mut::<Cursor>() {
+                cursor.end();
+            } else if let Some(transaction) = resource.downcast_mut::<Transaction>() {
+                transaction.end();
+            }
         }
-        self.batch_bytes = bytes;
-        Ok(())
     }
 }
 

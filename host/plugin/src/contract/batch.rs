@@ -5,15 +5,22 @@ use std::sync::Arc;
 use reflow_tracing_model::{TraceEvent, TraceId};
 
 use super::body::{self, DecodeError};
+use super::budget::Budget;
 use super::flows::Flows;
 
 /// An ordered batch of events. Cheap to clone, so that a capability can move it to another thread.
 #[derive(Default, Clone)]
 pub struct EventBatch {
     rows: Arc<Vec<Row>>,
-    /// The size of the bodies that it was decoded from.
+    /// What the events that were read take in memory.
     bytes: usize,
+    has_ended: bool,
 }
+
+/// A resource of an earlier call was used.
+#[derive(Debug, thiserror::Error)]
+#[error("it used {0} of an earlier call: batches, cursors and transactions end with the call in which they were made")]
+pub(crate) struct Ended(pub &'static str);
 
 pub(crate) struct Row {
     pub trace_id: TraceId,
@@ -39,40 +46,53 @@ impl EventBatch {
             Row { trace_id, flow_id, event }
         };
         let rows = events.into_iter().map(row).collect();
-        Self { rows: Arc::new(rows), bytes: 0 }
+        Self { rows: Arc::new(rows), ..Self::default() }
     }
 
-    /// A batch of events that were read. Fails on an invalid body.
-    pub(crate) fn from_bodies<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DecodeError> {
-        let no_trace = TraceId(uuid::Uuid::nil());
-        let mut bytes = 0;
-        let row = |body: &[u8]| {
-            bytes += body.len();
-            Ok(Row { trace_id: no_trace, flow_id: None, event: body::decode(body)? })
-        };
-        let rows = bodies.into_iter().map(row).collect::<Result<_, DecodeError>>()?;
-        Ok(Self { rows: Arc::new(rows), bytes })
+    /// A batch of events that were read. Fails on an invalid body, and when the events take more than `budget` has.
+    pub(crate) fn from_bodies<'a>(
+        bodies: impl IntoIterator<Item = &'a [u8]>,
+        mut budget: Budget,
+    ) -> Result<Self, DecodeError> {
+        let mut batch = Self::default();
+        bodies.into_iter().try_for_each(|body| batch.read(body, &mut budget))?;
+        Ok(batch)
+    }
+
+    /// Appends an event that was read. Takes what it needs from `budget`.
+    pub(crate) fn read(&mut self, body: &[u8], budget: &mut Budget) -> Result<(), DecodeError> {
+        let before = budget.left();
+        let row = Row::of_body(body, budget)?;
+        // Not shared: it is being filled.
+        self.append([row], before - budget.left());
+        Ok(())
     }
 
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// The size of the bodies that it was decoded from.
+    /// What the events that were read take in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Appends the events of `added`. Returns false when one of the two is shared.
-    pub(crate) fn append(&mut self, added: Self) -> bool {
-        match (Arc::get_mut(&mut self.rows), Arc::try_unwrap(added.rows)) {
-            (Some(rows), Ok(new)) => {
-                rows.extend(new);
-                self.bytes += added.bytes;
-                true
-            }
-            _ => false,
-        }
+    /// Frees the events at the end of the call that made the batch.
+    pub(crate) fn end(&mut self) {
+        *self = Self { has_ended: true, ..Self::default() };
+    }
+
+    /// Fails when the call that made the batch has ended.
+    pub(crate) fn check(&self) -> Result<&Self, Ended> {
+        if self.has_ended { Err(Ended("an event batch")) } else { Ok(self) }
+    }
+
+    /// Appends events that take `bytes`. Returns false when the batch is shared.
+    pub(crate) fn append(&mut self, added: impl IntoIterator<Item = Row>, bytes: usize) -> bool {
+        let Some(rows) = Arc::get_mut(&mut self.rows) else { return false };
+        rows.extend(added);
+        self.bytes += bytes;
+        true
     }
 
     /// The events, copied only if the batch is shared.
@@ -81,5 +101,16 @@ impl EventBatch {
             Ok(rows) => rows.into_iter().map(|row| row.event).collect(),
             Err(rows) => rows.iter().map(|row| row.event.clone()).collect(),
         }
+    }
+}
+
+impl Row {
+    /// An event that was read. Takes what it needs from `budget`.
+    pub(crate) fn of_body(body: &[u8], budget: &mut Budget) -> Result<Self, DecodeError> {
+        let too_large = |error| DecodeError::TooLarge { bytes: body.len(), error };
+        budget.take(body.len() + size_of::<Self>()).map_err(too_large)?;
+        let event: TraceEvent = body::decode_within(body, budget)?;
+        budget.take(body::free_form_bytes(&event)).map_err(too_large)?;
+        Ok(Self { trace_id: TraceId(uuid::Uuid::nil()), flow_id: None, event })
     }
 }

@@ -10,6 +10,11 @@ wasmtime::component::bindgen!({
         "reflow:capabilities/keyvalue": async | trappable,
         "reflow:capabilities/secrets": async | trappable,
         "reflow:capabilities/redis": async | trappable,
+        // Long work lets others run.
+        "reflow:capabilities/render": async | trappable,
+        "reflow:storage/batch.[method]event-batch.columns": async | trappable,
+        "reflow:storage/batch.[method]event-batch.events": async | trappable,
+        "reflow:storage/batch.[method]event-batch.push": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -7,11 +7,17 @@
 //! Version 1 has the fields of the first version of the model. Version 2 has the [`Additions`] after them, and is written
 //! only if there are some.
 
+mod weight;
+
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use reflow_tracing_model::{Additions, FlowTrace, TraceEvent};
+
+use super::budget::{Budget, OverBudget};
+pub(crate) use weight::free_form_bytes;
+use weight::{SMALL, Weigh};
 
 const FIRST_VERSION: u8 = 1;
 const WITH_ADDITIONS: u8 = 2;
@@ -32,10 +38,12 @@ pub(crate) enum DecodeError {
     Trailing(usize),
     #[error("a damaged body: {0}")]
     Additions(String),
+    #[error("a body of {bytes} bytes: {error}")]
+    TooLarge { bytes: usize, error: OverBudget },
 }
 
 /// A value with a body: a trace without events (its header), or an event.
-pub(crate) trait Body: Serialize + DeserializeOwned {
+pub(crate) trait Body: Serialize + DeserializeOwned + Weigh {
     /// What the value has beyond the first version of the model.
     fn additions(&self) -> Additions;
 
@@ -100,6 +108,19 @@ impl Flavor for Append<'_> {
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
     }
+}
+
+/// Decodes a body if the value does not take more memory than is left of `budget`, from which nothing is taken.
+pub(crate) fn decode_within<T: Body>(body: &[u8], budget: &Budget) -> Result<T, DecodeError> {
+    if body.len() > SMALL && T::weigh_body(body) > budget.left() {
+        return Err(DecodeError::TooLarge { bytes: body.len(), error: budget.over() });
+    }
+    decode(body)
+}
+
+/// Fails when the event or the header that `json` is takes more memory than is left of `budget`.
+pub(crate) fn check_weight(json: &[u8], budget: &Budget) -> Result<(), OverBudget> {
+    if json.len() > SMALL && weight::weigh_event_json(json) > budget.left() { Err(budget.over()) } else { Ok(()) }
 }
 
 pub(crate) fn decode<T: Body>(body: &[u8]) -> Result<T, DecodeError> {

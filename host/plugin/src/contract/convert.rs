@@ -84,10 +84,23 @@ pub(crate) fn query(query: &TraceQuery) -> types::TraceQuery {
     }
 }
 
+/// The longest message of a plugin's error, in bytes. It goes to clients and into the log.
+const MAX_MESSAGE: usize = 8 * 1024;
+
+fn cut(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        let all = message.len();
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+        message.shrink_to_fit();
+        message.push_str(&format!(".. (cut: {all} bytes in all)"));
+    }
+    message
+}
+
 /// A plugin's error as an error of the store.
 pub(crate) fn error(plugin: &str, call: &'static str, error: types::StorageError) -> StorageError {
     use types::StorageError as PluginError;
-    let with_name = |message: String| format!("plugin `{plugin}`: {message}");
+    let with_name = |message: String| format!("plugin `{plugin}`: {}", cut(message));
     match error {
         PluginError::InvalidArgument(message) => StorageError::InvalidArgument(with_name(message)),
         PluginError::NotFound(message) => StorageError::NotFound(with_name(message)),
@@ -95,10 +108,11 @@ pub(crate) fn error(plugin: &str, call: &'static str, error: types::StorageError
         PluginError::Exhausted(message) => StorageError::Exhausted(with_name(message)),
         PluginError::Unsupported(message) => StorageError::Unsupported(with_name(message)),
         PluginError::Conflict(message) => {
-            StorageError::Plugin { plugin: plugin.into(), call, reason: message, retryable: true }
+            StorageError::Plugin { plugin: plugin.into(), call, reason: cut(message), retryable: true }
         }
         PluginError::Other(failure) => {
-            StorageError::Plugin { plugin: plugin.into(), call, reason: failure.message, retryable: failure.retryable }
+            let reason = cut(failure.message);
+            StorageError::Plugin { plugin: plugin.into(), call, reason, retryable: failure.retryable }
         }
     }
 }

@@ -32,6 +32,9 @@ pub(crate) enum Field {
     Json,
 }
 
+/// The longest part of an unknown name that an error shows, in bytes.
+const SHOWN: usize = 100;
+
 impl Field {
     /// Whether its values are UUIDs.
     pub(crate) fn is_uuid(self) -> bool {
@@ -62,7 +65,10 @@ impl FromStr for Field {
             "flow-id" => Self::FlowId,
             "attributes" => Self::Attributes,
             "json" => Self::Json,
-            _ => return Err(format!("`{name}` is not a field of an event; wit/deps/storage/batch.wit lists them")),
+            _ => {
+                let shown = &name[..name.floor_char_boundary(SHOWN)];
+                return Err(format!("`{shown}` is not a field of an event; wit/deps/storage/batch.wit lists them"));
+            }
         })
     }
 }

@@ -3,8 +3,10 @@
 pub(super) mod batch;
 pub(super) mod bindings;
 pub(super) mod body;
+pub(super) mod budget;
 pub(super) mod convert;
 pub(super) mod field;
 pub(super) mod flows;
 pub(super) mod function;
+pub(super) mod pages;
 pub(super) mod part;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
-use wasmparser::{Parser, Payload};
 
 use super::contract::OPTIONAL;
 use super::world::World;
@@ -20,21 +19,6 @@ pub struct Explanation {
     pub calls: BTreeMap<String, Vec<String>>,
     /// The optional interfaces of the contract, without their versions, and whether it exports them.
     pub optional_exports: BTreeMap<String, bool>,
-    /// Its code.
-    pub code: Code,
-}
-
-/// The code of a component.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Code {
-    /// Its core modules.
-    pub modules: u32,
-    /// Their functions, each of which is compiled.
-    pub functions: u32,
-    /// The size of the functions, in bytes.
-    pub function_bytes: u64,
-    /// The size of the data that an instance starts with, in bytes.
-    pub data_bytes: u64,
 }
 
 /// Explains the plugin in `file`. Compiles and runs nothing.
@@ -52,26 +36,5 @@ pub fn explain(file: &Path) -> Result<Explanation, InspectError> {
     });
     let has = |interface: &str| inspection.exports.iter().any(|export| export.split('@').next() == Some(interface));
     let optional_exports = OPTIONAL.iter().map(|interface| ((*interface).to_owned(), has(interface))).collect();
-    let code = Code::of(&component).map_err(|error| damaged(error.to_string()))?;
-    Ok(Explanation { calls: calls.collect(), optional_exports, code, inspection })
-}
-
-impl Code {
-    fn of(component: &[u8]) -> wasmparser::Result<Self> {
-        let mut code = Self::default();
-        for payload in Parser::new(0).parse_all(component) {
-            match payload? {
-                Payload::ModuleSection { .. } => code.modules += 1,
-                Payload::CodeSectionStart { count, size, .. } => {
-                    code.functions = code.functions.saturating_add(count);
-                    code.function_bytes += u64::from(size);
-                }
-                Payload::DataSection(section) => {
-                    code.data_bytes += (section.range().end - section.range().start) as u64;
-                }
-                _ => {}
-            }
-        }
-        Ok(code)
-    }
+    Ok(Explanation { calls: calls.collect(), optional_exports, inspection })
 }

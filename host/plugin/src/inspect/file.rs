@@ -1,12 +1,18 @@
 //! Reads a plugin's file into the bytes of a component.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::core_module;
 use super::problem::{Kind, Problem};
+
+/// The largest file, in bytes. The host holds it in memory while it loads it.
+const MAX_BYTES: u64 = 128 * 1024 * 1024;
+/// The largest core module. Converting it takes several times its size.
+const MAX_CORE_MODULE: u64 = 32 * 1024 * 1024;
 
 /// A plugin's file, read.
 pub(crate) struct PluginFile {
@@ -26,9 +32,24 @@ pub(crate) fn read(file: &Path) -> Result<PluginFile, Problem> {
     if metadata.is_dir() {
         return Err(Problem::new("this is a folder, not a file", "pass the path of the .wasm file in it"));
     }
-    let bytes = fs::read(file).map_err(|error| {
+    if !metadata.is_file() {
+        return Err(Problem::new("this is a device or a pipe, not a file", "pass the path of a component"));
+    }
+    // The file may grow.
+    let read = fs::File::open(file).and_then(|file| {
+        // Without a moment in which it has twice the memory.
+        let mut bytes = Vec::with_capacity(metadata.len().min(MAX_BYTES) as usize + 1);
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let bytes = read.map_err(|error| {
         Problem::new(format!("can't read the file: {error}"), "give the host's user the right to read it")
     })?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Problem::new(
+            format!("the file has more than {} MiB", MAX_BYTES >> 20),
+            "build it with optimization and without debug information",
+        ));
+    }
     if file.extension().is_some_and(|extension| extension == "cwasm") {
         return Err(machine_code());
     }
@@ -36,6 +57,12 @@ pub(crate) fn read(file: &Path) -> Result<PluginFile, Problem> {
     let size = bytes.len() as u64;
     let (kind, component) = match kind(&bytes)? {
         Kind::Component => (Kind::Component, bytes),
+        Kind::CoreModule if size > MAX_CORE_MODULE => {
+            return Err(Problem::new(
+                format!("the core module has more than {} MiB", MAX_CORE_MODULE >> 20),
+                "convert it to a component: wasm-tools component new",
+            ));
+        }
         Kind::CoreModule => (Kind::CoreModule, core_module::to_component(&bytes)?),
     };
     Ok(PluginFile { kind, component, sha256, bytes: size })
@@ -97,6 +124,19 @@ fn unknown(bytes: &[u8]) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("large.wasm");
+        let large = |magic: &[u8], bytes: u64| {
+            std::fs::write(&file, magic).unwrap();
+            std::fs::File::options().write(true).open(&file).unwrap().set_len(bytes).unwrap();
+            read(&file).err().unwrap().to_string()
+        };
+        assert!(large(b"\0asm\x0d\0\x01\0", MAX_BYTES + 1).contains("more than 128 MiB"));
+        assert!(large(b"\0asm\x01\0\0\0", MAX_CORE_MODULE + 1).contains("core module has more than 32 MiB"));
+    }
 
     #[test]
     fn files_mistaken_for_a_component_are_named() {

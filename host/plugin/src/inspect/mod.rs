@@ -1,5 +1,6 @@
 //! Inspects a plugin's file without compiling or running it.
 
+mod code;
 mod contract;
 mod core_module;
 mod explanation;
@@ -19,8 +20,9 @@ use serde::Serialize;
 use wasmparser::{KnownCustom, Parser, Payload};
 
 use super::policy::Grants;
+pub use code::Code;
 use contract::Contract;
-pub use explanation::{Code, Explanation, explain};
+pub use explanation::{Explanation, explain};
 pub(crate) use file::{PluginFile, read, sha256};
 pub use problem::{Kind, Problem};
 
@@ -60,6 +62,8 @@ pub struct Inspection {
     pub language: Option<String>,
     /// The languages and tools that it was built with, by role, with their versions.
     pub producers: Producers,
+    /// Its code.
+    pub code: Code,
     /// Why it can't run on this host. Empty when it can.
     pub problems: Vec<Problem>,
 }
@@ -92,6 +96,10 @@ pub fn inspect(file: &Path) -> Result<Inspection, InspectError> {
     let refuse = |problem| InspectError { file: file.to_owned(), problem };
     let PluginFile { kind, component, sha256, bytes } = read(file).map_err(refuse)?;
     let contract = Contract::of(&component).map_err(refuse)?;
+    // What is damaged is a problem of the contract.
+    let code = Code::of(&component).unwrap_or_default();
+    let too_much =
+        code.check().err().map(|refusal| Problem::new(refusal, "build it with optimization, or of fewer dependencies"));
     Ok(Inspection {
         file: file.to_owned(),
         kind,
@@ -103,7 +111,8 @@ pub fn inspect(file: &Path) -> Result<Inspection, InspectError> {
         capabilities: contract.capabilities,
         language: language::of(&component),
         producers: producers(&component),
-        problems: contract.problems,
+        code,
+        problems: contract.problems.into_iter().chain(too_much).collect(),
     })
 }
 

@@ -6,7 +6,7 @@ use reflow_tracing_storage::StorageError;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::Admission;
-use super::compile::{self, CodeCache};
+use super::compile::{self, CodeCache, Compilation, CompilerProcess};
 use super::engine::engine;
 use super::exports::Exporting;
 use super::instance::InstanceState;
@@ -31,6 +31,7 @@ pub(super) fn load(
     file: &Path,
     config: &PluginConfig,
     cache: Option<&CodeCache>,
+    compiler: Option<&CompilerProcess>,
     admission: Option<&Admission>,
 ) -> Result<Compiled, StorageError> {
     let refuse =
@@ -46,13 +47,19 @@ pub(super) fn load(
     }
     admission.map_or(Ok(()), |admit| admit(name, path, &file.sha256)).map_err(refuse)?;
     inspect::check(&file.component).map_err(refuse)?;
-    compile(name, file, config.limits.stack_kb, cache).map_err(|error| refuse(format!("{error:#}")))
+    compile(name, file, config.limits.stack_kb, cache, compiler).map_err(|error| refuse(format!("{error:#}")))
 }
 
-fn compile(plugin: &str, file: PluginFile, stack_kb: u32, cache: Option<&CodeCache>) -> wasmtime::Result<Compiled> {
+fn compile(
+    plugin: &str,
+    file: PluginFile,
+    stack_kb: u32,
+    cache: Option<&CodeCache>,
+    compiler: Option<&CompilerProcess>,
+) -> wasmtime::Result<Compiled> {
     let engine = &engine(stack_kb)?;
     let PluginFile { component: bytes, sha256, .. } = file;
-    let compile = |folder: Option<&Path>| compile::compile(plugin, stack_kb, &bytes, folder);
+    let compile = |folder| compile::compile(plugin, &Compilation { stack_kb, folder }, &bytes, compiler);
     let (component, from_cache) = match cache {
         // The key is the digest of the component, not of the file, which may be a core module.
         Some(cache) => cache.compiled(engine, &inspect::sha256(&bytes), || compile(Some(cache.folder())))?,

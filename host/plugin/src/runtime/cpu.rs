@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::engine::TICK;
 use super::fair_scheduler::{self, Slot};
 
 /// The processor time of an instance's current call. Only the task that polls the call changes it, so no lock is needed.
@@ -57,9 +58,21 @@ impl CpuTime {
         .await
     }
 
-    /// Whether the current call has exceeded its limit.
-    pub(crate) fn is_over(&self) -> bool {
-        Duration::from_nanos(self.used()) > self.limit
+    /// Fails when the current call has exceeded its limit.
+    pub(crate) fn check(&self) -> wasmtime::Result<()> {
+        if Duration::from_nanos(self.used()) <= self.limit {
+            return Ok(());
+        }
+        Err(wasmtime::Error::msg(format!(
+            "it used more than {} ms of processor time (plugins.{}.limits.cpu_ms) and was stopped",
+            self.limit.as_millis(),
+            self.plugin
+        )))
+    }
+
+    /// For long work of the host within a call.
+    pub(crate) fn pace(self: &Arc<Self>) -> Pace {
+        Pace { cpu: Arc::clone(self), since: Instant::now(), bytes: 0 }
     }
 
     /// Lets other calls run, then waits for a compute slot.
@@ -94,6 +107,33 @@ impl CpuTime {
     }
 }
 
+/// Lets others run during long work of the host, so that the call can be stopped there as in the plugin's own code.
+pub(crate) struct Pace {
+    cpu: Arc<CpuTime>,
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    /// After so many bytes of work. Fails when the call has used its processor time.
+    pub(crate) async fn step(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        /// Looking at the clock more often would cost more than the work.
+        const BETWEEN: usize = 32 * 1024;
+        self.bytes += bytes;
+        if self.bytes < BETWEEN {
+            return Ok(());
+        }
+        self.bytes = 0;
+        if self.since.elapsed() < TICK {
+            return Ok(());
+        }
+        self.cpu.check()?;
+        Arc::clone(&self.cpu).yield_slot().await;
+        self.since = Instant::now();
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,15 +143,15 @@ mod tests {
         let cpu = CpuTime::new("p".into(), Duration::from_millis(50));
         cpu.measure(async {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            assert!(!cpu.is_over(), "it only waited");
+            cpu.check().expect("it only waited");
             let start = Instant::now();
             while start.elapsed() < Duration::from_millis(60) {
                 std::hint::spin_loop();
             }
-            assert!(cpu.is_over());
+            assert!(cpu.check().is_err());
         })
         .await;
-        cpu.measure(async { assert!(!cpu.is_over(), "a new call starts at zero") }).await;
+        cpu.measure(async { cpu.check().expect("a new call starts at zero") }).await;
     }
 
     #[tokio::test]

@@ -51,14 +51,8 @@ impl Instance {
         store.set_hostcall_fuel(fuel);
         // The plugin yields at every tick, so that others can run and the time limit around the call can cancel it.
         let spent = Arc::clone(&cpu);
-        store.epoch_deadline_callback(move |store| {
-            if spent.is_over() {
-                let HostState { plugin, limits, .. } = &store.data().host;
-                return Err(wasmtime::Error::msg(format!(
-                    "it used more than {} ms of processor time (plugins.{plugin}.limits.cpu_ms) and was stopped",
-                    limits.cpu_ms
-                )));
-            }
+        store.epoch_deadline_callback(move |_| {
+            spent.check()?;
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(Arc::clone(&spent).yield_slot())))
         });
         store.set_epoch_deadline(1);
@@ -118,9 +112,10 @@ impl InstanceState {
         let output = Output::new(Arc::clone(&granted));
         let mut wasi = WasiCtx::builder();
         wasi.max_random_size(MAX_RANDOM_BYTES).stdout(output.stdout()).stderr(output.stderr());
+        let cpu = Arc::new(CpuTime::new(Arc::clone(&plugin), limits.cpu()));
         Self {
-            cpu: Arc::new(CpuTime::new(Arc::clone(&plugin), limits.cpu())),
-            host: HostState::new(plugin, limits, granted),
+            host: HostState::new(plugin, limits, granted, &cpu),
+            cpu,
             wasi: wasi.build(),
             output,
             memory: 0,

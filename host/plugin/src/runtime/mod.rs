@@ -3,7 +3,7 @@
 pub(crate) mod call_metrics;
 mod compile;
 mod component;
-mod cpu;
+pub(crate) mod cpu;
 pub(crate) mod engine;
 pub(crate) mod exports;
 mod failure;
@@ -21,12 +21,14 @@ use tokio::sync::Semaphore;
 
 use crate::policy::PluginConfig;
 use compile::CodeCache;
+pub use compile::{CompilerProcess, run_compiler};
 use component::Compiled;
 
 /// Compiles and runs plugins. Cheap to clone; clones share the cache and the connection limit.
 #[derive(Clone)]
 pub struct PluginRuntime {
     cache: Option<Arc<CodeCache>>,
+    compiler: Option<Arc<CompilerProcess>>,
     connections: Arc<Semaphore>,
     admission: Option<Admission>,
 }
@@ -42,12 +44,14 @@ pub struct PluginRuntimeConfig {
     pub cache_dir: Option<PathBuf>,
     /// Maximum open connections of all plugins to databases and servers.
     pub max_connections: usize,
+    /// What compiles. `None` compiles in this process, where only the size of the code is limited.
+    pub compiler: Option<CompilerProcess>,
 }
 
 impl Default for PluginRuntimeConfig {
-    /// No cache, a thousand connections.
+    /// No cache, a thousand connections, compiled in this process.
     fn default() -> Self {
-        Self { cache_dir: None, max_connections: 1_000 }
+        Self { cache_dir: None, max_connections: 1_000, compiler: None }
     }
 }
 
@@ -84,7 +88,8 @@ impl PluginRuntime {
                 None
             }
         });
-        Ok(Self { cache, connections: Arc::new(Semaphore::new(config.max_connections)), admission: None })
+        let compiler = config.compiler.clone().map(Arc::new);
+        Ok(Self { cache, compiler, connections: Arc::new(Semaphore::new(config.max_connections)), admission: None })
     }
 
     /// Asks before each file is loaded, also when it is loaded again because it changed.
@@ -97,6 +102,7 @@ impl PluginRuntime {
     pub(crate) fn shared() -> &'static Self {
         static SHARED: LazyLock<PluginRuntime> = LazyLock::new(|| PluginRuntime {
             cache: None,
+            compiler: None,
             connections: Arc::new(Semaphore::new(PluginRuntimeConfig::default().max_connections)),
             admission: None,
         });
@@ -119,7 +125,8 @@ impl PluginRuntime {
     ) -> Result<PluginComponent, StorageError> {
         let (name, file, config, runtime) = (name.to_owned(), file.to_owned(), config.clone(), self.clone());
         tokio::task::spawn_blocking(move || {
-            component::load(&name, &file, &config, runtime.cache.as_deref(), runtime.admission.as_ref())
+            let PluginRuntime { cache, compiler, admission, .. } = &runtime;
+            component::load(&name, &file, &config, cache.as_deref(), compiler.as_deref(), admission.as_ref())
         })
         .await
         .map_err(|error| StorageError::Other { message: error.to_string(), retryable: false })?

@@ -186,7 +186,8 @@ impl Pool {
 
     /// Makes an instance idle, unless its memory has grown beyond `limits.recycle_mb`: linear memory never shrinks, and some
     /// language runtimes leak.
-    fn put_back(&self, instance: Instance) {
+    fn put_back(&self, mut instance: Instance) {
+        instance.store.data_mut().host.end_call();
         if instance.store.data().memory() > self.limits.recycle_bytes() {
             self.metrics.instances_recycled.fetch_add(1, Relaxed);
             return;

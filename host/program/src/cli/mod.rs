@@ -1,6 +1,7 @@
 //! The command line of the program `reflow-tracing`.
 
 mod arguments;
+mod compile_plugin;
 mod config_file;
 mod copying;
 mod doctor;
@@ -61,6 +62,8 @@ enum Command {
     Schema(schema::Args),
     Doctor(doctor::Args),
     Plugin(plugin::Args),
+    #[command(hide = true)]
+    CompilePlugin(compile_plugin::Args),
 }
 
 /// Runs the program with the arguments of the process. The exit code is 0 on success, 1 on failure and 2 for invalid
@@ -70,6 +73,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    if let Command::CompilePlugin(args) = &cli.command {
+        return compile_plugin::run(args);
+    }
     let (filter, ignored) = log_filter(&std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default());
     // Its own colours are all that the lines have: it escapes those in the text.
     let writer = match &cli.command {
@@ -146,6 +152,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Schema(args) => schema::run(args),
             Command::Doctor(args) => return doctor::run(args).await,
             Command::Plugin(args) => plugin::run(args).await,
+            Command::CompilePlugin(args) => return Ok(compile_plugin::run(&args)),
         };
         done.map(|()| ExitCode::SUCCESS)
     })

@@ -11,7 +11,7 @@ use super::layers;
 use super::plugins::check_name;
 use super::settings::{Config, StorageConfig};
 use reflow_tracing::maintenance::retention;
-use reflow_tracing::plugin::{PluginBackend, PluginRuntime, PluginRuntimeConfig, excessive_grants};
+use reflow_tracing::plugin::{PluginBackend, PluginRuntime, excessive_grants};
 use reflow_tracing::storage::layers::lazy::Lazy;
 use reflow_tracing::storage::layers::metrics::Metered;
 use reflow_tracing::storage::{
@@ -63,11 +63,7 @@ impl Opening {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime.clone());
         }
-        let new = PluginRuntime::new(&PluginRuntimeConfig {
-            cache_dir: config.plugins.cache_dir(),
-            max_connections: config.plugins.max_connections,
-        })?
-        .with_admission(config.plugins.admission());
+        let new = PluginRuntime::new(&config.plugins.runtime())?.with_admission(config.plugins.admission());
         Ok(self.runtime.get_or_init(|| new).clone())
     }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::backend::BuiltIn;
 use crate::trust::{Lock, PublicKey, read_signatures, signature_file, verify};
-use reflow_tracing::plugin::{Admission, PluginConfig};
+use reflow_tracing::plugin::{Admission, CompilerProcess, PluginConfig, PluginRuntimeConfig};
 
 /// The table `[plugins]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,10 @@ pub struct PluginsConfig {
     pub reload: bool,
     /// The most connections that all plugins together may have open.
     pub max_connections: usize,
+    /// The most memory that the compilation of a plugin may take, in MiB.
+    pub compile_memory_mb: NonZeroU32,
+    /// The most processor time that it may take, in seconds.
+    pub compile_cpu_s: NonZeroU32,
     /// Whether a plugin must have a signature of one of `trusted_keys`.
     pub require_signed: bool,
     /// The public keys whose signatures count.
@@ -38,6 +43,8 @@ impl Default for PluginsConfig {
             cache_dir: None,
             reload: true,
             max_connections: 1_000,
+            compile_memory_mb: NonZeroU32::new(2_048).expect("it is not 0"),
+            compile_cpu_s: NonZeroU32::new(300).expect("it is not 0"),
             require_signed: false,
             trusted_keys: Vec::new(),
             named: BTreeMap::new(),
@@ -59,6 +66,17 @@ impl PluginsConfig {
         })
     }
 
+    /// The settings of what runs plugins. A plugin is compiled by this program, in a process of its own.
+    pub(crate) fn runtime(&self) -> PluginRuntimeConfig {
+        let compiler = this_program().map(|program| CompilerProcess {
+            program,
+            arguments: vec!["compile-plugin".into()],
+            memory_mb: self.compile_memory_mb.get(),
+            cpu_s: self.compile_cpu_s.get(),
+        });
+        PluginRuntimeConfig { cache_dir: self.cache_dir(), max_connections: self.max_connections, compiler }
+    }
+
     /// The folder for compiled code; `None` when the cache is disabled.
     pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         match &self.cache_dir {
@@ -67,6 +85,12 @@ impl PluginsConfig {
             None => Some(user_caches()?.join("reflow-tracing")),
         }
     }
+}
+
+/// The program that this process runs, also when its file was replaced meanwhile.
+fn this_program() -> Option<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() { Some(running.to_owned()) } else { std::env::current_exe().ok() }
 }
 
 /// Refuses a file that none of the keys signed.
@@ -128,6 +152,8 @@ impl<'de> Deserialize<'de> for PluginsConfig {
                         "cache_dir" => plugins.cache_dir = Some(map.next_value()?),
                         "reload" => plugins.reload = map.next_value()?,
                         "max_connections" => plugins.max_connections = map.next_value()?,
+                        "compile_memory_mb" => plugins.compile_memory_mb = map.next_value()?,
+                        "compile_cpu_s" => plugins.compile_cpu_s = map.next_value()?,
                         "require_signed" => plugins.require_signed = map.next_value()?,
                         "trusted_keys" => plugins.trusted_keys = map.next_value()?,
                         _ => {
@@ -165,7 +191,8 @@ impl<'de> Deserialize<'de> for Entry {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
                     "a table: `[plugins.NAME]` describes the plugin NAME; the settings of `[plugins]` itself are `dir`, \
-                     `cache_dir`, `reload`, `max_connections`, `require_signed` and `trusted_keys`",
+                     `cache_dir`, `reload`, `max_connections`, `compile_memory_mb`, `compile_cpu_s`, `require_signed` and \
+                     `trusted_keys`",
                 )
             }
 

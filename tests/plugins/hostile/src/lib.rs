@@ -1,6 +1,8 @@
 //! A storage plugin that misbehaves on demand: a query for the traces of the flow `trap`, `spin`, ... does what the name
-//! says. Other calls behave well. With the setting `trap = "NAME"`, the export of that name traps.
+//! says. Other calls behave well. With the setting `trap = "NAME"`, the export of that name traps; with `pages = "HOW"`, pages
+//! are wrong in that way.
 
+mod attack;
 mod greed;
 
 use std::cell::{Cell, RefCell};
@@ -8,8 +10,8 @@ use std::cell::{Cell, RefCell};
 use reflow_tracing_plugin::keyvalue::Bucket;
 use reflow_tracing_plugin::sql::Connection;
 use reflow_tracing_plugin::{
-    Backend, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage, TraceQuery, Uuid,
-    config, export, secrets,
+    Backend, Blobs, EventBatch, EventPage, Info, PageRequest, Result, Stats, StorageError, Trace, TracePage,
+    TraceQuery, Uuid, config, export, secrets,
 };
 
 export!(Hostile);
@@ -24,10 +26,29 @@ thread_local! {
     static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The text of a setting.
+fn setting(name: &str) -> Option<String> {
+    config::get(name).map(|json| json.trim_matches('"').to_owned())
+}
+
 /// Traps if the setting names the export.
 fn trap_in(name: &str) {
-    if config::get("trap").is_some_and(|chosen| chosen.trim_matches('"') == name) {
+    if setting("trap").is_some_and(|chosen| chosen == name) {
         panic!("in {name}, on request");
+    }
+}
+
+/// The seconds of the items of a page, and the token of the next one, for a listing without an end.
+fn pages(how: &str, page: &PageRequest) -> (Vec<u32>, Option<Vec<u8>>) {
+    let number = page.token.as_deref().map_or(0, |token| u32::from_le_bytes(token.try_into().unwrap_or_default()));
+    let token = |number: u32| Some(number.to_le_bytes().to_vec());
+    match how {
+        "repeated" => (vec![0], token(number + 1)),
+        "empty" => (Vec::new(), token(number + 1)),
+        "same-token" => (vec![number], token(7)),
+        "disordered" => (vec![2, 1], None),
+        "long-token" => (vec![number], Some(vec![0; 1024 * 1024])),
+        _ => (Vec::new(), None),
     }
 }
 
@@ -62,6 +83,13 @@ impl Backend for Hostile {
     fn query_traces(&self, query: TraceQuery, page: PageRequest) -> Result<TracePage> {
         trap_in("query-traces");
         let nothing = TracePage { bodies: Vec::new(), next: None };
+        if let Some(how) = setting("pages") {
+            let (seconds, next) = pages(&how, &page);
+            return Ok(TracePage { bodies: seconds.into_iter().map(attack::header_at).collect(), next });
+        }
+        if let Some(done) = query.flow_id.as_deref().and_then(attack::run) {
+            return done.map(|()| nothing);
+        }
         match query.flow_id.as_deref() {
             Some("trap") => panic!("on request"),
             Some("trap-when-warm") if self.warm.replace(true) => panic!("on every call but the first"),
@@ -122,9 +150,17 @@ impl Backend for Hostile {
         }
     }
 
-    fn get_events(&self, _trace_id: Uuid, _page: PageRequest) -> Result<EventPage> {
+    fn get_events(&self, _trace_id: Uuid, page: PageRequest) -> Result<EventPage> {
         trap_in("get-events");
-        Ok(EventPage { events: EventBatch::new(), next: None })
+        let events = EventBatch::new();
+        let Some(how) = setting("pages") else { return Ok(EventPage { events, next: None }) };
+        let (seconds, next) = pages(&how, &page);
+        for second in seconds {
+            let body = attack::body_at(second);
+            let ends = vec![body.len() as u32];
+            events.push(&Blobs { data: body, ends }).map_err(StorageError::Exhausted)?;
+        }
+        Ok(EventPage { events, next })
     }
 
     fn delete_traces(&self, _ids: Vec<Uuid>) -> Result<u64> {

@@ -20,7 +20,7 @@ pub(super) const PAGE_BYTES: usize = 4 * 1024 * 1024;
 const MAX_TTL: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
 
 /// Maximum bytes of the entries that a batch of events is turned into. A batch has at most about 8 MiB of events.
-const MAX_INSERT: usize = 64 * 1024 * 1024;
+const MAX_INSERT: usize = 32 * 1024 * 1024;
 /// Approximate overhead of an entry.
 const ENTRY_BYTES: usize = 64;
 
@@ -37,13 +37,19 @@ impl EntryTemplate {
         Ok(Self { key: parsed(entry.key)?, value: parsed(entry.value)? })
     }
 
+    /// Stops at the first part that makes a key or a value larger than a bucket takes.
     fn fill(&self, row: &Row) -> Entry {
-        let joined = |parts: &[Part]| {
+        let joined = |parts: &[Part], most: usize| {
             let mut bytes = Vec::new();
-            parts.iter().for_each(|part| part.write(row, &mut bytes));
+            for part in parts {
+                part.write(row, &mut bytes);
+                if bytes.len() > most {
+                    break;
+                }
+            }
             bytes
         };
-        Entry { key: joined(&self.key), value: joined(&self.value) }
+        Entry { key: joined(&self.key, MAX_KEY), value: joined(&self.value, MAX_VALUE) }
     }
 }
 
@@ -141,7 +147,7 @@ impl Bucket {
         let mut groups = Vec::with_capacity(batch.rows().len());
         let mut bytes = 0;
         for row in batch.rows() {
-            let mut group = Vec::with_capacity(templates.len());
+            let mut group = Vec::new();
             for template in &templates {
                 let entry = template.fill(row);
                 self.check_key(&entry.key).and_then(|()| self.check_value(&entry.value))?;

@@ -6,10 +6,35 @@ use super::bucket::Bucket;
 use crate::capabilities::state::HostState;
 use crate::contract::batch::EventBatch;
 use crate::contract::bindings::reflow::capabilities::keyvalue::{
-    Change, Entry, EntryPage, EventEntry, EventPage, Host, HostBucket, KeyPage, KeyvalueError,
+    Change, Entry, EntryPage, EventEntry, EventPage, Host, HostBucket, KeyPage, KeyvalueError, Part,
 };
+use crate::contract::body::DecodeError;
+use crate::contract::budget::{Budget, OverBudget};
 
 type Answer<T> = wasmtime::Result<Result<T, KeyvalueError>>;
+
+/// Checks what a plugin passes before anything is done with it: keys, values, parts of entries, by their bytes.
+fn check(passed: impl IntoIterator<Item = usize>, mut budget: Budget) -> Result<(), KeyvalueError> {
+    budget.take_list(passed).map_err(limit_exceeded)
+}
+
+fn limit_exceeded(error: OverBudget) -> KeyvalueError {
+    KeyvalueError::LimitExceeded(error.to_string())
+}
+
+fn bytes_of_change(change: &Change) -> usize {
+    match change {
+        Change::Set(entry) => entry.key.len() + entry.value.len(),
+        Change::Delete(key) => key.len(),
+    }
+}
+
+fn bytes_of_part(part: &Part) -> usize {
+    match part {
+        Part::Fixed(bytes) => bytes.len(),
+        Part::Field(name) | Part::Sortable(name) | Part::Present(name) => name.len(),
+    }
+}
 
 impl Host for HostState {}
 
@@ -26,6 +51,9 @@ impl HostBucket for HostState {
     }
 
     async fn get_many(&mut self, this: Resource<Bucket>, keys: Vec<Vec<u8>>) -> Answer<Vec<Option<Vec<u8>>>> {
+        if let Err(problem) = check(keys.iter().map(Vec::len), self.budget()) {
+            return Ok(Err(problem));
+        }
         Ok(self.table.get(&this)?.get_many(keys).await)
     }
 
@@ -38,6 +66,9 @@ impl HostBucket for HostState {
     }
 
     async fn apply(&mut self, this: Resource<Bucket>, changes: Vec<Change>, ttl_ms: Option<u64>) -> Answer<()> {
+        if let Err(problem) = check(changes.iter().map(bytes_of_change), self.budget()) {
+            return Ok(Err(problem));
+        }
         Ok(self.table.get(&this)?.apply(changes, ttl_ms).await)
     }
 
@@ -86,7 +117,11 @@ impl HostBucket for HostState {
         rows: Resource<EventBatch>,
         ttl_ms: Option<u64>,
     ) -> Answer<u64> {
-        let batch = self.table.get(&rows)?.clone();
+        let batch = self.batch(&rows)?.clone();
+        let parts = entries.iter().flat_map(|entry| entry.key.iter().chain(&entry.value));
+        if let Err(problem) = check(parts.map(bytes_of_part), self.budget()) {
+            return Ok(Err(problem));
+        }
         Ok(self.table.get(&this)?.insert_batch(entries, batch, ttl_ms).await)
     }
 
@@ -102,8 +137,12 @@ impl HostBucket for HostState {
             Ok(page) => page,
             Err(error) => return Ok(Err(error)),
         };
-        let batch = match EventBatch::from_bodies(entries.iter().map(|entry| entry.value.as_slice())) {
+        let bodies = entries.iter().map(|entry| entry.value.as_slice());
+        let batch = match EventBatch::from_bodies(bodies, self.budget()) {
             Ok(batch) => batch,
+            Err(error @ DecodeError::TooLarge { .. }) => {
+                return Ok(Err(KeyvalueError::LimitExceeded(error.to_string())));
+            }
             Err(error) => {
                 return Ok(Err(KeyvalueError::Other(format!("a value is not the body of an event: {error}"))));
             }

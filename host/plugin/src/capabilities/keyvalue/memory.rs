@@ -44,15 +44,17 @@ impl Memory {
         state
     }
 
-    /// Takes the changes back when the bucket is larger than it may be. `undo` has what was there before each.
-    fn keep_if_it_fits(&self, state: &mut State, undo: Vec<(Vec<u8>, Option<Entry>)>) -> Result<(), KeyvalueError> {
-        if state.bytes <= self.max_bytes {
-            return Ok(());
-        }
+    /// Takes the changes back. `undo` has what was there before each.
+    fn take_back(&self, state: &mut State, undo: Vec<(Vec<u8>, Option<Entry>)>) -> KeyvalueError {
         for (key, before) in undo.into_iter().rev() {
             state.replace(key, before);
         }
-        Err(self.full())
+        self.full()
+    }
+
+    /// Whether changes may go on: what they take beyond the bucket's size is bounded, because later ones may free it again.
+    fn may_go_on(&self, state: &State) -> bool {
+        state.bytes <= self.max_bytes.saturating_mul(2)
     }
 
     fn full(&self) -> KeyvalueError {
@@ -126,7 +128,7 @@ impl Store for Memory {
     async fn apply(&self, changes: Vec<Change>, ttl: Option<Duration>) -> Result<(), KeyvalueError> {
         let mut state = self.live_state();
         let expires = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
-        let mut undo = Vec::with_capacity(changes.len());
+        let mut undo = Vec::new();
         for change in changes {
             let (key, entry) = match change {
                 Change::Set(entry) => (entry.key, Some(Entry { value: entry.value, expires })),
@@ -134,8 +136,11 @@ impl Store for Memory {
             };
             let before = state.replace(key.clone(), entry);
             undo.push((key, before));
+            if !self.may_go_on(&state) {
+                break;
+            }
         }
-        self.keep_if_it_fits(&mut state, undo)
+        if state.bytes > self.max_bytes { Err(self.take_back(&mut state, undo)) } else { Ok(()) }
     }
 
     async fn compare_and_set(
@@ -171,8 +176,10 @@ impl Store for Memory {
                 let before = state.replace(key.clone(), Some(Entry { value, expires }));
                 undo.push((key, before));
             }
+            if state.bytes > self.max_bytes {
+                return Err(self.take_back(&mut state, undo));
+            }
         }
-        self.keep_if_it_fits(&mut state, undo)?;
         Ok(inserted)
     }
 

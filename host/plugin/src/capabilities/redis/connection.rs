@@ -8,15 +8,12 @@ use redis::{Cmd, Pipeline, Script, Value};
 use super::prefix::{Answer, refused};
 use super::reply;
 use super::servers::{Lease, Server};
-use super::template::{Rows, Templates};
+use super::template::{CHUNKS_IN_FLIGHT, Rows, Templates};
 use crate::contract::batch::EventBatch;
 use crate::contract::bindings::reflow::capabilities::redis::{Expectation, Part, RedisError};
 
 /// A command's name and arguments.
 pub(super) type Command = Vec<Vec<u8>>;
-
-/// Chunks of a batch in flight: enough to keep the server busy, few enough to bound the memory.
-const CHUNKS_IN_FLIGHT: usize = 4;
 
 /// A server that a plugin has opened.
 pub struct Connection {

@@ -9,8 +9,30 @@ use crate::contract::batch::EventBatch;
 use crate::contract::bindings::reflow::capabilities::redis::{
     Expectation, Host, HostConnection, Part, RedisError, Reply,
 };
+use crate::contract::budget::Budget;
 
 type Answered<T> = wasmtime::Result<Result<T, RedisError>>;
+
+/// Copies of commands that the host makes: prepared, and written for the server.
+const COPIES: usize = 2;
+
+/// Checks what a plugin passes before anything is done with it: arguments, keys, parts, by their bytes.
+fn check(passed: impl IntoIterator<Item = usize>, budget: &mut Budget) -> Result<(), RedisError> {
+    let passed = passed.into_iter().map(|bytes| bytes.saturating_mul(COPIES));
+    budget.take_list(passed).map_err(|error| RedisError::LimitExceeded(error.to_string()))
+}
+
+/// The arguments of the commands, and the commands themselves.
+fn of_commands<T>(commands: &[Vec<T>], bytes: impl Fn(&T) -> usize + Copy) -> impl Iterator<Item = usize> {
+    commands.iter().flat_map(move |command| command.iter().map(bytes).chain([0]))
+}
+
+fn bytes_of_part(part: &Part) -> usize {
+    match part {
+        Part::Fixed(bytes) => bytes.len(),
+        Part::Field(name) | Part::Sortable(name) | Part::Present(name) => name.len(),
+    }
+}
 
 impl Host for HostState {}
 
@@ -23,6 +45,9 @@ impl HostConnection for HostState {
     }
 
     async fn pipeline(&mut self, this: Resource<Connection>, commands: Vec<Command>) -> Answered<Vec<Reply>> {
+        if let Err(problem) = check(of_commands(&commands, Vec::len), &mut self.budget()) {
+            return Ok(Err(problem));
+        }
         Ok(self.table.get(&this)?.pipeline(commands).await.and_then(reply::flatten))
     }
 
@@ -32,6 +57,10 @@ impl HostConnection for HostState {
         expected: Vec<Expectation>,
         commands: Vec<Command>,
     ) -> Answered<Option<Vec<Reply>>> {
+        let keys = expected.iter().map(|expected| expected.key.len() + expected.value.as_ref().map_or(0, Vec::len));
+        if let Err(problem) = check(keys.chain(of_commands(&commands, Vec::len)), &mut self.budget()) {
+            return Ok(Err(problem));
+        }
         let replies = self.table.get(&this)?.atomically(expected, commands).await;
         Ok(replies.and_then(|values| values.map(reply::flatten).transpose()))
     }
@@ -43,8 +72,13 @@ impl HostConnection for HostState {
         commands: Vec<Vec<Vec<Part>>>,
         rows: Resource<EventBatch>,
     ) -> Answered<u64> {
-        let rows = self.table.get(&rows)?.clone();
-        let max_bytes = self.limits.result_bytes();
+        let rows = self.batch(&rows)?.clone();
+        let mut budget = self.budget();
+        let arguments = unless.iter().chain(&commands).flat_map(|command| of_commands(command, bytes_of_part));
+        if let Err(problem) = check(arguments, &mut budget) {
+            return Ok(Err(problem));
+        }
+        let max_bytes = budget.left();
         Ok(self.table.get(&this)?.pipeline_batch(unless, commands, &rows, max_bytes).await)
     }
 
@@ -55,6 +89,9 @@ impl HostConnection for HostState {
         keys: Vec<Vec<u8>>,
         arguments: Vec<Vec<u8>>,
     ) -> Answered<Vec<Reply>> {
+        if let Err(problem) = check([&keys, &arguments].into_iter().flatten().map(Vec::len), &mut self.budget()) {
+            return Ok(Err(problem));
+        }
         let value = self.table.get(&this)?.eval(&script, &keys, &arguments).await;
         Ok(value.and_then(|value| reply::flatten(vec![value])))
     }
@@ -64,7 +101,12 @@ impl HostConnection for HostState {
         this: Resource<Connection>,
         commands: Vec<Command>,
     ) -> Answered<Resource<EventBatch>> {
-        match self.table.get(&this)?.pipeline(commands).await.and_then(|values| reply::events(&values)) {
+        let mut budget = self.budget();
+        if let Err(problem) = check(of_commands(&commands, Vec::len), &mut budget) {
+            return Ok(Err(problem));
+        }
+        let values = self.table.get(&this)?.pipeline(commands).await;
+        match values.and_then(|values| reply::events(&values, budget)) {
             Ok(batch) => Ok(self.add_batch(batch)?.map_err(RedisError::LimitExceeded)),
             Err(error) => Ok(Err(error)),
         }

@@ -4,6 +4,8 @@ use redis::{ServerError, Value};
 
 use crate::contract::batch::EventBatch;
 use crate::contract::bindings::reflow::capabilities::redis::{RedisError, Reply};
+use crate::contract::body::DecodeError;
+use crate::contract::budget::Budget;
 
 /// Flattens replies: an array becomes its length, followed by its elements.
 pub(super) fn flatten(values: Vec<Value>) -> Result<Vec<Reply>, RedisError> {
@@ -57,10 +59,13 @@ pub(super) fn first_refusal(values: &[Value]) -> Option<RedisError> {
 }
 
 /// The events whose bodies are in the answers.
-pub(super) fn events(values: &[Value]) -> Result<EventBatch, RedisError> {
+pub(super) fn events(values: &[Value], budget: Budget) -> Result<EventBatch, RedisError> {
     let mut bodies = Vec::new();
     values.iter().try_for_each(|value| collect(value, &mut bodies))?;
-    EventBatch::from_bodies(bodies).map_err(|error| RedisError::Other(error.to_string()))
+    EventBatch::from_bodies(bodies, budget).map_err(|error| match error {
+        DecodeError::TooLarge { .. } => RedisError::LimitExceeded(error.to_string()),
+        error => RedisError::Other(error.to_string()),
+    })
 }
 
 fn collect<'a>(value: &'a Value, bodies: &mut Vec<&'a [u8]>) -> Result<(), RedisError> {

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Cost of each line in addition to its bytes: most lines start a value, and each value takes memory in the host however
 /// small it is.
-const LINE_BYTES: usize = 32;
+const LINE_BYTES: usize = 64;
 
 /// The budget and the state of a stream.
 #[derive(Default)]

@@ -13,6 +13,8 @@ use crate::contract::part;
 /// chunk does not matter.
 const CHUNK_COMMANDS: usize = 500;
 const CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks of a batch in flight: enough to keep the server busy, few enough to bound the memory.
+pub(super) const CHUNKS_IN_FLIGHT: usize = 4;
 
 /// A command with placeholders for fields.
 pub(super) struct Template {
@@ -26,7 +28,19 @@ struct Filled {
     ends: Vec<usize>,
 }
 
+/// The checks of earlier rows.
+#[derive(Default)]
+struct Seen {
+    checks: HashSet<Filled>,
+    bytes: usize,
+}
+
 impl Filled {
+    /// What it takes in the host.
+    fn held(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + size_of::<usize>() * self.ends.len()
+    }
+
     fn command(&self) -> Cmd {
         let mut command = Cmd::with_capacity(self.ends.len(), self.bytes.len());
         let mut start = 0;
@@ -71,16 +85,19 @@ impl Template {
             for part in parts {
                 part.write(row, bytes);
                 if bytes.len() > max_bytes {
-                    let message = format!(
-                        "the command has more than {max_bytes} bytes: use fewer fields, or raise limits.result_mb"
-                    );
-                    return Err(RedisError::LimitExceeded(message));
+                    return Err(too_large(max_bytes));
                 }
             }
             ends.push(bytes.len());
         }
         Ok(())
     }
+}
+
+fn too_large(max_bytes: usize) -> RedisError {
+    RedisError::LimitExceeded(format!(
+        "the commands of an event have more than {max_bytes} bytes: use fewer fields, or raise limits.result_mb"
+    ))
 }
 
 /// The bytes of an argument without fields.
@@ -120,13 +137,13 @@ impl Templates {
 
     /// Splits the rows so that the commands of each group fit into a chunk.
     pub(super) fn chunks<'a>(&'a self, rows: &'a [Row]) -> impl Iterator<Item = Result<Rows<'a>, RedisError>> + 'a {
-        let mut seen = HashSet::with_capacity(if self.unless.is_some() { rows.len() } else { 0 });
+        let mut seen = Seen::default();
         let rows_per_chunk = CHUNK_COMMANDS / self.commands.len().clamp(1, CHUNK_COMMANDS);
         rows.chunks(rows_per_chunk).map(move |rows| self.chunk(rows, &mut seen))
     }
 
     /// Omits rows whose check is equal to that of an earlier row.
-    fn chunk<'a>(&'a self, rows: &'a [Row], seen: &mut HashSet<Filled>) -> Result<Rows<'a>, RedisError> {
+    fn chunk<'a>(&'a self, rows: &'a [Row], seen: &mut Seen) -> Result<Rows<'a>, RedisError> {
         let Some(unless) = &self.unless else {
             return Ok(Rows { templates: self, rows: rows.iter().collect(), checks: None });
         };
@@ -134,9 +151,11 @@ impl Templates {
         let mut distinct = Vec::with_capacity(rows.len());
         for row in rows {
             let mut check = Filled::default();
-            unless.fill(row, self.max_bytes, &mut check)?;
-            let command = check.command();
-            if seen.insert(check) {
+            unless.fill(row, self.max_bytes.saturating_sub(seen.bytes), &mut check)?;
+            let (command, bytes) = (check.command(), check.held());
+            if seen.checks.insert(check) {
+                // Kept twice: here and in the pipeline.
+                seen.bytes += 2 * bytes;
                 checks.add_command(command);
                 distinct.push(row);
             }
@@ -179,6 +198,8 @@ impl Iterator for Chunks<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let Templates { commands, max_bytes, .. } = self.templates;
+        // Several chunks are in flight.
+        let max_bytes = max_bytes / (CHUNKS_IN_FLIGHT + 1);
         let mut chunk = Pipeline::with_capacity(CHUNK_COMMANDS.min(commands.len() * self.rows.len()));
         let mut bytes = 0;
         while let Some((row, rest)) = self.rows.split_first()
@@ -186,11 +207,12 @@ impl Iterator for Chunks<'_> {
             && bytes < CHUNK_BYTES
         {
             for template in commands {
-                if let Err(error) = template.fill(row, *max_bytes, &mut self.filled) {
+                let filled = template.fill(row, max_bytes, &mut self.filled);
+                bytes += self.filled.held();
+                if let Err(error) = filled.and(if bytes > max_bytes { Err(too_large(max_bytes)) } else { Ok(()) }) {
                     return Some(Err(error));
                 }
                 chunk.add_command(self.filled.command());
-                bytes += self.filled.bytes.len();
             }
             self.rows = rest;
         }
@@ -210,7 +232,7 @@ mod tests {
         let mut event = TraceEvent { actor_id: "parser".into(), ..TraceEvent::default() };
         event.data.error = Some(String::new());
         let batch = EventBatch::new(vec![(TraceId(uuid::Uuid::from_u128(7)), event)], &Flows::default());
-        let templates = Templates::new(None, vec![arguments], &Prefix::new("p:"), 200)?;
+        let templates = Templates::new(None, vec![arguments], &Prefix::new("p:"), 5 * 300)?;
         let rows = templates.chunks(batch.rows()).next().expect("there is an event")?;
         let chunk = rows.commands().next().expect("there is an event")?;
         Ok(String::from_utf8_lossy(&chunk.get_packed_pipeline()).replace("\r\n", " "))
@@ -253,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_command_can_be_too_large() {
-        let bodies = vec![vec![part("SET")], vec![part("k")], vec![part(&"x".repeat(100)), part(&"x".repeat(101))]];
+        let bodies = vec![vec![part("SET")], vec![part("k")], vec![part(&"x".repeat(150)), part(&"x".repeat(151))]];
         assert!(matches!(packed(bodies), Err(RedisError::LimitExceeded(_))));
     }
 }

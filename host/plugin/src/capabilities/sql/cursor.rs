@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::refused;
+use super::input::Input;
+use crate::contract::batch::Ended;
 use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// Maximum rows per fetch.
@@ -19,9 +21,12 @@ pub(super) const FETCH_BYTES: usize = 1024 * 1024;
 pub struct Cursor {
     columns: Vec<String>,
     fetched: VecDeque<Vec<Value>>,
+    /// The size of these.
+    bytes: usize,
     /// The running query; `None` at the end of the rows.
     query: Option<RunningQuery>,
     _open: OpenCursor,
+    has_ended: bool,
 }
 
 /// Rows of values.
@@ -54,7 +59,8 @@ impl Cursor {
         query: RunningQuery,
         open: OpenCursor,
     ) -> Result<Self, SqlError> {
-        let mut cursor = Self { columns, fetched: VecDeque::new(), query: Some(query), _open: open };
+        let mut cursor =
+            Self { columns, fetched: VecDeque::new(), bytes: 0, query: Some(query), _open: open, has_ended: false };
         cursor.take(first)?;
         Ok(cursor)
     }
@@ -74,11 +80,34 @@ impl Cursor {
             self.take(fetched)?;
         }
         let count = max_rows.min(self.fetched.len());
-        Ok(self.fetched.drain(..count).collect())
+        let rows: Rows = self.fetched.drain(..count).collect();
+        self.bytes -= bytes_of(&rows);
+        Ok(rows)
+    }
+
+    /// The size of the rows that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Ends the query and frees the rows at the end of the call that opened it.
+    pub(crate) fn end(&mut self) {
+        self.fetched = VecDeque::new();
+        self.columns = Vec::new();
+        self.bytes = 0;
+        self.query = None;
+        self._open = OpenCursor::default();
+        self.has_ended = true;
+    }
+
+    /// Fails when the call that opened it has ended.
+    pub(super) fn check(&self) -> Result<(), Ended> {
+        if self.has_ended { Err(Ended("a cursor")) } else { Ok(()) }
     }
 
     fn take(&mut self, fetched: Fetched) -> Result<(), SqlError> {
         let (rows, last) = fetched.inspect_err(|_| self.query = None)?;
+        self.bytes += bytes_of(&rows);
         self.fetched.extend(rows);
         if last {
             self.query = None;
@@ -86,6 +115,10 @@ impl Cursor {
         }
         Ok(())
     }
+}
+
+fn bytes_of(rows: &[Vec<Value>]) -> usize {
+    rows.iter().flatten().map(|value| Input::from(value).held()).sum()
 }
 
 /// Counts an open cursor until it is dropped.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::cursor::{Cursor, Rows};
-use crate::contract::batch::EventBatch;
+use crate::contract::batch::{Ended, EventBatch};
 use crate::contract::bindings::reflow::capabilities::sql::{Binding, SqlError, Value};
+use crate::contract::body::DecodeError;
+use crate::contract::budget::Budget;
 
 /// Maximum size of a value, in bytes.
 pub(super) const MAX_VALUE_BYTES: usize = 64 * 1024 * 1024;
@@ -17,14 +19,20 @@ pub(super) const MAX_VALUE_BYTES: usize = 64 * 1024 * 1024;
 pub(super) trait Statements: Send + Sync {
     async fn execute(&self, statement: String, params: Vec<Value>) -> Result<u64, SqlError>;
     async fn execute_many(&self, statement: String, rows: Rows) -> Result<u64, SqlError>;
-    async fn insert_batch(&self, statement: String, bindings: Vec<Binding>, rows: EventBatch) -> Result<u64, SqlError>;
+    async fn insert_batch(
+        &self,
+        statement: String,
+        bindings: Vec<Binding>,
+        rows: EventBatch,
+        budget: Budget,
+    ) -> Result<u64, SqlError>;
     async fn query(&self, statement: String, params: Vec<Value>) -> Result<Cursor, SqlError>;
     async fn query_events(
         &self,
         statement: String,
         params: Vec<Value>,
         body: u32,
-        max_bytes: usize,
+        budget: Budget,
     ) -> Result<EventBatch, SqlError>;
 }
 
@@ -53,10 +61,35 @@ pub(super) trait OpenTransaction: Statements {
 /// A handle to a database.
 pub struct Connection(pub(super) Arc<dyn Database>);
 
-/// A handle to a transaction.
-pub struct Transaction(pub(super) Box<dyn OpenTransaction>);
+impl Connection {
+    pub(super) fn statements(&self) -> Result<&dyn Statements, Ended> {
+        Ok(&*self.0)
+    }
+}
+
+/// A handle to a transaction; `None` when the call that began it has ended.
+pub struct Transaction(pub(super) Option<Box<dyn OpenTransaction>>);
+
+impl Transaction {
+    pub(super) fn statements(&self) -> Result<&dyn Statements, Ended> {
+        self.0.as_deref().map(|open| open as &dyn Statements).ok_or(Ended("a transaction"))
+    }
+
+    /// Rolls it back at the end of the call that began it.
+    pub(crate) fn end(&mut self) {
+        self.0 = None;
+    }
+}
 
 /// Decodes the events from their bodies.
-pub(super) fn events_of(bodies: &[Vec<u8>]) -> Result<EventBatch, SqlError> {
-    EventBatch::from_bodies(bodies.iter().map(Vec::as_slice)).map_err(|error| SqlError::Conversion(error.to_string()))
+pub(super) fn events_of(bodies: &[Vec<u8>], budget: Budget) -> Result<EventBatch, SqlError> {
+    EventBatch::from_bodies(bodies.iter().map(Vec::as_slice), budget).map_err(unreadable)
+}
+
+/// The error for what is not the body of an event, or is one that is too large.
+pub(super) fn unreadable(error: DecodeError) -> SqlError {
+    match error {
+        DecodeError::TooLarge { .. } => SqlError::LimitExceeded(error.to_string()),
+        error => SqlError::Conversion(error.to_string()),
+    }
 }

@@ -4,8 +4,9 @@ use wasmtime::component::Resource;
 
 use super::cursor::{Cursor, Rows};
 use super::database::{Connection, Transaction};
+use super::input::{check_arguments, check_bindings};
 use crate::capabilities::state::HostState;
-use crate::contract::batch::EventBatch;
+use crate::contract::batch::{Ended, EventBatch};
 use crate::contract::bindings::reflow::capabilities::sql::{
     Binding, Host, HostConnection, HostCursor, HostTransaction, SqlError, Value,
 };
@@ -18,11 +19,19 @@ impl Host for HostState {}
 macro_rules! statements {
     ($session:ty) => {
         async fn execute(&mut self, this: Resource<$session>, statement: String, params: Vec<Value>) -> Answer<u64> {
-            Ok(self.table.get(&this)?.0.execute(statement, params).await)
+            let session = self.table.get(&this)?.statements()?;
+            if let Err(problem) = check_arguments(&statement, &params, &mut self.budget()) {
+                return Ok(Err(problem));
+            }
+            Ok(session.execute(statement, params).await)
         }
 
         async fn execute_many(&mut self, this: Resource<$session>, statement: String, rows: Rows) -> Answer<u64> {
-            Ok(self.table.get(&this)?.0.execute_many(statement, rows).await)
+            let session = self.table.get(&this)?.statements()?;
+            if let Err(problem) = check_arguments(&statement, rows.iter().flatten(), &mut self.budget()) {
+                return Ok(Err(problem));
+            }
+            Ok(session.execute_many(statement, rows).await)
         }
 
         async fn insert_batch(
@@ -32,8 +41,12 @@ macro_rules! statements {
             bindings: Vec<Binding>,
             rows: Resource<EventBatch>,
         ) -> Answer<u64> {
-            let rows = self.table.get(&rows)?.clone();
-            Ok(self.table.get(&this)?.0.insert_batch(statement, bindings, rows).await)
+            let (session, mut budget) = (self.table.get(&this)?.statements()?, self.budget());
+            let rows = self.batch(&rows)?.clone();
+            if let Err(problem) = check_bindings(&statement, &bindings, &mut budget) {
+                return Ok(Err(problem));
+            }
+            Ok(session.insert_batch(statement, bindings, rows, budget).await)
         }
 
         async fn query(
@@ -42,9 +55,17 @@ macro_rules! statements {
             statement: String,
             params: Vec<Value>,
         ) -> Answer<Resource<Cursor>> {
-            match self.table.get(&this)?.0.query(statement, params).await {
-                Ok(cursor) => Ok(Ok(self.table.push(cursor)?)),
-                Err(error) => Ok(Err(error)),
+            let session = self.table.get(&this)?.statements()?;
+            if let Err(problem) = check_arguments(&statement, &params, &mut self.budget()) {
+                return Ok(Err(problem));
+            }
+            let cursor = match session.query(statement, params).await {
+                Ok(cursor) => cursor,
+                Err(error) => return Ok(Err(error)),
+            };
+            match self.reserve(cursor.bytes()) {
+                Ok(()) => Ok(Ok(self.table.push(cursor)?)),
+                Err(problem) => Ok(Err(problem.into())),
             }
         }
 
@@ -55,22 +76,25 @@ macro_rules! statements {
             params: Vec<Value>,
             body: u32,
         ) -> Answer<Resource<EventBatch>> {
-            let max_bytes = self.limits.result_bytes();
-            match self.table.get(&this)?.0.query_events(statement, params, body, max_bytes).await {
+            let (session, mut budget) = (self.table.get(&this)?.statements()?, self.budget());
+            if let Err(problem) = check_arguments(&statement, &params, &mut budget) {
+                return Ok(Err(problem));
+            }
+            match session.query_events(statement, params, body, budget).await {
                 Ok(batch) => Ok(self.add_batch(batch)?.map_err(SqlError::LimitExceeded)),
                 Err(error) => Ok(Err(error)),
             }
-        }
-
-        async fn drop(&mut self, this: Resource<$session>) -> wasmtime::Result<()> {
-            self.table.delete(this)?;
-            Ok(())
         }
     };
 }
 
 impl HostConnection for HostState {
     statements!(Connection);
+
+    async fn drop(&mut self, this: Resource<Connection>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
 
     async fn open(&mut self, label: String) -> Answer<Resource<Connection>> {
         match self.granted.sql.get(&label) {
@@ -85,7 +109,7 @@ impl HostConnection for HostState {
 
     async fn begin(&mut self, this: Resource<Connection>) -> Answer<Resource<Transaction>> {
         match self.table.get(&this)?.0.begin().await {
-            Ok(transaction) => Ok(Ok(self.table.push(Transaction(transaction))?)),
+            Ok(transaction) => Ok(Ok(self.table.push(Transaction(Some(transaction)))?)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -94,22 +118,43 @@ impl HostConnection for HostState {
 impl HostTransaction for HostState {
     statements!(Transaction);
 
+    async fn drop(&mut self, this: Resource<Transaction>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+
     async fn commit(&mut self, transaction: Resource<Transaction>) -> Answer<()> {
-        Ok(self.table.delete(transaction)?.0.commit().await)
+        let open = self.table.delete(transaction)?.0.ok_or(Ended("a transaction"))?;
+        Ok(open.commit().await)
     }
 }
 
 impl HostCursor for HostState {
     async fn columns(&mut self, this: Resource<Cursor>) -> wasmtime::Result<Vec<String>> {
-        Ok(self.table.get(&this)?.columns().to_vec())
+        let cursor = self.table.get(&this)?;
+        cursor.check()?;
+        Ok(cursor.columns().to_vec())
     }
 
     async fn next(&mut self, this: Resource<Cursor>, max_rows: u32) -> Answer<Rows> {
-        Ok(self.table.get_mut(&this)?.next(max_rows as usize).await)
+        let cursor = self.table.get_mut(&this)?;
+        cursor.check()?;
+        let before = cursor.bytes();
+        let rows = cursor.next(max_rows as usize).await;
+        let after = cursor.bytes();
+        self.release(before);
+        match self.reserve(after) {
+            Ok(()) => Ok(rows),
+            Err(problem) => {
+                self.table.get_mut(&this)?.end();
+                Ok(Err(problem.into()))
+            }
+        }
     }
 
     async fn drop(&mut self, this: Resource<Cursor>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
+        let cursor = self.table.delete(this)?;
+        self.release(cursor.bytes());
         Ok(())
     }
 }

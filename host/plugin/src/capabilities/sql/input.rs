@@ -8,7 +8,13 @@ use uuid::Uuid;
 use super::error::refused;
 use crate::contract::batch::{EventBatch, Row};
 use crate::contract::bindings::reflow::capabilities::sql::{Binding, SqlError, Value};
+use crate::contract::budget::Budget;
 use crate::contract::field::{Field, FieldValue};
+
+/// The longest statement, in bytes. Each connection keeps the last ones prepared.
+const MAX_STATEMENT: usize = 256 * 1024;
+/// The most parameters that any of the databases takes.
+const MAX_BINDINGS: usize = 65_535;
 
 /// A value on its way to a database.
 pub(super) enum Input<'a> {
@@ -48,6 +54,28 @@ impl Input<'_> {
         }
     }
 
+    /// What a value takes in a row of the host, without its text or blob.
+    pub(super) const PLACE: usize = size_of::<Value>();
+
+    /// What the value takes in the host.
+    pub(super) fn held(&self) -> usize {
+        Self::PLACE
+            + match self {
+                Self::Text(text) => text.len(),
+                Self::Blob(bytes) => bytes.len(),
+                _ => 0,
+            }
+    }
+
+    /// The bytes that it holds itself, rather than the event or the plugin's values.
+    fn owned(&self) -> usize {
+        match self {
+            Self::Text(Cow::Owned(text)) => text.len(),
+            Self::Blob(Cow::Owned(bytes)) => bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// The approximate size, in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
@@ -56,6 +84,49 @@ impl Input<'_> {
             _ => 8,
         }
     }
+}
+
+/// Checks what a plugin passes before anything is done with it.
+pub(super) fn check_arguments<'a>(
+    statement: &str,
+    values: impl IntoIterator<Item = &'a Value>,
+    budget: &mut Budget,
+) -> Result<(), SqlError> {
+    check_statement(statement)?;
+    Ok(budget.take_list(values.into_iter().map(|value| Input::from(value).held()))?)
+}
+
+/// The same for the arguments of a batch statement.
+pub(super) fn check_bindings(statement: &str, bindings: &[Binding], budget: &mut Budget) -> Result<(), SqlError> {
+    check_statement(statement)?;
+    if bindings.len() > MAX_BINDINGS {
+        return Err(SqlError::LimitExceeded(format!(
+            "there are {} bindings; the maximum is {MAX_BINDINGS}, which is the most parameters that a statement has",
+            bindings.len()
+        )));
+    }
+    for binding in bindings {
+        let bytes = match binding {
+            Binding::Field(name) | Binding::High(name) | Binding::Low(name) => name.len(),
+            Binding::Fixed(value) => Input::from(value).held(),
+            Binding::LookedUp(lookup) => {
+                check_statement(&lookup.statement)?;
+                lookup.field.len() + lookup.statement.len()
+            }
+        };
+        budget.take_list([bytes])?;
+    }
+    Ok(())
+}
+
+fn check_statement(statement: &str) -> Result<(), SqlError> {
+    if statement.len() > MAX_STATEMENT {
+        return Err(SqlError::LimitExceeded(format!(
+            "the statement has {} bytes; the maximum is {MAX_STATEMENT}: pass values as parameters",
+            statement.len()
+        )));
+    }
+    Ok(())
 }
 
 /// Rows of parameters for one statement.
@@ -99,13 +170,23 @@ impl<'a> InputRows<'a> {
         Self { values: row.iter().map(Input::from).collect(), width: row.len(), count: 1, lookups: Vec::new() }
     }
 
-    /// One row per event. Encodes the bodies, if they are bound.
-    pub(super) fn of_events(bindings: &'a [Binding], batch: &'a EventBatch) -> Result<Self, SqlError> {
+    /// One row per event. Encodes the bodies, if they are bound. Fails when the values take more than `budget` has.
+    pub(super) fn of_events(
+        bindings: &'a [Binding],
+        batch: &'a EventBatch,
+        mut budget: Budget,
+    ) -> Result<Self, SqlError> {
         let sources = bindings.iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
         let rows = batch.rows();
-        let mut values = Vec::with_capacity(rows.len() * sources.len());
+        let count = rows.len().saturating_mul(sources.len());
+        budget.take(count.saturating_mul(size_of::<Input<'_>>()))?;
+        let mut values = Vec::with_capacity(count);
         for row in rows {
-            values.extend(sources.iter().map(|source| source.value(row)));
+            for source in &sources {
+                let value = source.value(row);
+                budget.take(value.owned())?;
+                values.push(value);
+            }
         }
         let looked_up = sources.iter().enumerate().filter_map(|(index, source)| match source {
             Source::LookedUp(_, statement) => Some(Column { index, statement }),
@@ -220,5 +301,45 @@ impl<'a> Source<'a> {
             Self::Low(field) => half(*field, |(_, low)| low),
             Self::Fixed(value) => (*value).into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reflow_tracing_model::{TraceEvent, TraceId};
+
+    use super::*;
+    use crate::contract::flows::Flows;
+
+    fn batch(events: usize) -> EventBatch {
+        EventBatch::new(vec![(TraceId::new(), TraceEvent::default()); events], &Flows::default())
+    }
+
+    #[test]
+    fn values_of_a_batch_are_counted_before_they_are_made() {
+        let batch = batch(10);
+        let bindings = |name: &str| vec![Binding::Field(name.into()); 10];
+        let made = |bindings: &[Binding], bytes| {
+            InputRows::of_events(bindings, &batch, Budget::of_bytes(bytes)).map(|rows| rows.count())
+        };
+        let places = 100 * size_of::<Input<'_>>();
+        assert_eq!(made(&bindings("port"), places).unwrap(), 10);
+        assert!(matches!(made(&bindings("port"), places - 1), Err(SqlError::LimitExceeded(_))));
+        assert!(matches!(made(&bindings("body"), places), Err(SqlError::LimitExceeded(_))));
+        assert!(made(&bindings("body"), places + 100 * 200).is_ok());
+    }
+
+    #[test]
+    fn arguments_that_are_too_many_or_too_large_are_refused() {
+        let budget = || Budget::of_bytes(1_000);
+        let refused = |result: Result<(), SqlError>, part: &str| match result {
+            Err(SqlError::LimitExceeded(problem)) => assert!(problem.contains(part), "{problem}"),
+            other => panic!("{other:?}"),
+        };
+        refused(check_arguments(&"x".repeat(MAX_STATEMENT + 1), [], &mut budget()), "the statement has 262145 bytes");
+        refused(check_arguments("", &vec![Value::Null; 20], &mut budget()), "limits.result_mb");
+        refused(check_bindings("", &vec![Binding::Fixed(Value::Null); 65_536], &mut budget()), "65536 bindings");
+        refused(check_bindings("", &vec![Binding::Field("port".into()); 20], &mut budget()), "limits.result_mb");
+        check_bindings("", &vec![Binding::Field("port".into()); 5], &mut budget()).unwrap();
     }
 }

@@ -2,84 +2,100 @@
 
 mod code_cache;
 mod function_cache;
+mod process;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use wasmparser::{Parser, Payload};
 use wasmtime::CacheStore;
 
 use super::engine;
+use crate::inspect::Code;
 pub(super) use code_cache::CodeCache;
 use function_cache::FunctionCache;
+pub use process::{CompilerProcess, run_compiler};
 
-/// A component with more functions is refused: compiling it would take gigabytes. Those of Python and JavaScript have some
-/// tens of thousands.
-const MAX_FUNCTIONS: u32 = 200_000;
 /// With this many functions, a compilation takes some seconds, and the log mentions it.
 const MANY: u32 = 3_000;
 /// How often it says how far it is.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Compiles `component` for the engine of plugins with a stack of `stack_kb`. The code is for `Component::deserialize`.
-///
-/// With a `folder`, functions that were compiled before are taken from a cache there.
+/// What the code of a component depends on, besides the component.
+pub(super) struct Compilation<'a> {
+    /// The code is for the engine of plugins with a stack of so many KiB.
+    pub stack_kb: u32,
+    /// Functions that were compiled before are taken from a cache in this folder.
+    pub folder: Option<&'a Path>,
+}
+
+/// Machine code, for `Component::deserialize`.
+pub(super) struct Machine {
+    pub code: Vec<u8>,
+    /// The functions and adapters that had been compiled before.
+    found: u32,
+}
+
+/// Compiles the `component` of `plugin`, in a process of its own if there is one to do that. Refuses one whose code is too large
+/// before it begins.
 pub(super) fn compile(
     plugin: &str,
-    stack_kb: u32,
+    compilation: &Compilation<'_>,
     component: &[u8],
-    folder: Option<&Path>,
+    process: Option<&CompilerProcess>,
 ) -> wasmtime::Result<Vec<u8>> {
-    let functions = functions(component)?;
-    if functions > MAX_FUNCTIONS {
-        return Err(wasmtime::Error::msg(format!(
-            "it has {functions} functions, which would take too much time and memory to compile; the maximum is {MAX_FUNCTIONS}: \
-             build it with optimization, or of fewer dependencies"
-        )));
+    let size = Code::of(component)?;
+    size.check().map_err(wasmtime::Error::msg)?;
+    let compile = || match process {
+        Some(process) => process.compile(compilation, component, |progress| tracing::info!(plugin, "{progress}")),
+        None => {
+            let plugin = plugin.to_owned();
+            let tell = move |done, functions| tracing::info!(plugin, "compiling: {done} of {functions} functions");
+            compilation.run(component, tell)
+        }
+    };
+    if size.functions < MANY {
+        return Ok(compile()?.code);
     }
-    let progress = Arc::new(Progress::new(plugin, functions, folder));
-    if functions < MANY {
-        return progress.compile(stack_kb, component);
-    }
-    tracing::info!(plugin, "compiling {functions} functions; later starts use the compiled code");
+    tracing::info!(plugin, "compiling {} functions; later starts use the compiled code", size.functions);
     let start = Instant::now();
-    let code = progress.compile(stack_kb, component)?;
+    let Machine { code, found } = compile()?;
     tracing::info!(
         plugin,
-        "compiled in {:.1} s; {} functions and adapters were there already",
-        start.elapsed().as_secs_f64(),
-        progress.found.load(Relaxed)
+        "compiled in {:.1} s; {found} functions and adapters were there already",
+        start.elapsed().as_secs_f64()
     );
     Ok(code)
 }
 
-/// The number of functions in all modules of a component.
-fn functions(component: &[u8]) -> wasmtime::Result<u32> {
-    let mut functions = 0_u32;
-    for payload in Parser::new(0).parse_all(component) {
-        if let Payload::CodeSectionStart { count, .. } = payload? {
-            functions = functions.saturating_add(count);
+impl Compilation<'_> {
+    /// Compiles in this process. Tells from time to time how many of how many functions are done.
+    fn run(&self, component: &[u8], tell: impl Fn(u32, u32) + Send + Sync + 'static) -> wasmtime::Result<Machine> {
+        let progress = Arc::new(Progress::new(Code::of(component)?.functions, self.folder, tell));
+        let engine = engine::compiler(self.stack_kb, Arc::clone(&progress) as _)?;
+        let code = engine.precompile_component(component)?;
+        if let Some(cache) = &progress.cache {
+            cache.finish();
         }
+        Ok(Machine { code, found: progress.found.load(Relaxed) })
     }
-    Ok(functions)
 }
 
 /// Counts the functions that are asked for.
-#[derive(Debug)]
-struct Progress {
-    plugin: String,
+struct Progress<F> {
     functions: u32,
     done: AtomicU32,
     found: AtomicU32,
     told: Mutex<Instant>,
     cache: Option<FunctionCache>,
+    tell: F,
 }
 
-impl Progress {
-    fn new(plugin: &str, functions: u32, folder: Option<&Path>) -> Self {
+impl<F: Fn(u32, u32)> Progress<F> {
+    fn new(functions: u32, folder: Option<&Path>, tell: F) -> Self {
         let cache = folder.and_then(|folder| match FunctionCache::open(folder) {
             Ok(cache) => Some(cache),
             Err(error) => {
@@ -88,18 +104,10 @@ impl Progress {
             }
         });
         let (done, found, told) = (AtomicU32::new(0), AtomicU32::new(0), Mutex::new(Instant::now()));
-        Self { plugin: plugin.into(), functions, done, found, told, cache }
+        Self { functions, done, found, told, cache, tell }
     }
 
-    fn compile(self: &Arc<Self>, stack_kb: u32, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
-        let code = engine::compiler(stack_kb, Arc::clone(self) as _)?.precompile_component(component)?;
-        if let Some(cache) = &self.cache {
-            cache.finish();
-        }
-        Ok(code)
-    }
-
-    fn tell(&self) {
+    fn count(&self) {
         let done = self.done.fetch_add(1, Relaxed);
         // Looking at the clock for each function would cost more than it tells.
         if !done.is_multiple_of(64) {
@@ -109,15 +117,20 @@ impl Progress {
         if told.elapsed() >= EVERY {
             *told = Instant::now();
             // What connects the functions with the host is asked for too, and not counted before.
-            let done = done.min(self.functions);
-            tracing::info!(plugin = self.plugin, "compiling: {done} of {} functions", self.functions);
+            (self.tell)(done.min(self.functions), self.functions);
         }
     }
 }
 
-impl CacheStore for Progress {
+impl<F> fmt::Debug for Progress<F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Progress").field("functions", &self.functions).finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn(u32, u32) + Send + Sync + 'static> CacheStore for Progress<F> {
     fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
-        self.tell();
+        self.count();
         let code = self.cache.as_ref()?.get(key)?;
         self.found.fetch_add(1, Relaxed);
         Some(code)
@@ -167,8 +180,10 @@ mod tests {
     fn a_second_build_compiles_only_the_functions_that_changed() {
         let folder = tempfile::tempdir().unwrap();
         let compiled = |functions| {
-            let progress = Arc::new(Progress::new("p", functions, Some(folder.path())));
-            let code = progress.compile(1024, &component(functions)).unwrap();
+            let progress = Arc::new(Progress::new(functions, Some(folder.path()), |_, _| {}));
+            let compiler = engine::compiler(1024, Arc::clone(&progress) as _).unwrap();
+            let code = compiler.precompile_component(&component(functions)).unwrap();
+            progress.cache.as_ref().unwrap().finish();
             // SAFETY: the code was compiled just now.
             unsafe { Component::deserialize(&engine::engine(1024).unwrap(), code) }.unwrap();
             (progress.done.load(Relaxed), progress.found.load(Relaxed))
@@ -182,8 +197,9 @@ mod tests {
 
     #[test]
     fn a_component_with_too_many_functions_is_refused_before_it_is_compiled() {
-        assert_eq!(functions(&component(3)).unwrap(), 3);
-        let error = compile("p", 1024, &component(MAX_FUNCTIONS + 1), None).unwrap_err().to_string();
+        assert_eq!(Code::of(&component(3)).unwrap().functions, 3);
+        let compilation = Compilation { stack_kb: 1024, folder: None };
+        let error = compile("p", &compilation, &component(200_001), None).unwrap_err().to_string();
         assert!(error.contains("200001 functions") && error.contains("200000"), "{error}");
     }
 }

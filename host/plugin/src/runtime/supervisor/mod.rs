@@ -100,6 +100,10 @@ impl Supervisor {
         &self.name
     }
 
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Calls `function` on an idle or a new instance, within the time limit of a call. `call` creates the call, a second time
     /// for the retry.
     pub(crate) async fn call<T, R>(&self, function: Function, call: impl Fn() -> R) -> Result<T, StorageError>

@@ -3,12 +3,14 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 
-use super::report::{configured_name, example_grants, name_of, summary, without_problems, write_problems};
+use super::report::{
+    configured_name, example_grants, name_of, summary, without_problems, write_estimate, write_problems,
+};
 use crate::cli::output;
 use crate::config::{Config, Loaded};
 use reflow_tracing::plugin::{Inspection, inspect};
 
-/// Check a plugin file against the contract: its imports, what it may use, and every problem with its fix
+/// Check a plugin file against the contract: its imports, what it may use, what compiling it takes, and every problem with its fix
 ///
 /// The plugin is neither compiled nor run. The exit code is 1 when there are problems.
 #[derive(clap::Args)]
@@ -71,6 +73,7 @@ fn write(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
             example_grants(usable, &name)
         )?,
     }
+    write_estimate(out, &inspection.code)?;
     write_problems(out, inspection)?;
     if inspection.problems.is_empty() {
         writeln!(out, "no problems")?;

@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::report::{Format, configured_name, example_grants, name_of, size, summary, write_problems};
+use super::report::{Format, configured_name, example_grants, name_of, size, summary, write_estimate, write_problems};
 use crate::cli::output;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, PluginsConfig};
 use reflow_tracing::plugin::{Explanation, Grants, Limits, PluginConfig, PluginRuntime, PluginRuntimeConfig, explain};
 
 /// Explain a plugin file: what it may use and why, its limits, its optional exports, and what it costs to compile
@@ -56,17 +56,17 @@ struct Grant {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let explanation = explain(&args.file)?;
     let configured = args.config.as_deref().map(|file| Config::load(Some(file))).transpose()?;
-    let (name, plugin) = match configured {
-        None => (name_of(&args.file), None),
+    let (name, plugin, plugins) = match configured {
+        None => (name_of(&args.file), None, PluginsConfig::default()),
         Some(Loaded { config, .. }) => {
             let name = configured_name(&config, &args.file);
             let plugin = config.plugins.named.get(&name).cloned().unwrap_or_default();
-            (name, Some(plugin))
+            (name, Some(plugin), config.plugins)
         }
     };
     let compile_seconds = match args.no_compile || !explanation.inspection.problems.is_empty() {
         true => None,
-        false => Some(compile(&name, &args.file, plugin.as_ref()).await?),
+        false => Some(compile(&name, &args.file, plugin.as_ref(), &plugins).await?),
     };
     let report = Report::new(name, explanation, plugin, compile_seconds);
     match args.format {
@@ -80,11 +80,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The seconds that the file takes to compile, without a cache.
-async fn compile(name: &str, file: &std::path::Path, plugin: Option<&PluginConfig>) -> anyhow::Result<f64> {
+async fn compile(
+    name: &str,
+    file: &Path,
+    plugin: Option<&PluginConfig>,
+    plugins: &PluginsConfig,
+) -> anyhow::Result<f64> {
     let limits = plugin.map(|plugin| plugin.limits.clone()).unwrap_or_default();
     let start = Instant::now();
     let config = PluginConfig { limits, ..PluginConfig::default() };
-    PluginRuntime::new(&PluginRuntimeConfig::default())?.compile(name, file, &config).await?;
+    let runtime = PluginRuntimeConfig { cache_dir: None, ..plugins.runtime() };
+    PluginRuntime::new(&runtime)?.compile(name, file, &config).await?;
     Ok(start.elapsed().as_secs_f64())
 }
 
@@ -105,7 +111,7 @@ impl Report {
     }
 
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Explanation { inspection, calls, optional_exports, code } = &self.explanation;
+        let Explanation { inspection, calls, optional_exports } = &self.explanation;
         writeln!(out, "{}", summary(inspection))?;
         write_problems(out, inspection)?;
 
@@ -156,6 +162,7 @@ impl Report {
         }
 
         writeln!(out, "\ncompilation:")?;
+        let code = &inspection.code;
         writeln!(
             out,
             "  {} functions in {} modules, {} of code, {} of initial data",
@@ -164,6 +171,8 @@ impl Report {
             size(code.function_bytes),
             size(code.data_bytes)
         )?;
+        write!(out, "  ")?;
+        write_estimate(out, code)?;
         match self.compile_seconds {
             Some(seconds) => writeln!(out, "  {seconds:.2} s on this machine; later starts use the cache"),
             None => writeln!(out, "  not compiled"),

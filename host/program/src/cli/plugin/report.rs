@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use crate::config::Config;
-use reflow_tracing::plugin::Inspection;
+use reflow_tracing::plugin::{Code, Inspection};
 
 /// The name of the plugin in a file: `plugins/ledger.wasm` is `ledger`.
 pub(super) fn name_of(file: &Path) -> String {
@@ -40,6 +40,17 @@ pub(super) enum Format {
 
 pub(super) fn size(bytes: u64) -> String {
     format!("{} KiB", bytes.div_ceil(1024))
+}
+
+/// What it takes to compile the code, about.
+pub(super) fn write_estimate(out: &mut dyn Write, code: &Code) -> io::Result<()> {
+    writeln!(
+        out,
+        "compiling its {} functions takes about {:.1} s of processor time and {} MiB of memory",
+        code.functions,
+        code.estimated_cpu_seconds(),
+        code.estimated_mb()
+    )
 }
 
 /// The problems with their fixes, if any.

@@ -25,6 +25,8 @@ use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
 
 /// Maximum bytes of values per statement: well below the default `max_allowed_packet`.
 const BYTES_PER_STATEMENT: usize = 4 * 1024 * 1024;
+/// Maximum bytes of the groups in a statement's text.
+const TEXT_PER_STATEMENT: usize = 1024 * 1024;
 /// Maximum parameters per statement.
 const PARAMETERS_PER_STATEMENT: usize = 65_535;
 
@@ -153,7 +155,8 @@ impl Dialect for MySql {
         let Some(repeated) = Repeated::find(statement) else {
             return futures::future::ready(Ok(one_by_one(statement, rows))).boxed();
         };
-        let most = (PARAMETERS_PER_STATEMENT / rows.width().max(1)).max(1);
+        let of_parameters = PARAMETERS_PER_STATEMENT / rows.width().max(1);
+        let most = of_parameters.min(TEXT_PER_STATEMENT / repeated.group.len()).max(1);
         let (mut executions, mut start) = (Vec::<Execution>::new(), 0);
         while start < rows.count() {
             let size = 1 << rows.fitting(start, BYTES_PER_STATEMENT).min(most).ilog2();

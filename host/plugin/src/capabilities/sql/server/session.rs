@@ -20,6 +20,7 @@ use super::statement::{self, Query};
 use crate::capabilities::connections::ConnectionBudget;
 use crate::contract::batch::EventBatch;
 use crate::contract::bindings::reflow::capabilities::sql::{Binding, SqlError, Value};
+use crate::contract::budget::Budget;
 
 /// Limits of statements and connections.
 pub(in super::super) struct ServerLimits {
@@ -86,8 +87,9 @@ macro_rules! statements {
                 statement: String,
                 bindings: Vec<Binding>,
                 rows: EventBatch,
+                budget: Budget,
             ) -> Result<u64, SqlError> {
-                let mut rows = InputRows::of_events(&bindings, &rows)?;
+                let mut rows = InputRows::of_events(&bindings, &rows, budget)?;
                 execute_rows(self.hold().await?, &statement, &mut rows).await
             }
 
@@ -100,9 +102,9 @@ macro_rules! statements {
                 statement: String,
                 params: Vec<Value>,
                 body: u32,
-                max_bytes: usize,
+                budget: Budget,
             ) -> Result<EventBatch, SqlError> {
-                query_events(self.hold().await?, statement, params, body, max_bytes).await
+                query_events(self.hold().await?, statement, params, body, budget).await
             }
         }
     };
@@ -164,14 +166,14 @@ async fn query_events<D: Dialect>(
     statement: String,
     params: Vec<Value>,
     body: u32,
-    max_bytes: usize,
+    budget: Budget,
 ) -> Result<EventBatch, SqlError> {
     session.note(&statement);
-    let bodies = statement::query_bodies::<D>(session.start(), &statement, &params, body, max_bytes).await;
+    let bodies = statement::query_bodies::<D>(session.start(), &statement, &params, body, &budget).await;
     let bodies = session.finish(bodies)?;
     drop(session);
     // Decoding is CPU-bound.
-    let events = tokio::task::spawn_blocking(move || events_of(&bodies)).await;
+    let events = tokio::task::spawn_blocking(move || events_of(&bodies, budget)).await;
     events.unwrap_or_else(|error| Err(refused(format!("decoding the events failed: {error}"))))
 }
 

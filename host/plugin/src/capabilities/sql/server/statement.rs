@@ -8,11 +8,12 @@ use sqlx::{Column as _, Either, Row as _, Statement as _};
 
 use super::super::cursor::{FETCH_BYTES, FETCH_ROWS, Rows};
 use super::super::database::MAX_VALUE_BYTES;
-use super::super::error::{answer_too_large, no_such_column};
+use super::super::error::{no_such_column, row_too_large};
 use super::super::input::{Input, InputRows, looked_up};
 use super::dialect::{Dialect, Execution, Steps, one_by_one};
 use super::error::describe;
 use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
+use crate::contract::budget::Budget;
 
 /// Runs a statement of the host.
 pub(super) async fn command<D: Dialect>(connection: &mut D::Connection, statement: &str) -> Result<(), SqlError> {
@@ -142,27 +143,27 @@ pub(super) async fn query_bodies<D: Dialect>(
     statement: &str,
     params: &[Value],
     body: u32,
-    max_bytes: usize,
+    budget: &Budget,
 ) -> Result<Vec<Vec<u8>>, SqlError> {
     let query = Query::<D>::prepare(connection, statement, params).await?;
     let mut steps = D::run(connection, &query.statement, query.arguments);
-    let (mut bodies, mut bytes, mut refusal) = (Vec::new(), 0, None);
+    let (mut bodies, mut budget, mut refusal) = (Vec::new(), budget.clone(), None);
     while let Some(step) = steps.try_next().await.map_err(describe::<D>)? {
         // The answer is always read to its end, so that the connection can be reused.
         let Either::Right(row) = step else { continue };
         if refusal.is_some() {
             continue;
         }
-        match body_of::<D>(&row, body) {
-            Ok(stored) => {
-                bytes += stored.len();
-                bodies.push(stored);
+        let stored = body_of::<D>(&row, body).and_then(|stored| {
+            budget.take_list([stored.len()])?;
+            Ok(stored)
+        });
+        match stored {
+            Ok(stored) => bodies.push(stored),
+            Err(error) => {
+                bodies = Vec::new();
+                refusal = Some(error);
             }
-            Err(error) => refusal = Some(error),
-        }
-        if bytes > max_bytes {
-            bodies = Vec::new();
-            refusal = Some(answer_too_large(max_bytes));
         }
     }
     refusal.map_or(Ok(bodies), Err)
@@ -184,7 +185,7 @@ pub(super) async fn fetch<D: Dialect>(steps: &mut Steps<'_, D>) -> Result<(Rows,
     while page.len() < FETCH_ROWS && bytes < FETCH_BYTES {
         match steps.try_next().await.map_err(describe::<D>)? {
             Some(Either::Right(row)) => {
-                let mut values = Vec::with_capacity(row.len());
+                let (mut values, before) = (Vec::with_capacity(row.len()), bytes);
                 for column in 0..row.len() {
                     let value = D::value(&row, column)?;
                     let size = Input::from(&value).size();
@@ -193,7 +194,10 @@ pub(super) async fn fetch<D: Dialect>(steps: &mut Steps<'_, D>) -> Result<(Rows,
                             "a value has {size} bytes; the maximum is {MAX_VALUE_BYTES}"
                         )));
                     }
-                    bytes += size;
+                    bytes += Input::from(&value).held();
+                    if bytes - before > MAX_VALUE_BYTES + row.len() * Input::PLACE {
+                        return Err(row_too_large(MAX_VALUE_BYTES));
+                    }
                     values.push(value);
                 }
                 page.push(values);

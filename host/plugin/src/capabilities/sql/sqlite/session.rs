@@ -22,6 +22,7 @@ use super::work::{Hold, Work, work};
 use crate::capabilities::connections::{ConnectionBudget, ConnectionPermit, TooManyConnections};
 use crate::contract::batch::EventBatch;
 use crate::contract::bindings::reflow::capabilities::sql::{Binding, SqlError, Value};
+use crate::contract::budget::Budget;
 
 /// A file. Each call takes a connection from the pool.
 pub(in super::super) struct SqliteFile {
@@ -70,12 +71,18 @@ impl<S: Session> Statements for S {
         .await
     }
 
-    async fn insert_batch(&self, statement: String, bindings: Vec<Binding>, rows: EventBatch) -> Result<u64, SqlError> {
+    async fn insert_batch(
+        &self,
+        statement: String,
+        bindings: Vec<Binding>,
+        rows: EventBatch,
+        budget: Budget,
+    ) -> Result<u64, SqlError> {
         let held = self.hold(Access::Read).await?;
         let write_lock = self.write_lock();
         work(held, move |connection| {
             // Bodies are encoded before the write lock is taken.
-            let mut rows = InputRows::of_events(&bindings, &rows)?;
+            let mut rows = InputRows::of_events(&bindings, &rows, budget)?;
             let _writing = write_lock.map(|lock| Handle::current().block_on(acquire(lock))).transpose()?;
             atomically(connection, |connection| {
                 for lookup in 0..rows.lookups() {
@@ -98,10 +105,10 @@ impl<S: Session> Statements for S {
         statement: String,
         params: Vec<Value>,
         body: u32,
-        max_bytes: usize,
+        budget: Budget,
     ) -> Result<EventBatch, SqlError> {
         let held = self.hold(Access::Read).await?;
-        work(held, move |connection| statement::query_events(connection, &statement, &params, body, max_bytes)).await
+        work(held, move |connection| statement::query_events(connection, &statement, &params, body, budget)).await
     }
 }
 

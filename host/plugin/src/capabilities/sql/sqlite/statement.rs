@@ -8,12 +8,14 @@ use rusqlite::{Batch, Connection, Statement};
 use uuid::Uuid;
 
 use super::super::cursor::{FETCH_BYTES, Rows};
-use super::super::database::events_of;
-use super::super::error::{answer_too_large, no_such_column, wrong_number_of_parameters};
+use super::super::database::{MAX_VALUE_BYTES, unreadable};
+use super::super::error::{no_such_column, row_too_large, wrong_number_of_parameters};
 use super::super::input::{Input, InputRows, looked_up};
 use super::super::repeated::Repeated;
+use super::work::Running;
 use crate::contract::batch::EventBatch;
 use crate::contract::bindings::reflow::capabilities::sql::{SqlError, Value};
+use crate::contract::budget::Budget;
 
 /// Runs a statement, or several without parameters. Returns the number of rows that the last one changed.
 pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]) -> Result<u64, SqlError> {
@@ -32,7 +34,7 @@ pub(super) fn execute(connection: &Connection, statement: &str, params: &[Value]
 }
 
 /// Runs a statement once per row. A repeated group is not expanded, because SQLite gains nothing from it.
-pub(super) fn execute_rows(connection: &Connection, statement: &str, rows: &InputRows<'_>) -> Result<u64, SqlError> {
+pub(super) fn execute_rows(connection: &Running<'_>, statement: &str, rows: &InputRows<'_>) -> Result<u64, SqlError> {
     let of_one_row = Repeated::find(statement).map(|repeated| repeated.times(1));
     let mut prepared = connection.prepare_cached(of_one_row.as_deref().unwrap_or(statement))?;
     if rows.count() > 0 {
@@ -40,6 +42,7 @@ pub(super) fn execute_rows(connection: &Connection, statement: &str, rows: &Inpu
     }
     let before = connection.total_changes();
     for row in 0..rows.count() {
+        connection.check()?;
         for (index, value) in rows.row(row).iter().enumerate() {
             prepared.raw_bind_parameter(index + 1, to_sql(value))?;
         }
@@ -50,7 +53,7 @@ pub(super) fn execute_rows(connection: &Connection, statement: &str, rows: &Inpu
 
 /// Runs a lookup for each UUID.
 pub(super) fn look_up(
-    connection: &Connection,
+    connection: &Running<'_>,
     statement: &str,
     wanted: Vec<Uuid>,
 ) -> Result<HashMap<Uuid, Value>, SqlError> {
@@ -58,6 +61,7 @@ pub(super) fn look_up(
     expect_parameters(&prepared, 1)?;
     let mut found = HashMap::with_capacity(wanted.len());
     for uuid in wanted {
+        connection.check()?;
         prepared.raw_bind_parameter(1, to_sql(&Input::Uuid(uuid)))?;
         let (mut page, _) = fetch(&mut prepared.raw_query(), 1)?;
         let value = page.pop().and_then(|row| row.into_iter().next());
@@ -72,7 +76,7 @@ pub(super) fn query_events(
     statement: &str,
     params: &[Value],
     body: u32,
-    max_bytes: usize,
+    mut budget: Budget,
 ) -> Result<EventBatch, SqlError> {
     let mut prepared = connection.prepare_cached(statement)?;
     let columns = prepared.column_count();
@@ -80,12 +84,11 @@ pub(super) fn query_events(
         return Err(no_such_column(body, columns));
     }
     bind(&mut prepared, params)?;
-    let mut bodies: Vec<Vec<u8>> = Vec::new();
-    let mut bytes = 0;
+    let mut batch = EventBatch::default();
     let mut rows = prepared.raw_query();
     while let Some(row) = rows.next()? {
         match row.get_ref(body as usize)? {
-            ValueRef::Blob(stored) => bodies.push(stored.to_vec()),
+            ValueRef::Blob(stored) => batch.read(stored, &mut budget).map_err(unreadable)?,
             other => {
                 let kind = other.data_type();
                 return Err(SqlError::Conversion(format!(
@@ -93,18 +96,14 @@ pub(super) fn query_events(
                 )));
             }
         }
-        bytes += bodies.last().map_or(0, Vec::len);
-        if bytes > max_bytes {
-            return Err(answer_too_large(max_bytes));
-        }
     }
-    events_of(&bodies)
+    Ok(batch)
 }
 
 /// Runs `work`, and rolls it back when it fails.
 pub(super) fn atomically<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, SqlError>,
+    connection: &Running<'_>,
+    work: impl FnOnce(&Running<'_>) -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
     // Within a transaction, a savepoint rolls back only this call.
     let (begin, commit, undo) = if connection.is_autocommit() {
@@ -162,10 +161,13 @@ pub(super) fn fetch(rows: &mut rusqlite::Rows<'_>, max_rows: usize) -> Result<(R
         let Some(row) = rows.next()? else {
             return Ok((page, true));
         };
-        let mut values = Vec::with_capacity(columns);
+        let (mut values, before) = (Vec::with_capacity(columns), bytes);
         for column in 0..columns {
             let value = from_sql(row.get_ref(column)?)?;
-            bytes += Input::from(&value).size();
+            bytes += Input::from(&value).held();
+            if bytes - before > MAX_VALUE_BYTES + columns * Input::PLACE {
+                return Err(row_too_large(MAX_VALUE_BYTES));
+            }
             values.push(value);
         }
         page.push(values);

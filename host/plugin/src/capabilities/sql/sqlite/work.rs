@@ -1,5 +1,6 @@
 //! Runs statements on blocking threads, and interrupts them when their call times out or its instance ends.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reflow_tracing_sqlite::pool::Pooled;
@@ -14,7 +15,7 @@ use crate::contract::bindings::reflow::capabilities::sql::SqlError;
 /// Runs `run` with a connection, and waits for it.
 pub(super) async fn work<T: Send + 'static>(
     connection: impl Hold,
-    run: impl FnOnce(&Connection) -> Result<T, SqlError> + Send + 'static,
+    run: impl FnOnce(&Running<'_>) -> Result<T, SqlError> + Send + 'static,
 ) -> Result<T, SqlError> {
     Work::begin(connection, run).done().await
 }
@@ -35,7 +36,7 @@ enum State {
 impl<T: Send + 'static> Work<T> {
     pub(super) fn begin(
         mut connection: impl Hold,
-        run: impl FnOnce(&Connection) -> Result<T, SqlError> + Send + 'static,
+        run: impl FnOnce(&Running<'_>) -> Result<T, SqlError> + Send + 'static,
     ) -> Self {
         let state = Arc::new(Mutex::new(State::Waiting));
         let shared = Arc::clone(&state);
@@ -45,7 +46,7 @@ impl<T: Send + 'static> Work<T> {
                 State::Over => return Err(SqlError::Timeout),
                 state => *state = State::Running(connection.get_interrupt_handle()),
             }
-            let result = run(connection);
+            let result = run(&Running { connection, state: &shared });
             // Before the connection is released for other work.
             *lock(&shared) = State::Over;
             result
@@ -70,6 +71,27 @@ impl<T> Drop for Work<T> {
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The connection of running work.
+pub(super) struct Running<'a> {
+    connection: &'a Connection,
+    state: &'a Mutex<State>,
+}
+
+impl Running<'_> {
+    /// Fails when nobody waits for the work any more. To call between statements, where an interrupt has no effect.
+    pub(super) fn check(&self) -> Result<(), SqlError> {
+        if matches!(*lock(self.state), State::Over) { Err(SqlError::Timeout) } else { Ok(()) }
+    }
+}
+
+impl Deref for Running<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
 }
 
 /// A connection that can move to another thread.

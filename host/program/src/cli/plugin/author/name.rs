@@ -2,6 +2,18 @@
 
 use crate::config::BuiltIn;
 
+/// The settings of `[plugins]`, which are beside the tables of plugins.
+const SETTINGS: [&str; 8] = [
+    "dir",
+    "cache_dir",
+    "reload",
+    "max_connections",
+    "compile_memory_mb",
+    "compile_cpu_s",
+    "require_signed",
+    "trusted_keys",
+];
+
 /// The name must be valid for a file and a backend.
 pub(super) fn parse_name(name: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
@@ -9,7 +21,7 @@ pub(super) fn parse_name(name: &str) -> Result<String, String> {
         Err("expected a lower-case letter, then up to 63 of a-z, 0-9, `-` and `_`".into())
     } else if BuiltIn::from_name(name).is_some() {
         Err("it is a built-in backend".into())
-    } else if ["dir", "cache_dir", "reload", "max_connections"].contains(&name) {
+    } else if SETTINGS.contains(&name) {
         Err("it is a setting of [plugins] in the configuration".into())
     } else {
         Ok(name.into())

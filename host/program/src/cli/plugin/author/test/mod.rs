@@ -14,7 +14,7 @@ use crate::cli::output;
 use crate::cli::plugin::report::{name_of, without_problems, write_problems};
 use crate::config::PluginsConfig;
 use grants::Grant;
-use reflow_tracing::plugin::{PluginConfig, PluginRuntime, PluginRuntimeConfig, inspect};
+use reflow_tracing::plugin::{PluginConfig, PluginRuntime, inspect};
 use reflow_tracing::storage::conformance::{Report, Suite};
 use services::RedisServer;
 pub(super) use stores::{Abilities, Stores};
@@ -72,8 +72,7 @@ impl StoreArgs {
         let name = name_of(file);
         let config = PluginConfig { limits: Stores::limits(), ..PluginConfig::default() };
         // The code that a host has compiled is used, and the other way round.
-        let runtime = PluginRuntimeConfig { cache_dir: PluginsConfig::default().cache_dir(), ..Default::default() };
-        let component = PluginRuntime::new(&runtime)?.compile(&name, file, &config).await?;
+        let component = PluginRuntime::new(&PluginsConfig::default().runtime())?.compile(&name, file, &config).await?;
         Ok(Stores {
             name,
             component,
