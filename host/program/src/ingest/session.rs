@@ -9,13 +9,15 @@
 //! Every other event belongs to the connection's current trace, which is allotted at the first of its events or at
 //! `StartTrace`, whichever comes first: the client reports actors before it starts the trace.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashlink::LruCache;
+use serde::Serialize;
 use uuid::Uuid;
 
+use reflow_tracing_model::json_bytes;
 use reflow_tracing_storage::write_queue::{Lane, Ticket};
 
 use super::chunk::{Chunk, Outcomes, Received};
@@ -23,11 +25,22 @@ use super::live::LiveEvent;
 use super::open_trace::OpenTrace;
 use super::trace_ids::TraceIds;
 use super::{CommitError, HOST_STOPPED, Ingest};
+use crate::budget::Account;
 use reflow_tracing::storage::StorageError;
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceMetadata};
 
 /// The traces whose ends are stored with one call.
 const ENDED_AT_ONCE: usize = 1_000;
+
+/// The traces that a connection may have open. One more closes those that it has not sent for the longest time, as if they were
+/// all that it sent.
+const MAX_OPEN: usize = 10_000;
+
+/// How many are closed then.
+const CLOSED_AT_ONCE: usize = 1_000;
+
+/// The longest header of a trace, without its events, in bytes of its JSON. Queries read many at a time.
+const MAX_HEADER_BYTES: u64 = 256 * 1024;
 
 /// The pauses before a trace's end is stored again after a failure that may pass.
 const END_RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
@@ -38,13 +51,15 @@ pub struct Session {
     id: Uuid,
     peer: Option<SocketAddr>,
     /// The traces that were started here, or are sent here under ids of the client.
-    open: HashMap<TraceId, Arc<OpenTrace>>,
+    open: LruCache<TraceId, Arc<OpenTrace>>,
     /// The trace of events that name no other.
     current: Option<Arc<OpenTrace>>,
     protocol: Protocol,
     last_id: Option<TraceId>,
     trace_ids: TraceIds,
     lane: Lane<Chunk>,
+    /// What pays for its open traces.
+    account: Option<Account>,
 }
 
 /// Events that are in the queue.
@@ -58,13 +73,19 @@ impl Session {
             ingest,
             id: Uuid::new_v4(),
             peer,
-            open: HashMap::new(),
+            open: LruCache::new_unbounded(),
             current: None,
             protocol: Protocol::Unknown,
             last_id: None,
             trace_ids: TraceIds::default(),
             lane,
+            account: None,
         }
+    }
+
+    /// The same, whose open traces are paid for by `account`.
+    pub fn within(self, account: Account) -> Self {
+        Self { account: Some(account), ..self }
     }
 
     /// Names the session, in logs and in the metadata of its traces.
@@ -95,14 +116,16 @@ impl Session {
             let trace_id = received.trace_id;
             let trace = match self.open.get(&trace_id) {
                 Some(open) => open.clone(),
-                None if self.protocol == Protocol::Newer => self.join(trace_id),
+                None if self.protocol == Protocol::Newer => self.join(trace_id).map_err(Arc::new)?,
                 None => match self.trace_ids.stored(trace_id) {
                     Some(stored) => stored,
-                    None => self.current(),
+                    None => self.current().map_err(Arc::new)?,
                 },
             };
             chunk.push(trace, received);
         }
+        // The events that wait are of traces that were sent lately.
+        self.close_unused().await;
         Ok(chunk)
     }
 
@@ -131,15 +154,17 @@ impl Session {
     /// Events that came before belong to it, unless they followed another start. To be called when every event recorded
     /// so far is stored.
     pub async fn start_trace(&mut self, flow_id: FlowId, version: FlowVersion) -> Result<TraceId, StorageError> {
+        check_header("the version", &version)?;
         if self.protocol == Protocol::Unknown {
             self.protocol = Protocol::Older;
         }
         if self.current.as_ref().is_some_and(|trace| trace.is_started()) {
             self.current = None;
         }
-        let trace = self.current();
+        let trace = self.current()?;
         self.ingest.headers.start(&trace, trace.running(flow_id, version)).await?;
         self.ingest.started.add(trace.trace_id);
+        self.close_unused().await;
         Ok(trace.trace_id)
     }
 
@@ -152,9 +177,12 @@ impl Session {
         flow_id: FlowId,
         version: FlowVersion,
     ) -> Result<(), StorageError> {
+        check_header("the version", &version)?;
         self.protocol = Protocol::Newer;
-        let trace = self.join(trace_id);
-        self.ingest.headers.start(&trace, trace.running(flow_id, version)).await
+        let trace = self.join(trace_id)?;
+        self.ingest.headers.start(&trace, trace.running(flow_id, version)).await?;
+        self.close_unused().await;
+        Ok(())
     }
 
     /// Ends a trace under the client's id with the status that the client says. To be called when every event recorded so far
@@ -166,18 +194,42 @@ impl Session {
                 status.name()
             )));
         }
+        check_header("the status", &status)?;
         self.protocol = Protocol::Newer;
-        let trace = self.join(trace_id);
+        let trace = self.join(trace_id)?;
         self.ingest.headers.end(&trace, status).await?;
         self.open.remove(&trace_id);
         self.leave(&trace).await;
         Ok(())
     }
 
-    fn join(&mut self, trace_id: TraceId) -> Arc<OpenTrace> {
-        let Self { ingest, id, peer, open, .. } = self;
-        let join = || ingest.open.join(trace_id, true, || sender(*id, *peer));
-        Arc::clone(open.entry(trace_id).or_insert_with(join))
+    fn join(&mut self, trace_id: TraceId) -> Result<Arc<OpenTrace>, StorageError> {
+        let Self { ingest, id, peer, open, account, .. } = self;
+        if let Some(trace) = open.get(&trace_id) {
+            return Ok(Arc::clone(trace));
+        }
+        let trace = ingest.open.join(trace_id, true, || sender(*id, *peer), account.as_ref())?;
+        open.insert(trace_id, Arc::clone(&trace));
+        Ok(trace)
+    }
+
+    /// Closes traces when too many are open.
+    async fn close_unused(&mut self) {
+        if self.open.len() <= MAX_OPEN {
+            return;
+        }
+        let mut unused = Vec::with_capacity(CLOSED_AT_ONCE);
+        while unused.len() < CLOSED_AT_ONCE
+            && let Some((trace_id, trace)) = self.open.remove_lru()
+        {
+            if self.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &trace)) {
+                self.open.insert(trace_id, trace);
+            } else {
+                unused.push(trace);
+            }
+        }
+        tracing::debug!(session = %self.id, traces = unused.len(), "closing traces: the connection has too many open");
+        self.close(&unused, OpenTrace::ended).await;
     }
 
     /// Notes that no more of a trace comes from here.
@@ -193,8 +245,11 @@ impl Session {
     }
 
     /// Stores a trace that its sender completed.
-    pub async fn store_trace(&mut self, trace: FlowTrace) -> Result<(), StorageError> {
-        let header = FlowTrace { events: Vec::new(), ..trace.clone() };
+    pub async fn store_trace(&mut self, mut trace: FlowTrace) -> Result<(), StorageError> {
+        let events = std::mem::take(&mut trace.events);
+        check_header("the header of the trace", &trace)?;
+        let header = trace.clone();
+        trace.events = events;
         let live = self.ingest.live();
         let events = if live.is_watched() { trace.events.clone() } else { Vec::new() };
         self.ingest.storage().store_trace(trace).await?;
@@ -221,7 +276,13 @@ impl Session {
     }
 
     async fn end(self, ended: impl Fn(&OpenTrace) -> FlowTrace) {
-        let (shared, own): (Vec<_>, Vec<_>) = self.open.values().partition(|trace| trace.is_shared);
+        let open: Vec<_> = self.open.iter().map(|(_, trace)| Arc::clone(trace)).collect();
+        self.close(&open, ended).await;
+    }
+
+    /// Notes that no more of these traces comes from here, and ends those that were started here without an id.
+    async fn close(&self, traces: &[Arc<OpenTrace>], ended: impl Fn(&OpenTrace) -> FlowTrace) {
+        let (shared, own): (Vec<_>, Vec<_>) = traces.iter().partition(|trace| trace.is_shared);
         let begun: Vec<_> = own.iter().copied().filter(|trace| !trace.is_empty()).collect();
         for traces in begun.chunks(ENDED_AT_ONCE) {
             self.store_ended(traces, traces.iter().map(|trace| ended(trace)).collect()).await;
@@ -267,16 +328,29 @@ impl Session {
     }
 
     /// The trace that events belong to which name no other.
-    fn current(&mut self) -> Arc<OpenTrace> {
-        let Self { ingest, id, peer, open, current, .. } = self;
-        current
-            .get_or_insert_with(|| {
-                let trace = ingest.open.join(TraceId::new(), false, || sender(*id, *peer));
-                open.insert(trace.trace_id, trace.clone());
-                trace
-            })
-            .clone()
+    fn current(&mut self) -> Result<Arc<OpenTrace>, StorageError> {
+        let Self { ingest, id, peer, open, current, account, .. } = self;
+        if let Some(trace) = current {
+            return Ok(Arc::clone(trace));
+        }
+        let trace = ingest.open.join(TraceId::new(), false, || sender(*id, *peer), account.as_ref())?;
+        open.insert(trace.trace_id, Arc::clone(&trace));
+        *current = Some(Arc::clone(&trace));
+        Ok(trace)
     }
+}
+
+/// Refuses what would make the header of a trace too long.
+fn check_header(what: &str, part: &impl Serialize) -> Result<(), StorageError> {
+    let bytes = json_bytes(part);
+    if bytes <= MAX_HEADER_BYTES {
+        return Ok(());
+    }
+    Err(StorageError::InvalidArgument(format!(
+        "{what} is {} KiB long; without its events, a trace may have {} KiB",
+        bytes >> 10,
+        MAX_HEADER_BYTES >> 10
+    )))
 }
 
 /// What the headers of traces say of their sender.
