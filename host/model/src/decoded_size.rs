@@ -75,8 +75,7 @@ pub fn max_decoded_bytes(json: &[u8]) -> usize {
 /// Whether an array of this name holds bytes.
 fn is_bytes(open: &[Name<'_>], name: Name<'_>) -> bool {
     let [event @ .., parent, part] = open else { return false };
-    EVENTS.contains(&event)
-        && BYTES.iter().any(|path| [*parent, *part, name] == path.map(Some))
+    EVENTS.contains(&event) && BYTES.iter().any(|path| [*parent, *part, name] == path.map(Some))
 }
 
 /// The position after an array that holds nothing but numbers.

@@ -94,6 +94,11 @@ impl Account {
         }
     }
 
+    /// Whether the account is ended.
+    pub fn is_ended(&self) -> bool {
+        *self.0.is_ended.borrow()
+    }
+
     /// Waits until the account is ended because it holds the most.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut is_ended = self.0.is_ended.subscribe();
@@ -104,13 +109,9 @@ impl Account {
     }
 
     /// The bytes that it holds.
+    #[cfg(test)]
     pub fn held(&self) -> usize {
         self.0.held.kib() * KIB
-    }
-
-    /// The budget that it is an account of.
-    pub fn budget(&self) -> &Budget {
-        &self.0.budget
     }
 }
 

@@ -80,13 +80,16 @@ impl Accounts {
 
     /// Ends all accounts.
     pub(super) fn end_all(&self) {
-        self.open.values().for_each(|entry| drop(entry.is_ended.send_replace(true)));
+        for entry in self.open.values() {
+            entry.is_ended.send_replace(true);
+        }
     }
 
     /// Tells the greediest account that it is ended. Returns what it holds.
     fn end_greediest(&mut self, waited: Duration) -> Option<usize> {
         let is_recent = |(number, at): (u64, Instant)| {
-            at.elapsed() < if self.open.contains_key(&number) { GIVING_BACK } else { PATIENCE }
+            let holds = self.open.get(&number).is_some_and(|entry| entry.held.kib() * KIB > SMALL);
+            at.elapsed() < if holds { GIVING_BACK } else { PATIENCE }
         };
         if self.ended.is_some_and(is_recent) {
             return None;

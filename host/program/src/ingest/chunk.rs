@@ -104,11 +104,10 @@ impl Chunk {
     pub(super) fn push(&mut self, trace: Arc<OpenTrace>, Received { event, original, bytes, .. }: Received) {
         let trace_id = trace.trace_id;
         let failed = event.event_type == TraceEventType::ActorFailed;
-        let failure =
-            failed.then(|| match &event.data.error {
-                Some(error) => shortened(error),
-                None => format!("actor {} failed", event.actor_id),
-            });
+        let failure = failed.then(|| match &event.data.error {
+            Some(error) => shortened(error),
+            None => format!("actor {} failed", event.actor_id),
+        });
         self.bytes += bytes;
         if self.traces.last() != Some(&trace_id) {
             self.traces.push(trace_id);

@@ -113,8 +113,7 @@ impl Filter {
             })
             && statuses.as_ref().is_none_or(|statuses| {
                 let any_failure = || ExecutionStatus::Failed { error: String::new() };
-                statuses.contains(&live.status)
-                    || (live.status.error().is_some() && statuses.contains(&any_failure()))
+                statuses.contains(&live.status) || (live.status.error().is_some() && statuses.contains(&any_failure()))
             })
     }
 }

@@ -54,7 +54,8 @@ impl Live {
         if subscribers.is_empty() {
             return;
         }
-        let of_trace = event.status.error().map_or(0, str::len) + event.flow_id.as_ref().map_or(0, |flow| flow.as_str().len());
+        let of_trace =
+            event.status.error().map_or(0, str::len) + event.flow_id.as_ref().map_or(0, |flow| flow.as_str().len());
         let (bytes, event) = (of_trace + event.event.approximate_bytes(), Arc::new(event));
         for subscriber in subscribers.iter().filter(|subscriber| subscriber.filter.matches(&event)) {
             subscriber.push(&event, bytes);
@@ -236,7 +237,8 @@ pub(in crate::ingest) mod tests {
     #[tokio::test]
     async fn what_waits_for_a_slow_subscriber_is_bounded_in_bytes_and_others_go_on() {
         let live = Live::new();
-        let (mut slow, mut fast) = (live.subscribe(Default::default(), None).unwrap(), live.subscribe(Default::default(), None).unwrap());
+        let (mut slow, mut fast) =
+            (live.subscribe(Default::default(), None).unwrap(), live.subscribe(Default::default(), None).unwrap());
         let other = SubscriptionFilters { actor_ids: Some(vec!["other".into()]), ..Default::default() };
         let mut elsewhere = live.subscribe(other, None).unwrap();
         let megabyte = "x".repeat(1024 * 1024);
@@ -267,9 +269,8 @@ pub(in crate::ingest) mod tests {
     async fn what_waits_for_all_subscribers_takes_no_more_than_half_of_the_budget() {
         let live = Live::new();
         let budget = Budget::new(64 << 20);
-        let mut slow: Vec<_> = (0..10)
-            .map(|_| live.subscribe(Default::default(), Some(&budget.account().unwrap())).unwrap())
-            .collect();
+        let mut slow: Vec<_> =
+            (0..10).map(|_| live.subscribe(Default::default(), Some(&budget.account().unwrap())).unwrap()).collect();
         for _ in 0..20 {
             let mut large = event();
             large.event.data.error = Some("x".repeat(1 << 20));

@@ -22,9 +22,9 @@ use std::time::Duration;
 pub use chunk::{Original, Outcomes, Received};
 pub use clocks::Clocks;
 pub use committer::{CommitError, Committer};
+pub use filter::SubscriptionFilters;
 pub use interrupted::INTERRUPTED_TAG;
 use interrupted::Interrupted;
-pub use filter::SubscriptionFilters;
 pub use live::{Lagged, Live, LiveEvent, Subscription};
 pub use session::{Session, Submitted};
 

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, RECEIVED_TAG, TraceId, TraceMetadata};
 
 use super::clocks::is_plausible;
-use crate::budget::Share;
 use super::{INTERRUPTED_TAG, UNKNOWN_FLOW};
+use crate::budget::Share;
 
 /// A trace whose events this host receives: what its header has to say.
 pub(super) struct OpenTrace {

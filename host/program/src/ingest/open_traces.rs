@@ -23,7 +23,9 @@ const OPEN_BYTES: usize = 2 * 1024;
 pub(super) struct OpenTraces(Arc<Mutex<HashMap<TraceId, Entry>>>);
 
 fn no_room() -> StorageError {
-    StorageError::Unavailable("the memory for open traces is used up (`max_buffered_mb`); end some, or try again later".into())
+    StorageError::Unavailable(
+        "the memory for open traces is used up (`max_buffered_mb`); end some, or try again later".into(),
+    )
 }
 
 struct Entry {

@@ -390,6 +390,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::budget::Budget;
     use crate::ingest::gated::Gated;
     use crate::ingest::open_traces::GRACE;
     use crate::ingest::{INTERRUPTED_TAG, UNKNOWN_FLOW};
@@ -618,5 +619,76 @@ mod tests {
         let chunk = session.chunk(received.into()).await.unwrap();
         session.submit(chunk).await.unwrap().answer().await.unwrap();
         assert_eq!(storage.get_events(trace_id).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_too_many_open_traces_closes_those_it_has_not_sent_lately() {
+        let (storage, mut session) = session();
+        let budget = Budget::new(256 << 20);
+        session = session.within(budget.account().unwrap());
+        let first = start(&mut session, "f").await;
+        session.record(first, event(1)).await.unwrap();
+        let second = start(&mut session, "f").await;
+        for _ in 2..MAX_OPEN {
+            start(&mut session, "f").await;
+        }
+        let held = budget.held();
+        // It is sent again, so another one is closed.
+        session.record(first, event(2)).await.unwrap();
+        start(&mut session, "f").await;
+        assert!(session.open.len() <= MAX_OPEN + 1 - CLOSED_AT_ONCE);
+        assert!(budget.held() < held, "what is closed takes no memory");
+        let status = async |trace_id| storage.get_headers(vec![trace_id]).await.unwrap().remove(0).map(|it| it.status);
+        assert_eq!(status(first).await, Some(ExecutionStatus::Running));
+        assert_eq!(status(second).await, Some(ExecutionStatus::Completed));
+    }
+
+    #[tokio::test]
+    async fn open_traces_that_find_no_room_are_refused() {
+        let (_, session) = session();
+        let budget = Budget::new(40 << 10);
+        let mut session = session.within(budget.account().unwrap());
+        let trace_id = TraceId::new();
+        let taken = std::iter::from_fn(|| session.account.as_ref()?.try_take(1 << 10)).count();
+        assert!(taken < 10);
+        let _all: Vec<_> = std::iter::from_fn(|| session.account.as_ref()?.try_take(1 << 10)).collect();
+        let (flow_id, version) = flow("f");
+        let error = session.start_trace_as(trace_id, flow_id, version).await.unwrap_err();
+        assert!(matches!(&error, StorageError::Unavailable(why) if why.contains("max_buffered_mb")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_header_that_is_too_long_is_refused() {
+        let (storage, mut session) = session();
+        let long = "x".repeat(MAX_HEADER_BYTES as usize);
+        let version = FlowVersion { git_hash: Some(long.clone()), ..FlowVersion::default() };
+        let mut trace = FlowTrace::new(FlowId::new("f"), FlowVersion::default());
+        trace.metadata.tags.insert("tag".into(), long.clone());
+        let status = ExecutionStatus::Failed { error: long };
+        for error in [
+            session.start_trace(FlowId::new("f"), version.clone()).await.unwrap_err(),
+            session.start_trace_as(TraceId::new(), FlowId::new("f"), version).await.unwrap_err(),
+            session.end_trace(TraceId::new(), status).await.unwrap_err(),
+            session.store_trace(trace).await.unwrap_err(),
+        ] {
+            assert!(matches!(&error, StorageError::InvalidArgument(why) if why.contains("256 KiB")), "{error}");
+        }
+        session.finish().await;
+        assert_eq!(storage.stats().await.unwrap().traces, 0);
+    }
+
+    #[tokio::test]
+    async fn a_long_failure_is_shortened_in_the_header() {
+        let (storage, mut session) = session();
+        let trace_id = start(&mut session, "f").await;
+        let error = "ä".repeat(100_000);
+        let data = TraceEventData { error: Some(error.clone()), ..event(1).data };
+        let failed = TraceEvent { event_type: TraceEventType::ActorFailed, data, ..event(1) };
+        session.record(TraceId::new(), failed).await.unwrap();
+        session.finish().await;
+        let trace = storage.get_trace(trace_id).await.unwrap().unwrap();
+        let shown = trace.status.error().unwrap();
+        assert!(shown.starts_with('ä') && shown.len() < 10_000, "{} bytes", shown.len());
+        assert_eq!(trace.events[0].data.error, Some(error));
     }
 }

@@ -85,3 +85,54 @@ async fn serve_connection(stream: Stream, peer: SocketAddr, app: Router, account
         tracing::debug!(%peer, "a connection failed: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A server that answers 404, and a way to stop it.
+    async fn server(budget: Budget) -> (SocketAddr, watch::Sender<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let listener = SendTimeoutListener::new(listener, Duration::from_secs(60));
+        tokio::spawn(serve(listener, Router::new(), budget, Stopped::new(stopped)));
+        (address, stop)
+    }
+
+    async fn answer(mut stream: TcpStream) -> String {
+        let mut answer = Vec::new();
+        // The peer may have been reset.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_arrive_ends_the_connection() {
+        let (address, _stop) = server(Budget::new(64 << 20)).await;
+        for sent in ["", "GET / HTTP/1.1\r\nHost: h", "GET / HTTP/1.1\r\nHost: h\r\n\r\n"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            let since = Instant::now();
+            let answer = answer(stream).await;
+            assert_eq!(answer.starts_with("HTTP/1.1 404"), sent.ends_with("\r\n\r\n"), "{sent:?}: {answer}");
+            assert!(since.elapsed() >= HEAD_TIMEOUT && since.elapsed() < 2 * HEAD_TIMEOUT, "{:?}", since.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_finds_no_room_is_told_why() {
+        let budget = Budget::new(40 * 1024);
+        let _only = budget.account().unwrap();
+        let (address, _stop) = server(budget.clone()).await;
+        let answer = answer(TcpStream::connect(address).await.unwrap()).await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("Try again later."), "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    }
+}

@@ -141,7 +141,12 @@ impl Traffic {
         let budget = &self.0.budget;
         let held: Gauge = Gauge::default();
         held.set(i64::try_from(budget.held()).unwrap_or(i64::MAX));
-        registry.register_with_unit("buffered", "Memory that connections hold, of `max_buffered_mb`", Unit::Bytes, held);
+        registry.register_with_unit(
+            "buffered",
+            "Memory that connections hold, of `max_buffered_mb`",
+            Unit::Bytes,
+            held,
+        );
         let help = "How often a connection waited because `max_buffered_mb` was used up";
         registry.register("buffer_waits", help, budget.waits().clone());
         let help = "Connections that were ended because `max_buffered_mb` was used up and they held the most";

@@ -148,7 +148,10 @@ async fn an_event_over_the_limit_of_a_trace_is_rejected_and_the_others_stay() {
     let events: Vec<_> = (0..3).map(|_| TraceEvent::default()).collect();
     storage.store_trace(FlowTrace { events: events[..2].to_vec(), ..trace.clone() }).await.unwrap();
     let refusal = storage.store_event(trace.trace_id, events[2].clone()).await.unwrap_err();
-    assert!(matches!(&refusal, StorageError::InvalidArgument(why) if why.contains("max_events_per_trace")), "{refusal}");
+    assert!(
+        matches!(&refusal, StorageError::InvalidArgument(why) if why.contains("max_events_per_trace")),
+        "{refusal}"
+    );
     assert!(!refusal.is_retryable());
     // Stored events don't count again.
     storage.store_trace(FlowTrace { events: events[..2].to_vec(), ..trace.clone() }).await.unwrap();

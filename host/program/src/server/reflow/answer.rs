@@ -86,8 +86,14 @@ impl Answer {
         Ok(answer)
     }
 
-    /// Pays for what is written, and waits for it if need be.
+    /// Pays for what is written, and waits for it if need be. Lets other tasks go on from time to time.
+    ///
+    /// Fails when nobody is to get the answer any more.
     pub(super) async fn pay(&mut self, account: &Account) -> Result<(), UsedUp> {
+        tokio::task::coop::consume_budget().await;
+        if account.is_ended() {
+            return Err(UsedUp);
+        }
         let paid = FREE_BYTES + self.share.as_ref().map_or(0, Share::bytes);
         let missing = self.len().saturating_sub(paid);
         if missing > 0 {

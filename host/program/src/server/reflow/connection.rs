@@ -31,9 +31,9 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::super::shutdown::Stopped;
 use super::super::traffic::{ConnectionTraffic, Reason};
 use super::answer::Answer;
-use super::message::{ErrorCode, TracingRequest, TracingResponse};
 use super::frame::{Decoded, Encoded};
 use super::large::Step;
+use super::message::{ErrorCode, TracingRequest, TracingResponse};
 use super::socket::{BUFFER, MAX_MESSAGE_BYTES, Socket};
 use super::{frame, request};
 use crate::budget::{Account, Share, UsedUp};
@@ -72,7 +72,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Why the connection that holds the most is ended; at most 123 bytes.
-const GREEDIEST: &str = "the memory for connections is used up (max_buffered_mb) and this one holds the most; send or ask for less";
+const GREEDIEST: &str =
+    "the memory for connections is used up (max_buffered_mb) and this one holds the most; send or ask for less";
 
 /// Serves a connection until it ends or the server stops.
 pub(super) async fn serve(
@@ -261,6 +262,9 @@ impl Connection {
                 if socket.send(close).await.is_err() {
                     return;
                 }
+            }
+            if matches!(end, End::Greediest) {
+                return socket.into_inner().discard().await;
             }
             while let Some(Ok(_)) = socket.next().await {}
         };

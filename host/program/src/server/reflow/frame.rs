@@ -66,33 +66,31 @@ pub(super) fn decode_small(message: &Encoded) -> Option<Decoded> {
             Err(problem) => not_json = problem,
         }
     }
-    let expanded = match compression::decompress(&json, SMALL) {
-        Err(problem) if problem.is_too_large => return None,
-        expanded => expanded,
-    };
-    Some(decode_expanded(json, expanded.map(Bytes::from), not_json, decode))
+    match compression::decompress(&json, SMALL) {
+        Ok(expanded) => Some(decode_expanded(json, expanded.into(), not_json, decode)),
+        Err(problem) if problem.is_too_large => None,
+        Err(problem) => Some(not_expanded(json, problem, not_json)),
+    }
 }
 
-/// What is in a binary message that was not JSON, because `not_json`, and expands to this.
+/// What is in a binary message that was not JSON, because `not_json`, and expands to `json`.
 pub(super) fn decode_expanded(
     message: Bytes,
-    expanded: Result<Bytes, compression::Problem>,
+    json: Bytes,
     not_json: String,
     decode: impl FnOnce(&[u8]) -> Result<TracingRequest, String>,
 ) -> Decoded {
-    match expanded {
-        Ok(json) => {
-            let request = decode(&json);
-            // Noise can happen to be compressed data.
-            let is_noise = request.is_err() && !compression::has_magic_number(&message);
-            let request = request.map_err(|problem| if is_noise { not_json } else { problem });
-            Decoded { json, was_compressed: true, request }
-        }
-        Err(problem) => {
-            let problem = if not_json.is_empty() { problem.text } else { format!("{not_json}; {}", problem.text) };
-            Decoded { json: message, was_compressed: false, request: Err(problem) }
-        }
-    }
+    let request = decode(&json);
+    // Noise can happen to be compressed data.
+    let is_noise = request.is_err() && !compression::has_magic_number(&message);
+    let request = request.map_err(|problem| if is_noise { not_json } else { problem });
+    Decoded { json, was_compressed: true, request }
+}
+
+/// The same for one that does not expand.
+pub(super) fn not_expanded(message: Bytes, problem: compression::Problem, not_json: String) -> Decoded {
+    let problem = if not_json.is_empty() { problem.text } else { format!("{not_json}; {}", problem.text) };
+    Decoded { json: message, was_compressed: false, request: Err(problem) }
 }
 
 /// The text message that says that an event is stored: `TracingResponse::DONE`, encoded.

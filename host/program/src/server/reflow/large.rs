@@ -2,9 +2,8 @@
 
 use axum::body::Bytes;
 
-use super::compression::{self, Problem};
+use super::compression;
 use super::frame::{self, Decoded, Encoded};
-use super::message::TracingRequest;
 use super::socket::MAX_MESSAGE_BYTES;
 use reflow_tracing_model::max_decoded_bytes;
 
@@ -29,6 +28,7 @@ pub(super) struct Parsable {
     message: Encoded,
     /// What the message expands to, and why it is not a request itself.
     expanded: Option<(Bytes, String)>,
+    decoded_bytes: usize,
 }
 
 /// A message that is not JSON, and why.
@@ -43,59 +43,52 @@ impl Step {
         if !message.is_text && compression::has_magic_number(&message.bytes) {
             return Self::Decompress(Compressed { message, not_json: String::new() });
         }
-        Self::Decode(Parsable { message, expanded: None })
+        Self::Decode(Parsable::new(message, None))
     }
 
     /// The memory that it takes, at most.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Decode(parsable) => parsable.json().len() + parsable.decoded_bytes().min(MAX_DECODED_BYTES),
+            // It is refused.
+            Self::Decode(parsable) if parsable.decoded_bytes > MAX_DECODED_BYTES => 0,
+            Self::Decode(parsable) => parsable.json().len() + parsable.decoded_bytes,
             Self::Decompress(compressed) => compressed.message.bytes.len() + DECOMPRESSION_BYTES,
             Self::Done(_) => 0,
         }
     }
 
-    /// Does it.
+    /// Does it, on another thread, so that it does not hold up other connections.
     pub(super) async fn run(self) -> Self {
-        match self {
+        let done = tokio::task::spawn_blocking(move || match self {
             Self::Decode(parsable) => parsable.decode(),
-            Self::Decompress(Compressed { message, not_json }) => {
-                let bytes = message.bytes.clone();
-                // It must not hold up other connections.
-                let expanded =
-                    tokio::task::spawn_blocking(move || compression::decompress(&bytes, MAX_MESSAGE_BYTES)).await;
-                let expanded = expanded.unwrap_or_else(|error| {
-                    let text = format!("the message can't be decompressed: {error}");
-                    Err(Problem { is_too_large: false, text })
-                });
-                match expanded {
-                    Ok(json) => {
-                        Self::Decode(Parsable { message, expanded: Some((Bytes::from(json), not_json)) })
-                    }
-                    Err(problem) => {
-                        let not_expanded = |_: &[u8]| unreachable!("there is nothing to decode");
-                        Self::Done(frame::decode_expanded(message.bytes, Err(problem), not_json, not_expanded))
-                    }
-                }
-            }
+            Self::Decompress(compressed) => compressed.decompress(),
             done @ Self::Done(_) => done,
-        }
+        });
+        done.await.unwrap_or_else(|error| {
+            let request = Err(format!("the message can't be decoded: {error}"));
+            Self::Done(Decoded { json: Bytes::new(), was_compressed: false, request })
+        })
     }
 }
 
 impl Parsable {
+    fn new(message: Encoded, expanded: Option<(Bytes, String)>) -> Self {
+        let json = expanded.as_ref().map_or(&message.bytes, |(json, _)| json);
+        let decoded_bytes = max_decoded_bytes(json);
+        Self { message, expanded, decoded_bytes }
+    }
+
     fn json(&self) -> &Bytes {
         self.expanded.as_ref().map_or(&self.message.bytes, |(json, _)| json)
     }
 
-    fn decoded_bytes(&self) -> usize {
-        max_decoded_bytes(self.json())
-    }
-
     fn decode(self) -> Step {
-        let Self { message: Encoded { bytes, is_text }, expanded } = self;
+        let Self { message: Encoded { bytes, is_text }, expanded, decoded_bytes } = self;
+        let decode = |json: &[u8]| {
+            if decoded_bytes > MAX_DECODED_BYTES { Err(too_large(decoded_bytes)) } else { frame::decode(json) }
+        };
         match expanded {
-            Some((json, not_json)) => Step::Done(frame::decode_expanded(bytes, Ok(json), not_json, decode)),
+            Some((json, not_json)) => Step::Done(frame::decode_expanded(bytes, json, not_json, decode)),
             None => match decode(&bytes) {
                 Err(not_json) if !is_text => {
                     Step::Decompress(Compressed { message: Encoded { bytes, is_text }, not_json })
@@ -106,17 +99,23 @@ impl Parsable {
     }
 }
 
-fn decode(json: &[u8]) -> Result<TracingRequest, String> {
-    let bytes = max_decoded_bytes(json);
-    if bytes > MAX_DECODED_BYTES {
-        return Err(format!(
-            "the message may take {} MiB of memory once it is decoded, because it has many small values; a message may take {} \
-             MiB: send it in parts",
-            bytes >> 20,
-            MAX_DECODED_BYTES >> 20
-        ));
+impl Compressed {
+    fn decompress(self) -> Step {
+        let Self { message, not_json } = self;
+        match compression::decompress(&message.bytes, MAX_MESSAGE_BYTES) {
+            Ok(json) => Step::Decode(Parsable::new(message, Some((json.into(), not_json)))),
+            Err(problem) => Step::Done(frame::not_expanded(message.bytes, problem, not_json)),
+        }
     }
-    frame::decode(json)
+}
+
+fn too_large(bytes: usize) -> String {
+    format!(
+        "the message may take {} MiB of memory once it is decoded, because it has many small values; a message may take {} MiB: send \
+         it in parts",
+        bytes >> 20,
+        MAX_DECODED_BYTES >> 20
+    )
 }
 
 #[cfg(test)]

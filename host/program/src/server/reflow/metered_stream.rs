@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::budget::{Account, Share, UsedUp};
 
 /// What may arrive of a message before it takes a share of the budget. The connection itself pays for it.
-pub(super) const FREE_BYTES: usize = 32 * 1024;
+const FREE_BYTES: usize = 32 * 1024;
 
 /// What a message takes of the budget at a time while it arrives.
 const STEP: usize = 256 * 1024;
@@ -44,6 +44,18 @@ impl<S> MeteredStream<S> {
         // What arrived of the next one is in the buffer of the connection.
         self.unread = 0;
         self.share.take()
+    }
+
+    /// Reads whatever comes until the peer closes, and forgets it: a connection that is closed with unread data is reset, and the
+    /// peer may not see why.
+    pub(super) async fn discard(self)
+    where
+        S: AsyncRead + Unpin,
+    {
+        let Self { mut stream, share, .. } = self;
+        drop(share);
+        let mut buffer = vec![0; FREE_BYTES];
+        while let Ok(1..) = stream.read(&mut buffer).await {}
     }
 
     /// Waits until there is a share for so many more bytes.
@@ -105,7 +117,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
     use crate::budget::Budget;

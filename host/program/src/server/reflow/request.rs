@@ -46,12 +46,10 @@ pub(super) async fn answer(
             storage.flow_versions(flow_id).await.map(|versions| TracingResponse::FlowVersions { versions })
         }
         TracingRequest::Ping => Ok(TracingResponse::Pong),
-        TracingRequest::Subscribe { filters } => {
-            ingest.live().subscribe(filters, Some(account)).map(|new| {
-                *subscription = Some(new);
-                TracingResponse::DONE
-            })
-        }
+        TracingRequest::Subscribe { filters } => ingest.live().subscribe(filters, Some(account)).map(|new| {
+            *subscription = Some(new);
+            TracingResponse::DONE
+        }),
         TracingRequest::Unsubscribe => {
             *subscription = None;
             Ok(TracingResponse::DONE)

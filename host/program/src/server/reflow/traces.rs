@@ -265,7 +265,8 @@ mod tests {
     async fn reading_ends_when_the_answer_is_too_large() {
         let store = Endless(FlowTrace::default());
         let account = Budget::new(512 << 20).account().unwrap();
-        let got = tokio::time::timeout(Duration::from_secs(60), trace_data(&store, store.0.trace_id, None, &account)).await;
+        let got =
+            tokio::time::timeout(Duration::from_secs(60), trace_data(&store, store.0.trace_id, None, &account)).await;
         assert!(matches!(got, Ok(Err(StorageError::InvalidArgument(_)))), "{got:?}");
         let query = query_results(&store, TraceQuery::default(), None, &account);
         let queried = tokio::time::timeout(Duration::from_secs(60), query).await;
