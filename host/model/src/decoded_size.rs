@@ -8,6 +8,8 @@ use serde_json::Value;
 const VALUE: usize = 64;
 const ARRAY: usize = 4 * VALUE + 32;
 const OBJECT: usize = 1024;
+/// A part of an event, which is a struct.
+const PART: usize = 400;
 
 /// The name of an object or an array; none for an element of an array, and for the whole text.
 type Name<'a> = Option<&'a [u8]>;
@@ -24,6 +26,15 @@ const BYTES: [[&[u8]; 3]; 3] = [
     [b"data", b"message", b"serialized_data"],
     [b"data", b"state_diff", b"before"],
     [b"data", b"state_diff", b"after"],
+];
+
+/// The parts of an event that are structs; the event itself has no name.
+const PARTS: [&[&[u8]]; 5] = [
+    &[b"data"],
+    &[b"data", b"message"],
+    &[b"data", b"state_diff"],
+    &[b"data", b"performance_metrics"],
+    &[b"causality"],
 ];
 
 /// At least as much memory as decoding the text takes, however it is made: `{"":0}` takes a hundred times its length. A text that is
@@ -46,17 +57,19 @@ pub fn max_decoded_bytes(json: &[u8]) -> usize {
                 at = end;
             }
             b'{' => {
-                bytes += OBJECT;
                 open.push(name.take());
+                bytes += match json.get(at) {
+                    Some(b'}') => VALUE,
+                    _ if is_part(&open) => PART,
+                    _ => OBJECT,
+                };
             }
             b'[' => {
-                let end = if is_bytes(&open, name) { end_of_bytes(json, at) } else { None };
-                match end {
+                open.push(name.take());
+                match if is_bytes(&open) { end_of_bytes(json, at) } else { None } {
+                    // The bracket is still to come.
                     Some(end) => at = end,
-                    None => {
-                        bytes += ARRAY;
-                        open.push(name.take());
-                    }
+                    None => bytes += if json.get(at) == Some(&b']') { VALUE } else { ARRAY },
                 }
             }
             b'}' | b']' => {
@@ -72,17 +85,30 @@ pub fn max_decoded_bytes(json: &[u8]) -> usize {
     bytes
 }
 
-/// Whether an array of this name holds bytes.
-fn is_bytes(open: &[Name<'_>], name: Name<'_>) -> bool {
-    let [event @ .., parent, part] = open else { return false };
-    EVENTS.contains(&event) && BYTES.iter().any(|path| [*parent, *part, name] == path.map(Some))
+/// The path within an event of what was opened last; `None` if it is not in an event.
+fn within_event<'a, 'j>(open: &'a [Name<'j>]) -> Option<&'a [Name<'j>]> {
+    EVENTS.iter().find_map(|event| open.strip_prefix(*event))
 }
 
-/// The position after an array that holds nothing but numbers.
+fn is_path(open: &[Name<'_>], path: &[&[u8]]) -> bool {
+    open.len() == path.len() && open.iter().zip(path).all(|(open, name)| *open == Some(*name))
+}
+
+/// Whether what was opened last is an event or a part of one that is a struct.
+fn is_part(open: &[Name<'_>]) -> bool {
+    within_event(open).is_some_and(|path| path.is_empty() || PARTS.iter().any(|part| is_path(path, part)))
+}
+
+/// Whether the array that was opened last holds bytes.
+fn is_bytes(open: &[Name<'_>]) -> bool {
+    within_event(open).is_some_and(|path| BYTES.iter().any(|bytes| is_path(path, bytes)))
+}
+
+/// The position of the end of an array that holds nothing but numbers.
 fn end_of_bytes(json: &[u8], start: usize) -> Option<usize> {
     let end = start + memchr(b']', json.get(start..)?)?;
     let is_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b',' | b' ' | b'\n');
-    json[start..end].iter().all(is_number).then_some(end + 1)
+    json[start..end].iter().all(is_number).then_some(end)
 }
 
 /// The position after the string whose first character is at `at`, at most the end.
@@ -161,6 +187,16 @@ mod tests {
         ] {
             assert!(of(json!({"RecordEvent": {"event": {"data": other}}})) > 3_000_000);
         }
+    }
+
+    #[test]
+    fn the_longest_message_of_ordinary_events_is_far_below_what_a_message_may_take() {
+        let mut event = TraceEvent::default();
+        event.data.performance_metrics = crate::PerformanceMetrics::ZERO;
+        let event = serde_json::to_string(&event).unwrap();
+        let events = vec![&event[..]; (16 << 20) / event.len()].join(",");
+        let bytes = max_decoded_bytes(format!(r#"{{"StoreTrace":{{"trace":{{"events":[{events}]}}}}}}"#).as_bytes());
+        assert!(bytes < 200 << 20, "{} MiB", bytes >> 20);
     }
 
     #[test]
