@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::decoded_size::entries_bytes;
 use super::{EventId, More, encoding, open_struct::open_struct, time};
 
 open_struct! {
@@ -43,8 +44,8 @@ impl TraceEvent {
         let state = data.state_diff.as_ref();
         let state = state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
         let texts = data.error.as_ref().map_or(0, String::len) + self.causality.span_id.len();
-        let attributes = data.custom_attributes.values().map(json_bytes).sum::<usize>();
-        let more = self.more_of_parts().map(|(name, value)| name.len() + json_bytes(value)).sum::<usize>();
+        let attributes = entries_bytes(data.custom_attributes.iter());
+        let more = entries_bytes(self.more_of_parts());
         TYPICAL + message + state + texts + 16 * self.causality.dependency_chain.len() + attributes + more
     }
 
@@ -59,16 +60,6 @@ impl TraceEvent {
     /// Whether the event reports an error: an actor failed, or `data.error` is set.
     pub fn is_error(&self) -> bool {
         self.event_type == TraceEventType::ActorFailed || self.data.error.is_some()
-    }
-}
-
-fn json_bytes(value: &serde_json::Value) -> usize {
-    use serde_json::Value;
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 16,
-        Value::String(text) => 16 + text.len(),
-        Value::Array(values) => 16 + values.iter().map(json_bytes).sum::<usize>(),
-        Value::Object(values) => 16 + values.iter().map(|(name, value)| name.len() + json_bytes(value)).sum::<usize>(),
     }
 }
 

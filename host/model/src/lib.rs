@@ -6,6 +6,7 @@
 //! metrics may be unmeasured as in Reflow's newer protocol, and fields that the model does not name are kept in [`More`].
 
 mod additions;
+mod decoded_size;
 mod encoding;
 mod event;
 mod exact;
@@ -20,6 +21,7 @@ mod trace;
 mod validate;
 
 pub use additions::Additions;
+pub use decoded_size::max_decoded_bytes;
 pub use event::EventKey;
 pub use event::{
     CausalityInfo, MessageSnapshot, PerformanceMetrics, StateDiff, StateDiffType, TraceEvent, TraceEventData,

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::decoded_size::entries_bytes;
 use super::open_struct::open_struct;
 use super::{ExecutionId, FlowId, TraceEvent, TraceId, time};
 
@@ -47,6 +48,20 @@ impl FlowTrace {
     pub fn received_at(&self) -> Option<DateTime<Utc>> {
         let received_at = DateTime::parse_from_rfc3339(self.metadata.tags.get(RECEIVED_TAG)?).ok()?;
         Some(received_at.to_utc())
+    }
+
+    /// About how many bytes the header takes up in memory: everything but the events. Only tags, texts and unknown fields make it
+    /// large.
+    pub fn approximate_header_bytes(&self) -> usize {
+        /// The size of a typical header.
+        const TYPICAL: usize = 600;
+        let Self { version, metadata, .. } = self;
+        let tags = metadata.tags.iter().map(|(name, value)| 100 + name.len() + value.len()).sum::<usize>();
+        let texts = [&self.flow_id.0, &metadata.environment, &metadata.hostname, &metadata.thread_id];
+        let optional = [&version.git_hash, &metadata.user_id, &metadata.session_id].into_iter().flatten();
+        let texts = texts.into_iter().chain(optional).map(String::len).sum::<usize>();
+        let more = [&self.more, &version.more, &metadata.more].into_iter().flat_map(|more| more.iter());
+        TYPICAL + tags + texts + self.status.error().map_or(0, str::len) + entries_bytes(more)
     }
 
     /// How long the execution took, in nanoseconds; negative when it ended before it started, `None` while it runs.

@@ -2,4 +2,6 @@
 
 mod command_line;
 mod compressed_messages;
+#[cfg(target_os = "linux")]
+mod memory_limits;
 mod untrusted_peers;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::command_line::{Host, folder};
 
 /// A connection to the host, with a time limit for answers.
-fn connect(host: &Host) -> TcpStream {
+pub(crate) fn connect(host: &Host) -> TcpStream {
     let stream = TcpStream::connect(host.url.strip_prefix("ws://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream
@@ -28,7 +28,7 @@ fn answer(mut stream: &TcpStream, request: &str) -> String {
     }
 }
 
-fn get(host: &Host, path: &str, headers: &str) -> String {
+pub(crate) fn get(host: &Host, path: &str, headers: &str) -> String {
     answer(&connect(host), &format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n"))
 }
 
@@ -36,7 +36,7 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// A connection that requested an upgrade to WebSocket, and the answer.
-fn upgrade(host: &Host, headers: &str) -> (TcpStream, String) {
+pub(crate) fn upgrade(host: &Host, headers: &str) -> (TcpStream, String) {
     let stream = connect(host);
     let answer = answer(&stream, &format!("GET /any HTTP/1.1\r\n{UPGRADE}{headers}\r\n"));
     (stream, answer)
@@ -93,7 +93,7 @@ fn the_configuration_allows_origins_and_hosts() {
 
 /// The peak memory of the process so far, in bytes.
 #[cfg(target_os = "linux")]
-fn peak_memory(host: &Host) -> u64 {
+pub(crate) fn peak_memory(host: &Host) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{}/status", host.process.id())).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() * 1024

@@ -6,8 +6,8 @@ use reflow_tracing_model::{FlowTrace, TraceEvent, TraceQuery};
 
 use super::{PageRequest, StorageBackend, StorageError, TracePart};
 
-/// Headers read per page.
-const HEADERS: usize = 1_000;
+/// Headers read per page. Their tags can make them large.
+const HEADERS: usize = 100;
 
 /// What is left of the events and bytes that one batch may hold.
 pub struct BatchBudget {
@@ -30,8 +30,9 @@ impl BatchBudget {
     }
 
     /// Subtracts a header.
-    pub fn take_header(&mut self) {
+    pub fn take_header(&mut self, header: &FlowTrace) {
         self.events = self.events.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(header.approximate_header_bytes());
     }
 
     /// Whether the batch may hold another event.

@@ -68,7 +68,7 @@ impl MemoryBackend {
     fn put(&self, mut trace: FlowTrace) -> Result<(), StorageError> {
         let events = std::mem::take(&mut trace.events);
         self.write(|state| {
-            state.check_room(trace.trace_id, events.iter().map(TraceEvent::key))?;
+            state.check_room(trace.trace_id, events.iter())?;
             state.add_events(trace.trace_id, events.into_iter());
             state.set_header(trace);
             Ok(())
@@ -165,8 +165,7 @@ impl StorageBackend for MemoryBackend {
         self.write(|state| {
             let mut events = events.into_iter();
             for (trace_id, count) in runs {
-                let keys = events.as_slice()[..count].iter().map(|(_, event)| event.key());
-                state.check_room(trace_id, keys)?;
+                state.check_room(trace_id, events.as_slice()[..count].iter().map(|(_, event)| event))?;
                 state.add_events(trace_id, events.by_ref().take(count).map(|(_, event)| event));
             }
             Ok(())

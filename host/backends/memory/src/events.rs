@@ -31,9 +31,8 @@ impl Events {
         self.keys.len()
     }
 
-    /// The number of events with these keys that are new.
-    pub(super) fn count_new(&self, keys: impl Iterator<Item = EventKey>) -> usize {
-        keys.filter(|key| !self.keys.contains(key)).collect::<HashSet<_>>().len()
+    pub(super) fn has(&self, key: EventKey) -> bool {
+        self.keys.contains(&key)
     }
 
     /// Adds the new events, and calls `added` with each.

@@ -1,14 +1,17 @@
 //! The state of a memory store, guarded by its lock.
 
+use std::collections::HashSet;
+
 use super::config::MemoryConfig;
 use super::entry::{Entry, Facts, Header};
-use super::events::Events;
 use super::index::Index;
 use super::names::Names;
 use super::recency::Traces;
 use super::size::pack_header;
-use reflow_tracing_model::{EventKey, ExecutionId, FlowTrace, Position, TraceEvent, TraceId};
+use reflow_tracing_model::{ExecutionId, FlowTrace, Position, TraceEvent, TraceId};
 use reflow_tracing_storage::{StorageError, StorageStats};
+
+const MIB: usize = 1024 * 1024;
 
 pub(super) struct State {
     config: MemoryConfig,
@@ -96,29 +99,42 @@ impl State {
         self.bytes = self.bytes - before + entry.bytes();
     }
 
-    /// Rejects events with these keys if the trace would hold too many.
-    pub(super) fn check_room(
+    /// Rejects events if the trace would hold too many, or would not fit into the store even alone. The error says that it is these
+    /// events, because others of their batch may well be stored.
+    pub(super) fn check_room<'a>(
         &self,
         trace_id: TraceId,
-        keys: impl ExactSizeIterator<Item = EventKey>,
+        events: impl ExactSizeIterator<Item = &'a TraceEvent> + Clone,
     ) -> Result<(), StorageError> {
-        let limit = self.config.max_events_per_trace;
+        let MemoryConfig { max_events_per_trace, max_memory_mb, .. } = self.config;
+        let max_bytes = max_memory_mb.saturating_mul(MIB);
+        let size = |event: &TraceEvent| size_of::<TraceEvent>() + event.approximate_bytes();
         let entry = self.traces.get(trace_id);
-        let stored = entry.map_or(0, |entry| entry.events.len());
+        let is_alone = self.traces.len() == 1;
+        let held = |entry: &Entry| if is_alone { self.bytes() } else { entry.bytes() };
+        let (stored, held) = entry.map_or((0, 0), |entry| (entry.events.len(), held(entry)));
         // Usually there is space even if all of them are new.
-        if stored + keys.len() <= limit {
+        let bytes = held + events.clone().map(size).sum::<usize>();
+        if stored + events.len() <= max_events_per_trace && bytes <= max_bytes {
             return Ok(());
         }
-        let total = match entry {
-            Some(entry) => stored + entry.events.count_new(keys),
-            None => Events::default().count_new(keys),
-        };
-        if total <= limit {
-            return Ok(());
+        let mut keys = HashSet::new();
+        let is_new = |event: &&TraceEvent| entry.is_none_or(|entry| !entry.events.has(event.key()));
+        let new: Vec<_> = events.filter(|event| is_new(event) && keys.insert(event.key())).collect();
+        let total = stored + new.len();
+        if total > max_events_per_trace {
+            return Err(StorageError::InvalidArgument(format!(
+                "trace {trace_id} would hold {total} events; max_events_per_trace is {max_events_per_trace}"
+            )));
         }
-        Err(StorageError::Exhausted(format!(
-            "trace {trace_id} would hold {total} events; max_events_per_trace is {limit}"
-        )))
+        let bytes = held + new.iter().copied().map(size).sum::<usize>();
+        if !new.is_empty() && bytes > max_bytes {
+            return Err(StorageError::InvalidArgument(format!(
+                "trace {trace_id} would take {} MiB, more than the whole store may; max_memory_mb is {max_memory_mb}",
+                bytes.div_ceil(MIB)
+            )));
+        }
+        Ok(())
     }
 
     /// Adds the events that are new.
@@ -137,7 +153,7 @@ impl State {
 
     /// Evicts until the bounds hold, but never the most recently used trace.
     pub(super) fn evict(&mut self) {
-        let max_bytes = self.config.max_memory_mb.saturating_mul(1024 * 1024);
+        let max_bytes = self.config.max_memory_mb.saturating_mul(MIB);
         while self.traces.len() > 1 && (self.traces.len() > self.config.max_traces || self.bytes() > max_bytes) {
             let Some(trace_id) = self.traces.least_recent() else { return };
             self.remove(trace_id);

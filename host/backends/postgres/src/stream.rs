@@ -102,8 +102,8 @@ async fn fetch(mut cursor: Cursor) -> sqlx::Result<(Vec<TraceEvent>, Cursor)> {
     Ok((rows.iter().map(event::read).collect::<sqlx::Result<_>>()?, cursor))
 }
 
-/// Headers per page.
-const HEADERS: usize = 500;
+/// Headers per page. Their tags can make them large.
+const HEADERS: usize = 200;
 
 /// Streams the matching traces in order. Holds a connection of the pool while it is read.
 pub(super) fn traces(

@@ -107,7 +107,7 @@ fn read_traces(
         }
         let (sequence, header) = (row.get(0)?, header::read(row, 1)?);
         headers += 1;
-        budget.take_header();
+        budget.take_header(&header);
         position.after = Some(Position::of(&header));
         let rest = Rest { sequence, trace_id: header.trace_id, after: None };
         parts.push(TracePart::Header(header));

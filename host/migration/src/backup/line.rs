@@ -4,7 +4,7 @@
 //! also covers the line number, so it detects missing, repeated and moved lines as well as changed ones.
 
 use chrono::{DateTime, Utc};
-use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, from_json};
+use reflow_tracing_model::{FlowTrace, TraceEvent, TraceId, from_json, max_decoded_bytes};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -17,8 +17,11 @@ pub(super) const VERSION: u32 = 2;
 /// The maximum length of the first line: a file of another format is refused without reading all of it into memory.
 pub(super) const MAX_HEAD_BYTES: u64 = 64 << 10;
 
-/// The maximum length of a line. A line holds at most one event, and stored events are far smaller.
-pub(super) const MAX_BYTES: u64 = 1 << 30;
+/// The maximum length of a line. A line holds at most one event; those that a host takes are an eighth of it at most.
+pub(super) const MAX_BYTES: u64 = 128 << 20;
+
+/// The memory that a record may take.
+const MAX_DECODED_BYTES: usize = 256 << 20;
 
 /// The first line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +54,16 @@ pub(super) enum Record<'a> {
     End(&'a Manifest),
 }
 
+impl Record<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Trace(header) => format!("the header of trace {}", header.trace_id),
+            Self::Event(event) => format!("event {}", event.event_id),
+            Self::Export(_) | Self::Headerless(_) | Self::End(_) => "a record".into(),
+        }
+    }
+}
+
 /// The same, as it is read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,11 +89,22 @@ pub(super) fn write(out: &mut Vec<u8>, number: u64, record: &Record<'_>) -> serd
     let sum = xxh3_64_with_seed(&out[start..], number);
     out.extend_from_slice(SUM);
     out.extend_from_slice(format!("{sum:016x}\"}}\n").as_bytes());
+    let length = out.len() - start;
+    if length as u64 > MAX_BYTES {
+        // It could not be read again.
+        out.truncate(start);
+        return Err(serde::ser::Error::custom(format!(
+            "{} is {} MiB as a line of an export, which may have {} MiB",
+            record.name(),
+            length >> 20,
+            MAX_BYTES >> 20
+        )));
+    }
     Ok(())
 }
 
-/// Reads a line without its line break. The error says what is wrong with it.
-pub(super) fn read(line: &[u8], number: u64) -> Result<OwnedRecord, String> {
+/// Reads a line without its line break, which it may change. The error says what is wrong with it.
+pub(super) fn read(line: &mut Vec<u8>, number: u64) -> Result<OwnedRecord, String> {
     let not_ours = || "it is not a line of an export of this program".to_owned();
     let (record, tail) = line.split_at_checked(line.len().saturating_sub(TAIL)).ok_or_else(not_ours)?;
     let sum = tail
@@ -91,10 +115,15 @@ pub(super) fn read(line: &[u8], number: u64) -> Result<OwnedRecord, String> {
     if xxh3_64_with_seed(record, number) != sum {
         return Err("its checksum is wrong: it was changed, or lines before it are missing or repeated".into());
     }
-    let mut json = Vec::with_capacity(record.len() + 1);
-    json.extend_from_slice(record);
-    json.push(b'}');
-    from_json(&json).map_err(|error| format!("it is not a valid record: {error}"))
+    let length = record.len();
+    line.truncate(length);
+    line.push(b'}');
+    let decoded = max_decoded_bytes(line);
+    if decoded > MAX_DECODED_BYTES {
+        let (decoded, most) = (decoded >> 20, MAX_DECODED_BYTES >> 20);
+        return Err(format!("its record may take {decoded} MiB of memory; a record may take {most} MiB"));
+    }
+    from_json(line).map_err(|error| format!("it is not a valid record: {error}"))
 }
 
 /// The version in a first line, even if the rest of the line is not valid.

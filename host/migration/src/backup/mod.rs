@@ -7,6 +7,8 @@
 
 mod line;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fs::File;

@@ -135,7 +135,8 @@ impl Lines {
         }
         if self.line.pop_if(|last| *last == b'\n').is_none() {
             let cut_off = (self.line.len() as u64) < most;
-            let problem = if cut_off { "it is cut off: the file is not complete" } else { "it is too long" };
+            let too_long = || format!("it is longer than {} KiB, the most that a line may have", most >> 10);
+            let problem = if cut_off { "it is cut off: the file is not complete".into() } else { too_long() };
             // For a first line, the error is that the file is not an export.
             if self.number > 1 || line::version(&self.line).is_some() {
                 return Err(self.problem(problem));
@@ -150,7 +151,7 @@ impl Lines {
                 line::VERSION
             )));
         }
-        line::read(&self.line, self.number).map(Some).map_err(|problem| {
+        line::read(&mut self.line, self.number).map(Some).map_err(|problem| {
             let hint = if self.number == 1 { "; was it written by `reflow-tracing export`?" } else { "" };
             self.problem(format!("{problem}{hint}"))
         })

@@ -22,6 +22,8 @@ pub struct ServerConfig {
     pub allowed_hosts: Vec<AllowedHost>,
     /// The most WebSocket connections at the same time; `None` for no limit.
     pub max_connections: Option<NonZeroUsize>,
+    /// The memory for all that connections hold.
+    pub max_buffered_mb: Buffered,
     /// How long a host that is asked to stop still accepts connections, while `/ready` says that it stops.
     #[serde(deserialize_with = "duration::deserialize")]
     pub shutdown_delay: Duration,
@@ -37,6 +39,7 @@ impl Default for ServerConfig {
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             max_connections: None,
+            max_buffered_mb: Buffered::default(),
             shutdown_delay: Duration::ZERO,
             websocket_buffer_size: None,
         }
@@ -53,6 +56,42 @@ impl ServerConfig {
     pub fn address_with(&self, port: u16) -> String {
         let host = &self.host;
         if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+/// A size in MiB that a few of the largest messages fit into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Buffered(u32);
+
+impl Buffered {
+    /// The least: one of the largest messages and one of the largest answers.
+    const MIN: u32 = 128;
+    /// More can't be counted.
+    const MAX: u32 = 1024 * 1024;
+
+    /// The same in bytes.
+    pub fn bytes(self) -> usize {
+        self.0 as usize * 1024 * 1024
+    }
+}
+
+impl Default for Buffered {
+    fn default() -> Self {
+        Self(512)
+    }
+}
+
+impl TryFrom<u32> for Buffered {
+    type Error = String;
+
+    fn try_from(mib: u32) -> Result<Self, String> {
+        let (min, max) = (Self::MIN, Self::MAX);
+        if (min..=max).contains(&mib) {
+            Ok(Self(mib))
+        } else {
+            Err(format!("`max_buffered_mb` is {mib}; it must be between {min}, for the largest messages, and {max}"))
+        }
     }
 }
 
@@ -195,6 +234,15 @@ mod tests {
         assert_ne!(AllowedOrigin::parse("http://a.example"), AllowedOrigin::parse("http://a.example:8080"));
         let app = AllowedOrigin::parse("tauri://localhost").unwrap();
         assert_eq!((app.host.is_loopback(), app.port), (true, None));
+    }
+
+    #[test]
+    fn memory_that_is_too_small_for_a_message_is_refused() {
+        assert_eq!(Buffered::try_from(128).unwrap().bytes(), 128 << 20);
+        for mib in [0, 127, u32::MAX] {
+            let error = Buffered::try_from(mib).unwrap_err();
+            assert!(error.contains(&mib.to_string()) && error.contains("128"), "{error}");
+        }
     }
 
     #[test]

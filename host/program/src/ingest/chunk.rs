@@ -11,6 +11,9 @@ use reflow_tracing_storage::write_queue::{Entry, Size};
 use super::CommitError;
 use super::open_trace::OpenTrace;
 
+/// What a trace says of a failure is at most so long, in bytes. The event has all of it.
+const MAX_FAILURE_BYTES: usize = 8 * 1024;
+
 /// An event as its sender sent it.
 pub struct Received {
     /// The trace that it names.
@@ -19,6 +22,8 @@ pub struct Received {
     pub event: TraceEvent,
     /// What it was parsed from.
     pub original: Original,
+    /// About how much memory both take.
+    pub bytes: usize,
 }
 
 /// What an event was parsed from. A store takes its events away; the few that are needed afterwards (one of their batch was
@@ -38,11 +43,17 @@ impl Original {
 }
 
 impl Received {
+    /// An event and the message that it was parsed from.
+    pub fn parsed(trace_id: TraceId, event: TraceEvent, original: Original) -> Self {
+        let bytes = original.message.len() + event.approximate_bytes();
+        Self { trace_id, event, original, bytes }
+    }
+
     /// An event that came in no message.
     pub fn new(trace_id: TraceId, event: TraceEvent) -> Self {
         let message = serde_json::to_vec(&event).expect("an event is plain data whose maps have text keys");
         let original = Original { message: message.into(), parse: |json| serde_json::from_slice(json).ok() };
-        Self { trace_id, event, original }
+        Self::parsed(trace_id, event, original)
     }
 }
 
@@ -90,18 +101,27 @@ impl Chunk {
         Self { events, origins, ..Self::default() }
     }
 
-    pub(super) fn push(&mut self, trace: Arc<OpenTrace>, Received { event, original, .. }: Received) {
+    pub(super) fn push(&mut self, trace: Arc<OpenTrace>, Received { event, original, bytes, .. }: Received) {
         let trace_id = trace.trace_id;
         let failed = event.event_type == TraceEventType::ActorFailed;
-        let failure =
-            failed.then(|| event.data.error.clone().unwrap_or_else(|| format!("actor {} failed", event.actor_id)));
-        self.bytes += original.message.len() + event.approximate_bytes();
+        let failure = failed.then(|| match &event.data.error {
+            Some(error) => shortened(error),
+            None => format!("actor {} failed", event.actor_id),
+        });
+        self.bytes += bytes;
         if self.traces.last() != Some(&trace_id) {
             self.traces.push(trace_id);
         }
         self.origins.push(Origin { trace, original, timestamp: event.timestamp, failure });
         self.events.push((trace_id, event));
     }
+}
+
+fn shortened(failure: &str) -> String {
+    if failure.len() <= MAX_FAILURE_BYTES {
+        return failure.to_owned();
+    }
+    format!("{}..", &failure[..failure.floor_char_boundary(MAX_FAILURE_BYTES)])
 }
 
 impl Entry for Chunk {

@@ -97,7 +97,9 @@ impl Store {
             events.append(&mut chunk.events);
         }
         self.begin_implausible(&origins).await;
-        let mut copies = if self.live.is_watched() { events.clone() } else { Vec::new() }.into_iter();
+        // Of a larger batch, which a single event can be, each is parsed again when it is its turn.
+        let is_copied = self.live.is_watched() && size.bytes <= 2 * LIMITS.batch.bytes;
+        let mut copies = if is_copied { events.clone() } else { Vec::new() }.into_iter();
 
         let mut split = Split::new(origins.len());
         let mut whole = Some(events);
@@ -330,7 +332,7 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_stored_is_published() {
         let ingest = Ingest::new(Gated::new(Semaphore::MAX_PERMITS));
-        let mut stream = ingest.live().subscribe(Default::default());
+        let mut stream = ingest.live().subscribe(Default::default(), None).unwrap();
         send(&ingest, invalid()).await.unwrap().unwrap_err();
         send(&ingest, event("a")).await.unwrap().unwrap();
         assert_eq!(stream.next().await.unwrap().event.actor_id, "a");
@@ -339,7 +341,7 @@ mod tests {
     #[tokio::test]
     async fn an_event_before_a_failure_is_not_one_of_a_failed_trace() {
         let ingest = Ingest::new(Gated::new(Semaphore::MAX_PERMITS));
-        let mut stream = ingest.live().subscribe(Default::default());
+        let mut stream = ingest.live().subscribe(Default::default(), None).unwrap();
         let mut session = Session::new(ingest.clone(), None);
         let failed = TraceEvent { event_type: TraceEventType::ActorFailed, ..event("b") };
         let received = [event("a"), failed, event("c")].map(|event| Received::new(TraceId::new(), event));
@@ -356,7 +358,7 @@ mod tests {
         let ingest = Ingest::new(storage.clone());
         let sender = send(&ingest, event("a"));
         settle().await;
-        let mut stream = ingest.live().subscribe(Default::default());
+        let mut stream = ingest.live().subscribe(Default::default(), None).unwrap();
         storage.permits.add_permits(1);
         sender.await.unwrap().unwrap();
         assert_eq!(stream.next().await.unwrap().event.actor_id, "a");

@@ -3,18 +3,25 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use reflow_tracing::{ExecutionStatus, FlowId, TraceEvent, TraceEventType, TraceId};
-use reflow_tracing_model::{json_bytes, status_matches};
+use super::filter::{Filter, SubscriptionFilters};
+use crate::budget::{Account, Share};
+use reflow_tracing::storage::StorageError;
+use reflow_tracing::{ExecutionStatus, FlowId, TraceEvent, TraceId};
 
 /// How many events a subscriber may be behind: several batches, which are published at once. They are kept only as long
 /// as a subscriber has not seen them.
 const BACKLOG: usize = 8_192;
 
-/// The same in bytes of their JSON, because events can be large.
-const BACKLOG_BYTES: u64 = 32 * 1024 * 1024;
+/// The same in bytes, because events can be large.
+const BACKLOG_BYTES: usize = 32 * 1024 * 1024;
+
+/// What may wait without a share of the budget: a few events, which the subscriber's connection pays for.
+const FREE_BYTES: usize = 16 * 1024;
+
+/// What a backlog takes of the budget at a time.
+const STEP: usize = 64 * 1024;
 
 /// An event with what is known of its trace.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,44 +34,6 @@ pub struct LiveEvent {
     pub status: ExecutionStatus,
     /// The event.
     pub event: TraceEvent,
-}
-
-/// Which events a subscriber wants. What is `None` does not narrow; what is present must hold, all of it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct SubscriptionFilters {
-    /// Events of these flows.
-    pub flow_ids: Option<Vec<FlowId>>,
-    /// Events of these actors.
-    pub actor_ids: Option<Vec<String>>,
-    /// Events of these types. In `DataFlow` an empty actor or port stands for any.
-    pub event_types: Option<Vec<TraceEventType>>,
-    /// Events of traces that stand so. `Failed` with an empty error stands for any failure.
-    pub status_filter: Option<Vec<ExecutionStatus>>,
-}
-
-impl SubscriptionFilters {
-    /// Whether the event is wanted.
-    pub fn matches(&self, live: &LiveEvent) -> bool {
-        fn any<T>(wanted: &Option<Vec<T>>, matches: impl Fn(&T) -> bool) -> bool {
-            wanted.as_ref().is_none_or(|wanted| wanted.iter().any(matches))
-        }
-        any(&self.flow_ids, |flow| live.flow_id.as_ref() == Some(flow))
-            && any(&self.actor_ids, |actor| *actor == live.event.actor_id)
-            && any(&self.event_types, |event_type| type_matches(event_type, &live.event.event_type))
-            && any(&self.status_filter, |status| status_matches(status, &live.status))
-    }
-}
-
-fn type_matches(wanted: &TraceEventType, event_type: &TraceEventType) -> bool {
-    match (wanted, event_type) {
-        (
-            TraceEventType::DataFlow { to_actor: wanted_actor, to_port: wanted_port },
-            TraceEventType::DataFlow { to_actor, to_port },
-        ) => {
-            (wanted_actor.is_empty() || wanted_actor == to_actor) && (wanted_port.is_empty() || wanted_port == to_port)
-        }
-        _ => wanted == event_type,
-    }
 }
 
 /// Where stored events are published. Clones are the same stream.
@@ -85,8 +54,10 @@ impl Live {
         if subscribers.is_empty() {
             return;
         }
-        let (bytes, event) = (json_bytes(&event.event), Arc::new(event));
-        for subscriber in subscribers.iter().filter(|subscriber| subscriber.filters.matches(&event)) {
+        let of_trace =
+            event.status.error().map_or(0, str::len) + event.flow_id.as_ref().map_or(0, |flow| flow.as_str().len());
+        let (bytes, event) = (of_trace + event.event.approximate_bytes(), Arc::new(event));
+        for subscriber in subscribers.iter().filter(|subscriber| subscriber.filter.matches(&event)) {
             subscriber.push(&event, bytes);
         }
     }
@@ -96,11 +67,29 @@ impl Live {
         !lock(&self.subscribers).is_empty()
     }
 
-    /// Watches the events that are stored from now on and pass `filters`.
-    pub fn subscribe(&self, filters: SubscriptionFilters) -> Subscription {
-        let backlog = Arc::new(Backlog { filters, waiting: Mutex::default(), is_changed: Notify::new() });
+    /// Watches the events that are stored from now on and pass `filters`. What waits for the subscriber is taken from half of the
+    /// account's budget: the other half is for senders.
+    ///
+    /// Fails if the filters are too large.
+    pub fn subscribe(
+        &self,
+        filters: SubscriptionFilters,
+        account: Option<&Account>,
+    ) -> Result<Subscription, StorageError> {
+        let bytes = filters.bytes();
+        let filter = Filter::try_from(filters)?;
+        let of_filter = match account {
+            Some(account) => Some(account.try_take_of_half(bytes).ok_or_else(|| {
+                StorageError::Unavailable("the memory for subscriptions is used up; try again later".into())
+            })?),
+            None => None,
+        };
+        let account = account.cloned();
+        let backlog =
+            Backlog { filter, waiting: Mutex::default(), is_changed: Notify::new(), account, _share: of_filter };
+        let backlog = Arc::new(backlog);
         lock(&self.subscribers).push(Arc::clone(&backlog));
-        Subscription { live: self.clone(), backlog }
+        Ok(Subscription { live: self.clone(), backlog })
     }
 }
 
@@ -111,26 +100,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What a subscriber has not seen yet.
 struct Backlog {
-    filters: SubscriptionFilters,
+    filter: Filter,
     waiting: Mutex<Waiting>,
     is_changed: Notify,
+    account: Option<Account>,
+    /// For the filter.
+    _share: Option<Share>,
 }
 
 #[derive(Default)]
 struct Waiting {
-    events: VecDeque<(Arc<LiveEvent>, u64)>,
-    bytes: u64,
+    events: VecDeque<(Arc<LiveEvent>, usize)>,
+    bytes: usize,
+    share: Option<Share>,
     /// Above 0 from the first event that found no room: nothing waits any more, and nothing will.
     missed: u64,
 }
 
 impl Backlog {
-    fn push(&self, event: &Arc<LiveEvent>, bytes: u64) {
+    fn push(&self, event: &Arc<LiveEvent>, bytes: usize) {
         let mut waiting = lock(&self.waiting);
         // A single event may be larger than the bound.
         let has_room =
             waiting.events.is_empty() || (waiting.events.len() < BACKLOG && waiting.bytes + bytes <= BACKLOG_BYTES);
-        if waiting.missed == 0 && has_room {
+        if waiting.missed == 0 && has_room && self.pay_for(&mut waiting, bytes) {
             waiting.bytes += bytes;
             waiting.events.push_back((Arc::clone(event), bytes));
         } else {
@@ -141,6 +134,22 @@ impl Backlog {
         self.is_changed.notify_one();
     }
 
+    /// Whether the budget has room for so many more bytes.
+    fn pay_for(&self, waiting: &mut Waiting, bytes: usize) -> bool {
+        let Some(account) = &self.account else { return true };
+        let paid = FREE_BYTES + waiting.share.as_ref().map_or(0, Share::bytes);
+        let missing = (waiting.bytes + bytes).saturating_sub(paid);
+        if missing == 0 {
+            return true;
+        }
+        let Some(share) = account.try_take_of_half(missing.next_multiple_of(STEP)) else { return false };
+        match &mut waiting.share {
+            Some(paid) => paid.merge(share),
+            none => *none = Some(share),
+        }
+        true
+    }
+
     fn pop(&self) -> Option<Result<Arc<LiveEvent>, Lagged>> {
         let mut waiting = lock(&self.waiting);
         if waiting.missed > 0 {
@@ -148,6 +157,9 @@ impl Backlog {
         }
         let (event, bytes) = waiting.events.pop_front()?;
         waiting.bytes -= bytes;
+        if waiting.events.is_empty() {
+            waiting.share = None;
+        }
         Some(Ok(event))
     }
 }
@@ -188,10 +200,12 @@ impl Drop for Subscription {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::ingest) mod tests {
     use super::*;
+    use crate::budget::Budget;
+    use reflow_tracing::TraceEventType;
 
-    fn event() -> LiveEvent {
+    pub(in crate::ingest) fn event() -> LiveEvent {
         LiveEvent {
             trace_id: TraceId::new(),
             flow_id: Some(FlowId::new("f")),
@@ -204,40 +218,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn filters_narrow_by_flow_actor_type_and_status_together() {
-        let flow = |id| SubscriptionFilters { flow_ids: Some(vec![FlowId::new(id)]), ..Default::default() };
-        let actor = |id: &str| SubscriptionFilters { actor_ids: Some(vec![id.into()]), ..Default::default() };
-        let kind = |event_type| SubscriptionFilters { event_types: Some(vec![event_type]), ..Default::default() };
-        let to =
-            |actor: &str, port: &str| kind(TraceEventType::DataFlow { to_actor: actor.into(), to_port: port.into() });
-        let status = |status| SubscriptionFilters { status_filter: Some(vec![status]), ..Default::default() };
-        let failed = |error: &str| status(ExecutionStatus::Failed { error: error.into() });
-        for (filters, wanted) in [
-            (SubscriptionFilters::default(), true),
-            (flow("f"), true),
-            (flow("g"), false),
-            (actor("a"), true),
-            (actor("A"), false),
-            (to("b", "in"), true),
-            (to("", ""), true),
-            (to("b", "other"), false),
-            (kind(TraceEventType::MessageSent), false),
-            (failed("e"), true),
-            (failed(""), true),
-            (failed("other"), false),
-            (status(ExecutionStatus::Running), false),
-            (SubscriptionFilters { actor_ids: Some(vec!["z".into()]), ..flow("f") }, false),
-            (SubscriptionFilters { actor_ids: Some(vec![]), ..Default::default() }, false),
-        ] {
-            assert_eq!(filters.matches(&event()), wanted, "{filters:?}");
-        }
-    }
-
     #[tokio::test]
     async fn a_subscriber_that_lags_is_told_and_publishing_never_waits() {
         let live = Live::new();
-        let mut slow = live.subscribe(Default::default());
+        let mut slow = live.subscribe(Default::default(), None).unwrap();
         for _ in 0..BACKLOG {
             live.publish(event());
         }
@@ -253,9 +237,10 @@ mod tests {
     #[tokio::test]
     async fn what_waits_for_a_slow_subscriber_is_bounded_in_bytes_and_others_go_on() {
         let live = Live::new();
-        let (mut slow, mut fast) = (live.subscribe(Default::default()), live.subscribe(Default::default()));
+        let (mut slow, mut fast) =
+            (live.subscribe(Default::default(), None).unwrap(), live.subscribe(Default::default(), None).unwrap());
         let other = SubscriptionFilters { actor_ids: Some(vec!["other".into()]), ..Default::default() };
-        let mut elsewhere = live.subscribe(other);
+        let mut elsewhere = live.subscribe(other, None).unwrap();
         let megabyte = "x".repeat(1024 * 1024);
         let mut published = Vec::new();
         for _ in 0..100 {
@@ -264,7 +249,7 @@ mod tests {
             live.publish(large);
             published.push(Arc::downgrade(&fast.next().await.unwrap()));
             let waiting = published.iter().filter(|event| event.strong_count() > 0).count();
-            assert!(waiting as u64 <= BACKLOG_BYTES / megabyte.len() as u64, "{waiting} wait");
+            assert!(waiting <= BACKLOG_BYTES / megabyte.len(), "{waiting} wait");
         }
         assert_eq!(slow.next().await, Err(Lagged { missed: 100 }));
         assert!(tokio::time::timeout(std::time::Duration::ZERO, elsewhere.next()).await.is_err());
@@ -273,10 +258,31 @@ mod tests {
     #[tokio::test]
     async fn an_event_over_the_bound_reaches_a_subscriber_that_keeps_up() {
         let live = Live::new();
-        let mut subscriber = live.subscribe(Default::default());
+        let mut subscriber = live.subscribe(Default::default(), None).unwrap();
         let mut large = event();
-        large.event.data.error = Some("x".repeat(BACKLOG_BYTES as usize));
+        large.event.data.error = Some("x".repeat(BACKLOG_BYTES));
         live.publish(large);
         assert!(subscriber.next().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_all_subscribers_takes_no_more_than_half_of_the_budget() {
+        let live = Live::new();
+        let budget = Budget::new(64 << 20);
+        let mut slow: Vec<_> =
+            (0..10).map(|_| live.subscribe(Default::default(), Some(&budget.account().unwrap())).unwrap()).collect();
+        for _ in 0..20 {
+            let mut large = event();
+            large.event.data.error = Some("x".repeat(1 << 20));
+            live.publish(large);
+            assert!(budget.held() <= 32 << 20, "{}", budget.held());
+        }
+        let mut lagged = 0;
+        for slow in &mut slow {
+            lagged += usize::from(slow.next().await.is_err());
+        }
+        assert!((1..10).contains(&lagged), "{lagged} of 10");
+        drop(slow);
+        assert_eq!(budget.held(), 0);
     }
 }

@@ -4,6 +4,7 @@
 mod chunk;
 mod clocks;
 mod committer;
+mod filter;
 #[cfg(test)]
 pub(crate) mod gated;
 mod headers;
@@ -21,9 +22,10 @@ use std::time::Duration;
 pub use chunk::{Original, Outcomes, Received};
 pub use clocks::Clocks;
 pub use committer::{CommitError, Committer};
+pub use filter::SubscriptionFilters;
 pub use interrupted::INTERRUPTED_TAG;
 use interrupted::Interrupted;
-pub use live::{Lagged, Live, LiveEvent, Subscription, SubscriptionFilters};
+pub use live::{Lagged, Live, LiveEvent, Subscription};
 pub use session::{Session, Submitted};
 
 use futures::FutureExt;

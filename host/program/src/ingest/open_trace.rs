@@ -7,6 +7,7 @@ use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, RECEIVED_T
 
 use super::clocks::is_plausible;
 use super::{INTERRUPTED_TAG, UNKNOWN_FLOW};
+use crate::budget::Share;
 
 /// A trace whose events this host receives: what its header has to say.
 pub(super) struct OpenTrace {
@@ -22,6 +23,8 @@ pub(super) struct OpenTrace {
     /// Whether the store has a header.
     is_begun: AtomicBool,
     progress: Mutex<Progress>,
+    /// Of the budget of the connection that sent it first.
+    _share: Option<Share>,
 }
 
 /// The earliest and the latest time.
@@ -51,7 +54,13 @@ impl OpenTrace {
             storing: tokio::sync::Mutex::default(),
             is_begun: AtomicBool::new(false),
             progress: Mutex::default(),
+            _share: None,
         }
+    }
+
+    /// The same, paid for with this share.
+    pub(super) fn paid_with(self, share: Option<Share>) -> Self {
+        Self { _share: share, ..self }
     }
 
     /// A trace that the store has.

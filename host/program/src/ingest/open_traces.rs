@@ -1,6 +1,7 @@
 //! The traces whose events this host receives now.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,13 +9,24 @@ use reflow_tracing::{TraceId, TraceMetadata};
 use tokio::time::Instant;
 
 use super::open_trace::OpenTrace;
+use crate::budget::Account;
+use reflow_tracing::storage::StorageError;
 
 /// How long the clients of a trace may be away before it counts as interrupted.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
+/// What an open trace takes of the budget of its connection: the trace, its header, and its places in maps.
+const OPEN_BYTES: usize = 2 * 1024;
+
 /// The traces that connections to this host send, or sent a moment ago. Clones are the same.
 #[derive(Clone, Default)]
 pub(super) struct OpenTraces(Arc<Mutex<HashMap<TraceId, Entry>>>);
+
+fn no_room() -> StorageError {
+    StorageError::Unavailable(
+        "the memory for open traces is used up (`max_buffered_mb`); end some, or try again later".into(),
+    )
+}
 
 struct Entry {
     trace: Arc<OpenTrace>,
@@ -28,20 +40,30 @@ impl OpenTraces {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection begins to send the trace, whose id its client chose if it is shared.
+    /// A connection begins to send the trace, whose id its client chose if it is shared. Fails if there is no room for another one
+    /// in the budget of `account`.
     pub(super) fn join(
         &self,
         trace_id: TraceId,
         is_shared: bool,
         sender: impl Fn() -> TraceMetadata,
-    ) -> Arc<OpenTrace> {
+        account: Option<&Account>,
+    ) -> Result<Arc<OpenTrace>, StorageError> {
         let mut entries = self.entries();
-        let new =
-            || Entry { trace: Arc::new(OpenTrace::new(trace_id, is_shared, sender())), connections: 0, left: None };
-        let entry = entries.entry(trace_id).or_insert_with(new);
+        let entry = match entries.entry(trace_id) {
+            MapEntry::Occupied(entry) => entry.into_mut(),
+            MapEntry::Vacant(place) => {
+                let share = match account {
+                    Some(account) => Some(account.try_take(OPEN_BYTES).ok_or_else(no_room)?),
+                    None => None,
+                };
+                let trace = OpenTrace::new(trace_id, is_shared, sender()).paid_with(share);
+                place.insert(Entry { trace: Arc::new(trace), connections: 0, left: None })
+            }
+        };
         entry.connections += 1;
         entry.left = None;
-        Arc::clone(&entry.trace)
+        Ok(Arc::clone(&entry.trace))
     }
 
     /// A connection that joined the trace sends no more of it. Returns whether the trace has ended and nobody else sends it:

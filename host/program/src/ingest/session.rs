@@ -9,13 +9,15 @@
 //! Every other event belongs to the connection's current trace, which is allotted at the first of its events or at
 //! `StartTrace`, whichever comes first: the client reports actors before it starts the trace.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashlink::LruCache;
+use serde::Serialize;
 use uuid::Uuid;
 
+use reflow_tracing_model::json_bytes;
 use reflow_tracing_storage::write_queue::{Lane, Ticket};
 
 use super::chunk::{Chunk, Outcomes, Received};
@@ -24,11 +26,22 @@ use super::live::LiveEvent;
 use super::open_trace::OpenTrace;
 use super::trace_ids::TraceIds;
 use super::{CommitError, HOST_STOPPED, Ingest};
+use crate::budget::Account;
 use reflow_tracing::storage::StorageError;
 use reflow_tracing::{ExecutionStatus, FlowId, FlowTrace, FlowVersion, TraceEvent, TraceId, TraceMetadata};
 
 /// The traces whose ends are stored with one call.
 const ENDED_AT_ONCE: usize = 1_000;
+
+/// The traces that a connection may have open. One more closes those that it has not sent for the longest time, as if they were
+/// all that it sent.
+const MAX_OPEN: usize = 10_000;
+
+/// How many are closed then.
+const CLOSED_AT_ONCE: usize = 1_000;
+
+/// The longest header of a trace, without its events, in bytes of its JSON. Queries read many at a time.
+const MAX_HEADER_BYTES: u64 = 256 * 1024;
 
 /// The pauses before a trace's end is stored again after a failure that may pass.
 const END_RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
@@ -39,13 +52,15 @@ pub struct Session {
     id: Uuid,
     peer: Option<SocketAddr>,
     /// The traces that were started here, or are sent here under ids of the client.
-    open: HashMap<TraceId, Arc<OpenTrace>>,
+    open: LruCache<TraceId, Arc<OpenTrace>>,
     /// The trace of events that name no other.
     current: Option<Arc<OpenTrace>>,
     protocol: Protocol,
     last_id: Option<TraceId>,
     trace_ids: TraceIds,
     lane: Lane<Chunk>,
+    /// What pays for its open traces.
+    account: Option<Account>,
 }
 
 /// Events that are in the queue.
@@ -59,13 +74,19 @@ impl Session {
             ingest,
             id: Uuid::new_v4(),
             peer,
-            open: HashMap::new(),
+            open: LruCache::new_unbounded(),
             current: None,
             protocol: Protocol::Unknown,
             last_id: None,
             trace_ids: TraceIds::default(),
             lane,
+            account: None,
         }
+    }
+
+    /// The same, whose open traces are paid for by `account`.
+    pub fn within(self, account: Account) -> Self {
+        Self { account: Some(account), ..self }
     }
 
     /// Names the session, in logs and in the metadata of its traces.
@@ -96,14 +117,16 @@ impl Session {
             let trace_id = received.trace_id;
             let trace = match self.open.get(&trace_id) {
                 Some(open) => open.clone(),
-                None if self.protocol == Protocol::Newer => self.join(trace_id),
+                None if self.protocol == Protocol::Newer => self.join(trace_id).map_err(Arc::new)?,
                 None => match self.trace_ids.stored(trace_id) {
                     Some(stored) => stored,
-                    None => self.current(),
+                    None => self.current().map_err(Arc::new)?,
                 },
             };
             chunk.push(trace, received);
         }
+        // The events that wait are of traces that were sent lately.
+        self.close_unused().await;
         Ok(chunk)
     }
 
@@ -132,15 +155,17 @@ impl Session {
     /// Events that came before belong to it, unless they followed another start. To be called when every event recorded
     /// so far is stored.
     pub async fn start_trace(&mut self, flow_id: FlowId, version: FlowVersion) -> Result<TraceId, StorageError> {
+        check_header("the version", &version)?;
         if self.protocol == Protocol::Unknown {
             self.protocol = Protocol::Older;
         }
         if self.current.as_ref().is_some_and(|trace| trace.is_started()) {
             self.current = None;
         }
-        let trace = self.current();
+        let trace = self.current()?;
         self.ingest.headers.start(&trace, trace.running(flow_id, version)).await?;
         self.ingest.started.add(trace.trace_id);
+        self.close_unused().await;
         Ok(trace.trace_id)
     }
 
@@ -153,9 +178,12 @@ impl Session {
         flow_id: FlowId,
         version: FlowVersion,
     ) -> Result<(), StorageError> {
+        check_header("the version", &version)?;
         self.protocol = Protocol::Newer;
-        let trace = self.join(trace_id);
-        self.ingest.headers.start(&trace, trace.running(flow_id, version)).await
+        let trace = self.join(trace_id)?;
+        self.ingest.headers.start(&trace, trace.running(flow_id, version)).await?;
+        self.close_unused().await;
+        Ok(())
     }
 
     /// Ends a trace under the client's id with the status that the client says. To be called when every event recorded so far
@@ -167,18 +195,42 @@ impl Session {
                 status.name()
             )));
         }
+        check_header("the status", &status)?;
         self.protocol = Protocol::Newer;
-        let trace = self.join(trace_id);
+        let trace = self.join(trace_id)?;
         self.ingest.headers.end(&trace, status).await?;
         self.open.remove(&trace_id);
         self.leave(&trace).await;
         Ok(())
     }
 
-    fn join(&mut self, trace_id: TraceId) -> Arc<OpenTrace> {
-        let Self { ingest, id, peer, open, .. } = self;
-        let join = || ingest.open.join(trace_id, true, || sender(*id, *peer));
-        Arc::clone(open.entry(trace_id).or_insert_with(join))
+    fn join(&mut self, trace_id: TraceId) -> Result<Arc<OpenTrace>, StorageError> {
+        let Self { ingest, id, peer, open, account, .. } = self;
+        if let Some(trace) = open.get(&trace_id) {
+            return Ok(Arc::clone(trace));
+        }
+        let trace = ingest.open.join(trace_id, true, || sender(*id, *peer), account.as_ref())?;
+        open.insert(trace_id, Arc::clone(&trace));
+        Ok(trace)
+    }
+
+    /// Closes traces when too many are open.
+    async fn close_unused(&mut self) {
+        if self.open.len() <= MAX_OPEN {
+            return;
+        }
+        let mut unused = Vec::with_capacity(CLOSED_AT_ONCE);
+        while unused.len() < CLOSED_AT_ONCE
+            && let Some((trace_id, trace)) = self.open.remove_lru()
+        {
+            if self.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &trace)) {
+                self.open.insert(trace_id, trace);
+            } else {
+                unused.push(trace);
+            }
+        }
+        tracing::debug!(session = %self.id, traces = unused.len(), "closing traces: the connection has too many open");
+        self.close(&unused, OpenTrace::ended).await;
     }
 
     /// Notes that no more of a trace comes from here.
@@ -194,8 +246,11 @@ impl Session {
     }
 
     /// Stores a trace that its sender completed.
-    pub async fn store_trace(&mut self, trace: FlowTrace) -> Result<(), StorageError> {
-        let header = FlowTrace { events: Vec::new(), ..trace.clone() };
+    pub async fn store_trace(&mut self, mut trace: FlowTrace) -> Result<(), StorageError> {
+        let events = std::mem::take(&mut trace.events);
+        check_header("the header of the trace", &trace)?;
+        let header = trace.clone();
+        trace.events = events;
         let live = self.ingest.live();
         let events = if live.is_watched() { trace.events.clone() } else { Vec::new() };
         self.ingest.storage().store_trace(trace).await?;
@@ -222,7 +277,13 @@ impl Session {
     }
 
     async fn end(self, ended: impl Fn(&OpenTrace) -> FlowTrace) {
-        let (shared, own): (Vec<_>, Vec<_>) = self.open.values().partition(|trace| trace.is_shared);
+        let open: Vec<_> = self.open.iter().map(|(_, trace)| Arc::clone(trace)).collect();
+        self.close(&open, ended).await;
+    }
+
+    /// Notes that no more of these traces comes from here, and ends those that were started here without an id.
+    async fn close(&self, traces: &[Arc<OpenTrace>], ended: impl Fn(&OpenTrace) -> FlowTrace) {
+        let (shared, own): (Vec<_>, Vec<_>) = traces.iter().partition(|trace| trace.is_shared);
         let begun: Vec<_> = own.iter().copied().filter(|trace| !trace.is_empty()).collect();
         for traces in begun.chunks(ENDED_AT_ONCE) {
             self.store_ended(traces, traces.iter().map(|trace| ended(trace)).collect()).await;
@@ -268,16 +329,29 @@ impl Session {
     }
 
     /// The trace that events belong to which name no other.
-    fn current(&mut self) -> Arc<OpenTrace> {
-        let Self { ingest, id, peer, open, current, .. } = self;
-        current
-            .get_or_insert_with(|| {
-                let trace = ingest.open.join(TraceId::new(), false, || sender(*id, *peer));
-                open.insert(trace.trace_id, trace.clone());
-                trace
-            })
-            .clone()
+    fn current(&mut self) -> Result<Arc<OpenTrace>, StorageError> {
+        let Self { ingest, id, peer, open, current, account, .. } = self;
+        if let Some(trace) = current {
+            return Ok(Arc::clone(trace));
+        }
+        let trace = ingest.open.join(TraceId::new(), false, || sender(*id, *peer), account.as_ref())?;
+        open.insert(trace.trace_id, Arc::clone(&trace));
+        *current = Some(Arc::clone(&trace));
+        Ok(trace)
     }
+}
+
+/// Refuses what would make the header of a trace too long.
+fn check_header(what: &str, part: &impl Serialize) -> Result<(), StorageError> {
+    let bytes = json_bytes(part);
+    if bytes <= MAX_HEADER_BYTES {
+        return Ok(());
+    }
+    Err(StorageError::InvalidArgument(format!(
+        "{what} is {} KiB long; without its events, a trace may have {} KiB",
+        bytes >> 10,
+        MAX_HEADER_BYTES >> 10
+    )))
 }
 
 /// What the headers of traces say of their sender.
@@ -317,6 +391,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::budget::Budget;
     use crate::ingest::gated::Gated;
     use crate::ingest::open_traces::GRACE;
     use crate::ingest::{INTERRUPTED_TAG, UNKNOWN_FLOW};
@@ -545,5 +620,76 @@ mod tests {
         let chunk = session.chunk(received.into()).await.unwrap();
         session.submit(chunk).await.unwrap().answer().await.unwrap();
         assert_eq!(storage.get_events(trace_id).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_too_many_open_traces_closes_those_it_has_not_sent_lately() {
+        let (storage, mut session) = session();
+        let budget = Budget::new(256 << 20);
+        session = session.within(budget.account().unwrap());
+        let first = start(&mut session, "f").await;
+        session.record(first, event(1)).await.unwrap();
+        let second = start(&mut session, "f").await;
+        for _ in 2..MAX_OPEN {
+            start(&mut session, "f").await;
+        }
+        let held = budget.held();
+        // It is sent again, so another one is closed.
+        session.record(first, event(2)).await.unwrap();
+        start(&mut session, "f").await;
+        assert!(session.open.len() <= MAX_OPEN + 1 - CLOSED_AT_ONCE);
+        assert!(budget.held() < held, "what is closed takes no memory");
+        let status = async |trace_id| storage.get_headers(vec![trace_id]).await.unwrap().remove(0).map(|it| it.status);
+        assert_eq!(status(first).await, Some(ExecutionStatus::Running));
+        assert_eq!(status(second).await, Some(ExecutionStatus::Completed));
+    }
+
+    #[tokio::test]
+    async fn open_traces_that_find_no_room_are_refused() {
+        let (_, session) = session();
+        let budget = Budget::new(40 << 10);
+        let mut session = session.within(budget.account().unwrap());
+        let trace_id = TraceId::new();
+        let taken = std::iter::from_fn(|| session.account.as_ref()?.try_take(1 << 10)).count();
+        assert!(taken < 10);
+        let _all: Vec<_> = std::iter::from_fn(|| session.account.as_ref()?.try_take(1 << 10)).collect();
+        let (flow_id, version) = flow("f");
+        let error = session.start_trace_as(trace_id, flow_id, version).await.unwrap_err();
+        assert!(matches!(&error, StorageError::Unavailable(why) if why.contains("max_buffered_mb")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_header_that_is_too_long_is_refused() {
+        let (storage, mut session) = session();
+        let long = "x".repeat(MAX_HEADER_BYTES as usize);
+        let version = FlowVersion { git_hash: Some(long.clone()), ..FlowVersion::default() };
+        let mut trace = FlowTrace::new(FlowId::new("f"), FlowVersion::default());
+        trace.metadata.tags.insert("tag".into(), long.clone());
+        let status = ExecutionStatus::Failed { error: long };
+        for error in [
+            session.start_trace(FlowId::new("f"), version.clone()).await.unwrap_err(),
+            session.start_trace_as(TraceId::new(), FlowId::new("f"), version).await.unwrap_err(),
+            session.end_trace(TraceId::new(), status).await.unwrap_err(),
+            session.store_trace(trace).await.unwrap_err(),
+        ] {
+            assert!(matches!(&error, StorageError::InvalidArgument(why) if why.contains("256 KiB")), "{error}");
+        }
+        session.finish().await;
+        assert_eq!(storage.stats().await.unwrap().traces, 0);
+    }
+
+    #[tokio::test]
+    async fn a_long_failure_is_shortened_in_the_header() {
+        let (storage, mut session) = session();
+        let trace_id = start(&mut session, "f").await;
+        let error = "ä".repeat(100_000);
+        let data = TraceEventData { error: Some(error.clone()), ..event(1).data };
+        let failed = TraceEvent { event_type: TraceEventType::ActorFailed, data, ..event(1) };
+        session.record(TraceId::new(), failed).await.unwrap();
+        session.finish().await;
+        let trace = storage.get_trace(trace_id).await.unwrap().unwrap();
+        let shown = trace.status.error().unwrap();
+        assert!(shown.starts_with('ä') && shown.len() < 10_000, "{} bytes", shown.len());
+        assert_eq!(trace.events[0].data.error, Some(error));
     }
 }

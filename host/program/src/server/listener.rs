@@ -22,8 +22,11 @@ impl SendTimeoutListener {
     }
 }
 
+/// A connection.
+pub(super) type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
+
 impl Listener for SendTimeoutListener {
-    type Io = Pin<Box<TimeoutStream<TcpStream>>>;
+    type Io = Stream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {

@@ -1,6 +1,7 @@
 //! The network interface of the host.
 
 mod access;
+mod http;
 mod listener;
 mod maintenance;
 mod operations;
@@ -10,17 +11,15 @@ mod shutdown;
 mod traffic;
 
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::budget::Budget;
 use crate::config::OpenStorage;
 use crate::ingest::Ingest;
 use listener::SendTimeoutListener;
@@ -36,20 +35,17 @@ use traffic::Traffic;
 /// allow more (systemd: 90 s).
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 
-/// The time that requests over HTTP have at a shutdown. A connection without a complete request would never end by itself.
-const REQUEST_GRACE: Duration = Duration::from_secs(3);
-
 /// The time after which a connection ends whose peer receives nothing. It allows for a pause of the peer, because its traces end
 /// with the connection; the data that waits for the peer is bounded.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The memory for connections to the port for metrics and probes, which must answer when everything else is busy.
+const OPERATIONS_BUFFERED: usize = 16 * 1024 * 1024;
 
 /// Why a server failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The listener failed.
-    #[error("can't accept connections")]
-    Accept(#[source] io::Error),
     /// The store could not be closed; every acknowledged event is stored.
     #[error("can't close the store")]
     Close(#[source] StorageError),
@@ -71,7 +67,7 @@ pub async fn serve(
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Settings { access, maintenance, max_connections, metrics, shutdown_delay } = settings;
+    let Settings { access, maintenance, max_buffered, max_connections, metrics, shutdown_delay } = settings;
     let (stop, stopped) = watch::channel(false);
     let (stops, stops_soon) = watch::channel(false);
     // Nothing is ever sent: the channel closes when the last connection drops its sender.
@@ -82,7 +78,8 @@ pub async fn serve(
         maintenance.retention.map(|(policy, interval)| RetentionTask::start(Arc::clone(&backend), policy, interval));
     let tasks = ingest.tasks().iter().cloned().chain(retention.as_ref().map(RetentionTask::health)).collect();
     let health = HealthMonitor::with_tasks(Arc::clone(&backend), tasks, maintenance.health);
-    let traffic = Traffic::new(ingest.clocks().clone());
+    let budget = Budget::new(max_buffered);
+    let traffic = Traffic::new(ingest.clocks().clone(), budget.clone());
     let operations = Operations::new(storage, health, traffic.clone(), metrics, stops_soon);
     let access = Arc::new(access);
     let guarded = |router: Router| router.layer(middleware::from_fn_with_state(Arc::clone(&access), access::enforce));
@@ -90,46 +87,38 @@ pub async fn serve(
         reflow::router(ingest.clone(), traffic, max_connections, Stopped::new(stopped.clone()), alive.downgrade());
     let app = guarded(operations.main().merge(reflow));
 
+    let (_until_the_end, never) = watch::channel(false);
     // Until the end, so that it can be seen how the host stops.
     let mut until_the_end = JoinSet::new();
     if let Some(listener) = listeners.operations {
         let app = guarded(operations.alone());
-        until_the_end.spawn(axum::serve(SendTimeoutListener::new(listener, SEND_TIMEOUT), app).into_future());
+        let listener = SendTimeoutListener::new(listener, SEND_TIMEOUT);
+        let never = Stopped::new(never.clone());
+        until_the_end.spawn(http::serve(listener, app, Budget::new(OPERATIONS_BUFFERED), never));
     }
-    // Answers are small and the peer waits for each, so they must not wait to fill a packet.
-    let listener = SendTimeoutListener::new(listeners.main, SEND_TIMEOUT).tap_io(|stream| {
-        if let Err(error) = stream.get_ref().set_nodelay(true) {
-            tracing::debug!("can't set TCP_NODELAY: {error}");
-        }
-    });
-    let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async move {
-            shutdown.await;
-            stops.send_replace(true);
-            tokio::time::sleep(shutdown_delay).await;
-            stop.send_replace(true);
-        })
-        .into_future();
+    let listener = SendTimeoutListener::new(listeners.main, SEND_TIMEOUT);
+    let serving = http::serve(listener, app, budget.clone(), Stopped::new(stopped.clone()));
+    let stopping = async move {
+        shutdown.await;
+        stops.send_replace(true);
+        tokio::time::sleep(shutdown_delay).await;
+        stop.send_replace(true);
+        budget.close();
+        std::future::pending().await
+    };
     let grace_ends = async {
-        Stopped::new(stopped.clone()).wait().await;
+        Stopped::new(stopped).wait().await;
         tokio::time::sleep(SHUTDOWN_GRACE).await;
     };
-    let requests_end = async {
-        Stopped::new(stopped.clone()).wait().await;
-        tokio::time::sleep(REQUEST_GRACE).await;
-    };
     let all_served = async {
-        let result = tokio::select! {
-            result = serving => result,
-            () = requests_end => Ok(()),
-        };
+        serving.await;
         // No WebSocket is opened any more, and those that are open hold their own.
         drop(alive);
         while all_ended.recv().await.is_some() {}
-        result
     };
     tokio::select! {
-        result = all_served => result.map_err(ServeError::Accept)?,
+        () = all_served => {}
+        () = stopping => {}
         () = grace_ends => tracing::warn!("abandoning the connections that did not end within {SHUTDOWN_GRACE:?}"),
     }
     drop(retention);

@@ -14,6 +14,8 @@ pub struct Settings {
     pub maintenance: Maintenance,
     /// The most WebSocket connections at the same time; `None` for no limit.
     pub max_connections: Option<NonZeroUsize>,
+    /// The memory for all that connections hold, in bytes.
+    pub max_buffered: usize,
     /// The path of the metrics; `None` when they are not served.
     pub metrics: Option<String>,
     /// How long connections are still accepted after the host was asked to stop.
@@ -28,6 +30,7 @@ impl Settings {
             access: Access::new(server),
             maintenance: Maintenance::new(storage),
             max_connections: server.max_connections,
+            max_buffered: server.max_buffered_mb.bytes(),
             metrics: metrics.enabled.then(|| metrics.endpoint.as_str().to_owned()),
             shutdown_delay: server.shutdown_delay,
         }

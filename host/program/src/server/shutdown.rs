@@ -15,4 +15,9 @@ impl Stopped {
         // An error means that the sender is gone, and with it the server.
         let _ = self.0.wait_for(|stopped| *stopped).await;
     }
+
+    /// Whether the server shuts down.
+    pub(super) fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
 }

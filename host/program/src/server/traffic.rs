@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use serde_json::json;
 
+use crate::budget::Budget;
 use crate::ingest::Clocks;
 use reflow_tracing::storage::StorageError;
 
@@ -40,6 +41,7 @@ struct Counts {
     dropped_subscriptions: Counter,
     acknowledgements: Histogram,
     clocks: Clocks,
+    budget: Budget,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -88,8 +90,8 @@ impl EncodeLabelValue for Reason {
 }
 
 impl Traffic {
-    /// Counts of nothing, beside those of the clocks of senders.
-    pub(super) fn new(clocks: Clocks) -> Self {
+    /// Counts of nothing, beside those of the clocks of senders and of the budget for connections.
+    pub(super) fn new(clocks: Clocks, budget: Budget) -> Self {
         Self(Arc::new(Counts {
             open_connections: Gauge::default(),
             connections: Counter::default(),
@@ -105,6 +107,7 @@ impl Traffic {
             dropped_subscriptions: Counter::default(),
             acknowledgements: Histogram::new(BOUNDS),
             clocks,
+            budget,
         }))
     }
 
@@ -135,6 +138,21 @@ impl Traffic {
             "Events whose time was more than a day from the host's clock",
             implausible,
         );
+        let budget = &self.0.budget;
+        let held: Gauge = Gauge::default();
+        held.set(i64::try_from(budget.held()).unwrap_or(i64::MAX));
+        registry.register_with_unit(
+            "buffered",
+            "Memory that connections hold, of `max_buffered_mb`",
+            Unit::Bytes,
+            held,
+        );
+        let help = "How often a connection waited because `max_buffered_mb` was used up";
+        registry.register("buffer_waits", help, budget.waits().clone());
+        let help = "Connections that were ended because `max_buffered_mb` was used up and they held the most";
+        registry.register("ended_connections", help, budget.ended().clone());
+        let help = "Connections that were refused because `max_buffered_mb` was used up";
+        registry.register("connections_without_room", help, budget.refused().clone());
     }
 
     /// A client was refused because there are too many. Logged at the first of each thousand.

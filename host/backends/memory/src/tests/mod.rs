@@ -92,12 +92,32 @@ async fn more_bytes_than_the_limit_evict_as_many_traces_as_it_takes() {
 
 #[tokio::test]
 async fn the_trace_that_is_being_written_is_never_evicted() {
-    let storage = store(MemoryConfig { max_memory_mb: 1, max_traces: 0, ..Default::default() });
+    let storage = store(MemoryConfig { max_memory_mb: 4, max_traces: 0, ..Default::default() });
     let traces = traces_of(2);
     storage.store_traces(traces.clone()).await.unwrap();
     storage.store_event(traces[1].trace_id, event_of_bytes(3 * MIB)).await.unwrap();
     assert_eq!(kept(&storage, &traces).await, [false, true]);
     assert_eq!(storage.get_events(traces[1].trace_id).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_trace_that_would_not_fit_alone_is_refused_and_keeps_what_it_has() {
+    let storage = store(MemoryConfig { max_memory_mb: 4, ..Default::default() });
+    let [growing, other] = [TraceId::new(), TraceId::new()];
+    let events: Vec<_> = (0..10).map(|_| event_of_bytes(MIB)).collect();
+    let mut refused = 0;
+    for event in &events {
+        if let Err(error) = storage.store_event(growing, event.clone()).await {
+            let says_why = matches!(&error, StorageError::InvalidArgument(why) if why.contains("max_memory_mb is 4"));
+            assert!(says_why, "{error}");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 7);
+    assert!(bytes(&storage).await <= 4 * MIB);
+    storage.store_events(events[..3].iter().map(|event| (growing, event.clone())).collect()).await.unwrap();
+    storage.store_event(other, event_of_bytes(3 * MIB)).await.unwrap();
+    assert_eq!(storage.get_events(growing).await.unwrap().len(), 0, "another trace may take its place");
 }
 
 #[tokio::test]
@@ -128,7 +148,10 @@ async fn an_event_over_the_limit_of_a_trace_is_rejected_and_the_others_stay() {
     let events: Vec<_> = (0..3).map(|_| TraceEvent::default()).collect();
     storage.store_trace(FlowTrace { events: events[..2].to_vec(), ..trace.clone() }).await.unwrap();
     let refusal = storage.store_event(trace.trace_id, events[2].clone()).await.unwrap_err();
-    assert!(matches!(&refusal, StorageError::Exhausted(why) if why.contains("max_events_per_trace")), "{refusal}");
+    assert!(
+        matches!(&refusal, StorageError::InvalidArgument(why) if why.contains("max_events_per_trace")),
+        "{refusal}"
+    );
     assert!(!refusal.is_retryable());
     // Stored events don't count again.
     storage.store_trace(FlowTrace { events: events[..2].to_vec(), ..trace.clone() }).await.unwrap();
@@ -142,7 +165,7 @@ async fn a_rejected_trace_changes_nothing() {
     let storage = store(MemoryConfig { max_events_per_trace: 1, ..Default::default() });
     let mut trace = traces_of(1).remove(0);
     trace.events = vec![TraceEvent::default(), TraceEvent::default()];
-    assert!(matches!(storage.store_trace(trace.clone()).await, Err(StorageError::Exhausted(_))));
+    assert!(matches!(storage.store_trace(trace.clone()).await, Err(StorageError::InvalidArgument(_))));
     assert_eq!(storage.get_trace(trace.trace_id).await.unwrap(), None);
     assert!(!storage.delete_trace(trace.trace_id).await.unwrap(), "there was nothing to delete");
 }
@@ -153,7 +176,7 @@ async fn a_batch_rejected_in_the_middle_keeps_the_limits() {
     let ids: Vec<_> = (0..4).map(|_| TraceId::new()).collect();
     let mut batch: Vec<_> = ids.iter().map(|id| (*id, TraceEvent::default())).collect();
     batch.push((ids[3], TraceEvent::default()));
-    assert!(matches!(storage.store_events(batch).await, Err(StorageError::Exhausted(_))));
+    assert!(matches!(storage.store_events(batch).await, Err(StorageError::InvalidArgument(_))));
     let mut kept = 0;
     for id in ids {
         kept += storage.get_events(id).await.unwrap().len();

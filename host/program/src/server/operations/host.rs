@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::OpenStorage;
 use crate::server::traffic::Traffic;
@@ -12,6 +12,8 @@ pub(super) struct Host {
     pub(super) storage: OpenStorage,
     pub(super) health: Arc<HealthMonitor>,
     pub(super) traffic: Traffic,
+    /// A permit for each answer with metrics that is written at a time. They take processor time, which others need too.
+    pub(super) scrapes: Arc<Semaphore>,
     /// Whether the host stops.
     pub(super) stops: watch::Receiver<bool>,
 }

@@ -19,12 +19,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::traffic::Traffic;
 use crate::config::OpenStorage;
 use host::Host;
 use reflow_tracing::maintenance::health::HealthMonitor;
+
+/// The answers with metrics that are written at a time.
+const SCRAPES: usize = 2;
 
 /// The routes.
 pub(super) struct Operations {
@@ -41,7 +44,8 @@ impl Operations {
         metrics: Option<String>,
         stops: watch::Receiver<bool>,
     ) -> Self {
-        Self { host: Host { storage, health: Arc::new(health), traffic, stops }, metrics }
+        let scrapes = Arc::new(Semaphore::new(SCRAPES));
+        Self { host: Host { storage, health: Arc::new(health), traffic, scrapes, stops }, metrics }
     }
 
     /// Those beside Reflow's protocol.
@@ -68,7 +72,9 @@ impl Operations {
     }
 }
 
-async fn metrics(State(Host { storage, health, traffic, .. }): State<Host>) -> Response {
+async fn metrics(State(Host { storage, health, traffic, scrapes, .. }): State<Host>) -> Response {
+    // It is never closed.
+    let _permit = scrapes.acquire().await.ok();
     let figures = match storage.backend.get_metrics().await {
         Ok(figures) => figures,
         Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

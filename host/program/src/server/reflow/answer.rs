@@ -4,12 +4,14 @@ use std::io;
 
 use axum::body::Bytes;
 use reflow_tracing::storage::StorageError;
+use reflow_tracing::{TraceEvent, TraceId};
 use serde::Serialize;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::message::{RequestId, TracingResponse};
+use crate::budget::{Account, Share, UsedUp};
 
 /// The longest answer, in bytes: Reflow's client refuses longer messages.
 pub(super) const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -17,11 +19,19 @@ pub(super) const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// The longest frame of an answer, in bytes. Reflow's client refuses frames over 16 MiB.
 pub(super) const MAX_FRAME_BYTES: usize = 8 * 1024 * 1024;
 
+/// An answer of this length is paid for by its connection.
+const FREE_BYTES: usize = 16 * 1024;
+
+/// What an answer takes of the budget at a time.
+const STEP: usize = 1024 * 1024;
+
 /// The JSON of an answer, written piece by piece, up to [`MAX_ANSWER_BYTES`].
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     full: Vec<Bytes>,
     last: Vec<u8>,
+    /// Of the budget.
+    share: Option<Share>,
 }
 
 /// The answer is longer than [`MAX_ANSWER_BYTES`].
@@ -34,21 +44,34 @@ impl Answer {
         let mut json = Self::default();
         match json.value(answer) {
             Ok(()) => json,
-            Err(TooLarge) => {
-                let message = format!(
-                    "the answer is larger than {} MiB, the most that one message may have",
-                    MAX_ANSWER_BYTES >> 20
-                );
-                let error = StorageError::InvalidArgument(message);
-                Self::encode(&TracingResponse::from(error))
-            }
+            Err(TooLarge) => Self::too_large(),
         }
+    }
+
+    /// Tells of an event; an error if it is too large.
+    pub(super) fn notification(trace_id: TraceId, event: &TraceEvent) -> Self {
+        let write = || {
+            let mut answer = Self::begin("EventNotification", None)?;
+            answer.json("\"trace_id\":")?;
+            answer.value(&trace_id)?;
+            answer.json(",\"event\":")?;
+            answer.value(event)?;
+            answer.json("}}")?;
+            Ok(answer)
+        };
+        write().unwrap_or_else(|TooLarge| Self::too_large())
+    }
+
+    fn too_large() -> Self {
+        let limit = MAX_ANSWER_BYTES >> 20;
+        let message = format!("the answer is larger than {limit} MiB, the most that one message may have");
+        Self::encode(&TracingResponse::from(StorageError::InvalidArgument(message)))
     }
 
     /// A short answer.
     pub(super) fn encode(answer: &impl Serialize) -> Self {
         let last = serde_json::to_vec(answer).expect("answers are plain data whose maps have text keys");
-        Self { full: Vec::new(), last }
+        Self { full: Vec::new(), last, share: None }
     }
 
     /// Begins an answer to the request that may have this id: `{"NAME":{` and the id.
@@ -61,6 +84,35 @@ impl Answer {
             answer.json(",")?;
         }
         Ok(answer)
+    }
+
+    /// Pays for what is written, and waits for it if need be. Lets other tasks go on from time to time.
+    ///
+    /// Fails when nobody is to get the answer any more.
+    pub(super) async fn pay(&mut self, account: &Account) -> Result<(), UsedUp> {
+        tokio::task::coop::consume_budget().await;
+        if account.is_ended() {
+            return Err(UsedUp);
+        }
+        let paid = FREE_BYTES + self.share.as_ref().map_or(0, Share::bytes);
+        let missing = self.len().saturating_sub(paid);
+        if missing > 0 {
+            let share = account.take(missing.next_multiple_of(STEP)).await?;
+            match &mut self.share {
+                Some(paid) => paid.merge(share),
+                none => *none = Some(share),
+            }
+        }
+        Ok(())
+    }
+
+    /// What it is paid for with. To be dropped once it is sent.
+    pub(super) fn take_share(&mut self) -> Option<Share> {
+        self.share.take()
+    }
+
+    fn len(&self) -> usize {
+        self.full.len() * MAX_FRAME_BYTES + self.last.len()
     }
 
     /// Appends JSON.
@@ -90,7 +142,7 @@ impl Answer {
 /// Fails once the answer is too large.
 impl io::Write for Answer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.full.len() * MAX_FRAME_BYTES + self.last.len() + bytes.len() > MAX_ANSWER_BYTES {
+        if self.len() + bytes.len() > MAX_ANSWER_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         if self.last.len() == MAX_FRAME_BYTES {

@@ -19,7 +19,7 @@ enum Format {
 }
 
 impl Format {
-    /// The format that a message begins like.
+    /// The format whose magic number a message begins with.
     fn of(message: &[u8]) -> Option<Self> {
         match message {
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
@@ -43,47 +43,64 @@ pub(super) fn has_magic_number(message: &[u8]) -> bool {
     Format::of(message).is_some()
 }
 
-/// What a compressed message expands to, up to [`MAX_MESSAGE_BYTES`]. The error says what is wrong with it.
-pub(super) fn decompress(message: &[u8]) -> Result<Vec<u8>, String> {
+/// Why a message was not decompressed.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// It expands to more than was asked for.
+    pub is_too_large: bool,
+    /// What is wrong with it.
+    pub text: String,
+}
+
+/// What a compressed message expands to, up to `limit` bytes.
+pub(super) fn decompress(message: &[u8], limit: usize) -> Result<Vec<u8>, Problem> {
+    let problem = |name: &str, error: io::Error| Problem {
+        is_too_large: error.kind() == io::ErrorKind::FileTooLarge,
+        text: format!("the message can't be decompressed as {name}: {error}"),
+    };
     if let Some(format) = Format::of(message) {
         let expanded = match format {
             Format::Zstd => zstd::stream::read::Decoder::new(message).and_then(|mut decoder| {
                 decoder.window_log_max(MAX_ZSTD_WINDOW)?;
-                read(decoder)
+                read(decoder, limit)
             }),
-            Format::Gzip => read(flate2::read::MultiGzDecoder::new(message)),
-            Format::Lz4 => read(lz4_flex::frame::FrameDecoder::new(message)),
+            Format::Gzip => read(flate2::read::MultiGzDecoder::new(message), limit),
+            Format::Lz4 => read(lz4_flex::frame::FrameDecoder::new(message), limit),
         };
-        return expanded.map_err(|error| format!("the message can't be decompressed as {}: {error}", format.name()));
+        return expanded.map_err(|error| problem(format.name(), error));
     }
-    if let Some(expanded) = lz4_block(message) {
-        return Ok(expanded);
+    match lz4_block(message, limit) {
+        Some(Err(error)) => return Err(problem(Format::Lz4.name(), error)),
+        Some(Ok(expanded)) => return Ok(expanded),
+        None => {}
     }
     if !has_large_brotli_window(message) {
-        match read(brotli_decompressor::Decompressor::new(message, 4096)) {
+        match read(brotli_decompressor::Decompressor::new(message, 4096), limit) {
             Ok(expanded) => return Ok(expanded),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                return Err(format!("the message can't be decompressed as brotli: {error}"));
-            }
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(problem("brotli", error)),
             Err(_) => {}
         }
     }
-    Err("it is not compressed with zstd, gzip, lz4 or brotli either".into())
+    let text = "it is not compressed with zstd, gzip, lz4 or brotli either".into();
+    Err(Problem { is_too_large: false, text })
+}
+
+fn too_large(limit: usize) -> io::Error {
+    let problem = format!("it expands to more than {} MiB, the most that a message may have", limit >> 20);
+    io::Error::new(io::ErrorKind::FileTooLarge, problem)
 }
 
 /// Reads all of it, up to the limit.
-fn read(compressed: impl Read) -> io::Result<Vec<u8>> {
+fn read(compressed: impl Read, limit: usize) -> io::Result<Vec<u8>> {
     let mut expanded = Vec::new();
-    let limit = MAX_MESSAGE_BYTES as u64;
-    if compressed.take(limit + 1).read_to_end(&mut expanded)? as u64 > limit {
-        let problem = format!("it expands to more than {} MiB, the most that a message may have", limit >> 20);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    if compressed.take(limit as u64 + 1).read_to_end(&mut expanded)? > limit {
+        return Err(too_large(limit));
     }
     Ok(expanded)
 }
 
 /// What a block of LZ4 after its size expands to; `None` if it is not one.
-fn lz4_block(message: &[u8]) -> Option<Vec<u8>> {
+fn lz4_block(message: &[u8], limit: usize) -> Option<io::Result<Vec<u8>>> {
     /// A byte expands to at most so many.
     const MAX_RATIO: usize = 255;
     let (size, block) = message.split_first_chunk::<4>()?;
@@ -91,7 +108,10 @@ fn lz4_block(message: &[u8]) -> Option<Vec<u8>> {
     if size == 0 || size > MAX_MESSAGE_BYTES || size > block.len().saturating_mul(MAX_RATIO) {
         return None;
     }
-    lz4_flex::block::decompress(block, size).ok().filter(|expanded| expanded.len() == size)
+    if size > limit {
+        return Some(Err(too_large(limit)));
+    }
+    lz4_flex::block::decompress(block, size).ok().filter(|expanded| expanded.len() == size).map(Ok)
 }
 
 /// Whether a message asks for a window that the standard of brotli does not allow. It is up to 1 GiB of memory.

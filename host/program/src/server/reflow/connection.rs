@@ -7,14 +7,18 @@
 //! Nothing is read while the peer does not take what is sent: each answer, notification and pong is waited for until the system
 //! has taken it. So what waits to be written is one message of ours and what fits into the buffer of the WebSocket, and a peer
 //! that takes nothing is ended by the [listener](super::super::listener).
+//!
+//! What the connection holds is paid for from the [budget](crate::budget) of the host: a message while it arrives and while it is
+//! decoded, events until they are acknowledged, and answers until they are sent.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt, SinkExt, StreamExt};
 use reflow_tracing::TraceEvent;
 use reflow_tracing::storage::StorageError;
@@ -27,9 +31,12 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::super::shutdown::Stopped;
 use super::super::traffic::{ConnectionTraffic, Reason};
 use super::answer::Answer;
+use super::frame::{Decoded, Encoded};
+use super::large::Step;
 use super::message::{ErrorCode, TracingRequest, TracingResponse};
-use super::socket::{MAX_MESSAGE_BYTES, Socket};
+use super::socket::{BUFFER, MAX_MESSAGE_BYTES, Socket};
 use super::{frame, request};
+use crate::budget::{Account, Share, UsedUp};
 use crate::ingest::{
     CommitError, Ingest, Lagged, LiveEvent, Original, Outcomes, Received, Session, Submitted, Subscription,
 };
@@ -41,14 +48,21 @@ pub(super) const MAX_IN_FLIGHT: usize = 4_096;
 /// The events that are taken together when they have arrived together: what a connection has in each of its turns.
 const CHUNK: usize = 256;
 
-/// The same in bytes of their messages. One message may be larger.
+/// The same in bytes. One event may be larger.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// The same in bytes of their messages, because events can be large.
+/// The same in bytes, because events can be large.
 const MAX_IN_FLIGHT_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
 
 /// The notifications that are sent before anything else gets its turn.
 const NOTIFICATIONS_AT_ONCE: usize = 256;
+
+/// A notification of this size takes a share of the budget.
+const LARGE_NOTIFICATION: usize = 64 * 1024;
+
+/// How much memory a notification takes while it is sent, in sizes of its event: a byte of a message is up to four in JSON, and what
+/// is sent is copied into the buffer of the WebSocket.
+const NOTIFICATION_FACTOR: usize = 5;
 
 /// How often a silent peer is pinged. Whether it answers does not matter: what is sent to a peer that is gone without a
 /// word makes the system find out, and the connection end.
@@ -57,15 +71,20 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a peer has to take the last answers and to complete the closing handshake.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// Why the connection that holds the most is ended; at most 123 bytes.
+const GREEDIEST: &str =
+    "the memory for connections is used up (max_buffered_mb) and this one holds the most; send or ask for less";
+
 /// Serves a connection until it ends or the server stops.
 pub(super) async fn serve(
     socket: Socket,
     ingest: Ingest,
     traffic: ConnectionTraffic,
     peer: SocketAddr,
+    account: Account,
     stopped: Stopped,
 ) {
-    let session = Session::new(ingest.clone(), Some(peer));
+    let session = Session::new(ingest.clone(), Some(peer)).within(account.clone());
     let id = session.id();
     tracing::debug!(%peer, session = %id, "connected");
     let mut connection = Connection {
@@ -73,13 +92,19 @@ pub(super) async fn serve(
         ingest,
         session,
         traffic,
+        ended: account.ended().boxed().shared(),
+        account,
         stopped,
         admission: None,
         in_flight: VecDeque::new(),
         load: Load::default(),
         subscription: None,
     };
-    let end = connection.run().await;
+    let end = match connection.run().await {
+        // Then nobody waits any more.
+        End::Greediest if connection.stopped.is_stopped() => End::Stopped,
+        end => end,
+    };
     tracing::debug!(%peer, session = %id, ?end, "the connection ends");
     connection.end(end).await;
 }
@@ -93,6 +118,8 @@ enum End {
     Lost,
     /// The peer sent a message over [`MAX_MESSAGE_BYTES`].
     TooLong,
+    /// The memory for connections is used up, and this one held the most.
+    Greediest,
     /// The server stops.
     Stopped,
 }
@@ -101,12 +128,13 @@ impl From<tungstenite::Error> for End {
     fn from(error: tungstenite::Error) -> Self {
         match error {
             tungstenite::Error::Capacity(_) => Self::TooLong,
+            tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::OutOfMemory => Self::Greediest,
             _ => Self::Lost,
         }
     }
 }
 
-/// So many events, and bytes of their messages.
+/// So many events, and their bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
     events: usize,
@@ -116,6 +144,7 @@ struct Load {
 /// Events that were taken together and are not acknowledged yet.
 struct InFlight {
     load: Load,
+    _share: Option<Share>,
     arrived: Instant,
     progress: Progress,
 }
@@ -146,6 +175,7 @@ impl InFlight {
 /// Events on their way into the queue, which is full.
 struct Admission {
     load: Load,
+    share: Option<Share>,
     arrived: Instant,
     submitted: BoxFuture<'static, Result<Submitted, StorageError>>,
 }
@@ -155,6 +185,9 @@ struct Connection {
     ingest: Ingest,
     session: Session,
     traffic: ConnectionTraffic,
+    account: Account,
+    /// Completes when the account is ended.
+    ended: Shared<BoxFuture<'static, ()>>,
     stopped: Stopped,
     /// While it is there, nothing is read.
     admission: Option<Admission>,
@@ -173,6 +206,7 @@ impl Connection {
                 self.admission.is_none() && self.load.events < MAX_IN_FLIGHT && self.load.bytes < MAX_IN_FLIGHT_BYTES;
             let turn = tokio::select! {
                 () = self.stopped.wait() => Err(End::Stopped),
+                () = self.ended.clone() => Err(End::Greediest),
                 outcomes = first_outcomes(&mut self.in_flight) => self.acknowledge(outcomes).await,
                 submitted = admitted(&mut self.admission) => {
                     self.admit(submitted);
@@ -201,7 +235,7 @@ impl Connection {
         }
         match end {
             End::Stopped => self.session.interrupt().await,
-            End::Closed | End::Lost | End::TooLong => self.session.finish().await,
+            End::Closed | End::Lost | End::TooLong | End::Greediest => self.session.finish().await,
         }
 
         let mut socket = self.socket;
@@ -211,9 +245,12 @@ impl Connection {
                 // The answer to the peer's close is sent by the library, when it is asked for what follows.
                 End::Closed => (None, ""),
                 End::TooLong => (Some(CloseCode::Size), "a message may have at most 16 MiB"),
+                End::Greediest => (Some(CloseCode::Again), GREEDIEST),
                 End::Stopped => (Some(CloseCode::Away), "the server stops"),
             };
             if let Some(code) = code {
+                // An answer before them may not have been sent.
+                last_answers.truncate(if matches!(end, End::Greediest) { 0 } else { last_answers.len() });
                 for (load, outcomes) in last_answers {
                     for answer in answers(load, outcomes) {
                         if socket.feed(answer).await.is_err() {
@@ -226,6 +263,9 @@ impl Connection {
                     return;
                 }
             }
+            if matches!(end, End::Greediest) {
+                return socket.into_inner().discard().await;
+            }
             while let Some(Ok(_)) = socket.next().await {}
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
@@ -236,27 +276,19 @@ impl Connection {
         let (mut events, mut bytes) = (Vec::new(), 0);
         let mut next = Some(message);
         while let Some(message) = next.take() {
+            let share = self.socket.get_mut().message_arrived();
             let message = match message {
                 Some(Ok(message)) => message,
                 lost => {
-                    self.submit(events, bytes).await;
+                    self.submit(events, bytes).await?;
                     return Err(lost.map_or(End::Lost, |error| End::from(error.expect_err("messages are taken above"))));
                 }
             };
-            let (message, request) = match message {
-                Message::Text(text) => {
-                    self.traffic.received_bytes(text.len());
-                    let request = frame::decode(text.as_bytes());
-                    (text.into(), request)
-                }
-                Message::Binary(message) => {
-                    self.traffic.received_bytes(message.len());
-                    let (decompressed, request) = frame::decode_binary(&message).await;
-                    decompressed.iter().for_each(|json| self.traffic.decompressed_bytes(json.len()));
-                    (decompressed.unwrap_or(message), request)
-                }
+            let message = match message {
+                Message::Text(text) => Encoded { bytes: text.into(), is_text: true },
+                Message::Binary(bytes) => Encoded { bytes, is_text: false },
                 other => {
-                    self.submit(events, bytes).await;
+                    self.submit(events, bytes).await?;
                     return match other {
                         // The library has queued the answer; a next ping would queue another one.
                         Message::Ping(_) => self.flush().await,
@@ -265,31 +297,114 @@ impl Connection {
                     };
                 }
             };
-            match request {
-                Ok(TracingRequest::RecordEvent { trace_id, event }) => {
-                    bytes += message.len();
-                    events.push(Received { trace_id, event, original: Original { message, parse: parse_event } });
+            self.traffic.received_bytes(message.bytes.len());
+            let Some(decoded) = frame::decode_small(&message) else {
+                self.submit(events, bytes).await?;
+                return self.receive_large(message, share).await;
+            };
+            match self.decoded(decoded) {
+                Ok(received) => {
+                    bytes += received.bytes;
+                    events.push(received);
                     if events.len() < CHUNK && bytes < CHUNK_BYTES {
                         next = self.socket.next().now_or_never();
                     }
                 }
-                other => {
-                    self.submit(events, bytes).await;
-                    let kind = other.as_ref().map_or("unknown", TracingRequest::name);
-                    self.traffic.received(kind, 1);
-                    return self.answer(other).await;
+                Err(other) => {
+                    self.submit(events, bytes).await?;
+                    return self.answer(other, None).await;
                 }
             }
         }
-        self.submit(events, bytes).await;
+        self.submit(events, bytes).await
+    }
+
+    /// Takes a message that may need much memory.
+    async fn receive_large(&mut self, message: Encoded, mut share: Option<Share>) -> Result<(), End> {
+        let mut step = Step::first(message);
+        let decoded = loop {
+            step = match step {
+                Step::Done(decoded) => break decoded,
+                step => {
+                    self.pay(&mut share, step.bytes()).await?;
+                    step.run().await
+                }
+            };
+        };
+        match self.decoded(decoded) {
+            Ok(received) => {
+                let bytes = received.bytes;
+                self.pay(&mut share, bytes).await?;
+                if let Some(share) = &mut share {
+                    share.shrink_to(bytes);
+                }
+                self.enqueue(vec![received], bytes, share).await;
+                Ok(())
+            }
+            Err(other) => self.answer(other, share).await,
+        }
+    }
+
+    /// An event, or anything else.
+    fn decoded(&mut self, decoded: Decoded) -> Result<Received, Result<TracingRequest, String>> {
+        let Decoded { json, was_compressed, request } = decoded;
+        if was_compressed {
+            self.traffic.decompressed_bytes(json.len());
+        }
+        match request {
+            Ok(TracingRequest::RecordEvent { trace_id, event }) => {
+                let original = Original { message: json, parse: parse_event };
+                Ok(Received::parsed(trace_id, event, original))
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Pays for so many bytes, and waits for them if need be. Meanwhile it acknowledges.
+    async fn pay(&mut self, share: &mut Option<Share>, bytes: usize) -> Result<(), End> {
+        let missing = bytes.saturating_sub(share.as_ref().map_or(0, Share::bytes));
+        if missing == 0 {
+            return Ok(());
+        }
+        let mut taken = self.account.take(missing).boxed();
+        let taken = loop {
+            tokio::select! {
+                biased;
+                taken = &mut taken => break taken.map_err(|UsedUp| End::Greediest)?,
+                () = self.stopped.wait() => return Err(End::Stopped),
+                outcomes = first_outcomes(&mut self.in_flight) => self.acknowledge(outcomes).await?,
+                submitted = admitted(&mut self.admission) => self.admit(submitted),
+            }
+        };
+        match share {
+            Some(share) => share.merge(taken),
+            none => *none = Some(taken),
+        }
+        Ok(())
+    }
+
+    /// Pays for small events and puts them into the queue.
+    async fn submit(&mut self, mut events: Vec<Received>, mut bytes: usize) -> Result<(), End> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let of_messages: usize = events.iter().map(|received| received.original.message.len()).sum();
+        if of_messages < BUFFER / 2 {
+            // Their messages would keep all of the buffer in memory that they arrived in.
+            for Received { original, .. } in &mut events {
+                original.message = Bytes::copy_from_slice(&original.message);
+            }
+        } else {
+            bytes += BUFFER;
+        }
+        let mut share = self.account.try_take(bytes);
+        self.pay(&mut share, bytes).await?;
+        self.enqueue(events, bytes, share).await;
         Ok(())
     }
 
     /// Puts events into the queue; at once when it has room.
-    async fn submit(&mut self, events: Vec<Received>, bytes: usize) {
-        if events.is_empty() {
-            return;
-        }
+    async fn enqueue(&mut self, events: Vec<Received>, bytes: usize, share: Option<Share>) {
         let load = Load { events: events.len(), bytes };
         let arrived = Instant::now();
         self.load.events += load.events;
@@ -299,29 +414,33 @@ impl Connection {
             Ok(chunk) => match self.session.try_submit(chunk) {
                 Ok(submitted) => Progress::Submitted(submitted),
                 Err(chunk) => {
-                    self.admission = Some(Admission { load, arrived, submitted: self.session.submit(chunk).boxed() });
+                    let submitted = self.session.submit(chunk).boxed();
+                    self.admission = Some(Admission { load, share, arrived, submitted });
                     return;
                 }
             },
             Err(error) => Progress::Failed(error),
         };
-        self.in_flight.push_back(InFlight { load, arrived, progress });
+        self.in_flight.push_back(InFlight { load, _share: share, arrived, progress });
     }
 
     /// What waited to get into the queue is in there, or never will be.
     fn admit(&mut self, submitted: Result<Submitted, StorageError>) {
-        let Some(Admission { load, arrived, .. }) = self.admission.take() else { return };
+        let Some(Admission { load, share, arrived, .. }) = self.admission.take() else { return };
         let progress = submitted.map_or_else(|error| Progress::Failed(Arc::new(error)), Progress::Submitted);
-        self.in_flight.push_back(InFlight { load, arrived, progress });
+        self.in_flight.push_back(InFlight { load, _share: share, arrived, progress });
     }
 
-    /// Answers what is not an event, once the events before it are stored.
-    async fn answer(&mut self, request: Result<TracingRequest, String>) -> Result<(), End> {
+    /// Answers what is not an event, once the events before it are stored. The share is for the request.
+    async fn answer(&mut self, request: Result<TracingRequest, String>, share: Option<Share>) -> Result<(), End> {
+        let kind = request.as_ref().map_or("unknown", TracingRequest::name);
+        self.traffic.received(kind, 1);
         self.settle().await?;
-        let answer = match request {
+        let mut answer = match request {
             Ok(request) => {
                 let (session, subscription) = (&mut self.session, &mut self.subscription);
-                let answer = request::answer(request, &self.ingest, session, subscription, &mut self.traffic).await;
+                let (ingest, account) = (&self.ingest, &self.account);
+                let answer = request::answer(request, ingest, session, subscription, &mut self.traffic, account).await;
                 self.traffic.subscribed(self.subscription.is_some());
                 answer
             }
@@ -331,6 +450,9 @@ impl Connection {
                 Answer::of(&TracingResponse::Error { message: problem, code, request_id: None })
             }
         };
+        drop(share);
+        answer.pay(&self.account).await.map_err(|UsedUp| End::Greediest)?;
+        let _share = answer.take_share();
         self.traffic.sent(1);
         for frame in answer.into_frames() {
             self.feed(frame).await?;
@@ -350,6 +472,7 @@ impl Connection {
             result = self.socket.feed(message) => Ok(result?),
             // A peer that takes no answers must not hold up the shutdown. This one is not sent, so none after it may be.
             () = self.stopped.wait() => Err(End::Lost),
+            () = self.ended.clone() => Err(End::Greediest),
         }
     }
 
@@ -359,12 +482,13 @@ impl Connection {
             biased;
             result = self.socket.flush() => Ok(result?),
             () = self.stopped.wait() => Err(End::Stopped),
+            () = self.ended.clone() => Err(End::Greediest),
         }
     }
 
     /// Acknowledges the first events in flight, and those after them that are stored as well, in one write.
     async fn acknowledge(&mut self, outcomes: Outcomes) -> Result<(), End> {
-        let Self { socket, stopped, in_flight, load, traffic, .. } = self;
+        let Self { socket, stopped, ended, in_flight, load, traffic, .. } = self;
         let feed = async {
             let mut next = Some(outcomes);
             while let Some(outcomes) = next {
@@ -390,6 +514,7 @@ impl Connection {
             result = feed => result,
             // A peer that takes no answers must not hold up the shutdown. Some are not sent, so none after them may be.
             () = stopped.wait() => Err(End::Lost),
+            () = ended.clone() => Err(End::Greediest),
         }?;
         self.flush().await
     }
@@ -399,21 +524,31 @@ impl Connection {
         let mut next = Some(notification);
         let mut sent = 0;
         while let Some(notification) = next {
-            let message = match notification {
-                Ok(live) => TracingResponse::EventNotification { trace_id: live.trace_id, event: live.event.clone() },
+            let mut share = None;
+            let answer = match notification {
+                Ok(live) => {
+                    let bytes = live.event.approximate_bytes();
+                    if bytes > LARGE_NOTIFICATION {
+                        self.pay(&mut share, NOTIFICATION_FACTOR * bytes).await?;
+                    }
+                    Answer::notification(live.trace_id, &live.event)
+                }
                 Err(lagged) => {
                     tracing::info!(session = %self.session.id(), missed = lagged.missed, "a slow subscriber is dropped");
                     self.subscription = None;
                     self.traffic.dropped();
-                    TracingResponse::Error {
+                    Answer::of(&TracingResponse::Error {
                         message: lagged.to_string(),
                         code: ErrorCode::InternalError,
                         request_id: None,
-                    }
+                    })
                 }
             };
-            for frame in Answer::of(&message).into_frames() {
+            for frame in answer.into_frames() {
                 self.feed(frame).await?;
+            }
+            if share.is_some() {
+                self.flush().await?;
             }
             self.traffic.sent(1);
             sent += 1;

@@ -8,12 +8,39 @@ use reflow_tracing_model::{TraceEvent, from_json_with_event};
 use super::compression;
 use super::message::TracingRequest;
 
-/// A compressed message of this length or more is decompressed on another thread, so that it does not hold up other connections.
-const LARGE: usize = 4 * 1024;
+/// A message of this length, also after it was decompressed, is decoded at once. Decoded, it takes some megabytes at most.
+const SMALL: usize = 64 * 1024;
+
+/// The longest error about a message, which repeats parts of it.
+const MAX_PROBLEM: usize = 1024;
+
+/// A message as it arrived.
+#[derive(Debug, Clone)]
+pub(super) struct Encoded {
+    pub bytes: Bytes,
+    pub is_text: bool,
+}
+
+/// The request in a message.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    /// What the request was decoded from.
+    pub json: Bytes,
+    /// Whether the message was that.
+    pub was_compressed: bool,
+    /// The error says why it is not a request.
+    pub request: Result<TracingRequest, String>,
+}
 
 /// Parses the request in a message, which is JSON. The error says why it is not one.
 pub(super) fn decode(message: &[u8]) -> Result<TracingRequest, String> {
-    from_json_with_event(message, event_of).map_err(|error| format!("the message is not a request: {error}"))
+    from_json_with_event(message, event_of).map_err(|mut error| {
+        if error.len() > MAX_PROBLEM {
+            error.truncate(error.floor_char_boundary(MAX_PROBLEM));
+            error.push_str("..");
+        }
+        format!("the message is not a request: {error}")
+    })
 }
 
 fn event_of(request: &TracingRequest) -> Option<&TraceEvent> {
@@ -23,34 +50,47 @@ fn event_of(request: &TracingRequest) -> Option<&TraceEvent> {
     }
 }
 
-/// Parses the request in a binary message, which may be compressed. Returns the JSON too, if the message was not it.
-pub(super) async fn decode_binary(message: &Bytes) -> (Option<Bytes>, Result<TracingRequest, String>) {
+/// Parses the request in a small message. Returns `None` if it is large, or expands to much: then it takes a share of the budget.
+pub(super) fn decode_small(message: &Encoded) -> Option<Decoded> {
+    if message.bytes.len() > SMALL {
+        return None;
+    }
+    let json = message.bytes.clone();
+    if message.is_text {
+        return Some(Decoded { request: decode(&json), json, was_compressed: false });
+    }
     let mut not_json = String::new();
-    if !compression::has_magic_number(message) {
-        match decode(message) {
-            Ok(request) => return (None, Ok(request)),
+    if !compression::has_magic_number(&json) {
+        match decode(&json) {
+            Ok(request) => return Some(Decoded { json, was_compressed: false, request: Ok(request) }),
             Err(problem) => not_json = problem,
         }
     }
-    let decompressed = if message.len() < LARGE {
-        compression::decompress(message)
-    } else {
-        let message = message.clone();
-        let decompressed = tokio::task::spawn_blocking(move || compression::decompress(&message)).await;
-        decompressed.unwrap_or_else(|error| Err(format!("the message can't be decompressed: {error}")))
-    };
-    match decompressed {
-        Ok(json) => {
-            let json = Bytes::from(json);
-            let request = decode(&json);
-            // Noise can happen to be compressed data.
-            let is_noise = request.is_err() && !compression::has_magic_number(message);
-            let request = request.map_err(|problem| if is_noise { not_json } else { problem });
-            (Some(json), request)
-        }
-        Err(problem) if not_json.is_empty() => (None, Err(problem)),
-        Err(problem) => (None, Err(format!("{not_json}; {problem}"))),
+    match compression::decompress(&json, SMALL) {
+        Ok(expanded) => Some(decode_expanded(json, expanded.into(), not_json, decode)),
+        Err(problem) if problem.is_too_large => None,
+        Err(problem) => Some(not_expanded(json, problem, not_json)),
     }
+}
+
+/// What is in a binary message that was not JSON, because `not_json`, and expands to `json`.
+pub(super) fn decode_expanded(
+    message: Bytes,
+    json: Bytes,
+    not_json: String,
+    decode: impl FnOnce(&[u8]) -> Result<TracingRequest, String>,
+) -> Decoded {
+    let request = decode(&json);
+    // Noise can happen to be compressed data.
+    let is_noise = request.is_err() && !compression::has_magic_number(&message);
+    let request = request.map_err(|problem| if is_noise { not_json } else { problem });
+    Decoded { json, was_compressed: true, request }
+}
+
+/// The same for one that does not expand.
+pub(super) fn not_expanded(message: Bytes, problem: compression::Problem, not_json: String) -> Decoded {
+    let problem = if not_json.is_empty() { problem.text } else { format!("{not_json}; {}", problem.text) };
+    Decoded { json: message, was_compressed: false, request: Err(problem) }
 }
 
 /// The text message that says that an event is stored: `TracingResponse::DONE`, encoded.
@@ -65,6 +105,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::server::reflow::large::tests::decode_large;
     use crate::server::reflow::message::TracingResponse;
     use crate::server::reflow::socket::MAX_MESSAGE_BYTES;
 
@@ -103,6 +144,16 @@ mod tests {
         assert_refused(br#"{"QueryTraces":{"request_id":18446744073709551616}}"#, "QueryTraces.request_id`");
     }
 
+    /// What was decompressed, if something was, and the request in a binary message.
+    async fn decode_binary(message: &[u8]) -> (Option<Bytes>, Result<TracingRequest, String>) {
+        let message = Encoded { bytes: Bytes::copy_from_slice(message), is_text: false };
+        let Decoded { json, was_compressed, request } = match decode_small(&message) {
+            Some(decoded) => decoded,
+            None => decode_large(message).await,
+        };
+        (was_compressed.then_some(json), request)
+    }
+
     /// A request, and what each compression makes of it.
     fn compressed(json: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -126,11 +177,11 @@ mod tests {
         for length in (1..300).chain([70_000]) {
             let json = format!(r#"{{"GetFlowVersions":{{"flow_id":"{}"}}}}"#, "x".repeat(length));
             for (name, message) in compressed(json.as_bytes()) {
-                let (expanded, request) = decode_binary(&message.into()).await;
+                let (expanded, request) = decode_binary(&message).await;
                 assert_eq!(request.unwrap(), decode(json.as_bytes()).unwrap(), "{name}");
                 assert_eq!(expanded.unwrap(), json, "{name}");
             }
-            let (expanded, request) = decode_binary(&json.clone().into()).await;
+            let (expanded, request) = decode_binary(json.as_bytes()).await;
             assert_eq!((expanded, request.is_ok()), (None, true));
         }
     }
@@ -139,7 +190,7 @@ mod tests {
     async fn a_message_that_expands_to_more_than_the_limit_is_refused() {
         let zeros = vec![b' '; 2 * MAX_MESSAGE_BYTES];
         for (name, message) in compressed(&zeros) {
-            let (expanded, request) = decode_binary(&message.into()).await;
+            let (expanded, request) = decode_binary(&message).await;
             let error = request.unwrap_err();
             assert_eq!(expanded, None, "{name}");
             if name == "block of lz4" {
@@ -154,13 +205,13 @@ mod tests {
     async fn a_damaged_message_is_refused_with_the_reason() {
         for (name, mut message) in compressed(&br#"{"GetFlowVersions":{"flow_id":"f"}}"#.repeat(50)) {
             message.truncate(message.len() / 2);
-            let error = decode_binary(&message.into()).await.1.unwrap_err();
+            let error = decode_binary(&message).await.1.unwrap_err();
             let part = if name.starts_with("block") || name == "brotli" { "not a request" } else { name };
             assert!(error.contains(part), "{name}: {error}");
         }
-        let error = decode_binary(&Bytes::from_static(b"hello")).await.1.unwrap_err();
+        let error = decode_binary(b"hello").await.1.unwrap_err();
         assert!(error.contains("expected value") && error.contains("zstd, gzip, lz4 or brotli"), "{error}");
         // The window of a brotli that no standard allows: 1 GiB.
-        assert!(decode_binary(&Bytes::from_static(b"\x11\x1e\x00\x03")).await.1.is_err());
+        assert!(decode_binary(b"\x11\x1e\x00\x03").await.1.is_err());
     }
 }

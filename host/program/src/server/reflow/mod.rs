@@ -4,7 +4,9 @@ mod answer;
 mod compression;
 mod connection;
 mod frame;
+mod large;
 mod message;
+mod metered_stream;
 mod request;
 mod socket;
 #[cfg(test)]
@@ -17,13 +19,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::shutdown::Stopped;
 use super::traffic::Traffic;
+use crate::budget::Account;
 use crate::ingest::Ingest;
 pub use message::{ErrorCode, TraceResponse, TracingRequest, TracingResponse};
 
@@ -61,9 +64,10 @@ pub(super) fn router(
 async fn upgrade(
     State(Shared { ingest, traffic, connections, stopped, alive }): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(account): Extension<Account>,
     request: Request,
 ) -> Response {
-    match socket::upgrade(request) {
+    match socket::upgrade(request, account.clone()) {
         Ok((response, socket)) => {
             let Some(alive) = alive.upgrade() else {
                 return (StatusCode::SERVICE_UNAVAILABLE, STOPPING).into_response();
@@ -74,7 +78,9 @@ async fn upgrade(
             };
             tokio::spawn(async move {
                 match socket.await {
-                    Ok(socket) => connection::serve(socket, ingest, traffic.connection(peer), peer, stopped).await,
+                    Ok(socket) => {
+                        connection::serve(socket, ingest, traffic.connection(peer), peer, account, stopped).await;
+                    }
                     Err(error) => tracing::debug!(%peer, "the peer is gone before the WebSocket is open: {error}"),
                 }
                 drop((permit, alive));

@@ -6,6 +6,7 @@ use super::super::traffic::{ConnectionTraffic, Reason};
 use super::answer::Answer;
 use super::message::{RequestId, TraceResponse, TracingRequest, TracingResponse};
 use super::traces;
+use crate::budget::Account;
 use crate::ingest::{Ingest, Session, Subscription};
 use reflow_tracing::storage::{FlowTrace, StorageError};
 
@@ -16,6 +17,7 @@ pub(super) async fn answer(
     session: &mut Session,
     subscription: &mut Option<Subscription>,
     traffic: &mut ConnectionTraffic,
+    account: &Account,
 ) -> Answer {
     let storage = ingest.storage();
     let answered = match request {
@@ -33,21 +35,21 @@ pub(super) async fn answer(
             Ok(TracingResponse::from(session.record(trace_id, event).await))
         }
         TracingRequest::GetTrace { request_id, trace_id } => {
-            let answer = traces::trace_data(storage, trace_id, request_id.as_ref()).await;
+            let answer = traces::trace_data(storage, trace_id, request_id.as_ref(), account).await;
             return answer.unwrap_or_else(|error| failed(error, request_id, traffic));
         }
         TracingRequest::QueryTraces { request_id, query } => {
-            let answer = traces::query_results(storage, query, request_id.as_ref()).await;
+            let answer = traces::query_results(storage, query, request_id.as_ref(), account).await;
             return answer.unwrap_or_else(|error| failed(error, request_id, traffic));
         }
         TracingRequest::GetFlowVersions { flow_id } => {
             storage.flow_versions(flow_id).await.map(|versions| TracingResponse::FlowVersions { versions })
         }
         TracingRequest::Ping => Ok(TracingResponse::Pong),
-        TracingRequest::Subscribe { filters } => {
-            *subscription = Some(ingest.live().subscribe(filters));
-            Ok(TracingResponse::DONE)
-        }
+        TracingRequest::Subscribe { filters } => ingest.live().subscribe(filters, Some(account)).map(|new| {
+            *subscription = Some(new);
+            TracingResponse::DONE
+        }),
         TracingRequest::Unsubscribe => {
             *subscription = None;
             Ok(TracingResponse::DONE)

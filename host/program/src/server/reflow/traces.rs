@@ -9,18 +9,20 @@ use reflow_tracing::{TraceEvent, TraceId, TraceQuery};
 
 use super::answer::{Answer, MAX_ANSWER_BYTES, TooLarge};
 use super::message::RequestId;
+use crate::budget::Account;
 
 /// The headers that are read at a time.
-const HEADERS: usize = 200;
+const HEADERS: usize = 50;
 
 /// `TraceData`.
 pub(super) async fn trace_data(
     storage: &dyn StorageBackend,
     trace_id: TraceId,
     request_id: Option<&RequestId>,
+    account: &Account,
 ) -> Result<Answer, StorageError> {
     let header = storage.get_headers(vec![trace_id]).await?.pop().flatten();
-    let mut answer = TracesAnswer::begin("TraceData", request_id)?;
+    let mut answer = TracesAnswer::begin("TraceData", request_id, account)?;
     answer.json("\"trace\":")?;
     match header {
         Some(header) => answer.read_trace(storage, header).await?,
@@ -34,9 +36,10 @@ pub(super) async fn query_results(
     storage: &dyn StorageBackend,
     mut query: TraceQuery,
     request_id: Option<&RequestId>,
+    account: &Account,
 ) -> Result<Answer, StorageError> {
     let mut left = query.checked_limit().map_err(StorageError::InvalidArgument)?;
-    let mut answer = TracesAnswer::begin("QueryResults", request_id)?;
+    let mut answer = TracesAnswer::begin("QueryResults", request_id, account)?;
     answer.json("\"traces\":[")?;
     let mut total = None;
     loop {
@@ -57,8 +60,10 @@ pub(super) async fn query_results(
 }
 
 /// An answer while it is written.
-struct TracesAnswer {
+struct TracesAnswer<'a> {
     json: Answer,
+    /// What pays for it.
+    account: &'a Account,
     /// The traces that are complete.
     complete: usize,
     /// The trace after them.
@@ -73,10 +78,10 @@ struct OpenTrace {
     rest: String,
 }
 
-impl TracesAnswer {
-    fn begin(name: &str, request_id: Option<&RequestId>) -> Result<Self, StorageError> {
+impl<'a> TracesAnswer<'a> {
+    fn begin(name: &str, request_id: Option<&RequestId>, account: &'a Account) -> Result<Self, StorageError> {
         match Answer::begin(name, request_id) {
-            Ok(json) => Ok(Self { json, complete: 0, open: None }),
+            Ok(json) => Ok(Self { json, account, complete: 0, open: None }),
             Err(TooLarge) => Err(StorageError::InvalidArgument("the `request_id` is too long".into())),
         }
     }
@@ -90,12 +95,17 @@ impl TracesAnswer {
         self.json.json(json).map_err(|TooLarge| self.too_large())
     }
 
+    async fn pay(&mut self) -> Result<(), StorageError> {
+        self.json.pay(self.account).await.map_err(|error| StorageError::Unavailable(error.to_string()))
+    }
+
     /// Writes a trace whose events are read here.
     async fn read_trace(&mut self, storage: &dyn StorageBackend, header: FlowTrace) -> Result<(), StorageError> {
         let mut events = storage.stream_events(header.trace_id);
         self.begin_trace(header)?;
         while let Some(event) = events.try_next().await? {
             self.event(&event)?;
+            self.pay().await?;
         }
         self.end_trace()
     }
@@ -129,9 +139,13 @@ impl TracesAnswer {
                         missed.extend(headers.drain(..index).map(|missed| missed.trace_id));
                         headers.pop_front();
                         self.begin_trace(header)?;
+                        self.pay().await?;
                     }
                     TracePart::Events(events) if self.open.is_some() => {
-                        events.iter().try_for_each(|event| self.event(event))?;
+                        for event in &events {
+                            self.event(event)?;
+                            self.pay().await?;
+                        }
                     }
                     TracePart::Events(_) => {}
                     TracePart::Unreadable(problem) => return Err(StorageError::Corrupt(problem)),
@@ -200,6 +214,7 @@ impl TracesAnswer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use async_trait::async_trait;
@@ -208,6 +223,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::budget::Budget;
 
     /// A store of one trace without an end.
     struct Endless(FlowTrace);
@@ -248,9 +264,11 @@ mod tests {
     #[tokio::test]
     async fn reading_ends_when_the_answer_is_too_large() {
         let store = Endless(FlowTrace::default());
-        let got = tokio::time::timeout(Duration::from_secs(60), trace_data(&store, store.0.trace_id, None)).await;
+        let account = Budget::new(512 << 20).account().unwrap();
+        let got =
+            tokio::time::timeout(Duration::from_secs(60), trace_data(&store, store.0.trace_id, None, &account)).await;
         assert!(matches!(got, Ok(Err(StorageError::InvalidArgument(_)))), "{got:?}");
-        let query = query_results(&store, TraceQuery::default(), None);
+        let query = query_results(&store, TraceQuery::default(), None, &account);
         let queried = tokio::time::timeout(Duration::from_secs(60), query).await;
         assert!(matches!(queried, Ok(Err(StorageError::InvalidArgument(_)))), "{queried:?}");
     }
@@ -258,6 +276,7 @@ mod tests {
     #[tokio::test]
     async fn a_trace_is_written_as_it_is_serialized() {
         let store = reflow_tracing::storage::MemoryStorage::new();
+        let account = Budget::new(512 << 20).account().unwrap();
         let text: FlowTrace = serde_json::from_value(json!({
             // What could be taken for the events.
             "events": [], "version": {"events": [], "major": 1, "minor": 0, "patch": 0, "git_hash": "\"events\":[]", "timestamp": "2026-01-01T00:00:00Z"},
@@ -270,11 +289,32 @@ mod tests {
             let mut trace = FlowTrace { trace_id: TraceId::new(), ..text.clone() };
             trace.events = (0..events).map(|_| TraceEvent::default()).collect();
             store.store_trace(trace.clone()).await.unwrap();
-            let answer = trace_data(&store, trace.trace_id, Some(&json!({"a": [1]}))).await.unwrap();
+            let answer = trace_data(&store, trace.trace_id, Some(&json!({"a": [1]})), &account).await.unwrap();
             let frames: Vec<_> = answer.into_frames().flat_map(|frame| frame.into_data()).collect();
             let answer: Value = serde_json::from_slice(&frames).unwrap();
             let trace = store.get_trace(trace.trace_id).await.unwrap();
             assert_eq!(answer, json!({"TraceData": {"request_id": {"a": [1]}, "trace": trace}}));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_nobody_reads_wait_for_the_budget_and_take_no_more() {
+        let store = Arc::new(Endless(FlowTrace::default()));
+        let budget = Budget::new(32 << 20);
+        let answers: Vec<_> = (0..4)
+            .map(|_| {
+                let (store, account) = (store.clone(), budget.account().unwrap());
+                tokio::spawn(async move { trace_data(&*store, store.0.trace_id, None, &account).await.map(drop) })
+            })
+            .collect();
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+            assert!(budget.held() <= 32 << 20, "{}", budget.held());
+        }
+        assert!(budget.waits().get() > 0);
+        // One after the other is ended, until there is room for none of them.
+        for answer in answers {
+            assert!(matches!(answer.await.unwrap(), Err(StorageError::Unavailable(_))));
         }
     }
 }
