@@ -17,15 +17,21 @@ pub(super) async fn until_interrupted(work: impl Future<Output = anyhow::Result<
 async fn interrupted() -> i32 {
     use tokio::signal::unix::{SignalKind, signal};
 
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let signals = kinds.into_iter().filter_map(|kind| Some((signal(kind).ok()?, 128 + kind.as_raw_value())));
-    let next = signals.map(|(mut signal, code)| {
-        Box::pin(async move {
-            signal.recv().await;
-            code
-        })
-    });
-    futures::future::select_all(next).await.0
+    let next = |kind: SignalKind| async move {
+        match signal(kind) {
+            Ok(mut signal) => {
+                signal.recv().await;
+                128 + kind.as_raw_value()
+            }
+            // The signal ends the process at once, as it does by default.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        code = next(SignalKind::interrupt()) => code,
+        code = next(SignalKind::terminate()) => code,
+        code = next(SignalKind::hangup()) => code,
+    }
 }
 
 #[cfg(not(unix))]
