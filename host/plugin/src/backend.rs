@@ -24,7 +24,7 @@ use super::contract::bindings::reflow::storage::types;
 use super::contract::budget::Budget;
 use super::contract::flows::Flows;
 use super::contract::function::Function;
-use super::contract::pages::Pages;
+use super::contract::pages::{Pages, check_count};
 use super::contract::{body, convert};
 use super::policy::PluginConfig;
 use super::runtime::call_metrics::CallMetrics;
@@ -172,13 +172,13 @@ impl PluginBackend {
                 async |store, plugin| plugin.backend().call_query_traces(store, query, &page).await
             })
             .await?;
-        // One more shows that there are too many.
-        let bodies = answer.bodies.iter().take(page.limit as usize + 1);
-        let mut headers = bodies.map(|body| self.header(body)).collect::<Result<_, _>>()?;
+        let breach = |reason| self.broke_contract("query-traces", reason);
+        check_count("traces", &page, answer.bodies.len()).map_err(breach)?;
+        let mut headers = answer.bodies.iter().map(|body| self.header(body)).collect::<Result<_, _>>()?;
         let order = if query.ascending { SortOrder::OldestFirst } else { SortOrder::NewestFirst };
         pages
             .check("traces", &page, &mut headers, answer.next.as_deref(), |header| Position::of(header).sort_key(order))
-            .map_err(|reason| self.broke_contract("query-traces", reason))?;
+            .map_err(breach)?;
         Ok((headers, answer.next))
     }
 

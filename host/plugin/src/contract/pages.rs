@@ -30,10 +30,7 @@ impl<K: Ord> Pages<K> {
         next: Option<&[u8]>,
         key: impl Fn(&T) -> K,
     ) -> Result<(), String> {
-        let limit = request.limit as usize;
-        if items.len() > limit {
-            return Err(format!("it returned {} {what}, but {limit} were requested", items.len()));
-        }
+        check_count(what, request, items.len())?;
         if let Some(at) = items.array_windows().position(|[one, other]| key(one) >= key(other)) {
             return Err(format!(
                 "its {what} are not in order: number {} of a page does not come after number {at}",
@@ -59,6 +56,15 @@ impl<K: Ord> Pages<K> {
         }
         Ok(())
     }
+}
+
+/// Checks the number of items in the answer to `request`.
+pub(crate) fn check_count(what: &str, request: &PageRequest, count: usize) -> Result<(), String> {
+    let limit = request.limit as usize;
+    if count > limit {
+        return Err(format!("it returned {count} {what}, but {limit} were requested"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
