@@ -42,7 +42,6 @@ class Delete(NamedTuple):
 
 Change = Union[Set, Delete]
 
-
 Part = Union[bytes, Field, Sortable, Present]
 
 
