@@ -1,7 +1,7 @@
 """A storage plugin for OpenSearch: traces as documents of two indexes; `indexes.py` has their fields.
 
-Writes of events go first to the events, and then to the document of the trace, which has what a query for traces asks about events. Both are
-done when a write is acknowledged. `README.md` has the settings.
+A write of events goes to the documents of the events, and then to that of the trace, which has what a query for traces asks about events.
+Both are done when the write is acknowledged. `README.md` has the settings.
 """
 
 from base64 import b64decode

@@ -3,7 +3,7 @@
 import hashlib
 from base64 import b64encode
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Optional
 from uuid import UUID
 
 from client import Action
@@ -69,7 +69,7 @@ def events(settings: Settings, batch: EventBatch) -> list[Action]:
 
 
 def event(
-    settings: Settings, trace_id: UUID, event_id: UUID, at: int, kind: str, actor: str, body: bytes, error: "str | None"
+    settings: Settings, trace_id: UUID, event_id: UUID, at: int, kind: str, actor: str, body: bytes, error: Optional[str]
 ) -> Action:
     trace = trace_id.hex
     source = {

@@ -11,13 +11,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional, Union
 
 from .batch import EventBatch
 from .bindings import imported
 from .capability import raising
 from .errors import Exhausted, InvalidArgument, StorageError, Unavailable
+from .parts import Field as Field
+from .parts import Present as Present
+from .parts import Sortable as Sortable
 
 _keyvalue = imported("keyvalue")
 
@@ -39,28 +41,6 @@ class Delete(NamedTuple):
 
 
 Change = Union[Set, Delete]
-
-
-@dataclass(frozen=True)
-class Field:
-    """A field of the event as text; `body` is its bytes."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Sortable:
-    """A field of the event in bytes that sort like the value: a UUID as its 16 bytes, a number as `keys.sortable` writes it."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Present:
-    """`1` when the event has a value in this field, `0` when it is absent."""
-
-    name: str
-
 
 Part = Union[bytes, Field, Sortable, Present]
 

@@ -21,7 +21,7 @@ from .batch import EventBatch
 from .bindings import imported
 from .capability import raising
 from .errors import Exhausted, InvalidArgument, StorageError, Unavailable
-from .keyvalue import Field, Present, Sortable
+from .parts import Field, Present, Sortable
 
 __all__ = ["Command", "Connection", "Field", "Joined", "Part", "Present", "Reply", "Sortable", "Template", "Value"]
 

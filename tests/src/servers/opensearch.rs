@@ -11,7 +11,6 @@ use crate::root;
 pub struct OpenSearch {
     process: Mutex<Child>,
     origin: String,
-    authorization: Option<String>,
 }
 
 impl OpenSearch {
@@ -24,8 +23,7 @@ impl OpenSearch {
         let mut origin = String::new();
         let stdout = process.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut origin).expect("it prints its address");
-        let authorization = authorization.map(str::to_owned);
-        Self { process: Mutex::new(process), origin: origin.trim().to_owned(), authorization }
+        Self { process: Mutex::new(process), origin: origin.trim().to_owned() }
     }
 
     /// `http://HOST:PORT`.
@@ -46,8 +44,7 @@ impl OpenSearch {
         let mut stream = TcpStream::connect(address).expect("it listens");
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Authorization: {}\r\nContent-Length: {}\r\n\r\n",
-            self.authorization.as_deref().unwrap_or("none"),
+             Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).expect("it reads");

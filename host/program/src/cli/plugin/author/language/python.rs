@@ -94,6 +94,7 @@ const SHARED: &[Source] = sources! {
     "reflow_tracing_plugin/log.py" from "python/reflow_tracing_plugin/log.py",
     "reflow_tracing_plugin/metrics.py" from "python/reflow_tracing_plugin/metrics.py",
     "reflow_tracing_plugin/model.py" from "python/reflow_tracing_plugin/model.py",
+    "reflow_tracing_plugin/parts.py" from "python/reflow_tracing_plugin/parts.py",
     "reflow_tracing_plugin/py.typed" from "python/reflow_tracing_plugin/py.typed",
     "reflow_tracing_plugin/redis.py" from "python/reflow_tracing_plugin/redis.py",
     "reflow_tracing_plugin/render.py" from "python/reflow_tracing_plugin/render.py",
