@@ -14,7 +14,7 @@ fn the_template_leads_from_nothing_to_a_running_plugin_whose_panics_name_their_l
         author.edit("query.go", first, &format!("\tpanic(\"closed today\")\n{first}"));
     });
     assert!(error.contains("panic (string): closed today"), "{error}");
-    assert!(error.contains("main.(*backend).QueryTraces (ledger/query.go:16)"), "{error}");
+    assert!(error.contains("main.(*backend).QueryTraces (ledger/query.go:15)"), "{error}");
 }
 
 #[test]

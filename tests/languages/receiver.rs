@@ -56,12 +56,15 @@ async fn error_of(author: &Author, answer: Answer) -> StorageError {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let origin = format!("http://{}", listener.local_addr().expect("it is bound"));
     std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            // The forwarder may have gone.
-            _ = stream.and_then(|mut stream| {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
                 let mut head = [0; 512];
-                _ = stream.read(&mut head)?;
-                answer(&mut stream)
+                // The forwarder may have gone.
+                _ = stream.read(&mut head).and_then(|_| match head.starts_with(b"HEAD") {
+                    // The health check of a plugin that is loaded.
+                    true => stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"),
+                    false => answer(&mut stream),
+                });
             });
         }
     });
