@@ -90,7 +90,8 @@ pub fn parse(url: &str) -> Result<PgConnectOptions, String> {
     if !parameters.is_empty() {
         url += &format!("?{}", parameters.join("&"));
     }
-    let options = PgConnectOptions::from_str(&url).map_err(|error| problem(&error))?;
+    // Values are binary, so digits of texts do not matter, and PgBouncer refuses this parameter.
+    let options = PgConnectOptions::from_str(&url).map_err(|error| problem(&error))?.extra_float_digits(None);
     // The driver takes the brackets for a part of the name.
     let address = options.get_host().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).map(str::to_owned);
     Ok(match address {
