@@ -50,7 +50,7 @@ impl Postgres {
         let port =
             || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
         let ssl = if tls.is_some() { "on" } else { "off" };
-        let mut server = Self::new(format!("{HASTY} -c ssl={ssl} -c listen_addresses=127.0.0.1,127.0.0.2"));
+        let mut server = Self::new(format!("{HASTY} -c ssl={ssl} -c listen_addresses=127.0.0.1,127.0.0.2,::1"));
         server.initialise();
         if let Some([certificate, key]) = tls {
             let data = server.path().join("data");

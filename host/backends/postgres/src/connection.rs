@@ -386,7 +386,7 @@ impl PostgresConfig {
 fn options(setting: &str, url: &str) -> Result<PgConnectOptions, StorageError> {
     let options = url::parse(url).map_err(|problem| configuration(setting, problem))?;
     // What a pooler between here and the server may not know is set after connecting.
-    Ok(options.application_name("reflow-tracing").extra_float_digits(None).disable_statement_logging())
+    Ok(options.application_name("reflow-tracing").disable_statement_logging())
 }
 
 /// The statements that set up a session of this program.

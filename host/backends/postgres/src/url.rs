@@ -48,6 +48,9 @@ const UNSUPPORTED: &[&str] = &[
     "target_session_attrs",
 ];
 
+/// The values of `sslmode`.
+const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
 /// Parses `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`. The host may be an IPv6 address in brackets. It may be missing: then
 /// a parameter names it, or it is the default of `psql`.
 ///
@@ -87,7 +90,8 @@ pub fn parse(url: &str) -> Result<PgConnectOptions, String> {
     if !parameters.is_empty() {
         url += &format!("?{}", parameters.join("&"));
     }
-    let options = PgConnectOptions::from_str(&url).map_err(|error| problem(&error))?;
+    // Values are binary, so digits of texts do not matter, and PgBouncer refuses this parameter.
+    let options = PgConnectOptions::from_str(&url).map_err(|error| problem(&error))?.extra_float_digits(None);
     // The driver takes the brackets for a part of the name.
     let address = options.get_host().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).map(str::to_owned);
     Ok(match address {
@@ -113,6 +117,9 @@ fn checked_parameters(query: &str) -> Result<Vec<String>, String> {
         let is_setting = name.strip_prefix("options[").is_some_and(|rest| rest.ends_with(']'))
             || name.to_ascii_lowercase().starts_with("options%5b");
         let value = parameter.split_once('=').map_or("", |(_, value)| value);
+        if ["sslmode", "ssl-mode"].contains(&name) && !SSL_MODES.contains(&value) {
+            return Err(format!("`{name}` must be one of {}", SSL_MODES.join(", ")));
+        }
         if name == "statement-cache-capacity" && value.parse::<u16>().is_err() {
             return Err(format!("`{name}` must be 0 to {}", u16::MAX));
         }

@@ -22,6 +22,9 @@ const PARAMETERS: &[&str] = &[
     "timezone",
 ];
 
+/// The values of `sslmode`.
+const SSL_MODES: &[&str] = &["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"];
+
 /// Parses `mysql://USER:PASSWORD@HOST:PORT/DATABASE`, or `mariadb://..`. The host may be an IPv6 address in brackets; with
 /// `socket`, it may be missing. Errors say what is wrong without any part of the URL that could be a password.
 pub(super) fn parse(url: &str) -> Result<MySqlConnectOptions, String> {
@@ -44,6 +47,9 @@ pub(super) fn parse(url: &str) -> Result<MySqlConnectOptions, String> {
                 index + 1,
                 PARAMETERS.join(", ")
             ));
+        }
+        if ["sslmode", "ssl-mode"].contains(&name) && !SSL_MODES.iter().any(|mode| mode.eq_ignore_ascii_case(value)) {
+            return Err(format!("`{name}` must be one of {}", SSL_MODES.join(", ")));
         }
         if name == "statement-cache-capacity" && value.parse::<u16>().is_err() {
             return Err(format!("`{name}` must be 0 to {}", u16::MAX));
