@@ -120,6 +120,13 @@ pub fn open(config: &SqliteConfig) -> Result<Reader, StorageError> {
         return Err(describe(path, &error));
     }
     let Some(unchanged) = path.canonicalize().ok().and_then(Unchanged::new) else {
+        if let Err(StorageError::Exhausted(full)) = check_room(path) {
+            return Err(StorageError::Exhausted(format!(
+                "{} can't be read: its newest transactions are in the file beside it whose name ends in -wal, and reading that takes a \
+                 few kilobytes on the disk; free space on it ({full})",
+                path.display()
+            )));
+        }
         return Err(StorageError::Configuration(format!(
             "{} can't be read: its newest transactions are in the file beside it whose name ends in -wal, and reading that needs \
              write access to the folder while no host runs ({error}); read it as a user who has it, or copy the files whose \
