@@ -213,3 +213,66 @@ fn only_plugins_that_a_trusted_key_signed_are_installed_and_loaded_where_that_is
     let keyless = operator("require_signed = true").failure(&["serve"]);
     assert!(keyless.contains("trusted_keys") && keyless.contains("line"), "{keyless}");
 }
+
+/// Runs wkg, the package manager of the Bytecode Alliance, against a registry of ours.
+fn wkg(setting: &Setting, registry: &Registry, arguments: &[&str]) -> String {
+    let name = format!("127.0.0.1:{}", registry.port);
+    let config = format!(
+        "[namespace_registries]\nreflow = {{ registry = \"{name}\", metadata = {{ preferredProtocol = \"oci\", \
+         oci = {{ registry = \"{name}\", namespacePrefix = \"wit/\" }} }} }}\n[registry.\"{name}\".oci]\nprotocol = \"http\"\n"
+    );
+    let [config_file, cache] = ["wkg.toml", "wkg-cache"].map(|name| setting.path().join(name));
+    fs::write(&config_file, config).expect("a file of our own");
+    let mut command = Command::new("wkg");
+    command.args(arguments).current_dir(setting.path()).env("WKG_OCI_INSECURE", &name);
+    command.env("WKG_CONFIG_FILE", &config_file).env("WKG_CACHE_DIR", &cache);
+    let output = command.output().expect("wkg is on the PATH: cargo install wkg --version 0.16.1 --locked");
+    let said = said(&output);
+    assert!(output.status.success(), "wkg {arguments:?}: {said}");
+    said
+}
+
+#[test]
+#[ignore = "needs wkg, which takes minutes to build; `cargo xtask soak` installs and runs it"]
+fn wkg_reads_what_publish_wrote_and_install_reads_what_wkg_wrote() {
+    let registry = Registry::start();
+    let setting = operator("");
+    let name = format!("127.0.0.1:{}/acme/relational:1.0", registry.port);
+    publish(&setting, &plugin("relational"), &format!("oci://{name}"), &[]);
+    wkg(&setting, &registry, &["oci", "pull", &name, "-o", "pulled.wasm"]);
+    let pulled = fs::read(setting.path().join("pulled.wasm")).expect("it is there");
+    assert_eq!(pulled, fs::read(plugin("relational")).expect("it is there"));
+
+    let name = format!("127.0.0.1:{}/acme/redis:1.0", registry.port);
+    wkg(&setting, &registry, &["oci", "push", &name, text(&plugin("redis"))]);
+    setting.stdout(&["plugin", "install", &format!("oci://{name}")]);
+    let installed = fs::read(setting.path().join("plugins/redis.wasm")).expect("it is there");
+    assert_eq!(installed, fs::read(plugin("redis")).expect("it is there"));
+}
+
+#[test]
+#[ignore = "needs wkg, which takes minutes to build; `cargo xtask soak` installs and runs it"]
+fn wkg_builds_and_publishes_the_contract() {
+    let registry = Registry::start();
+    let setting = operator("");
+    let wit = reflow_tracing_tests::root().join("wit");
+    let copied = |from: &Path, to: &str| {
+        fs::create_dir_all(setting.path().join(to)).expect("a folder of our own");
+        for entry in fs::read_dir(from).expect("a folder of the contract") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "wit") {
+                let name = path.file_name().expect("a file has a name");
+                fs::copy(&path, setting.path().join(to).join(name)).expect("a copy of the contract");
+            }
+        }
+    };
+    copied(&wit.join("deps/storage"), "storage");
+    copied(&wit, "capabilities");
+    for name in ["storage", "capabilities"] {
+        let file = format!("{name}.wasm");
+        // The second refers to the first, which wkg takes from the registry.
+        wkg(&setting, &registry, &["build", "--wit-dir", name, "-o", &file]);
+        let published = wkg(&setting, &registry, &["publish", &file]);
+        assert!(published.contains(&format!("Published reflow:{name}@0.1.1")), "{published}");
+    }
+}

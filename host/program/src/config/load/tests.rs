@@ -139,7 +139,10 @@ fn a_mistake_is_named_with_its_line_and_the_valid_settings() {
         // A misspelt setting of the table looks like a plugin.
         ("[plugins]\ndri = \"x\"", &["line 2", "dri = ..", "`[plugins.NAME]`", "`dir`"]),
         // Values that are names.
-        ("[storage.sqlite]\nsynchronous = \"NROMAL\"", &["line 2", "synchronous = ..", "`nromal`", "did you mean `normal`?"]),
+        (
+            "[storage.sqlite]\nsynchronous = \"NROMAL\"",
+            &["line 2", "synchronous = ..", "`nromal`", "did you mean `normal`?"],
+        ),
         // Settings of Reflow's.
         ("[compression]\nlevle = 3", &["line 2", "levle", "did you mean `level`?"]),
         ("[storage.sqlite]\nwal_mode = 3", &["line 2", "wal_mode = 3", "boolean"]),
