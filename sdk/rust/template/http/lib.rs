@@ -3,7 +3,7 @@
 //!
 //! `sdk/rust/wit/deps/storage/backend.wit` specifies each function.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reflow_tracing_plugin::http::{Request, Response};
 use reflow_tracing_plugin::{
@@ -15,7 +15,8 @@ export!(Forwarder);
 
 /// Bytes of a request: a larger batch is posted in several. One line may be larger.
 const BODY: usize = 1024 * 1024;
-/// The time that a call may take. Below the host's limit (`call_timeout_ms`, 5000), so that the error says what happened.
+/// The time to wait for an answer. Below the host's limit of a call (`call_timeout_ms`, 5000), so that the error says what
+/// happened.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 struct Forwarder {
@@ -77,7 +78,7 @@ impl Backend for Forwarder {
 
     fn health_check(&self) -> Result<()> {
         // Any answer shows that the receiver can be reached; many refuse the method.
-        self.send("HEAD", Vec::new(), PATIENCE).map(drop)
+        self.send("HEAD", Vec::new()).map(drop)
     }
 
     fn get_traces(&self, _: Vec<Uuid>) -> Result<Vec<Option<Vec<u8>>>> {
@@ -104,11 +105,10 @@ impl Backend for Forwarder {
 impl Forwarder {
     /// Posts the lines. Returns when all were accepted; otherwise the host calls again, so a receiver may get lines twice.
     fn post(&self, lines: impl IntoIterator<Item = String>) -> Result<()> {
-        let begin = Instant::now();
         let mut body = Vec::new();
         for line in lines {
             if !body.is_empty() && body.len() + line.len() >= BODY {
-                self.accepted(std::mem::take(&mut body), begin)?;
+                self.accepted(std::mem::take(&mut body))?;
             }
             body.extend(line.into_bytes());
             body.push(b'\n');
@@ -116,14 +116,13 @@ impl Forwarder {
         if body.is_empty() {
             Ok(())
         } else {
-            self.accepted(body, begin)
+            self.accepted(body)
         }
     }
 
     /// Posts a body. Fails unless it was accepted.
-    fn accepted(&self, body: Vec<u8>, begin: Instant) -> Result<()> {
-        let Response { status, .. } =
-            self.send("POST", body, PATIENCE.saturating_sub(begin.elapsed()))?;
+    fn accepted(&self, body: Vec<u8>) -> Result<()> {
+        let Response { status, .. } = self.send("POST", body)?;
         match status {
             200..300 => Ok(()),
             // It may accept the same later.
@@ -138,10 +137,10 @@ impl Forwarder {
         }
     }
 
-    fn send(&self, method: &str, body: Vec<u8>, within: Duration) -> Result<Response> {
+    fn send(&self, method: &str, body: Vec<u8>) -> Result<Response> {
         let request = Request::new(method, &self.url)?
             .header("content-type", "application/x-ndjson")
-            .within(within);
+            .within(PATIENCE);
         Ok(request.send(&body)?)
     }
 }

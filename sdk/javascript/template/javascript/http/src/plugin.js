@@ -8,7 +8,7 @@ import { traceBodiesToJson } from '#sdk/render';
 
 /** A larger batch is posted in several requests; one line may be larger. In units of text, each of which is one to three bytes. */
 const BODY = 256 * 1024;
-/** Milliseconds that a call may take. Below the host's limit (`call_timeout_ms`, 5000), so that the error says what happened. */
+/** Milliseconds to wait for an answer. Below the host's limit of a call (`call_timeout_ms`, 5000), so that the error says what happened. */
 const PATIENCE = 4_000;
 
 export class Forwarder extends Backend {
@@ -46,11 +46,9 @@ export class Forwarder extends Backend {
 
     /** Posts the lines. Returns when all were accepted; otherwise the host calls again, so a receiver may get lines twice. */
     async #post(lines) {
-        const end = performance.now() + PATIENCE;
         const headers = { 'content-type': 'application/x-ndjson' };
         for (const body of bodies(lines)) {
-            const timeout = end - performance.now();
-            const { ok, status } = await request(this.#url, { method: 'POST', headers, body }, { timeout });
+            const { ok, status } = await request(this.#url, { method: 'POST', headers, body }, { timeout: PATIENCE });
             if (ok) continue;
             const text = `${this.#url} answered ${status}`;
             // It may accept the same later.

@@ -60,7 +60,7 @@ impl Stores {
     }
 
     /// How long a call may wait for a receiver that does not answer: longer than the default, for a busy machine.
-    const SILENCE_MS: u64 = 10_000;
+    const SILENCE_MS: u64 = 20_000;
 
     /// Whether each case has its own store. Otherwise the cases share one, which is emptied after each case.
     pub(super) fn are_fresh(&self) -> bool {
