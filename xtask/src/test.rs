@@ -24,11 +24,11 @@ pub fn main(arguments: &[String]) -> Result<()> {
 /// How many tests run at the same time.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// What the environment says, or half as many again as there are processors: many tests wait for servers and processes.
+/// What the environment says, or twice as many as there are processors: many tests wait for servers and processes.
 fn threads() -> OsString {
     std::env::var_os(THREADS).unwrap_or_else(|| {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        (processors + processors.div_ceil(2)).to_string().into()
+        (2 * processors).to_string().into()
     })
 }
 

@@ -19,7 +19,7 @@ use super::{everything, traces};
 
 /// How many traces are copied.
 fn count() -> usize {
-    2_000 * soak() as usize
+    1_000 * soak() as usize
 }
 
 /// A store, and what must live as long.
