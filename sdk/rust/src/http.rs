@@ -21,10 +21,9 @@ use std::time::{Duration, Instant};
 
 use wasip2::clocks::monotonic_clock::subscribe_duration;
 use wasip2::http::outgoing_handler;
-use wasip2::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
-    http_error_code,
-};
+use wasip2::http::types::http_error_code;
+use wasip2::http::types::{ErrorCode, Fields, IncomingBody, IncomingResponse, Method};
+use wasip2::http::types::{OutgoingBody, OutgoingRequest, RequestOptions, Scheme};
 use wasip2::io::poll::{Pollable, poll};
 use wasip2::io::streams::StreamError;
 
