@@ -23,7 +23,7 @@ use wasip2::clocks::monotonic_clock::subscribe_duration;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::http_error_code;
 use wasip2::http::types::{ErrorCode, Fields, IncomingBody, IncomingResponse, Method};
-use wasip2::http::types::{OutgoingBody, OutgoingRequest, RequestOptions, Scheme};
+use wasip2::http::types::{OutgoingBody, OutgoingRequest, Scheme};
 use wasip2::io::poll::{Pollable, poll};
 use wasip2::io::streams::StreamError;
 
@@ -73,7 +73,10 @@ pub enum Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Invalid(text) | Self::Denied(text) | Self::Unavailable(text) | Self::TooLarge(text)) = self;
+        let (Self::Invalid(text)
+        | Self::Denied(text)
+        | Self::Unavailable(text)
+        | Self::TooLarge(text)) = self;
         f.write_str(text)
     }
 }
@@ -111,7 +114,11 @@ impl Request {
             url: url.into(),
             scheme,
             authority: authority.into(),
-            path: if path.starts_with('/') { path.into() } else { format!("/{path}") },
+            path: if path.starts_with('/') {
+                path.into()
+            } else {
+                format!("/{path}")
+            },
             headers: Vec::new(),
             within: WITHIN,
             max_body: MAX_BODY,
@@ -141,18 +148,21 @@ impl Request {
 
     /// Sends it with this body, and waits for the answer.
     pub fn send(&self, body: &[u8]) -> Result<Response, Error> {
-        let deadline = Deadline { end: Instant::now() + self.within, request: self };
+        let deadline = Deadline {
+            end: Instant::now() + self.within,
+            request: self,
+        };
         let request = self.outgoing(body.len())?;
         let outgoing = request.body().map_err(|()| self.invalid("its body"))?;
-        let options = RequestOptions::new();
-        // The host may not support it; the deadline holds anyway.
-        let _ = options.set_connect_timeout(Some(deadline.nanoseconds()));
-        let pending = outgoing_handler::handle(request, Some(options)).map_err(|code| self.failed(&code))?;
+        // Without options: the deadline bounds every wait, and hosts have a limit of their own for connecting.
+        let pending = outgoing_handler::handle(request, None).map_err(|code| self.failed(&code))?;
         // A receiver that refuses may stop reading: its answer says why.
         let written = self.write(outgoing, body, &deadline);
         deadline.wait(&pending.subscribe())?;
         let answer = pending.get().and_then(Result::ok);
-        let response = answer.unwrap_or(Err(ErrorCode::InternalError(None))).map_err(|code| self.failed(&code))?;
+        let response = answer
+            .unwrap_or(Err(ErrorCode::InternalError(None)))
+            .map_err(|code| self.failed(&code))?;
         if response.status() < 300 {
             written?;
         }
@@ -163,7 +173,9 @@ impl Request {
         let fields = Fields::new();
         let length = [("content-length".to_owned(), length.to_string().into_bytes())];
         for (name, value) in self.headers.iter().chain(&length) {
-            fields.append(name, value).map_err(|_| self.invalid(&format!("the header `{name}`")))?;
+            fields
+                .append(name, value)
+                .map_err(|_| self.invalid(&format!("the header `{name}`")))?;
         }
         let request = OutgoingRequest::new(fields);
         request
@@ -175,11 +187,19 @@ impl Request {
         Ok(request)
     }
 
-    fn write(&self, outgoing: OutgoingBody, mut body: &[u8], deadline: &Deadline<'_>) -> Result<(), Error> {
+    fn write(
+        &self,
+        outgoing: OutgoingBody,
+        mut body: &[u8],
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
         let stream = outgoing.write().map_err(|()| self.invalid("its body"))?;
-        let ended = |_: StreamError| Error::Unavailable(format!("{} stopped reading what it was sent", self.url));
+        let ended = |_: StreamError| {
+            Error::Unavailable(format!("{} stopped reading what it was sent", self.url))
+        };
         while !body.is_empty() {
-            let allowed = usize::try_from(stream.check_write().map_err(ended)?).unwrap_or(usize::MAX);
+            let allowed =
+                usize::try_from(stream.check_write().map_err(ended)?).unwrap_or(usize::MAX);
             if allowed == 0 {
                 deadline.wait(&stream.subscribe())?;
                 continue;
@@ -196,23 +216,40 @@ impl Request {
         OutgoingBody::finish(outgoing, None).map_err(|code| self.failed(&code))
     }
 
-    fn read(&self, response: &IncomingResponse, deadline: &Deadline<'_>) -> Result<Response, Error> {
+    fn read(
+        &self,
+        response: &IncomingResponse,
+        deadline: &Deadline<'_>,
+    ) -> Result<Response, Error> {
         let headers = response.headers().entries();
-        let body: IncomingBody = response.consume().map_err(|()| self.failed(&ErrorCode::InternalError(None)))?;
-        let stream = body.stream().map_err(|()| self.failed(&ErrorCode::InternalError(None)))?;
+        let body: IncomingBody = response
+            .consume()
+            .map_err(|()| self.failed(&ErrorCode::InternalError(None)))?;
+        let stream = body
+            .stream()
+            .map_err(|()| self.failed(&ErrorCode::InternalError(None)))?;
         let mut all = Vec::new();
         loop {
             deadline.wait(&stream.subscribe())?;
             match stream.read(64 * 1024) {
                 Ok(part) => all.extend(part),
-                Err(StreamError::Closed) => return Ok(Response { status: response.status(), headers, body: all }),
+                Err(StreamError::Closed) => {
+                    return Ok(Response {
+                        status: response.status(),
+                        headers,
+                        body: all,
+                    });
+                }
                 Err(StreamError::LastOperationFailed(error)) => {
                     let code = http_error_code(&error).unwrap_or(ErrorCode::InternalError(None));
                     return Err(self.failed(&code));
                 }
             }
             if all.len() > self.max_body {
-                let message = format!("{} answered with more than {} bytes", self.url, self.max_body);
+                let message = format!(
+                    "{} answered with more than {} bytes",
+                    self.url, self.max_body
+                );
                 return Err(Error::TooLarge(message));
             }
         }
@@ -243,11 +280,6 @@ struct Deadline<'a> {
 }
 
 impl Deadline<'_> {
-    fn nanoseconds(&self) -> u64 {
-        let left = self.end.saturating_duration_since(Instant::now());
-        u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
-    }
-
     /// Waits until it is ready.
     fn wait(&self, pollable: &Pollable) -> Result<(), Error> {
         let timer = subscribe_duration(self.nanoseconds());
@@ -255,7 +287,9 @@ impl Deadline<'_> {
             return Ok(());
         }
         let Request { url, within, .. } = self.request;
-        Err(Error::Unavailable(format!("{url} did not answer within {within:?}")))
+        Err(Error::Unavailable(format!(
+            "{url} did not answer within {within:?}"
+        )))
     }
 }
 
@@ -284,9 +318,20 @@ mod tests {
             ("http://[::1]:80?c", "[::1]:80", "/?c"),
         ] {
             let request = Request::new("GET", url).unwrap();
-            assert_eq!((&*request.authority, &*request.path), (authority, path), "{url}");
+            assert_eq!(
+                (&*request.authority, &*request.path),
+                (authority, path),
+                "{url}"
+            );
         }
-        for url in ["", "example.com", "ftp://example.com", "https:///a", "http://a b/", "http://a/\n"] {
+        for url in [
+            "",
+            "example.com",
+            "ftp://example.com",
+            "https:///a",
+            "http://a b/",
+            "http://a/\n",
+        ] {
             let error = Request::new("GET", url).unwrap_err();
             assert!(error.to_string().contains("http or https"), "{error}");
         }
@@ -294,8 +339,17 @@ mod tests {
 
     #[test]
     fn an_error_says_whether_a_retry_can_help() {
-        assert!(matches!(Error::Unavailable(String::new()).into(), StorageError::Unavailable(_)));
-        assert!(matches!(Error::Denied(String::new()).into(), StorageError::InvalidArgument(_)));
-        assert!(matches!(Error::TooLarge(String::new()).into(), StorageError::Exhausted(_)));
+        assert!(matches!(
+            Error::Unavailable(String::new()).into(),
+            StorageError::Unavailable(_)
+        ));
+        assert!(matches!(
+            Error::Denied(String::new()).into(),
+            StorageError::InvalidArgument(_)
+        ));
+        assert!(matches!(
+            Error::TooLarge(String::new()).into(),
+            StorageError::Exhausted(_)
+        ));
     }
 }

@@ -36,12 +36,18 @@ const FETCH: u32 = 1_000;
 impl Bucket {
     /// All keys that begin with `prefix`, in order, fetched as they are needed. Ends after an error.
     pub fn keys(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
-        all(move |cursor| self.list_keys(prefix, cursor, FETCH).map(|page| (page.keys, page.next)))
+        all(move |cursor| {
+            self.list_keys(prefix, cursor, FETCH)
+                .map(|page| (page.keys, page.next))
+        })
     }
 
     /// All entries whose keys begin with `prefix`, in order, fetched as they are needed. Ends after an error.
     pub fn entries(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Entry, Error>> {
-        all(move |cursor| self.scan(prefix, cursor, FETCH, false).map(|page| (page.entries, page.next)))
+        all(move |cursor| {
+            self.scan(prefix, cursor, FETCH, false)
+                .map(|page| (page.entries, page.next))
+        })
     }
 }
 
@@ -70,7 +76,10 @@ fn all<T>(fetch: impl Fn(Option<&[u8]>) -> Page<T>) -> impl Iterator<Item = Resu
 impl Change {
     /// Sets the value of `key`.
     pub fn set(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
-        Self::Set(Entry { key: key.into(), value: value.into() })
+        Self::Set(Entry {
+            key: key.into(),
+            value: value.into(),
+        })
     }
 }
 
@@ -81,7 +90,9 @@ impl From<Error> for StorageError {
             Error::NoSuchLabel(label) => Self::InvalidArgument(format!(
                 "no bucket is granted under the label `{label}`: add grants = {{ keyvalue = {{ {label} = \"...\" }} }}"
             )),
-            Error::InvalidArgument(message) | Error::AccessDenied(message) => Self::InvalidArgument(message),
+            Error::InvalidArgument(message) | Error::AccessDenied(message) => {
+                Self::InvalidArgument(message)
+            }
             Error::Timeout => Self::Unavailable("the bucket did not answer in time".into()),
             Error::Unavailable(message) => Self::Unavailable(message),
             Error::LimitExceeded(message) => Self::Exhausted(message),

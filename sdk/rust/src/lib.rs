@@ -72,7 +72,8 @@ mod types;
 pub use bindings::exports::reflow::storage::backend::{EventPage, Info};
 pub use bindings::reflow::storage::batch::{Blobs, Column, EventBatch, Texts};
 pub use bindings::reflow::storage::types::{
-    Event, Failure, PageRequest, Stats, Status, StorageError, Timestamp, Trace, TracePage, TraceQuery, Uuid,
+    Event, Failure, PageRequest, Stats, Status, StorageError, Timestamp, Trace, TracePage,
+    TraceQuery, Uuid,
 };
 pub use optional::{Expiry, Maintenance};
 

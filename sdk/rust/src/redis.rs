@@ -153,13 +153,18 @@ impl Connection {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        nested(self.pipeline(&commands)?).into_iter().map(Reply::checked).collect()
+        nested(self.pipeline(&commands)?)
+            .into_iter()
+            .map(Reply::checked)
+            .collect()
     }
 
     /// Runs one command.
     pub fn run_one(&self, command: Command) -> Result<Reply, Error> {
         let mut replies = self.run([command])?;
-        replies.pop().ok_or_else(|| Error::Other("the host gave no reply".into()))
+        replies
+            .pop()
+            .ok_or_else(|| Error::Other("the host gave no reply".into()))
     }
 
     /// Runs the commands as one transaction if every key holds its expected value; `None` when one does not.
@@ -170,13 +175,21 @@ impl Connection {
     ) -> Result<Option<Vec<Reply>>, Error> {
         let commands: Vec<_> = commands.into_iter().map(|command| command.0).collect();
         match self.atomically(expected, &commands)? {
-            Some(replies) => nested(replies).into_iter().map(Reply::checked).collect::<Result<_, _>>().map(Some),
+            Some(replies) => nested(replies)
+                .into_iter()
+                .map(Reply::checked)
+                .collect::<Result<_, _>>()
+                .map(Some),
             None => Ok(None),
         }
     }
 
     /// Runs the commands once per event of the batch. Returns the number of commands that ran.
-    pub fn run_batch(&self, commands: impl IntoIterator<Item = Template>, events: &EventBatch) -> Result<u64, Error> {
+    pub fn run_batch(
+        &self,
+        commands: impl IntoIterator<Item = Template>,
+        events: &EventBatch,
+    ) -> Result<u64, Error> {
         let commands: Vec<_> = commands.into_iter().map(|template| template.0).collect();
         self.pipeline_batch(None, &commands, events)
     }
@@ -194,15 +207,25 @@ impl Connection {
     }
 
     /// Runs commands that answer with bodies of events. The events never enter the plugin.
-    pub fn run_for_events(&self, commands: impl IntoIterator<Item = Command>) -> Result<EventBatch, Error> {
+    pub fn run_for_events(
+        &self,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> Result<EventBatch, Error> {
         let commands: Vec<_> = commands.into_iter().map(|command| command.0).collect();
         self.query_events(&commands)
     }
 
     /// Runs a script.
-    pub fn run_script(&self, script: &str, keys: &[Vec<u8>], arguments: &[Vec<u8>]) -> Result<Reply, Error> {
+    pub fn run_script(
+        &self,
+        script: &str,
+        keys: &[Vec<u8>],
+        arguments: &[Vec<u8>],
+    ) -> Result<Reply, Error> {
         let reply = nested(self.eval(script, keys, arguments)?).pop();
-        reply.ok_or_else(|| Error::Other("the host gave no reply".into()))?.checked()
+        reply
+            .ok_or_else(|| Error::Other("the host gave no reply".into()))?
+            .checked()
     }
 }
 
@@ -235,7 +258,9 @@ impl From<Error> for StorageError {
                 "no Redis server is granted under the label `{label}`: add grants = {{ redis = {{ {label} = \"redis://..\" }} }}"
             )),
             Error::AccessDenied(message) => Self::InvalidArgument(message),
-            Error::PoolExhausted => Self::Unavailable("too many connections to the server are in use".into()),
+            Error::PoolExhausted => {
+                Self::Unavailable("too many connections to the server are in use".into())
+            }
             Error::Timeout => Self::Unavailable("the server did not answer in time".into()),
             Error::ConnectionLost(message) => Self::Unavailable(message),
             Error::LimitExceeded(message) => Self::Exhausted(message),
@@ -251,9 +276,13 @@ fn of_server(message: String) -> StorageError {
         Some("OOM") => StorageError::Exhausted(message),
         // Transient: starting, failing over, moving keys, running a script, unable to save, too few replicas.
         Some(
-            "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY" | "BUSY" | "MISCONF" | "NOREPLICAS",
+            "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY" | "BUSY" | "MISCONF"
+            | "NOREPLICAS",
         ) => StorageError::Unavailable(message),
-        _ => StorageError::Other(Failure { message, retryable: false }),
+        _ => StorageError::Other(Failure {
+            message,
+            retryable: false,
+        }),
     }
 }
 
@@ -264,7 +293,13 @@ mod tests {
     #[test]
     fn a_flat_list_of_replies_is_nested_again() {
         use FlatReply as Flat;
-        let flat = vec![Flat::Array(2), Flat::Array(0), Flat::Array(1), Flat::Nil, Flat::Integer(3)];
+        let flat = vec![
+            Flat::Array(2),
+            Flat::Array(0),
+            Flat::Array(1),
+            Flat::Nil,
+            Flat::Integer(3),
+        ];
         let inner = Reply::Array(vec![Reply::Array(vec![]), Reply::Array(vec![Reply::Nil])]);
         assert_eq!(nested(flat), [inner, Reply::Integer(3)]);
     }
@@ -272,8 +307,20 @@ mod tests {
     #[test]
     fn errors_are_classified_by_their_code() {
         let meaning = |message: &str| StorageError::from(Error::Server(message.into()));
-        assert!(matches!(meaning("OOM command not allowed"), StorageError::Exhausted(_)));
-        assert!(matches!(meaning("READONLY You can't write"), StorageError::Unavailable(_)));
-        assert!(matches!(meaning("WRONGTYPE Operation"), StorageError::Other(Failure { retryable: false, .. })));
+        assert!(matches!(
+            meaning("OOM command not allowed"),
+            StorageError::Exhausted(_)
+        ));
+        assert!(matches!(
+            meaning("READONLY You can't write"),
+            StorageError::Unavailable(_)
+        ));
+        assert!(matches!(
+            meaning("WRONGTYPE Operation"),
+            StorageError::Other(Failure {
+                retryable: false,
+                ..
+            })
+        ));
     }
 }

@@ -35,7 +35,10 @@ pub fn events_from_json(json: &[&str]) -> Result<Vec<Vec<u8>>, String> {
 }
 
 fn joined(bodies: &[&[u8]]) -> Blobs {
-    let mut blobs = Blobs { data: Vec::new(), ends: Vec::with_capacity(bodies.len()) };
+    let mut blobs = Blobs {
+        data: Vec::new(),
+        ends: Vec::with_capacity(bodies.len()),
+    };
     for body in bodies {
         blobs.data.extend_from_slice(body);
         blobs.ends.push(blobs.data.len() as u32);
@@ -44,7 +47,10 @@ fn joined(bodies: &[&[u8]]) -> Blobs {
 }
 
 fn texts(json: &[&str]) -> Texts {
-    let mut texts = Texts { text: String::new(), ends: Vec::with_capacity(json.len()) };
+    let mut texts = Texts {
+        text: String::new(),
+        ends: Vec::with_capacity(json.len()),
+    };
     for one in json {
         texts.text.push_str(one);
         texts.ends.push(texts.text.len() as u32);

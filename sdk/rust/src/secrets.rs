@@ -23,7 +23,8 @@ pub fn get(label: &str) -> Result<Vec<u8>, Error> {
 pub fn text(label: &str) -> Result<String, Error> {
     let secret = get(label)?;
     // The message omits the value, because errors are logged.
-    String::from_utf8(secret).map_err(|_| Error::Unavailable(format!("the secret `{label}` is not UTF-8 text")))
+    String::from_utf8(secret)
+        .map_err(|_| Error::Unavailable(format!("the secret `{label}` is not UTF-8 text")))
 }
 
 /// Lets `?` convert an error of the host.

@@ -94,7 +94,9 @@ impl From<Error> for StorageError {
                 "no database is granted under the label `{label}`: add grants = {{ sql = {{ {label} = \"...\" }} }}"
             )),
             Error::AccessDenied(message) => Self::InvalidArgument(message),
-            Error::PoolExhausted => Self::Unavailable("too many connections to the database are in use".into()),
+            Error::PoolExhausted => {
+                Self::Unavailable("too many connections to the database are in use".into())
+            }
             Error::Timeout => Self::Unavailable("the database did not answer in time".into()),
             Error::ConnectionLost(message) => Self::Unavailable(message),
             Error::LimitExceeded(message) => Self::Exhausted(message),

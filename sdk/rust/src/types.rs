@@ -3,7 +3,10 @@ use crate::{Failure, Status, StorageError, Uuid};
 impl StorageError {
     /// A permanent failure that has no case of its own.
     pub fn other(message: impl Into<String>) -> Self {
-        Self::Other(Failure { message: message.into(), retryable: false })
+        Self::Other(Failure {
+            message: message.into(),
+            retryable: false,
+        })
     }
 }
 
@@ -11,7 +14,10 @@ impl Uuid {
     /// The UUID of these 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         let number = u128::from_be_bytes(bytes);
-        Self { high: (number >> 64) as u64, low: number as u64 }
+        Self {
+            high: (number >> 64) as u64,
+            low: number as u64,
+        }
     }
 
     /// Its 16 bytes.

@@ -35,7 +35,10 @@ impl Header {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         put(&mut bytes, Some(&self.start.to_be_bytes()));
-        put(&mut bytes, self.end.map(i64::to_be_bytes).as_ref().map(|end| &end[..]));
+        put(
+            &mut bytes,
+            self.end.map(i64::to_be_bytes).as_ref().map(|end| &end[..]),
+        );
         put(&mut bytes, Some(self.flow.as_bytes()));
         put(&mut bytes, Some(&self.execution));
         put(&mut bytes, Some(self.status.as_bytes()));
@@ -49,7 +52,8 @@ impl Header {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        Self::read(bytes).ok_or_else(|| StorageError::other("a stored header is not one of this plugin"))
+        Self::read(bytes)
+            .ok_or_else(|| StorageError::other("a stored header is not one of this plugin"))
     }
 
     fn read(mut bytes: &[u8]) -> Option<Self> {
@@ -86,14 +90,25 @@ impl Header {
         // The difference of two times may need one bit more.
         let took = self.end.map(|end| i128::from(end) - i128::from(self.start));
         query.flow_id.as_ref().is_none_or(|flow| *flow == self.flow)
-            && query.execution_id.is_none_or(|id| id.to_bytes() == self.execution)
+            && query
+                .execution_id
+                .is_none_or(|id| id.to_bytes() == self.execution)
             && query.start_from.is_none_or(|from| from <= self.start)
             && query.start_to.is_none_or(|to| self.start <= to)
-            && query.status.is_none_or(|status| status.name() == self.status)
-            && query.error.as_ref().is_none_or(|error| Some(error) == self.error.as_ref())
+            && query
+                .status
+                .is_none_or(|status| status.name() == self.status)
+            && query
+                .error
+                .as_ref()
+                .is_none_or(|error| Some(error) == self.error.as_ref())
             && query.tags.iter().all(|tag| self.tags.contains(tag))
-            && query.min_duration.is_none_or(|min| took.is_some_and(|took| i128::from(min) <= took))
-            && query.max_duration.is_none_or(|max| took.is_some_and(|took| took <= i128::from(max)))
+            && query
+                .min_duration
+                .is_none_or(|min| took.is_some_and(|took| i128::from(min) <= took))
+            && query
+                .max_duration
+                .is_none_or(|max| took.is_some_and(|took| took <= i128::from(max)))
     }
 }
 
@@ -150,7 +165,12 @@ mod tests {
 
     #[test]
     fn a_header_comes_back() {
-        let running = Header { end: None, error: None, tags: Vec::new(), ..header() };
+        let running = Header {
+            end: None,
+            error: None,
+            tags: Vec::new(),
+            ..header()
+        };
         for header in [header(), running] {
             assert_eq!(Header::decode(&header.encode()).unwrap(), header);
         }
@@ -159,10 +179,19 @@ mod tests {
     #[test]
     fn what_ends_too_early_is_an_error() {
         let bytes = header().encode();
-        let without_tags = Header { tags: Vec::new(), ..header() }.encode().len();
+        let without_tags = Header {
+            tags: Vec::new(),
+            ..header()
+        }
+        .encode()
+        .len();
         for end in (0..bytes.len()).filter(|end| *end != without_tags) {
-            let is_between_tags = Header::decode(&bytes[..end]).is_ok_and(|header| header.tags.len() == 1);
-            assert!(is_between_tags || Header::decode(&bytes[..end]).is_err(), "{end}");
+            let is_between_tags =
+                Header::decode(&bytes[..end]).is_ok_and(|header| header.tags.len() == 1);
+            assert!(
+                is_between_tags || Header::decode(&bytes[..end]).is_err(),
+                "{end}"
+            );
         }
     }
 
