@@ -141,6 +141,23 @@ fn idle_connections_take_little_memory() {
 }
 
 #[test]
+fn idle_connections_keep_no_buffers_of_large_messages() {
+    let folder = folder();
+    let host = host(&folder);
+    let message = frame(&" ".repeat(8 << 20));
+    let idle: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = websocket(&host);
+            stream.write_all(&message).unwrap();
+            assert!(receive(&mut stream).contains("InvalidRequest"));
+            stream
+        })
+        .collect();
+    let peak = peak_memory(&host);
+    assert!(peak < 120 * MIB, "{} MiB with {} connections", peak / MIB, idle.len());
+}
+
+#[test]
 fn the_head_of_a_request_is_bounded() {
     let folder = folder();
     let host = host(&folder);

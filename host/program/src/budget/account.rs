@@ -44,7 +44,7 @@ impl std::fmt::Debug for Budget {
 
 impl Account {
     pub(super) fn open(budget: &Budget) -> Option<Self> {
-        let held = Arc::new(Held::default());
+        let held = Arc::new(Held::new());
         let share = try_take(budget, &held, CONNECTION_BYTES)?;
         let (is_ended, _) = watch::channel(false);
         let number = budget.accounts().add(held.clone(), is_ended.clone());

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -20,17 +19,25 @@ const AT_LAST: Duration = Duration::from_secs(10);
 /// How long an ended connection has to give back what it holds before the next one is ended.
 const GIVING_BACK: Duration = Duration::from_secs(5);
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
 /// What an account holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Held {
     kib: AtomicUsize,
-    /// When it gave something back last, in milliseconds since [`START`].
+    opened: Instant,
+    /// When it gave something back last, in milliseconds since it was opened.
     gave_back: AtomicU64,
 }
 
 impl Held {
+    pub(super) fn new() -> Self {
+        Self { kib: AtomicUsize::new(0), opened: Instant::now(), gave_back: AtomicU64::new(0) }
+    }
+
+    /// In milliseconds.
+    fn age(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn kib(&self) -> usize {
         self.kib.load(Relaxed)
     }
@@ -41,16 +48,12 @@ impl Held {
 
     pub(super) fn remove(&self, kib: usize) {
         self.kib.fetch_sub(kib, Relaxed);
-        self.gave_back.store(now(), Relaxed);
+        self.gave_back.store(self.age(), Relaxed);
     }
 
     fn is_idle(&self) -> bool {
-        now().saturating_sub(self.gave_back.load(Relaxed)) >= PATIENCE.as_millis() as u64
+        self.age().saturating_sub(self.gave_back.load(Relaxed)) >= PATIENCE.as_millis() as u64
     }
-}
-
-fn now() -> u64 {
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The accounts of open connections.

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn filters_are_bounded_in_number_and_in_bytes() {
         let actors = |number: usize, length: usize| SubscriptionFilters {
-            actor_ids: Some((0..number).map(|number| format!("{number:0length$}")).collect()),
+            actor_ids: Some((0..number).map(|number| format!("{number}{}", "x".repeat(length))).collect()),
             ..Default::default()
         };
         Filter::try_from(actors(MAX_VALUES, 10)).unwrap();

@@ -26,8 +26,8 @@ use crate::config::OpenStorage;
 use host::Host;
 use reflow_tracing::maintenance::health::HealthMonitor;
 
-/// The answers with metrics that are written at a time.
-const SCRAPES: usize = 2;
+/// How many answers with metrics are written at a time.
+const SCRAPES: usize = 1;
 
 /// The routes.
 pub(super) struct Operations {
@@ -72,15 +72,19 @@ impl Operations {
     }
 }
 
-async fn metrics(State(Host { storage, health, traffic, scrapes, .. }): State<Host>) -> Response {
+async fn metrics(State(host): State<Host>) -> Response {
     // It is never closed.
-    let _permit = scrapes.acquire().await.ok();
-    let figures = match storage.backend.get_metrics().await {
+    let _permit = host.scrapes.acquire().await.ok();
+    let figures = match host.storage.backend.get_metrics().await {
         Ok(figures) => figures,
         Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     };
-    match metrics::encode(&storage, &figures, health.health().as_ref(), &traffic) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+    let Host { storage, health, traffic, .. } = host.clone();
+    // On another thread: connections must not wait for it, however often it is asked for.
+    let encode = move || metrics::encode(&storage, &figures, health.health().as_ref(), &traffic);
+    match tokio::task::spawn_blocking(encode).await {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

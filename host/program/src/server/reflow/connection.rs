@@ -264,7 +264,8 @@ impl Connection {
                 }
             }
             if matches!(end, End::Greediest) {
-                return socket.into_inner().discard().await;
+                let Some(stream) = socket.into_stream() else { return };
+                return stream.discard().await;
             }
             while let Some(Ok(_)) = socket.next().await {}
         };
@@ -276,7 +277,7 @@ impl Connection {
         let (mut events, mut bytes) = (Vec::new(), 0);
         let mut next = Some(message);
         while let Some(message) = next.take() {
-            let share = self.socket.get_mut().message_arrived();
+            let share = self.socket.stream().message_arrived();
             let message = match message {
                 Some(Ok(message)) => message,
                 lost => {
@@ -316,7 +317,8 @@ impl Connection {
                 }
             }
         }
-        self.submit(events, bytes).await
+        self.submit(events, bytes).await?;
+        self.renew().await
     }
 
     /// Takes a message that may need much memory.
@@ -339,7 +341,7 @@ impl Connection {
                     share.shrink_to(bytes);
                 }
                 self.enqueue(vec![received], bytes, share).await;
-                Ok(())
+                self.renew().await
             }
             Err(other) => self.answer(other, share).await,
         }
@@ -452,12 +454,25 @@ impl Connection {
         };
         drop(share);
         answer.pay(&self.account).await.map_err(|UsedUp| End::Greediest)?;
-        let _share = answer.take_share();
+        let share = answer.take_share();
         self.traffic.sent(1);
         for frame in answer.into_frames() {
             self.feed(frame).await?;
         }
-        self.flush().await
+        self.flush().await?;
+        if share.is_some() {
+            self.socket.stream().has_large_buffers();
+        }
+        self.renew().await
+    }
+
+    /// Replaces buffers of the WebSocket that became large, as soon as nothing is in them.
+    async fn renew(&mut self) -> Result<(), End> {
+        if self.socket.stream().may_renew() {
+            self.flush().await?;
+            self.socket.renew().await;
+        }
+        Ok(())
     }
 
     async fn send(&mut self, message: Message) -> Result<(), End> {
@@ -549,6 +564,8 @@ impl Connection {
             }
             if share.is_some() {
                 self.flush().await?;
+                self.socket.stream().has_large_buffers();
+                self.renew().await?;
             }
             self.traffic.sent(1);
             sent += 1;

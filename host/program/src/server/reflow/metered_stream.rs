@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::frame_boundaries::FrameBoundaries;
 use crate::budget::{Account, Share, UsedUp};
 
 /// What may arrive of a message before it takes a share of the budget. The connection itself pays for it.
@@ -31,19 +32,37 @@ pub(super) struct MeteredStream<S> {
     share: Option<Share>,
     waiting: Option<BoxFuture<'static, Result<Share, UsedUp>>>,
     pause: Pin<Box<Sleep>>,
+    boundaries: FrameBoundaries,
 }
 
 impl<S> MeteredStream<S> {
     pub(super) fn new(stream: S, account: Account) -> Self {
         let pause = Box::pin(tokio::time::sleep(PAUSE));
-        Self { stream, account, unread: 0, share: None, waiting: None, pause }
+        let boundaries = FrameBoundaries::default();
+        Self { stream, account, unread: 0, share: None, waiting: None, pause, boundaries }
     }
 
     /// A message has arrived. Returns the share that it took.
     pub(super) fn message_arrived(&mut self) -> Option<Share> {
         // What arrived of the next one is in the buffer of the connection.
         self.unread = 0;
+        self.boundaries.taken();
         self.share.take()
+    }
+
+    /// The buffers of the WebSocket became large, or may have.
+    pub(super) fn has_large_buffers(&mut self) {
+        self.boundaries.has_large = true;
+    }
+
+    /// Whether the buffers of the WebSocket became large, and nothing is in the one for reading.
+    pub(super) fn may_renew(&self) -> bool {
+        self.boundaries.has_large && self.boundaries.is_between_messages()
+    }
+
+    /// The WebSocket has new buffers.
+    pub(super) fn renewed(&mut self) {
+        self.boundaries.has_large = false;
     }
 
     /// Reads whatever comes until the peer closes, and forgets it: a connection that is closed with unread data is reset, and the
@@ -83,9 +102,12 @@ impl<S> MeteredStream<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_pay(cx, buffer.remaining()))?;
-        let before = buffer.filled().len();
-        if Pin::new(&mut self.stream).poll_read(cx, buffer)?.is_pending() {
+        // Not beyond the end of a large frame, so that its buffer can be replaced.
+        let most = if self.boundaries.has_large { self.boundaries.until_next() } else { usize::MAX };
+        let most = buffer.remaining().min(most);
+        ready!(self.poll_pay(cx, most))?;
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        if Pin::new(&mut self.stream).poll_read(cx, &mut part)?.is_pending() {
             if self.share.is_some() {
                 ready!(self.pause.poll_unpin(cx));
                 let problem = "the rest of a message did not arrive";
@@ -93,7 +115,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
             }
             return Poll::Pending;
         }
-        self.unread += buffer.filled().len() - before;
+        let length = part.filled().len();
+        self.unread += length;
+        self.boundaries.read(part.filled());
+        buffer.advance(length);
         if self.share.is_some() {
             self.restart_pause();
         }

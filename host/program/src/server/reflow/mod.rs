@@ -4,6 +4,7 @@ mod answer;
 mod compression;
 mod connection;
 mod frame;
+mod frame_boundaries;
 mod large;
 mod message;
 mod metered_stream;
