@@ -40,10 +40,16 @@ impl TraceEvent {
         /// The size of a typical event without a message or a state.
         const TYPICAL: usize = 400;
         let data = &self.data;
-        let message = data.message.as_ref().map_or(0, |message| message.serialized_data.len());
+        let message = data
+            .message
+            .as_ref()
+            .map_or(0, |message| message.serialized_data.len() + message.message_type.len() + message.checksum.len());
         let state = data.state_diff.as_ref();
         let state = state.map_or(0, |state| state.after.len() + state.before.as_ref().map_or(0, Vec::len));
-        let texts = data.error.as_ref().map_or(0, String::len) + self.causality.span_id.len();
+        let names = self.actor_id.len() + data.port.as_ref().map_or(0, String::len);
+        let names =
+            names + self.event_type.to_actor().map_or(0, str::len) + self.event_type.to_port().map_or(0, str::len);
+        let texts = names + data.error.as_ref().map_or(0, String::len) + self.causality.span_id.len();
         let attributes = entries_bytes(data.custom_attributes.iter());
         let more = entries_bytes(self.more_of_parts());
         TYPICAL + message + state + texts + 16 * self.causality.dependency_chain.len() + attributes + more

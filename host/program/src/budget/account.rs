@@ -34,6 +34,8 @@ pub struct Share {
     general: usize,
     /// In [`KIB`].
     reserved: usize,
+    /// How much of it is of the half for what stays, in [`KIB`].
+    lasting: usize,
 }
 
 impl std::fmt::Debug for Budget {
@@ -56,10 +58,15 @@ impl Account {
         try_take(&self.0.budget, &self.0.held, bytes)
     }
 
-    /// The same, unless it would leave less than half of the budget.
+    /// Takes so many bytes for what stays as long as the connection may: such shares are at most half of the budget together, so that
+    /// they leave room for messages. `None` if that much is taken, or the budget is used up.
     pub fn try_take_of_half(&self, bytes: usize) -> Option<Share> {
-        let half = self.0.budget.total() / 2;
-        if self.0.budget.held().saturating_add(bytes) > half { None } else { self.try_take(bytes) }
+        let kib = bytes.div_ceil(KIB);
+        let lasting = self.0.budget.0.lasting.try_acquire_many(u32::try_from(kib).ok()?).ok()?;
+        let mut share = self.try_take(bytes)?;
+        lasting.forget();
+        share.lasting = kib;
+        Some(share)
     }
 
     /// Waits until so many bytes are free, and takes them. More than the whole budget are taken for all of it.
@@ -86,7 +93,7 @@ impl Account {
                     acquired = &mut acquired => {
                         acquired.map_err(|_| UsedUp)?.forget();
                         held.add(kib);
-                        return Ok(Share { budget, held, general: kib, reserved: 0 });
+                        return Ok(Share { budget, held, general: kib, reserved: 0, lasting: 0 });
                     }
                     () = tokio::time::sleep(PATIENCE) => budget.end_greediest(since.elapsed()),
                 }
@@ -136,7 +143,7 @@ fn try_take(budget: &Budget, held: &Arc<Held>, bytes: usize) -> Option<Share> {
         (0, kib)
     };
     held.add(kib);
-    Some(Share { budget: budget.clone(), held: held.clone(), general, reserved })
+    Some(Share { budget: budget.clone(), held: held.clone(), general, reserved, lasting: 0 })
 }
 
 impl Share {
@@ -149,6 +156,7 @@ impl Share {
     pub fn merge(&mut self, mut other: Self) {
         self.general += std::mem::take(&mut other.general);
         self.reserved += std::mem::take(&mut other.reserved);
+        self.lasting += std::mem::take(&mut other.lasting);
     }
 
     /// Gives back what is over so many bytes.
@@ -167,6 +175,9 @@ impl Share {
         self.held.remove(general + reserved);
         self.budget.0.general.add_permits(general);
         self.budget.0.reserved.add_permits(reserved);
+        let lasting = self.lasting.min(general + reserved);
+        self.lasting -= lasting;
+        self.budget.0.lasting.add_permits(lasting);
     }
 }
 

@@ -48,6 +48,8 @@ struct Shared {
     general: Arc<Semaphore>,
     /// In [`KIB`], for small connections.
     reserved: Arc<Semaphore>,
+    /// In [`KIB`], for what stays: half of the budget.
+    lasting: Semaphore,
     accounts: Mutex<Accounts>,
     waits: Counter,
     ended: Counter,
@@ -63,6 +65,7 @@ impl Budget {
             total,
             general: Arc::new(Semaphore::new(kib - reserved)),
             reserved: Arc::new(Semaphore::new(reserved)),
+            lasting: Semaphore::new(kib / 2),
             accounts: Mutex::default(),
             waits: Counter::default(),
             ended: Counter::default(),

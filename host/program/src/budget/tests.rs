@@ -84,13 +84,11 @@ async fn a_connection_that_gives_back_goes_on_while_an_idle_one_is_ended() {
     let (busy, idle) = (budget.account().unwrap(), budget.account().unwrap());
     let of_busy = busy.try_take(40 * MIB).unwrap();
     let of_idle = idle.try_take(15 * MIB).unwrap();
-    let works = tokio::spawn({
-        let busy = busy.clone();
-        async move {
-            for _ in 0..30 {
-                drop(busy.try_take(KIB));
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+    let small: Vec<_> = (0..30).map(|_| busy.try_take(KIB).unwrap()).collect();
+    let works = tokio::spawn(async move {
+        for share in small {
+            drop(share);
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
