@@ -23,18 +23,21 @@ fn the_example_passes_the_conformance_suite() {
 }
 
 #[test]
+#[ignore = "takes long; `cargo xtask soak` runs it"]
 fn the_template_over_sql_passes_the_suite_and_its_own_tests() {
     let author = the_template_passes_the_suite("go", &["--over", "sql"]);
     run_tests(&author, &["sql"]);
 }
 
 #[test]
+#[ignore = "takes long; `cargo xtask soak` runs it"]
 fn the_template_over_redis_passes_the_suite_and_its_own_tests() {
     let author = the_template_passes_the_suite("go", &["--over", "redis"]);
     run_tests(&author, &["redis"]);
 }
 
 #[test]
+#[ignore = "takes long; `cargo xtask soak` runs it"]
 fn the_template_over_http_passes_the_suite_for_forwarders_and_its_own_tests() {
     let author = the_template_passes_the_suite("go", &["--over", "http"]);
     run_tests(&author, &["http", "internal/columns"]);

@@ -35,16 +35,19 @@ fn the_example_passes_the_conformance_suite() {
 // The templates in the two languages differ in their types only, so each is compiled in one of them.
 
 #[test]
+#[ignore = "takes long; `cargo xtask soak` runs it"]
 fn the_template_over_sql_passes_the_conformance_suite() {
     the_template_passes_the_suite("typescript", &["--over", "sql"]);
 }
 
 #[test]
+#[ignore = "takes long; `cargo xtask soak` runs it"]
 fn the_template_over_redis_passes_the_conformance_suite() {
     the_template_passes_the_suite("javascript", &["--over", "redis"]);
 }
 
 #[test]
+#[ignore = "takes long; `cargo xtask soak` runs it"]
 fn the_template_over_http_passes_the_suite_for_forwarders() {
     the_template_passes_the_suite("typescript", &["--over", "http"]);
 }

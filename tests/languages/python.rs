@@ -29,11 +29,13 @@ fn the_template_over_sql_passes_the_conformance_suite() {
 }
 
 #[test]
+#[ignore = "takes long; `cargo xtask soak` runs it"]
 fn the_template_over_redis_passes_the_conformance_suite() {
     the_template_passes_the_suite("python", &["--over", "redis"]);
 }
 
 #[test]
+#[ignore = "takes long; `cargo xtask soak` runs it"]
 fn the_template_over_http_passes_the_suite_for_forwarders() {
     the_template_passes_the_suite("python", &["--over", "http"]);
 }

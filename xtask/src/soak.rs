@@ -1,12 +1,12 @@
-//! `cargo xtask soak [TIMES]`: the random tests, each with TIMES as much as in `cargo xtask test` (20 by default), and the tests with
-//! a client of registries that takes minutes to build.
+//! `cargo xtask soak [TIMES]`: the random tests, each with TIMES as much as in `cargo xtask test` (20 by default), and tests that take
+//! long: with a client of registries that is built first, and of all templates in all languages.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::step::step;
-use crate::{process, test, workspace};
+use crate::{language, process, test, workspace};
 
 const TIMES: u32 = 20;
 
@@ -43,5 +43,9 @@ pub fn main(arguments: &[String]) -> Result<()> {
         cargo.args(["--tests", "--", "--include-ignored"]).args(TESTS);
         cargo.env("REFLOW_SOAK", times.to_string()).env("PATH", path);
         process::run(&mut cargo)
-    })
+    })?;
+    // What new plugins can be written over, in the languages whose components take long to compile.
+    let arguments = |arguments: &[&str]| arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
+    let (languages, _) = language::chosen(&arguments(&["--lang", "all"]))?.context("there are languages")?;
+    language::test(&languages, &arguments(&["--", "--", "--include-ignored", "the_template_over"]))
 }

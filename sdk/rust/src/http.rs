@@ -280,6 +280,11 @@ struct Deadline<'a> {
 }
 
 impl Deadline<'_> {
+    fn nanoseconds(&self) -> u64 {
+        let left = self.end.saturating_duration_since(Instant::now());
+        u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Waits until it is ready.
     fn wait(&self, pollable: &Pollable) -> Result<(), Error> {
         let timer = subscribe_duration(self.nanoseconds());
