@@ -80,11 +80,12 @@ impl Replica {
         let _ = primary.close().await;
         let replica = Arc::new(Self { server, system, written: AtomicI64::new(written), away: Mutex::default() });
         match replica.look().await {
-            Ok(()) => match replica.server.check_sessions().await {
-                Err(error @ StorageError::Configuration(_)) => return Err(error),
-                // It was there a moment ago; the next read finds out.
-                _ => {}
-            },
+            // Otherwise it was there a moment ago; the next read finds out.
+            Ok(()) => {
+                if let Err(error @ StorageError::Configuration(_)) = replica.server.check_sessions().await {
+                    return Err(error);
+                }
+            }
             Err(StorageError::Unavailable(reason)) => replica.leave(Unfit::Gone(reason)),
             Err(error) => return Err(error),
         }

@@ -313,7 +313,7 @@ impl Connection {
                 }
                 Err(other) => {
                     self.submit(events, bytes).await?;
-                    return self.answer(other, None).await;
+                    return self.answer(*other, None).await;
                 }
             }
         }
@@ -326,7 +326,7 @@ impl Connection {
         let mut step = Step::first(message);
         let decoded = loop {
             step = match step {
-                Step::Done(decoded) => break decoded,
+                Step::Done(decoded) => break *decoded,
                 step => {
                     self.pay(&mut share, step.bytes()).await?;
                     step.run().await
@@ -343,12 +343,12 @@ impl Connection {
                 self.enqueue(vec![received], bytes, share).await;
                 self.renew().await
             }
-            Err(other) => self.answer(other, share).await,
+            Err(other) => self.answer(*other, share).await,
         }
     }
 
     /// An event, or anything else.
-    fn decoded(&mut self, decoded: Decoded) -> Result<Received, Result<TracingRequest, String>> {
+    fn decoded(&mut self, decoded: Decoded) -> Result<Received, Box<Result<TracingRequest, String>>> {
         let Decoded { json, was_compressed, request } = decoded;
         if was_compressed {
             self.traffic.decompressed_bytes(json.len());
@@ -358,7 +358,7 @@ impl Connection {
                 let original = Original { message: json, parse: parse_event };
                 Ok(Received::parsed(trace_id, event, original))
             }
-            other => Err(other),
+            other => Err(Box::new(other)),
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) enum Step {
     /// Decompress the message.
     Decompress(Compressed),
     /// There is no further one.
-    Done(Decoded),
+    Done(Box<Decoded>),
 }
 
 /// Text that may be a request.
@@ -66,7 +66,7 @@ impl Step {
         });
         done.await.unwrap_or_else(|error| {
             let request = Err(format!("the message can't be decoded: {error}"));
-            Self::Done(Decoded { json: Bytes::new(), was_compressed: false, request })
+            Self::Done(Box::new(Decoded { json: Bytes::new(), was_compressed: false, request }))
         })
     }
 }
@@ -88,12 +88,12 @@ impl Parsable {
             if decoded_bytes > MAX_DECODED_BYTES { Err(too_large(decoded_bytes)) } else { frame::decode(json) }
         };
         match expanded {
-            Some((json, not_json)) => Step::Done(frame::decode_expanded(bytes, json, not_json, decode)),
+            Some((json, not_json)) => Step::Done(Box::new(frame::decode_expanded(bytes, json, not_json, decode))),
             None => match decode(&bytes) {
                 Err(not_json) if !is_text => {
                     Step::Decompress(Compressed { message: Encoded { bytes, is_text }, not_json })
                 }
-                request => Step::Done(Decoded { json: bytes, was_compressed: false, request }),
+                request => Step::Done(Box::new(Decoded { json: bytes, was_compressed: false, request })),
             },
         }
     }
@@ -104,7 +104,7 @@ impl Compressed {
         let Self { message, not_json } = self;
         match compression::decompress(&message.bytes, MAX_MESSAGE_BYTES) {
             Ok(json) => Step::Decode(Parsable::new(message, Some((json.into(), not_json)))),
-            Err(problem) => Step::Done(frame::not_expanded(message.bytes, problem, not_json)),
+            Err(problem) => Step::Done(Box::new(frame::not_expanded(message.bytes, problem, not_json))),
         }
     }
 }
@@ -126,7 +126,7 @@ pub(super) mod tests {
         let mut step = Step::first(message);
         loop {
             step = match step {
-                Step::Done(decoded) => return decoded,
+                Step::Done(decoded) => return *decoded,
                 step => step.run().await,
             };
         }

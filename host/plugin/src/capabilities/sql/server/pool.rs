@@ -28,6 +28,16 @@ const LINGER: Duration = Duration::from_millis(10);
 /// How long to go on trying to end a session of a server that can't be reached.
 const PURSUIT: Duration = Duration::from_secs(60);
 
+/// The name of the statement that each session of PostgreSQL has prepared.
+const PREPARED: &str = "reflow_tracing_release";
+
+fn shares_sessions() -> SqlError {
+    refused(
+        "the connection goes through a pooler in transaction mode, such as PgBouncer with `pool_mode = transaction`, \
+         where time limits and locks reach other clients. Use `pool_mode = session`, or connect to the server itself",
+    )
+}
+
 /// The connections of a database, opened on demand.
 pub(super) struct Pool<D: Dialect> {
     options: Options<D>,
@@ -115,19 +125,18 @@ impl<D: Dialect> Pool<D> {
         if D::runs_code(&mut connected.connection).await.map_err(describe::<D>)? {
             self.runs_code.store(true, Ordering::Relaxed);
         }
-        // A server without a place for another connection shows nothing.
-        let Ok(mut other) = self.connect().await else { return Ok(()) };
+        let mut other = match self.connect().await {
+            Ok(other) => other,
+            // The session that it was given has the statement of the first connection.
+            Err(error) if format!("{error:?}").contains(PREPARED) => return Err(shares_sessions()),
+            // A server without a place for another connection shows nothing.
+            Err(_) => return Ok(()),
+        };
         let shared = D::share_sessions(&mut connected.connection, &mut other.connection);
         let shared = shared.await.map_err(describe::<D>)?;
         // The answer is known.
         let _ = timeout(CONNECT_TIMEOUT, other.connection.close()).await;
-        match shared {
-            true => Err(refused(
-                "the connection goes through a pooler in transaction mode, such as PgBouncer with `pool_mode = transaction`, \
-                 where time limits and locks reach other clients. Use `pool_mode = session`, or connect to the server itself",
-            )),
-            false => Ok(()),
-        }
+        if shared { Err(shares_sessions()) } else { Ok(()) }
     }
 
     /// Makes a session as it was at first. Returns whether that succeeded.
