@@ -1,9 +1,12 @@
 //! `cargo xtask check`: every check of the sources that does not run the product, cheap failures first.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::step::step;
 use crate::workspace::{self, cargo};
@@ -114,7 +117,25 @@ fn packages() -> Result<()> {
         compile.args(["--package", name]);
     }
     // Otherwise each archive has a target folder of its own, and compiles its dependencies again.
-    process::run(compile.env("CARGO_TARGET_DIR", workspace::target().join("archives")))?;
+    let target = workspace::target().join("archives");
+    forget_archives(&target)?;
+    process::run(compile.env("CARGO_TARGET_DIR", target))?;
     println!("{count} packages, each with its README and licences");
+    Ok(())
+}
+
+/// Lets cargo compile the archives again: it takes those of one version for the same, whatever they hold.
+fn forget_archives(target: &Path) -> Result<()> {
+    let fingerprints = target.join("debug/.fingerprint");
+    let entries = match fs::read_dir(&fingerprints) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("cannot read the folder {}", fingerprints.display()))?,
+    };
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot read the folder {}", fingerprints.display()))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("reflow-tracing-")) {
+            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
     Ok(())
 }

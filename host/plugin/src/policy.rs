@@ -198,7 +198,7 @@ impl From<&str> for HttpGrant {
     }
 }
 
-/// The scheme of a URL for a message. Text before a `:` that is no scheme may be a password.
+/// The scheme of a URL for a message. Text before a `:` that is not a scheme may be a password.
 pub(crate) fn shown_scheme(scheme: &str) -> &str {
     let is_scheme =
         scheme.len() <= 16 && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));

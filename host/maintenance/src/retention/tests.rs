@@ -251,7 +251,7 @@ fn policy(traces: usize, bytes: u64, [age, count, size]: [Option<f64>; 3]) -> Re
 async fn assert_planned(storage: &dyn StorageBackend, traces: Vec<FlowTrace>, bounds: [Option<f64>; 3]) {
     let count = traces.len();
     storage.store_traces(traces).await.unwrap();
-    // Events without a header are no trace yet.
+    // Events without a header are not a trace yet.
     for _ in 0..3 {
         storage.store_event(TraceId::new(), TraceEvent::default()).await.unwrap();
     }

@@ -46,7 +46,7 @@ pub(super) fn defines_code(statement: &str) -> bool {
     words.into_iter().any(|word| is_one_of("TRIGGER FUNCTION PROCEDURE PACKAGE", word))
 }
 
-/// Whether a parenthesis after these tokens is no call of a function that could leave something.
+/// Whether a parenthesis after these tokens does not call a function that could leave something.
 fn opens_harmlessly(before: &[Token<'_>], statement: &str) -> bool {
     match before {
         // The columns of an INSERT.

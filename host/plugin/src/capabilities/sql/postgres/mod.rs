@@ -82,7 +82,7 @@ impl Dialect for Postgres {
     }
 
     fn excessive_right(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<Option<&'static str>>> {
-        // Roles that do not exist in an older server are no members of anything.
+        // Nobody is a member of a role that an older server does not have.
         let sql = "SELECT bool_or(rolsuper AND rolname = current_user), bool_or(rolname = 'pg_execute_server_program'), \
                    bool_or(rolname IN ('pg_read_server_files', 'pg_write_server_files')) \
                    FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'USAGE')";
