@@ -145,18 +145,20 @@ fn the_guide_shows_the_functions_of_plugins_as_they_are() {
 #[test]
 fn each_template_passes_its_suite_in_what_it_is_given_without_a_grant() {
     let setting = Setting::new(Backend::Sqlite);
-    for (over, expected) in [
-        // First, since it has all features: the SDK is compiled once.
-        ("http", "a forwarder, since it answers no read"),
-        ("keyvalue", "each case has its own store"),
-        ("redis", "each case has its own store"),
+    for (over, features, expected) in [
+        ("keyvalue", "", "each case has its own store"),
+        ("redis", "", "each case has its own store"),
+        ("http", ", features = [\"http\"]", "a forwarder, since it answers no read"),
     ] {
-        setting.stdout(&["plugin", "new", "ledger", "--lang", "rust", "--over", over, "--path", over]);
+        setting.stdout(&["plugin", "new", "shelf", "--lang", "rust", "--over", over, "--path", over]);
+        let manifest = fs::read_to_string(setting.path().join(over).join("Cargo.toml")).expect("it was written");
+        assert!(manifest.contains(&format!("{{ path = \"sdk/rust\"{features} }}")), "{manifest}");
+        // In one folder, so that the SDK is compiled once for each set of features.
         let script = format!(
-            "if [ -e one ]; then rm -r one/src; cp -r {over}/src one/src; else cp -r {over} one; fi\n\
+            "if [ -e one ]; then rm -r one/src; cp -r {over}/src {over}/Cargo.toml one/; else cp -r {over} one; fi\n\
              cargo fmt --manifest-path one/Cargo.toml --check\n\
              reflow-tracing plugin build one\n\
-             reflow-tracing plugin test plugins/ledger.wasm"
+             reflow-tracing plugin test plugins/shelf.wasm"
         );
         let done = shell(&setting, &script);
         let said = said(&done);

@@ -1,7 +1,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
@@ -9,7 +8,7 @@ use crate::root;
 
 /// A stand-in for OpenSearch, in memory: `opensearch/server.py`. It ends when it is dropped.
 pub struct OpenSearch {
-    process: Mutex<Child>,
+    process: Child,
     origin: String,
 }
 
@@ -23,7 +22,7 @@ impl OpenSearch {
         let mut origin = String::new();
         let stdout = process.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut origin).expect("it prints its address");
-        Self { process: Mutex::new(process), origin: origin.trim().to_owned() }
+        Self { process, origin: origin.trim().to_owned() }
     }
 
     /// `http://HOST:PORT`.
@@ -58,9 +57,8 @@ impl OpenSearch {
 
 impl Drop for OpenSearch {
     fn drop(&mut self) {
-        let process = self.process.get_mut().expect("no test panicked");
         // It may have ended already.
-        let _ = process.kill();
-        let _ = process.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }

@@ -37,6 +37,22 @@ fn a_small_connection_finds_room_when_a_greedy_one_has_taken_all_it_can() {
 }
 
 #[test]
+fn what_stays_takes_half_at_most_whatever_messages_hold() {
+    let budget = budget();
+    let (account, other) = (budget.account().unwrap(), budget.account().unwrap());
+    let message = account.try_take(20 * MIB).unwrap();
+    let mut first = account.try_take_of_half(20 * MIB).unwrap();
+    assert!(other.try_take_of_half(13 * MIB).is_none(), "half is 32 MiB");
+    let second = other.try_take_of_half(12 * MIB).unwrap();
+    first.shrink_to(10 * MIB);
+    let third = other.try_take_of_half(3 * MIB).unwrap();
+    assert!(other.try_take_of_half(8 * MIB).is_none());
+    drop((message, first, second, third));
+    assert_eq!(budget.held(), 2 * CONNECTION_BYTES);
+    assert!(account.try_take_of_half(32 * MIB).is_some());
+}
+
+#[test]
 fn a_connection_without_room_is_refused_and_counted() {
     let budget = Budget::new(10 * CONNECTION_BYTES);
     let accounts: Vec<_> = std::iter::from_fn(|| budget.account()).collect();
